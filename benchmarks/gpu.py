@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.papers.dual_light import recipes as dual_light
 from kdlab.papers.generative import recipes as generative
 from kdlab.papers.paper_size import example

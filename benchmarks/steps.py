@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.views import Batch, ClipBatches, Window
+from kdlab.clips.windows import Batch, ClipBatches, Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.measure.cost import macs
 from kdlab.nets.folding import folded

@@ -15,7 +15,7 @@ import torch
 from kdlab import paths
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.windows import Windows
+from kdlab.clips.untrimmed import Windows
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture

@@ -70,7 +70,7 @@ class View(Protocol):
 
 
 class Window(Protocol):
-    """How a clip becomes a network's input. ``kdlab.clips.views.Window(frames, side, crop)`` does for most: inherit
+    """How a clip becomes a network's input. ``kdlab.clips.windows.Window(frames, side, crop)`` does for most: inherit
     from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher have one
     window, since they are shown one draw of each clip."""
 
@@ -80,7 +80,7 @@ class Window(Protocol):
 
     @abstractmethod
     def batches(self, catalogue, split: str, views: dict):
-        """A ``kdlab.clips.views.ClipBatches`` (or one that inherits from it) of the clips of ``split``."""
+        """A ``kdlab.clips.windows.ClipBatches`` (or one that inherits from it) of the clips of ``split``."""
 
 
 class Net(Protocol):

@@ -11,7 +11,8 @@ from kdlab import paths
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Enhanced, TooShort, Window
+from kdlab.clips.views import Enhanced
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.predict import open_run, predict
 from kdlab.system.files import NotOurs
@@ -123,7 +124,7 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
     (places / "cut.mp4").write_bytes(content[:-300])
     encode(places / "short.mp4", square(1, 0)[:1])
     for name, error, why in (("cut.mp4", DamagedClip, "truncated: 10 frames announced"),
-                             ("short.mp4", TooShort, r"has 1 frame\(s\)"),
+                             ("short.mp4", ValueError, r"has 1 frame\(s\)"),
                              ("gone.mp4", FileNotFoundError, "name another")):
         with pytest.raises(error, match=rf"{name}.*{why}"):
             predict(places / name, run)

@@ -14,13 +14,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from kdlab.clips.coviar import DIFFERENCE, Compressed
+from kdlab.clips.coviar import DIFFERENCE, Compressed, PaperSegments, Segments
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.flow import Flow
-from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.segments import PaperSegments, Segments
-from kdlab.clips.standardised import Standardised
-from kdlab.clips.views import Enhanced, MotionMix
+from kdlab.clips.views import Enhanced, Flow, MotionMix, Standardised
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched

@@ -17,10 +17,10 @@ from kdlab.cli.data import data
 _FILE = click.Path(path_type=Path)
 #: Of each paper its module, and which of its networks can begin from a checkpoint.
 PAPERS = {
-    "dual_light": ("dual_light.paper_size", ("r2plus1d",)),
-    "progressive": ("progressive.paper_size", ("residual", "motion", "iframe")),
-    "generative": ("generative.paper_size", ("rgb", "flow")),
-    "detection": ("generative.detection_paper_size", ("rgb", "flow")),
+    "dual_light": ("dual_light.recipes", ("r2plus1d",)),
+    "progressive": ("progressive.recipes", ("residual", "motion", "iframe")),
+    "generative": ("generative.recipes", ("rgb", "flow")),
+    "detection": ("generative.detection_recipes", ("rgb", "flow")),
 }
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
 

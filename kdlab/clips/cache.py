@@ -8,10 +8,8 @@ memory.
 import hashlib
 import io
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import cv2
 import numpy as np
 
 from kdlab import paths
-from kdlab.clips.container import regular
+from kdlab.clips.container import require_file
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
 from kdlab.system.values import integer, not_negative
@@ -28,9 +26,7 @@ from kdlab.system.values import integer, not_negative
 Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
-_LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
-_FORMAT = "3"  # raise it when frames of the same file and view would come out differently
-_RECOUNT_SECONDS = 5.0
+_FORMAT = "4"  # raise it when frames of the same file and view would come out differently
 
 
 def file_key(path: Path | str) -> str:
@@ -38,7 +34,7 @@ def file_key(path: Path | str) -> str:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
-    regular(path)
+    require_file(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.blake2b(str(size).encode(), digest_size=16)
@@ -85,12 +81,11 @@ class FrameCache:
         not_negative("bytes on disk", limit_bytes=limit_bytes or 0)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
-        self._files: dict[tuple, Path] = {}  # by clip, side, tag and stamp
-        self._stored: dict[Path, tuple[int, tuple[int, ...]]] = {}  # offset and shape
+        self._layouts: dict[Path, tuple[int, tuple[int, ...]]] = {}  # of files: offset and shape
+        self._files: dict[tuple, Path] = {}
         self._counts: dict[Path, int] = {}
-        self._stopped = False
-        self._used = 0
-        self._counted_at = -float("inf")
+        self._full = False
+        self._used: int | None = None
 
     def __reduce__(self):  # in another process: one at the same place, which need not know all that this one does
         return _one_cache, (self.root, self.limit_bytes)
@@ -102,86 +97,61 @@ class FrameCache:
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
         and whatever ``read`` raises for a damaged one.
         """
-        name, indices = _name(path, side, tag), frame_numbers(path, indices)
-        file = self._file(name)
-        stored = self._mapped(file)
-        if stored is None and not self._stopped:
-            self._keep(file, name, read)
-            stored = self._mapped(file)
-        if stored is None:
-            return gathered(lambda path, wanted: _small(read(path, indices=wanted), name), Path(name[0]), indices)
-        if indices.size and not 0 <= indices.min() <= indices.max() < len(stored):
+        file, indices = self._file(path, side, tag), frame_numbers(path, indices)
+        kept = self._kept(file, path, side, read)
+        if kept is None:
+            return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), Path(path), indices)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
             raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} asked, but the clip has "
-                             f"{len(stored)} frames. Use indices from 0 to {len(stored) - 1}.")
-        return stored[indices]
+                             f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}.")
+        return kept[indices]
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "") -> int:
         """The number of frames of a clip, as decoded. A clip that is not known yet is read, and cached."""
-        name = _name(path, side, tag)
-        file = self._file(name)
-        if file not in self._counts:
-            if (stored := self._mapped(file)) is None:
-                self._keep(file, name, read)
-                stored = self._mapped(file)
-            self._counts[file] = sum(1 for _ in _small(read(Path(name[0])), name)) if stored is None else len(stored)
+        if (file := self._file(path, side, tag)) not in self._counts:
+            kept = self._kept(file, path, side, read)
+            self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
         return self._counts[file]
 
-    def _file(self, name: tuple[str, int, str]) -> Path:
-        path, side, tag = name
-        status = regular(path)
-        stamp = status.st_size, status.st_mtime_ns
-        if (*name, stamp) not in self._files:
-            what = (_FORMAT, os.path.abspath(path), *stamp, file_key(path), side, tag)
-            digest = hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()
-            self._files[*name, stamp] = self.root / f"{digest}.npy"
-        return self._files[*name, stamp]
+    def _file(self, path: Path | str, side: int, tag: str) -> Path:
+        status = require_file(path)
+        what = path, status.st_size, status.st_mtime_ns, side, tag or raw_name()
+        if what not in self._files:
+            integer(1, "the short side in pixels", side=side)
+            name = repr((_FORMAT, os.path.abspath(path), *what[1:])).encode()
+            self._files[what] = self.root / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.npy"
+        return self._files[what]
+
+    def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
+        """The clip's frames, mapped read-only, from the file that has them or is now written; None without room."""
+        if (found := self._mapped(file)) is not None or self._full:
+            return found
+        if self._used is None:
+            delete_old_drafts(self.root)
+            self._used = sum(kept.stat().st_size for kept in self.root.glob("*.npy"))
+        room = self.limit_bytes - self._used
+        try:
+            write_atomically(file, lambda draft: _write(draft, _small(path, side, read(Path(path))), room))
+            self._used += file.stat().st_size
+        except StorageFull as error:
+            require_file(path)
+            self._full = True
+            warnings.warn(f"{self.root}: frames are no longer cached there ({error.__cause__ or error}), so clips are "
+                          "decoded each time. Free some space, ask for a smaller side, let KDLAB_CACHE_GB allow more, "
+                          "or let KDLAB_CACHE name another folder.", RuntimeWarning, stacklevel=2)
+        return self._mapped(file)
 
     def _mapped(self, file: Path) -> np.ndarray | None:
-        """The stored frames, mapped read-only; None where there are none, or not all."""
+        """The frames in ``file``, mapped read-only; None where there are none, or not all."""
         try:
-            if file not in self._stored:
+            if file not in self._layouts:
                 found = np.load(str(file), mmap_mode="r")
-                self._stored[file] = found.offset, found.shape
+                self._layouts[file] = found.offset, found.shape
             # as a str: numpy would resolve a Path, which takes longer than the access itself
-            return np.asarray(np.memmap(str(file), np.uint8, "r", *self._stored[file]))
+            return np.asarray(np.memmap(str(file), np.uint8, "r", *self._layouts[file]))
         except (OSError, ValueError, EOFError):
-            self._stored.pop(file, None)
+            self._layouts.pop(file, None)
             return None
-
-    def _keep(self, file: Path, name: tuple[str, int, str], read: Read) -> None:
-        """Read the whole clip, and write its frames if there is room."""
-        if self._stopped:
-            return
-        try:
-            room = self.limit_bytes - self._bytes_used()
-            write_atomically(file, lambda draft: _write(draft, _small(read(Path(name[0])), name), room))
-            self._used += file.stat().st_size
-        except _NoRoom:
-            self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let KDLAB_CACHE_GB "
-                       "allow more, ask for a smaller side, or delete the folder if its clips are no longer used")
-        except StorageFull as error:
-            regular(name[0])
-            if self._mapped(file) is None:  # else, on Windows, another process has it open already
-                self._stop(f"frames cannot be cached there ({error.__cause__ or error}). Free some space, or let "
-                           "KDLAB_CACHE name another folder")
-
-    def _stop(self, why: str) -> None:
-        self._stopped = True
-        warnings.warn(f"{self.root}: {why}; until then clips are decoded each time.", RuntimeWarning, stacklevel=2)
-
-    def _bytes_used(self) -> int:
-        """Bytes in the folder, other processes' included; counted again every few seconds."""
-        if time.monotonic() - self._counted_at > _RECOUNT_SECONDS:
-            self._counted_at, self._used = time.monotonic(), 0
-            delete_old_drafts(self.root)
-            for file in self.root.glob("*"):
-                with suppress(OSError):  # a draft that another process has finished
-                    self._used += file.stat().st_size
-        return self._used
-
-
-class _NoRoom(Exception):
-    """More bytes than there may be."""
 
 
 @cache
@@ -190,27 +160,16 @@ def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
     return FrameCache(root, limit_bytes)
 
 
-def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
-    integer(1, "the short side in pixels", side=side)
-    if side > _LARGEST:
-        raise ValueError(f"side={side}: frames are enlarged to at most {_LARGEST} pixels")
-    return os.fspath(path), int(side), tag or raw_name()
-
-
-def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator[np.ndarray]:
+def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The frames of a clip resized, one by one."""
-    path, side, tag = name
     shape = None
     for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3:
-            raise ValueError(f"{path}: reading as {tag!r} gave {frame.dtype} of shape {frame.shape}. "
-                             "The read function must give uint8 frames (H, W, C).")
-        small = resize_one(frame, side)
-        if small.shape != (shape := shape or small.shape):
-            raise ValueError(f"{path}: reading as {tag!r} gave frames of several shapes, {shape} and {small.shape}.")
-        yield small
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (shape := shape or frame.shape):
+            raise ValueError(f"{path}: its view gave a frame of {frame.dtype} and shape {frame.shape}. The view must "
+                             "give uint8 frames (H, W, C), all of one shape.")
+        yield resize_one(frame, side)
     if shape is None:
-        raise ValueError(f"{path}: reading as {tag!r} gave no frames.")
+        raise ValueError(f"{path}: its view gave no frames.")
 
 
 def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
@@ -218,7 +177,7 @@ def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
     with open(draft, "wb") as out:
         for count, frame in enumerate(frames, 1):
             if (room := room - frame.nbytes) < 0:
-                raise _NoRoom
+                raise OSError("it has reached the limit of KDLAB_CACHE_GB")
             if count == 1:
                 out.write(_header((0, *frame.shape)))
             out.write(np.ascontiguousarray(frame).data)

@@ -1,27 +1,32 @@
-"""Which clips there are: labels, splits and groups, from class folders or a CSV table.
-
-A *group* is what makes two clips look alike for reasons other than the action: one actor, one scene, one long
-recording. Splits are made of whole groups, because a network that has seen the scene in training recognises the
-scene, not the action.
-"""
+"""Which clips there are: labels, splits and groups, from class folders or a CSV table."""
 
 import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
-from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
-from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, composed, named, on_disk, why_no_file
+from kdlab.clips.files import (
+    EXPECTED,
+    SPLIT_WORDS,
+    CatalogueError,
+    class_folders,
+    one_spelling,
+    read_table,
+    relative_name,
+    seconds,
+    some,
+    user_path,
+    why_no_file,
+)
+from kdlab.clips.splits import SPLITS, complete_splits, shared_groups
 from kdlab.system.files import content_keys
-from kdlab.system.values import integer
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 @dataclass(frozen=True)
 class ClipRecord:
@@ -104,18 +109,10 @@ class Catalogue:
         if "train" in splits and strange:
             raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
                                  f"to train, or remove the class.{why}")
-        lost = {f"{record.path}{record.where and f' ({record.where})'}: {why}"
-                for record in records if (why := why_no_file(record.path))}
+        lost = {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
+                for record in records if (fault := why_no_file(record.path))}
         if lost:
             raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
-        first: dict[tuple, ClipRecord] = {}  # of each file, also by links
-        for record in records:
-            status = record.path.stat()
-            before = first.setdefault((status.st_dev, status.st_ino, record.start, record.end), record)
-            alike = before.label == record.label and (before.split == "test") == (record.split == "test")
-            if before.path != record.path and not alike:
-                raise CatalogueError(f"{before.path} and {record.path} are one file, which cannot be of two classes, "
-                                     "or in test and in another split. Remove one of the two.")
         if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
             raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
                                  "nothing to tell apart. Add clips of another class, or name the folder that holds one "
@@ -128,7 +125,7 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     ``test_fold`` is for tables with a ``fold`` column, see ``from_csv``. Raises FileNotFoundError for a missing path
     and CatalogueError when nothing of the three kinds is found.
     """
-    path = named(path)
+    path = user_path(path)
     if not os.path.lexists(path):
         raise FileNotFoundError(f"{path}: no such file or folder. Give a CSV table or a folder of clips.")
     if path.is_dir() and os.path.lexists(path / "index.csv"):
@@ -153,21 +150,20 @@ def from_folder(root: Path | str) -> Catalogue:
 
     Without split folders whole groups (``group_from_name``) are dealt to train, val and test, about 60 : 15 : 25 in
     each class, the same way every time. Without a ``val`` folder, validation clips are carved from train. Links are
-    followed, each folder once (``tree.Tree``). Raises CatalogueError when no class folder with videos is found, and for
+    followed, each folder once. Raises CatalogueError when no class folder with videos is found, and for
     folders that cannot be read or are no classes.
     """
-    root = named(root)
+    root = user_path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
     found, notes, by_split = class_folders(root)
-    classes = _class_order((name, f"{root}, folder {name}") for _, name, _ in found)
-    number = {name: label for label, name in enumerate(classes)}
+    classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in found))
     records = []
     for file, name, split in found:
-        id_ = composed(file.relative_to(root).with_suffix("").as_posix())
-        records.append(ClipRecord(id_, file, number[name], split, group_from_name(id_, composed(name))))
-    records, more = with_splits(records, classes, declared=by_split)
-    return Catalogue(name_of(root), root, tuple(map(composed, classes)), records, (*notes, *more))
+        id_ = file.relative_to(root).with_suffix("").as_posix()
+        records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
+    records, more = complete_splits(records, classes, declared=by_split)
+    return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
 
 
 def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -179,75 +175,41 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     names none. Paths may be links. Raises CatalogueError with file, row and mend, FileNotFoundError where there is no
     table.
     """
-    path = named(path)
+    path = user_path(path)
     rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
     for column in ("fold", "group"):
-        one_spelling(column, ((cell, f"{path}, row {line}") for line, row in rows if (cell := row.get(column))))
+        one_spelling(column, ((cell, where) for where, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
     if test_fold is not None and test_fold not in folds:
         raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
     by_fold = bool(folds) and (test_fold is not None or "split" not in columns)
     test_fold = test_fold or (folds[-1] if folds else None)
 
-    classes = _class_order((row["label"], f"{path}, row {line}") for line, row in rows)
-    number = {name: label for label, name in enumerate(classes)}
+    classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = []
-    for line, row in rows:
-        where = f"{path}, row {line}"
+    for where, row in rows:
         if by_fold:
             split = "test" if row["fold"] == test_fold else "train"
         elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
             raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
-        start, end = times(row.get("start"), row.get("end"), where)
-        file = check_name(row["path"], where)
-        id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
-        group = row.get("group") or group_from_name(id_, composed(row["label"]))
+        start, end = seconds(row.get("start"), row.get("end"), where)
+        file = relative_name(row["path"], where)
+        id_ = PurePosixPath(file).with_suffix("").as_posix()
+        group = row.get("group") or group_from_name(id_, row["label"])
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
-        place = on_disk(path.parent, file)
-        records.append(ClipRecord(id_, place, number[row["label"]], split, group, start, end, where))
+        label = classes.index(row["label"])
+        records.append(ClipRecord(id_, path.parent / file, label, split, group, start, end, where))
 
     declared = by_fold or "split" in columns
-    shared = shared_groups([r.group for r in records], [r.split for r in records])
-    if shared and declared and "group" in columns:
+    if declared and "group" in columns and (shared := shared_groups(records)):
         raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                              "recognising the group. Put whole groups on one side, or remove the `group` column.")
-    records, notes = with_splits(records, classes, declared)
-    alone = sum(not row.get("group", "?") for _, row in rows)
-    if 0 < alone < len(rows):
+    records, notes = complete_splits(records, classes, declared)
+    if "group" in columns and 0 < (alone := sum(not row["group"] for _, row in rows)) < len(rows):
         notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is its own group.")
-    return Catalogue(name_of(path), path.parent, tuple(map(composed, classes)), records, notes)
-
-
-def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
-    """The clips in ``count`` folds made by kdlab from their groups, of which ``test_fold`` ("1" …) is the test set.
-
-    For data sets that come without splits; whatever splits the catalogue had, and its notes on them, are replaced, and
-    a note says "own folds". See ``splits.deal_folds`` for the rule. Raises CatalogueError for fewer groups than folds,
-    or a class that has groups in one fold only, so that it could not be both trained and tested.
-    """
-    groups, labels = [r.group for r in catalogue.records], [r.label for r in catalogue.records]
-    test_fold = test_fold or "1"
-    integer(0, own_folds=count)
-    if not 2 <= count <= len(set(groups)):
-        raise CatalogueError(f"{catalogue.root}: own_folds={count} needs at least 2 folds and a group for each; there "
-                             f"are {len(set(groups))} groups.")
-    if test_fold not in map(str, range(1, count + 1)):
-        raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
-    folds = deal_folds(labels, groups, count)
-    tested_in = [{fold for fold, clip_label in zip(folds, labels, strict=True) if clip_label == label}
-                 for label in range(len(catalogue.classes))]
-    if lone := [name for name, tested in zip(catalogue.classes, tested_in, strict=True) if len(tested) == 1]:
-        raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
-                             "trained and tested. Add groups of that class, or leave the class out.")
-    notes = [f"These are own folds, made by kdlab from {len(set(groups))} groups, no published split: fold {test_fold} "
-             f"of {count} is the test set."]
-    notes += [NO_GROUPS] * (set(groups) == {r.id for r in catalogue.records})
-    records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
-               for r, fold in zip(catalogue.records, folds, strict=True)]
-    records, more = with_splits(records, catalogue.classes, declared=True)
-    return replace(catalogue, records=records, notes=(*notes, *more))
+    return Catalogue(name_of(path), path.parent, tuple(classes), records, notes)
 
 
 def group_from_name(id_: str, label: str) -> str:
@@ -262,24 +224,3 @@ def group_from_name(id_: str, label: str) -> str:
     if arid := re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE):
         return arid[1]
     return id_
-
-
-def _class_order(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Labels, each with where it stands, in alphabetical order; numbers in numerical order, so that 10 does not come
-    before 2. CatalogueError for one that is none, and two spellings of one."""
-    places: dict[str, str] = {}
-    for label, where in labels:
-        places.setdefault(label, where)
-    for label, where in places.items():
-        check_label(label, where)
-    one_spelling("label", places.items())
-    return tuple(sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, composed(name))))
-
-
-def with_splits(records: Sequence[ClipRecord], classes: Sequence[str],
-                 declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
-    """Records sorted by id, with the splits that were missing, and notes about them."""
-    records = sorted(records, key=lambda record: record.id)
-    splits, notes = complete_splits([r.id for r in records], [r.label for r in records], [r.group for r in records],
-                                    classes, [r.split for r in records] if declared else None)
-    return tuple(replace(r, split=split) for r, split in zip(records, splits, strict=True)), tuple(notes)

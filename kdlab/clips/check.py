@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +13,18 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
-from kdlab.clips.splits import shared_groups, some
-from kdlab.clips.tree import CatalogueError, why_no_file
+from kdlab.clips.files import CatalogueError, some, why_no_file
+from kdlab.clips.splits import shared_groups
 from kdlab.system.files import write_atomically
 from kdlab.system.pool import each, track
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SQUARE = 0.01  # of a pixel: some tools round
 _SHOWN = 8  # lines of a finding
-_JUDGEMENT = 3  # raise it when a file that was sound is called damaged, or the other way round
+_JUDGEMENT = 4  # raise it when a file that was sound is called damaged, or the other way round
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class Facts:
 
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``pictures`` (hex digits) is equal for sound files whose frames are equal, every pixel
-    of every frame, whatever their names, containers and times. ``seconds`` is how long the film is; ``variable`` says
-    that its frames follow no constant rate.
+    of every frame, whatever their names, containers and times. ``seconds`` is how long the film is.
     """
 
     path: Path
@@ -45,27 +43,25 @@ class Facts:
     pictures: str = ""
     announced: bool = True
     seconds: float = 0.0
-    variable: bool = False
 
 
 def inspect(path: Path) -> Facts:
-    """Decode a file and drop its frames one by one. What is wrong with it is told, not raised."""
+    """Decode a file and drop its frames one by one. What is wrong with it is returned, not raised."""
     if reason := why_no_file(path):
         return Facts(path, reason)
-    digest, converter, walk = hashlib.blake2b(digest_size=16), VideoReformatter(), None
+    digest, converter = hashlib.blake2b(digest_size=16), VideoReformatter()
     try:
-        with opened(path) as stream:
-            walk = Walk(stream)
-            for frame in walk.frames():
+        with open_stream(path) as stream:
+            reader = StreamReader(stream)
+            for frame in reader.frames():
                 digest.update(f"{frame.width}x{frame.height}".encode())
                 digest.update(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
-        line = timeline(path)
-    except (DamagedClip, OSError) as error:
-        reason = getattr(error, "reason", None) or f"unreadable: {getattr(error, 'strerror', None) or error}"
-        return Facts(path, reason, walk and walk.info, walk.seen if walk else 0)
-    variable = line.times is not None
-    seconds = line.seconds if variable else walk.seen / walk.info.fps if walk.info.fps else 0.0
-    return Facts(path, "", walk.info, walk.seen, digest.hexdigest(), walk.announced, seconds, variable)
+        seconds = timeline(path).seconds
+        return Facts(path, "", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
+    except DamagedClip as error:
+        return Facts(path, error.reason)
+    except OSError as error:
+        return Facts(path, f"unreadable: {error.strerror or error}")
 
 
 @dataclass(frozen=True)
@@ -107,20 +103,18 @@ class Report:
                  f"{sum(f.decoded for f in read):,} frames, {sum(f.seconds for f in read) / 60:.1f} min",
                  "  format  " + most(f"{f.info.codec} in {f.info.container}" for f in read),
                  "  size    " + most(f"{f.info.width}x{f.info.height}" for f in read),
-                 "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps{' variable' * f.variable}" for f in read)]
+                 "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps" for f in read)]
         lines += [f"  {line}" for line in catalogue.counts().to_string().splitlines()]
-        for fatal, title in ((False, "to know"), (True, "fatal")):
-            found = [finding for finding in self.findings if finding.fatal == fatal]
-            lines += [title] if found else []
-            for finding in found:
-                lines.append(f"  - {len(finding.where)} x {finding.what}:" if finding.where else f"  - {finding.what}")
-                lines += [f"      {place}" for place in finding.where[:_SHOWN]]
-                lines += [f"      and {len(finding.where) - _SHOWN} more"] * (len(finding.where) > _SHOWN)
+        for finding in sorted(self.findings, key=lambda finding: finding.fatal):
+            kind = "fatal" if finding.fatal else "to know"
+            lines.append(f"{kind}: {finding.what}" + (f" ({len(finding.where)}):" if finding.where else ""))
+            lines += [f"    {place}" for place in finding.where[:_SHOWN]]
+            lines += [f"    and {len(finding.where) - _SHOWN} more"] * (len(finding.where) > _SHOWN)
         return "\n".join([*lines, "fit to train on" if self.fit else "NOT fit to train on"])
 
 
 def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
-          min_frames: int = 8, progress: Callable = track) -> Report:
+          min_frames: int = 8) -> Report:
     """Open every clip of a catalogue, or of what ``open_data`` reads.
 
     Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
@@ -128,7 +122,7 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     FileNotFoundError where there is nothing, and CatalogueError for what is no catalogue.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
-    facts = _facts(catalogue, workers, progress)
+    facts = _facts(catalogue, workers)
     findings = (*_of_files(catalogue, facts, min_frames), *_of_pictures(catalogue, facts), *_of_splits(catalogue))
     return Report(catalogue, facts, findings)
 
@@ -143,7 +137,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = dict(json.loads(known.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        facts = _facts(catalogue, None, track)
+        facts = _facts(catalogue)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
@@ -153,11 +147,11 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
                    notes=(*catalogue.notes, note))
 
 
-def _facts(catalogue: Catalogue, workers: int | None, progress: Callable) -> dict[Path, Facts]:
+def _facts(catalogue: Catalogue, workers: int | None = None) -> dict[Path, Facts]:
     """The facts of each file; by several processes where there is enough to do."""
     files = dict.fromkeys(record.path for record in catalogue.records)
     found = each(inspect, files, workers=workers if len(files) > 16 else 1, chunk=4)
-    return {facts.path: facts for facts in progress(found, "opening clips", len(files))}
+    return {facts.path: facts for facts in track(found, "opening clips", len(files))}
 
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
@@ -167,13 +161,8 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         if entry.reason:
             kind, _, detail = entry.reason.partition(": ")
             found[True, kind].append(f"{name}: {detail}")
-            continue
-        if not entry.announced:
-            what = "length unknown: cannot tell whether it is whole"
-            found[False, what].append(f"{name}: {entry.decoded} frames found")
-        if abs(entry.info.pixel - 1) > _SQUARE:
-            what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
-            found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
+        elif not entry.announced:
+            found[False, "length unknown: cannot tell whether it is whole"].append(f"{name}: {entry.decoded} frames")
     for record in catalogue.records:
         if not facts[record.path].reason:
             length = facts[record.path].decoded
@@ -186,6 +175,8 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
 
 
 def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Finding]:
+    """Files of equal pictures, which is fatal where segments of equal times have several labels, or some are in test
+    and others not."""
     same: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
@@ -193,20 +184,16 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Fin
     found = defaultdict(list)
     for records in same.values():
         if len({record.path for record in records}) > 1:
-            labels: dict[tuple, set[int]] = defaultdict(set)  # segments of a video may differ in label
-            for record in records:
-                labels[record.start, record.end].add(record.label)
-            several = any(len(its) > 1 for its in labels.values())
-            how = ", under several labels" * several + ", in test and in another split" * (
-                len({record.split == "test" for record in records}) > 1)
-            found[how].append(some((f"{r.id} ({r.split}{', ' + catalogue.classes[r.label] if several else ''})"
-                                    for r in records), 4))
+            several = len({(r.start, r.end, r.label) for r in records}) > len({(r.start, r.end) for r in records})
+            crossing = len({record.split == "test" for record in records}) > 1
+            how = ", under several labels" * several + ", in test and in another split" * crossing
+            found[how].append(some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4))
     for how, where in found.items():
         yield Finding(bool(how), f"duplicate: the same pictures{how}", where)
 
 
 def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
-    if shared := shared_groups([r.group for r in catalogue.records], [r.split for r in catalogue.records]):
+    if shared := shared_groups(catalogue.records):
         yield Finding(True, "group that straddles test and another split: testing rewards recognising it", shared)
     try:
         catalogue.require()

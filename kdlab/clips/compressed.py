@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
-from kdlab.clips.container import DamagedClip, UnusableFile, VideoInfo, Walk, opened, remembered
+from kdlab.clips.container import DamagedClip, StreamReader, UnusableFile, VideoInfo, cached_by_file, open_stream
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
@@ -77,21 +77,21 @@ class Modalities:
 
 # --- the file ------------------------------------------------------------------------------------------------------
 
-@remembered(2**15)
+@cached_by_file(2**15)
 def scan(path: Path | str) -> Stream:
     """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
 
     Raises Unsuited for another codec than MPEG-4 part 2, for a B-frame or a picture with global motion, and where the
     first frame is no I-frame; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
     """
-    with opened(path) as stream:
-        walk = Walk(stream)
-        if walk.info.codec != "mpeg4":
-            raise Unsuited(path, f"its codec is {walk.info.codec}, where nothing tells from which of several frames a "
-                                 "block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
+    with open_stream(path) as stream:
+        reader = StreamReader(stream)
+        if reader.info.codec != "mpeg4":
+            raise Unsuited(path, f"its codec is {reader.info.codec}, where nothing tells from which of several frames "
+                                 "a block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
         kinds, sizes, times = "", [], []
-        for packet in walk.each_packet():
-            if walk.packets - walk.hidden == len(sizes):
+        for packet in reader.each_packet():
+            if reader.packets - reader.hidden == len(sizes):
                 continue  # a "not coded" picture, which shows nothing
             data, found = bytes(packet), -1
             while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
@@ -104,7 +104,7 @@ def scan(path: Path | str) -> Stream:
                            "S": "moved as a whole (global motion compensation), not in blocks"}.items():
             if kind in kinds:
                 raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
-        walk.require_whole()
+        reader.require_whole()
         if len(kinds) != len(sizes):
             raise DamagedClip(path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several")
         if kinds[0] != "I":
@@ -113,10 +113,10 @@ def scan(path: Path | str) -> Stream:
             raise Unsuited(path, f"frame 1 and all {len(kinds)} are I-frames, so there are no motion vectors")
         keys = np.array([number for number, kind in enumerate(kinds) if kind == "I"])
         starts = tuple(times[key] for key in keys)
-        found = walk.info.container in _SEEKABLE and None not in starts and all(_arrives(stream, t) for t in starts)
-        clock, unit = (range(len(times)), 1 / walk.info.fps) if None in times else (times, float(stream.time_base))
+        found = reader.info.container in _SEEKABLE and None not in starts and all(_arrives(stream, t) for t in starts)
+        clock, unit = (range(len(times)), 1 / reader.info.fps) if None in times else (times, float(stream.time_base))
         shown = (np.array(clock) - clock[0]) * unit
-        return Stream(walk.info, kinds, np.array(sizes), keys, starts if found else (), shown)
+        return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
 
 
 def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
@@ -141,7 +141,7 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
         raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} asked, but the clip has {len(index.kinds)}. "
                          f"Use numbers from 0 to {len(index.kinds) - 1}.")
     groups = index.group(wanted)
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         stream.codec_context.options = {"flags2": "+export_mvs"}
         frames, following, converter = _decoded(path, stream, index, 0), 0, VideoReformatter()
         for group in np.unique(groups).tolist():

@@ -1,24 +1,23 @@
-"""What a video file says of itself, whether its stream is as long as that, and when its frames are shown: the part that
-needs no pictures."""
+"""What a video file says of itself, whether its stream is as long as that, and when its frames are shown."""
 
+import logging
 import math
 import os
 import re
 import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from pathlib import Path
-from threading import Lock
 
 import av
 import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
-from kdlab.clips.tree import kind_of
+from kdlab.clips.files import why_no_file
 
 # Formats that consist of, or lead to, other files, networks and devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -30,12 +29,15 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Old AVI files with packed B-frames announce one or two frames more than they hold, and streams cut at a B-frame
 # cannot show their first one or two: not a damage.
 SLACK = 2
+# A "not coded" picture of MPEG-4 part 2, in the place of a dropped or packed one, has at most so many bytes. A coded
+# picture has more, if it is larger than 48 x 48 pixels.
+_NOT_CODED = 8
 
-_PICTURE, _NOTHING = b"\0\0\1\xb6", 8  # a start code; bytes of a packet that can hold no picture
-#: The header of a video object layer, in bits: random access and type; version; the aspect ratio of a pixel, maybe in
-#: full; control parameters; shape; what follows.
-_LAYER = re.compile(r".{9}(?:0|1(?P<version>.{4}).{3})(?:1111.{16}|(?!1111).{4})(?:0|1.{3}(?:0|1.{79}))"
-                    r"(?P<shape>..)(?P<rest>.*)")
+# FFmpeg reports damage in its log. PyAV passes these reports on, to `StreamReader` below, and to nobody else.
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
 
 
 class UnusableFile(ValueError):
@@ -55,7 +57,7 @@ class DamagedClip(UnusableFile):
     """A file that is no video, or of which frames are missing.
 
     ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only, unknown codec,
-    truncated or damaged.
+    truncated, damaged or unfinished.
     """
 
     mend = "Replace the file, or take the clip out of the catalogue."
@@ -66,8 +68,7 @@ class VideoInfo:
     """What a container says about its video stream, without decoding.
 
     ``frames`` is ``None`` where the container does not announce it; ``fps`` is its rate, a mean one where it tells one.
-    ``width`` and ``height`` are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as
-    high a pixel should be shown; frames are read as if it were 1.
+    ``width`` and ``height`` are the coded ones, in pixels, before any rotation.
     """
 
     frames: int | None
@@ -76,61 +77,57 @@ class VideoInfo:
     fps: float
     codec: str
     container: str
-    pixel: float = 1.0
 
 
-def regular(path: Path | str) -> os.stat_result:
-    """The status of a file, once it is sure that to read it cannot block.
+def require_file(path: Path | str) -> os.stat_result:
+    """The status of a file that can be read without blocking.
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, also where a link leads to one.
     """
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise DamagedClip(path, f"no video: this is {kind_of(status)}")
-    return status
+    with suppress(OSError):
+        if stat.S_ISREG((status := os.stat(path)).st_mode):
+            return status
+    if (why := why_no_file(Path(path))).startswith("missing"):
+        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
+    raise DamagedClip(path, why)
 
 
-def remembered(files: int) -> Callable:
-    """Makes a function of a file's path remember what it found of so many, for as long as each stays the same."""
+def cached_by_file(files: int) -> Callable:
+    """A decorator: the function of a file's path keeps its last ``files`` answers for as long as the files stay."""
 
-    def decorate(look: Callable) -> Callable:
-        known = lru_cache(files)(lambda path, *stamp: look(path))
+    def decorate(function: Callable) -> Callable:
+        known = lru_cache(files)(lambda path, *stamp: function(path))
 
-        @wraps(look)
-        def found(path: Path | str):
-            status = regular(path)
+        @wraps(function)
+        def answer(path: Path | str):
+            status = require_file(path)
             return known(Path(path), status.st_mtime_ns, status.st_size)
 
-        found.cache_clear = known.cache_clear
-        return found
+        return answer
 
     return decorate
 
 
-@remembered(2**12)
+@cached_by_file(2**12)
 def probe(path: Path | str) -> VideoInfo:
     """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         return info_of(stream)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
+def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
     """The video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere).
 
-    Of several it is FFmpeg's choice: the largest picture, the default one before others; never a cover image. FFmpeg
-    is given a plain file to read and nothing else: no network, and no other file that this one may name. Raises
-    DamagedClip also at the end, for a file that has changed meanwhile.
+    Of several streams FFmpeg chooses; a cover image is none. FFmpeg reads a plain file and nothing else: no network,
+    and no other file that this one may name. Raises DamagedClip also at the end, for a file that has changed meanwhile.
     """
-    before = regular(path)
+    before = require_file(path)
     try:
-        with _watched():  # what it says while it guesses the format is not damage
+        with av.logging.Capture():  # what it says while it guesses the format is not damage
             # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
             container = av.open(f"file:{path}", metadata_errors="replace",
                                 options={"protocol_whitelist": "file", "format_whitelist": _formats()})
@@ -139,28 +136,19 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
     except av.error.FFmpegError:
         raise DamagedClip(path, _why_not_opened(path)) from None
     with container:
-        films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-        if not films:
-            kinds = {"cover image" if stream.type == "video" else stream.type for stream in container.streams}
+        stream = container.streams.best("video")
+        if stream is None or stream.disposition & Disposition.attached_pic:
+            kinds = sorted({other.type for other in container.streams})
             what = "audio only" if "audio" in kinds else "damaged"
-            named = ", ".join(sorted(kinds)) or "nothing"
-            raise DamagedClip(path, f"{what}: its header names no video stream, only {named}")
-        stream = max(films, key=_preference)
+            raise DamagedClip(path, f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}")
         if stream.codec_context is None:
             raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
-    after = regular(path)
+    after = require_file(path)
     if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
         raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
-
-
-def _preference(stream: av.video.stream.VideoStream) -> int:
-    """The score by which the ffmpeg command chooses; the first of equals wins."""
-    context = stream.codec_context
-    area = context.width * context.height if context else 0
-    return area + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
 @cache
@@ -173,35 +161,9 @@ def _why_not_opened(path: Path) -> str:
         head = file.read(12)
     if not head:
         return "empty: the file has 0 bytes"
-    if head[4:8] == b"ftyp":
-        return "truncated: an MP4 file without its moov header, cut off or never finished"
-    if head[:4] == b"RIFF" or head[:4] == b"\x1aE\xdf\xa3":
-        return "damaged: its header is wrong or cut off"
+    if head[4:8] == b"ftyp" or head[:4] in (b"RIFF", b"\x1aE\xdf\xa3"):
+        return "truncated: its header (of MP4: moov) is cut off, wrong, or was never finished"
     return "misnamed: not a video file, whatever its name says; lists of other files are not read"
-
-
-_lock, _levels = Lock(), []
-
-
-@contextmanager
-def _watched() -> Iterator[list[tuple[int, str, str]]]:
-    """The errors (level, who, message) that FFmpeg logs in this thread meanwhile. Afterwards, when no other thread
-    listens either, it is as silent, or as loud, as it was before."""
-    with _lock:
-        _levels.append((av.logging.get_level(), av.logging.get_skip_repeated()))
-        if len(_levels) == 1:
-            av.logging.set_skip_repeated(False)
-            av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture() as logs:
-            yield logs
-    finally:
-        with _lock:
-            level, skip = _levels[0]
-            _levels.pop()
-            if not _levels:
-                av.logging.set_level(level)
-                av.logging.set_skip_repeated(skip)
 
 
 def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
@@ -212,20 +174,20 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
         fps *= shown / stream.frames or 1  # its rate counts the places that are empty
     frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
     return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
+                     _NAMES.get(container, container))
 
 
-class Walk:
+class StreamReader:
     """One way through a video stream, from its first packet to its last, counting.
 
-    ``packets`` passed so far, of which ``hidden`` are not shown and ``damaged`` are incomplete; ``seen`` frames were
-    decoded. ``announced`` says whether the file tells how long it should be: else it may have been cut where nothing
-    shows it.
+    ``packets`` passed so far, of which ``hidden`` are not shown and ``incomplete`` are cut off; ``decoded`` frames came
+    out. ``announced`` says whether the file tells how long it should be: else it may have been cut where nothing shows
+    it.
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
         self.info = info_of(stream)
-        self.packets = self.hidden = self.damaged = self.seen = 0
+        self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._stream = stream
         self._end = self._shown = 0  # where the last packet ends, in units of the time base, to decode and to show
         self._until = _announced_end(stream, self.info.container)
@@ -234,10 +196,9 @@ class Walk:
             self._due = min(self._due, len(stream.index_entries) or self._due)
         #: AVI lists where each frame lies; repeated frames of a capture, of size 0, have no packet
         self._listed = sum(entry.size > 0 for entry in stream.index_entries) if self.info.container == "avi" else 0
-        self.announced = bool(self.info.frames or self._until)
+        self.announced = bool(self._due or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error that FFmpeg has logged
-        self._clock = Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
         """The frames in order of presentation, up to number ``last`` or, where that is a B-frame, the next other one.
@@ -248,142 +209,92 @@ class Walk:
         trouble, is_b = None, False
         try:
             for packet in self.each_packet():
-                if trouble or (self.seen > last and not is_b):
+                if trouble or (self.decoded > last and not is_b):
                     continue
                 try:
-                    for frame in self._heard(packet.decode) if self._listens else packet.decode():
+                    for frame in self._noting_errors(packet.decode) if self._listens else packet.decode():
                         if frame.is_corrupt:  # the decoder has filled it in from its neighbours
-                            trouble = f"damaged: frame {self.seen} (counted from 0) is incomplete"
+                            trouble = f"damaged: frame {self.decoded} (counted from 0) is incomplete"
                             break
-                        self.seen += 1
+                        self.decoded += 1
                         is_b = frame.pict_type == PictureType.B  # then damage may show in the next frame only
                         yield frame
                 except av.error.FFmpegError as error:
-                    trouble = f"damaged: cannot be decoded beyond {self.seen} frames ({error.strerror})"
+                    trouble = f"damaged: cannot be decoded beyond {self.decoded} frames ({error.strerror})"
         except DamagedClip as error:
             trouble = error.reason
         shown = self.packets - self.hidden
-        if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
-            trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
-        self._refuse(self.truncation() or trouble)
+        if not trouble and (not self.decoded or self.decoded <= last and self.decoded < shown - SLACK):
+            trouble = f"damaged: only {self.decoded} of its {shown} frames can be decoded"
+        self._refuse(self._why_cut() or trouble)
 
     def each_packet(self) -> Iterator[av.Packet]:
         """Pass on the packets, counting them. Raises DamagedClip where the file cannot be read to its end."""
-        packets = self._stream.container.demux(self._stream)
-        ask = self._heard if self._listens or self._until else lambda call: call()
-        while (packet := ask(lambda: self._next(packets))) is not None:
+        packets, codec = self._stream.container.demux(self._stream), self.info.codec
+        while True:
+            try:
+                packet = self._noting_errors(lambda: next(packets, None))
+            except av.error.FFmpegError as error:
+                self._refuse(f"damaged: cannot be read to its end ({error.strerror})")
+            if packet is None:
+                return
             if packet.size:
                 self.packets += 1
-                self.hidden += self._is_hidden(packet)
-                self.damaged += packet.is_corrupt
+                self.incomplete += packet.is_corrupt
+                # hidden: before the start of an MP4 edit list, not coded, or (VP8) there to serve other pictures only
+                self.hidden += bool(packet.is_discard or codec == "mpeg4" and packet.size <= _NOT_CODED
+                                    or codec == "vp8" and not bytes(packet)[0] & 0x10)
                 # decoding times, not presentation times: those are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
                 self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
             yield packet
 
-    def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
-        try:
-            return next(packets, None)
-        except av.error.FFmpegError as error:
-            self._refuse(f"damaged: cannot be read to its end ({error.strerror})")
-
     def require_whole(self) -> None:
         """Raises DamagedClip where the packets that have passed are not all, or none shows a frame."""
         nothing = "empty: its video stream has no frames" if self.packets == self.hidden else ""
-        self._refuse(self.truncation() or nothing)
+        self._refuse(self._why_cut() or nothing)
 
     def _refuse(self, reason: str | None) -> None:
         if reason:
             raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
 
-    def truncation(self) -> str | None:
+    def _why_cut(self) -> str | None:
         """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""
-        announced, found = self._due, self.packets
+        found = self.packets
         if found < self._listed:
             return f"damaged: {self._listed} frames in its index, {found} found"
-        if announced and self.info.container == "avi":
+        if self._due and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
             found = max(found, self._end) + SLACK
-        if announced and found < announced:
-            return f"truncated: {announced} frames announced, {self.packets} found"
-        if not announced and self._until:
+        if self._due and found < self._due:
+            return f"truncated: {self._due} frames announced, {self.packets} found"
+        if not self._due and self._until:
             # Matroska announces when the stream ends, somehow; B-frames are decoded late, and may be what is missing
             end = float((self._end if self._error else max(self._end, self._shown)) * self._stream.time_base)
             if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
-        if self.damaged:
-            return f"truncated: {self.damaged} of its {self.packets} packets incomplete"
+        if self.incomplete:
+            return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
         return f"damaged: FFmpeg says {self._error!r}" if self._error and self._listens else None
 
-    def _heard(self, call: Callable):
-        """What ``call`` gives, listening to what FFmpeg says of it."""
-        with _watched() as logs:
+    def _noting_errors(self, call: Callable):
+        """What ``call`` gives; the first error that FFmpeg logs meanwhile is noted."""
+        with av.logging.Capture() as logs:
             result = call()
         if logs and not self._error:
             self._error = logs[0][2].strip()
         return result
 
-    def _is_hidden(self, packet: av.Packet) -> bool:
-        """Whether no frame is shown for a packet.
-
-        It lies before the start of an MP4 edit list, is a "not coded" picture of MPEG-4 part 2 (in the place of a
-        dropped or packed one), or says, as in VP8, that it serves other pictures only.
-        """
-        only_serves = self.info.codec == "vp8" and not bytes(packet)[0] & 0x10
-        return packet.is_discard or (self._clock is not None and not self._clock.shows(bytes(packet))) or only_serves
-
 
 def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float | None:
     """When the stream should end, in seconds, where the header says it. (For other containers FFmpeg takes the end of
     the file for that.)"""
-    if tagged := _seconds(stream.metadata.get("DURATION")):
-        return tagged
+    if tag := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", "")):
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     alone = len(stream.container.streams) == 1  # else it may be the sound that is so long
     if alone and container in ("asf", "flv", "mkv") and stream.container.duration:
         return stream.container.duration / av.time_base
     return None
-
-
-def _seconds(tag: str | None) -> float | None:
-    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag or "")
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
-
-
-class Clock:
-    """Which packets of MPEG-4 part 2 hold a picture: one bit in the header of each says so.
-
-    A picture that is "not coded" (``vop_coded`` = 0) stands for a dropped or packed one and shows nothing. Behind it
-    lie a clock time, of as many bits as the header of the stream says (ISO/IEC 14496-2, 6.2.3 and 6.2.5). That is read
-    from ``head`` (extradata), and from packets as they come.
-    """
-
-    def __init__(self, head: bytes | None = None):
-        self._bits: int | None = None
-        self._read(head or b"")
-
-    def shows(self, packet: bytes) -> bool:
-        """Whether a packet holds a coded picture. As long as no header has come, small packets count as none."""
-        self._read(packet)
-        pictures = packet.split(_PICTURE)[1:]
-        if self._bits is None or not pictures:
-            return len(packet) > _NOTHING
-        # type, whole seconds, a mark, the time, a mark, coded
-        coded = re.compile(rf"..1*0.{{{self._bits + 2}}}1")
-        # a second that has passed is a digit more, and a pause may be long
-        ends = [len(picture) - len(picture[1:].lstrip(b"\xff")) for picture in pictures]
-        return any(coded.match(_digits(picture[: end + 24])) for picture, end in zip(pictures, ends, strict=True))
-
-    def _read(self, data: bytes) -> None:
-        for layer in re.finditer(rb"\x00\x00\x01[\x20-\x2f](?=(.{0,36}))", data, re.DOTALL):
-            if found := _LAYER.match(_digits(layer[1])):
-                grey = found["shape"] == "11" and found["version"] not in (None, "0001")
-                rest = found["rest"][4 * grey + 1 :]
-                if len(rest) >= 16:  # else cut off
-                    self._bits = max(1, (int(rest[:16], 2) - 1).bit_length())
-
-
-def _digits(data: bytes) -> str:
-    return "".join(f"{byte:08b}" for byte in data)
 
 
 # --- times ---------------------------------------------------------------------------------------------------------
@@ -398,39 +309,29 @@ class Timeline:
     Times are counted in seconds from the first frame, whatever the file's own clock says there. Where each frame lies
     within half a frame of its place at the file's mean rate, the rate stands for the times: frame n is at n / rate.
 
-    ``packets`` show a frame each, unless several pictures are ``packed`` into one. ``times (count,)`` are in seconds,
-    ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)`` and ``keys`` (of the frames alone
-    from which a decoder can start afresh) are the file's own times, in its units, where each frame is sure to be found
-    by its own over the key before it; elsewhere they are empty.
+    ``times (count,)`` are in seconds, ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)``
+    and ``keys`` (of the frames alone from which a decoder can start afresh) are the file's own times, in its units,
+    where each frame is sure to be found by its own over the key before it; elsewhere they are empty.
     """
 
     path: Path
     info: VideoInfo
-    packets: int
-    packed: bool
+    count: int
     times: np.ndarray | None
     stamps: tuple[int, ...]
     keys: tuple[int, ...]
-
-    @cached_property
-    def count(self) -> int:
-        """How many frames there are. Of packed ones only a decoder can tell. Raises DamagedClip then."""
-        if not self.packed:
-            return self.packets
-        with opened(self.path) as stream:
-            return sum(1 for _ in Walk(stream).frames())
 
     @property
     def seconds(self) -> float:
         """How long the video is; the last frame stays for the mean time of a frame."""
         if self.times is None:
-            return self.count / self._rate
+            return self.count / self.info.fps
         return float(self.times[-1]) + float(self.times[-1]) / max(1, self.count - 1)
 
     def shown(self, moments: np.ndarray, rate: float = 1.0) -> np.ndarray:
         """The frames that are on display at ``moments / rate`` seconds; the last one stays."""
         if self.times is None:
-            return np.minimum(moments * self._rate / rate, self.count - 1).astype(int)
+            return np.minimum(moments * self.info.fps / rate, self.count - 1).astype(int)
         return np.searchsorted(self.times, moments / rate + 1e-9, side="right").clip(1) - 1
 
     def stretch(self, start: float | None, end: float | None, length: int | None = None) -> tuple[int, int]:
@@ -440,36 +341,33 @@ class Timeline:
         first = 0 if start is None else self._begins(start)
         return first, (length if end is None else min(length, self._begins(end))) - first
 
-    @property
-    def _rate(self) -> float:
-        if not self.info.fps:
-            raise DamagedClip(self.path, "damaged: it says neither when its frames are shown nor how many a second")
-        return self.info.fps
-
     def _begins(self, moment: float) -> int:
         """The frame whose time is nearest; ``count`` where that is the end of the video."""
         if self.times is None:
-            return round(moment * self._rate)
+            return round(moment * self.info.fps)
         edges = [*self.times, self.seconds]
         after = min(int(np.searchsorted(edges, moment)), self.count)
         # of two as near the later one, however their times are rounded
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
 
 
-@remembered(256)
+@cached_by_file(256)
 def timeline(path: Path | str) -> Timeline:
     """The times of a file's frames; remembered for as long as the file stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
-    with opened(path) as stream:
-        walk, packets, head = Walk(stream), [], stream.codec_context.extradata or b""
-        for packet in walk.each_packet():
-            if packet.size and walk.packets - walk.hidden > len(packets):
+    with open_stream(path) as stream:
+        reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
+        for packet in reader.each_packet():
+            if packet.size and reader.packets - reader.hidden > len(packets):
                 packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
-        walk.require_whole()
-        unit, info = float(stream.time_base), walk.info
-    count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
+        reader.require_whole()
+        unit, info = float(stream.time_base), reader.info
+    count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
+    if packed:  # several pictures in one packet: only a decoder can tell how many there are
+        with open_stream(path) as stream:
+            count = sum(1 for _ in StreamReader(stream).frames())
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
     decoding = [dts for _, dts, _ in packets if dts is not None]
@@ -482,16 +380,18 @@ def timeline(path: Path | str) -> Timeline:
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
         times = None
     keys = sorted(stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known)
-    sure = (info.codec, info.container) in _SEEKABLE and known and not walk.hidden and len(set(own)) == count
+    sure = (info.codec, info.container) in _SEEKABLE and known and not reader.hidden and len(set(own)) == count
     if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
         own, keys = [], []
-    return Timeline(path, info, count, packed, times, tuple(own), tuple(keys))
+    if times is None and not info.fps:
+        raise DamagedClip(path, "damaged: it says neither when its frames are shown nor how many a second")
+    return Timeline(path, info, count, times, tuple(own), tuple(keys))
 
 
 def _first_shown(path: Path) -> int:
     """The time in the file of the first frame that a decoder shows."""
-    with opened(path) as stream:
-        return next(Walk(stream).frames(0)).pts
+    with open_stream(path) as stream:
+        return next(StreamReader(stream).frames(0)).pts
 
 
 def _starts_afresh(packet: av.Packet, head: bytes) -> bool:

@@ -1,55 +1,259 @@
-"""Which public data sets kdlab reads, where their files belong, and one function that opens any folder of clips."""
+"""Public data sets as they are released: their folders, lists and class numbers, counted before use.
 
+Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
+or beside it, the released lists; ``split`` names a published split. Labels are 0-based in the released order;
+validation is carved from train by group. All raise CatalogueError or FileNotFoundError with file and row.
+"""
+
+import json
 import os
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from kdlab.clips.catalogue import Catalogue, open_clips
-from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101
-from kdlab.clips.tables import find_near
-from kdlab.clips.tree import CatalogueError, named
+from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips
+from kdlab.clips.files import (
+    CatalogueError,
+    find_near,
+    is_hidden,
+    is_video,
+    read_list,
+    read_text,
+    relative_name,
+    seconds,
+    some,
+    user_path,
+)
+from kdlab.clips.splits import complete_splits, own_folds
 
+Counts = Mapping[str, int]
+
+ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
+ARID_COUNTS = {"1": {"train": 2288, "other": 673, "test": 823}, "2": {"train": 2252, "other": 673, "test": 859},
+               "3": {"train": 2259, "other": 673, "test": 852}}
+ARID15_CLIPS = 5572
+DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
+UCF_COUNTS = {"1": {"train": 9537, "test": 3783}, "2": {"train": 9586, "test": 3734},
+              "3": {"train": 9624, "test": 3696}}
+HMDB_COUNTS = dict.fromkeys("123", {"train": 3570, "test": 1530})
+THUMOS_VIDEOS = {"json": {"train": 200, "test": 210}}
+THUMOS_SEGMENTS = {"json": {"train": 3007, "test": 3311}}
+_SUBSETS = {"train": "train", "test": "test"}
+_HMDB_NOTE = ("Within a class a source video is on one side of the split; under another class the same video may be on "
+              "the other side (457 to 529 of the 1,530 test clips).")
+
+
+def arid(root: Path | str, split: str = "1") -> Catalogue:
+    """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out: they share groups with train and test."""
+    return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, ARID_COUNTS,
+                 "The `other` list shares groups with train and test and is left out; validation is carved from train.",
+                 "The test sets of the three splits overlap: their mean is not one of independent tests.")
+
+
+def arid15(root: Path | str, split: str = "1") -> Catalogue:
+    """ARID v1.5, whose splits are published nowhere: your lists in ``list_v1.5``, or else three own folds by group. As
+    5,572 clips are reported second-hand, another number is a note and no error."""
+    if mapping := find_near(root, "list_v1.5/mapping_table.txt"):
+        catalogue = _arid("ARID v1.5", root, mapping, split, {}, "The lists are not published ones but yours.")
+    else:
+        catalogue = replace(own_folds(open_clips(root), 3, split), name="ARID v1.5")
+    note = f"{len(catalogue.records)} clips; {ARID15_CLIPS} are reported for ARID v1.5, and no list is published."
+    return replace(catalogue, notes=(*catalogue.notes, note))
+
+
+def _arid(name: str, root: Path | str, mapping: Path, split: str, counts: Mapping[str, Counts],
+          *notes: str) -> Catalogue:
+    rows = []
+    for part in ("train", "other", "others", "test"):  # a README writes _others, own lists may lack it
+        path = mapping.with_name(f"ARID_split{split}_{part}.txt")
+        if part in ("train", "test") or path.is_file():
+            rows += [(where, clip, number, part) for where, (_, number, clip) in read_list(path, 3, name_first=False)]
+    return _finish(name, root, _class_index(mapping, 0), rows, counts.get(split), notes)
+
+
+def dark48(root: Path | str, split: str = "1") -> Catalogue:
+    """Dark-48: 48 classes, 3 splits that are random draws of clips; a group is a source video."""
+    lists = near(root, "annotations/classInd.txt")
+    rows = [(where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem)) for part in ("train", "test")
+            for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
+    note = ("The splits are random draws of clips: report the accuracy without those test clips, too, whose group "
+            "training has.")
+    return _finish("Dark-48", root, _class_index(lists, 0), rows, DARK48_COUNTS.get(split), (note,))
+
+
+def ucf101(root: Path | str, split: str = "1") -> Catalogue:
+    """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder names the class, the file need not."""
+    lists = near(root, "ucfTrainTestlist/classInd.txt")
+    index = _class_index(lists, 1)
+    number_of = {name: number for number, name in index.items()}
+    rows = [(where, clip, number, "train")
+            for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)]
+    rows += [(where, clip, number_of.get(clip.split("/")[0], clip.split("/")[0]), "test")
+             for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1)]
+    return _finish("UCF-101", root, index, rows, UCF_COUNTS.get(split))
+
+
+def hmdb51(root: Path | str, split: str = "1") -> Catalogue:
+    """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
+    ending = f"_test_split{split}.txt"
+    folder = near(root, f"testTrainMulti_7030_splits/*{ending}").parent
+    lists = sorted(folder.glob(f"*{ending}"), key=lambda path: path.name.removesuffix(ending))  # climb, climb_stairs
+    index = {str(label): path.name.removesuffix(ending) for label, path in enumerate(lists)}
+    rows = []
+    for (number, name), path in zip(index.items(), lists, strict=True):
+        for where, (clip, flag) in read_list(path, 2):
+            if flag not in ("0", "1", "2"):
+                raise CatalogueError(f"{where}: flag {flag!r}, expected 1 (train), 2 (test) or 0 (unused).")
+            if (source := re.match(rf"(.+)_{re.escape(name)}_[a-z]+_", clip)) is None:
+                raise CatalogueError(f"{where}: {clip!r} does not say its class {name}. Take the list as released.")
+            part = ("unused", "train", "test")[int(flag)]
+            rows.append((where, f"{name}/{clip}", number, part, f"{name}/{source[1]}"))
+    return _finish("HMDB-51", root, index, rows, HMDB_COUNTS.get(split), (_HMDB_NOTE,))
+
+
+def thumos14(root: Path | str, split: str = "json") -> Catalogue:
+    """20 classes, one record per segment; the id is ``<class>/<video>@<start>-<end>``, the group is the video.
+
+    The ground truth is the file that published scores are made with: 200 validation videos, on which one trains, and
+    210 test videos, without video_test_0000270 and video_test_0001496. Some segments end after their video does.
+    """
+    if split not in THUMOS_SEGMENTS:
+        raise CatalogueError(f"no split {split!r}: the ground truth is {' or '.join(THUMOS_SEGMENTS)}.")
+    root, path = Path(root).expanduser(), near(root, "thumos_gt.json")
+    classes = [name for _, (_, name) in read_list(near(root, "Class Index_Detection.txt"), 2, name_first=False)]
+    records = []
+    try:
+        for video, info in json.loads(read_text(path))["database"].items():
+            for number, annotation in enumerate(info["annotations"]):
+                where, name = f"{path}, {video}, annotation {number}", annotation["label"]
+                start, end = seconds(*map(str, annotation["segment"]), where)
+                records.append(ClipRecord(f"{name}/{video}@{start:g}-{end:g}", Path(f"{video}.mp4"),
+                                          classes.index(name), _SUBSETS[info["subset"]], video, start, end, where))
+    except CatalogueError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
+                             "subset, annotations → segment, label. Take the file as it was released.") from None
+    videos = Counter(part for part, _ in {(record.split, record.group) for record in records})
+    check_counts(f"{root} (videos of THUMOS14)", videos, THUMOS_VIDEOS[split])
+    check_counts(f"{root} (THUMOS14)", Counter(record.split for record in records), THUMOS_SEGMENTS[split])
+    used, notes = complete_splits(_located(root, records), classes, declared=True)
+    return Catalogue("THUMOS14", root, tuple(classes), used, notes)
+
+
+# --- what the readers share ----------------------------------------------------------------------------------------
+
+def _finish(name: str, root: Path | str, index: Mapping[str, str], rows: Iterable[tuple], counts: Counts | None,
+            notes: Iterable[str] = ()) -> Catalogue:
+    """The catalogue of ``rows`` (where, clip, class number, split, maybe a group), when counts and files are as they
+    should be."""
+    root, records = Path(root).expanduser(), [_record(index, *row) for row in rows]
+    check_counts(f"{root} ({name})", Counter(record.split for record in records), counts)
+    used = [record for record in records if record.split in ("train", "test")]
+    used, more = complete_splits(_located(root, used), list(index.values()), declared=True)
+    return Catalogue(name, root, tuple(index.values()), used, (*notes, *more))
+
+
+def _record(index: Mapping[str, str], where: str, clip: str, number: str, split: str, group: str = "") -> ClipRecord:
+    clip = relative_name(clip, where)
+    name, folder = index.get(number, "no class"), PurePosixPath(clip).parent.name
+    if number not in index or folder and folder.casefold() != name.casefold():
+        raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
+                             f"{name}. Lists and class index do not belong together; take both as they were released.")
+    id_ = PurePosixPath(clip).with_suffix("").as_posix()
+    return ClipRecord(id_, Path(clip), list(index).index(number), split, group or group_from_name(id_, name),
+                      where=where)
+
+
+def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
+    """The records of the data set in ``root`` with the paths of their files, up to two folders below it.
+
+    The file type may differ from the list's (ARID's lists say .avi and the download is .mp4), and so may the case of a
+    folder (HandstandPushups).
+    """
+    keys = [(record.path.parent.name.casefold(), record.path.stem) for record in records]
+    wanted, names, there = set(keys), {name for name, _ in keys}, {}
+    for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
+        folders = [("", base), *((folder.name.casefold(), folder) for folder in base.glob("*/"))]
+        for name, folder in folders if not any(map(is_hidden, base.relative_to(root).parts)) else ():
+            for file in folder.iterdir() if name in names else ():
+                key = name, file.stem
+                if key in wanted and is_video(file) and there.setdefault(key, file) != file:
+                    raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
+                                         "the one you mean, or move the other away.")
+    if lost := [f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there]:
+        raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
+                                "the whole data set there, or correct the list.")
+    return [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
+
+
+def check_counts(where: str, found: Mapping[str, int], expected: Counts | None) -> None:
+    """Raise CatalogueError when the lists at ``where`` name another number of something than was published."""
+    if wrong := [what for what, number in (expected or {}).items() if found.get(what, 0) != number]:
+        differ = ", ".join(f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong)
+        raise CatalogueError(f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
+                             "your own write an index.csv with columns path,label,split,group there.")
+
+
+def near(root: Path | str, pattern: str) -> Path:
+    """As ``find_near``; FileNotFoundError when there is none."""
+    if (found := find_near(root, pattern)) is None:
+        raise FileNotFoundError(f"{root}: no {pattern} in this folder or beside it. Put the released lists there; "
+                                "`kdlab data list` shows the layout.")
+    return found
+
+
+def _class_index(path: Path, first: int) -> dict[str, str]:
+    """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
+    rows = read_list(path, 2, name_first=False)
+    index = {number: name for _, (number, name) in rows}
+    order = [str(number) for number in range(first, first + len(rows))]
+    if set(index) != set(order) or len(set(index.values())) < len(rows):
+        raise CatalogueError(f"{path}: expected the class numbers {order[0]} to {order[-1]}, each once and with a name "
+                             "of its own. Take the list as it was released.")
+    return {number: index[number] for number in order}
+
+
+# --- one function opens them all -----------------------------------------------------------------------------------
 
 class DataSet(NamedTuple):
     """``marker`` is a list file, in the folder of the clips or beside it; ``example`` a class folder of the set;
-    ``splits`` can be tested on; ``layout`` says what the folder holds. docs/methods.md, 6, has counts and caveats."""
+    ``layout`` says what the folder holds; ``splits`` can be tested on. docs/methods.md, 6, has counts and caveats."""
 
     title: str
     read: Callable[..., Catalogue]
     marker: str
     example: str
-    splits: str
     layout: str
+    splits: str = "1, 2, 3"
 
 
-DATA_SETS = (
-    DataSet("ARID v1.0", arid, "list_cvt/mapping_table.txt", "Drink", "1, 2, 3",
-            "Drink/Drink_11_1.mp4, …, list_cvt/mapping_table.txt, list_cvt/ARID_split{1,2,3}_{train,other,test}.txt"),
-    DataSet("ARID v1.5", arid15, "list_v1.5/mapping_table.txt", "Drink", "own folds 1, 2, 3, or those of your lists",
-            "Drink/Drink_11_1.mp4, …; lists of your own, if you have some, in list_v1.5/"),
-    DataSet("Dark-48", dark48, "annotations/classInd.txt", "adult_female_singing", "1, 2, 3",
-            "bouncing/meGuchxNyKg_106.mp4, …, annotations/classInd.txt, annotations/{train,test}_split{1,2,3}.txt"),
-    DataSet("UCF-101", ucf101, "ucfTrainTestlist/classInd.txt", "ApplyEyeMakeup", "1, 2, 3",
-            "UCF-101/Archery/v_Archery_g01_c01.avi, …, ucfTrainTestlist/{classInd,trainlist01,testlist01,…}.txt"),
-    DataSet("HMDB-51", hmdb51, "testTrainMulti_7030_splits/*_test_split1.txt", "brush_hair", "1, 2, 3",
-            "brush_hair/April_09_brush_hair_u_….avi, …, testTrainMulti_7030_splits/*_test_split{1,2,3}.txt"),
-    DataSet("THUMOS14", thumos14, "Class Index_Detection.txt", "", "csv, json (the ground truth of published scores)",
-            "{validation,test}/video_….mp4, Class Index_Detection.txt, {val,test}_Annotation.csv, thumos_gt.json"),
-    *(DataSet(f"{title} by CoViAR's lists", partial(coviar, name=name), f"datalists/{name}_split1_train.txt", example,
-              "1, 2, 3", f"{name}/mpeg4_videos/{example}/….mp4, datalists/{name}_split{{1,2,3}}_{{train,test}}.txt")
-      for title, name, example in (("UCF-101", "ucf101", "ApplyEyeMakeup"), ("HMDB-51", "hmdb51", "brush_hair"))),
-)
+DATA_SETS = tuple(DataSet(*row) for row in (
+    ("ARID v1.0", arid, "list_cvt/mapping_table.txt", "Drink",
+     "Drink/Drink_11_1.mp4, …, list_cvt/mapping_table.txt, list_cvt/ARID_split{1,2,3}_{train,other,test}.txt"),
+    ("ARID v1.5", arid15, "list_v1.5/mapping_table.txt", "Drink",
+     "Drink/Drink_11_1.mp4, …; lists of your own, if you have some, in list_v1.5/",
+     "own folds 1, 2, 3, or those of your lists"),
+    ("Dark-48", dark48, "annotations/classInd.txt", "adult_female_singing",
+     "bouncing/meGuchxNyKg_106.mp4, …, annotations/classInd.txt, annotations/{train,test}_split{1,2,3}.txt"),
+    ("UCF-101", ucf101, "ucfTrainTestlist/classInd.txt", "ApplyEyeMakeup",
+     "UCF-101/Archery/v_Archery_g01_c01.avi, …, ucfTrainTestlist/{classInd,trainlist01,testlist01,…}.txt"),
+    ("HMDB-51", hmdb51, "testTrainMulti_7030_splits/*_test_split1.txt", "brush_hair",
+     "brush_hair/April_09_brush_hair_u_….avi, …, testTrainMulti_7030_splits/*_test_split{1,2,3}.txt"),
+    ("THUMOS14", thumos14, "Class Index_Detection.txt", "",
+     "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json", "json")))
 
 
 def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     """A public data set in its released layout, known by its lists, or else any clips that ``open_clips`` reads.
 
-    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``csv`` or ``json``). A
+    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``). A
     folder with an ``index.csv`` is the user's own, whatever else it holds. Raises CatalogueError, FileNotFoundError.
     """
-    root = named(path).absolute()  # "." has a parent then, where lists may lie
+    root = user_path(path).absolute()  # "." has a parent then, where lists may lie
     if not root.is_dir() or os.path.lexists(root / "index.csv"):
         return open_clips(path, test_fold)
     fitting = [data for data in DATA_SETS if _fits(data, root)]

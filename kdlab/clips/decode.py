@@ -3,15 +3,13 @@
 PyAV reads everything. Whole clips, and most formats, are read in order, which is right for every format. Single
 frames of H.264 in MP4 or Matroska are reached over the IDR picture before them, where each frame has a time of its own:
 by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.) Other key frames
-are no place to begin: what a decoder shows behind them may differ from a decode in order.
+are no place to begin: what a decoder shows behind them may differ from a decode in order. Pixels are taken as they are
+stored, also where a file says that they are not square.
 
-Pixels are taken as they are stored, also where a file says that they are not square.
-
-``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead: in order, and only what PyAV reads in the
-same way. decord 0.6.0 gives PyAV's frames where it reads in
-order. Asked for single ones it returns others, without a word, of MPEG-4 part 2 with B-frames, of open groups of
-pictures in H.264 and of MP4 files with an edit list. It mirrors nothing, shortens truncated AVI files and fills damaged
-frames in.
+``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead: in order, and only what PyAV reads in the same
+way. Asked for single frames decord 0.6.0 returns others, without a word, of MPEG-4 part 2 with B-frames, of open groups
+of pictures in H.264 and of MP4 files with an edit list. It mirrors nothing, shortens truncated AVI files and fills
+damaged frames in.
 
 No decoder complains about a truncated file, so what the container announces is compared with what comes out.
 """
@@ -26,12 +24,11 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, probe, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, probe, timeline
 from kdlab.clips.container import VideoInfo as VideoInfo
 
 DECODERS = ("pyav", "decord")
@@ -82,30 +79,29 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
     path, wanted, given, decoder = Path(path), None, 0, chosen(decoder)
     if indices is not None:
         wanted = frame_numbers(path, indices).reshape(-1)
-        if wanted.size and wanted[0] < 0:
-            raise ValueError(f"{path}: frame index {wanted[0]} is negative. Count frames from 0.")
-        if (np.diff(wanted) <= 0).any():
-            raise ValueError(f"{path}: frames are read one by one in ascending order, each once.")
+        if (np.diff(wanted, prepend=-1) <= 0).any():
+            raise ValueError(f"{path}: frames are counted from 0, and read one by one in ascending order; asked for "
+                             f"{str(wanted)[:60]}.")
     if decoder == "decord":
         yield from _by_decord(path, wanted)
         return
     if wanted is not None:
         line = timeline(path) if wanted.size else None
-        if line and line.keys and wanted[-1] < line.packets:
-            with opened(path) as stream:
+        if line and line.keys and wanted[-1] < line.count:
+            with open_stream(path) as stream:
                 for picture in _over_key_frames(stream, line, wanted):
                     given += 1
                     yield picture
             if given == len(wanted):
                 return
-    with opened(path) as stream:  # in order: that will do where something was odd, or say what is wrong
-        yield from _in_order(path, Walk(stream), wanted, given)
+    with open_stream(path) as stream:  # in order: that will do where something was odd, or say what is wrong
+        yield from _in_order(path, StreamReader(stream), wanted, given)
 
 
 def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """``indices`` as an array of int64. Raises ValueError for what are no whole numbers."""
     found = np.asarray(indices)
-    if found.size and (found.dtype.kind not in "iu" or not found.max() < 2**62):
+    if found.size and found.dtype.kind not in "iu":
         raise ValueError(f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames.")
     return found.astype(np.int64)
 
@@ -114,17 +110,16 @@ def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
              indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """The frames that ``each(path)`` gives, in one array uint8 (T, H, W, C); or those of ``each(path, ascending)`` at
     ``indices``, in any order, repeats allowed. Raises ValueError where there are no frames."""
+    order = slice(None)
     if indices is None:
-        return _stacked(each(path), path)
-    wanted, order = np.unique(frame_numbers(path, indices).reshape(-1), return_inverse=True)
-    # of none, the first one knows the shape
-    return _stacked(each(path, wanted if wanted.size else np.zeros(1, np.int64)), path)[order]
-
-
-def _stacked(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
-    if not (frames := list(frames)):
+        frames = list(each(path))
+    else:
+        wanted, order = np.unique(frame_numbers(path, indices).reshape(-1), return_inverse=True)
+        # of none, the first one knows the shape
+        frames = list(each(path, wanted if wanted.size else np.zeros(1, np.int64)))
+    if not frames:
         raise ValueError(f"{path}: reading it gave no frames.")
-    return np.stack(frames)
+    return np.stack(frames)[order]
 
 
 class Streamed:
@@ -136,30 +131,14 @@ class Streamed:
 
 
 def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
-    """``(H, W, C)`` as FFmpeg's own tools show it; contiguous. ``matrix`` is the frame's display matrix: 9 int32.
-
-    Quarter turns and mirrorings are exact; at other angles the picture turns on the spot and keeps its size. A matrix
-    of zeros, which some writers leave, says nothing.
-    """
+    """``(H, W, C)`` turned by quarters and mirrored as FFmpeg's own tools show it; contiguous. ``matrix`` is a frame's
+    display matrix, 9 int32. One of zeros, which some writers leave, says nothing."""
     if matrix is None:
         return picture
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
-    if not (math.hypot(a, c) and math.hypot(b, d)):
-        return picture
-    angle = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
-    if angle in (0, 1):
-        turned = picture[::-1] if d < 0 and not angle else picture
-    elif angle == 90:
-        turned = picture.swapaxes(0, 1) if c > 0 else np.rot90(picture, -1)
-    elif angle == 180:
-        turned = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    elif angle == 270:
-        turned = np.rot90(picture, 2).swapaxes(0, 1) if c < 0 else np.rot90(picture)
-    else:
-        height, width = picture.shape[:2]
-        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1)
-        turned = cv2.warpAffine(picture, turn, (width, height))
-    return np.ascontiguousarray(turned)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 class _Pictures:
@@ -175,10 +154,10 @@ class _Pictures:
         return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
 
 
-def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
+def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
     """All frames, or those ``wanted`` but for the first ``given``; others are decoded and dropped."""
     pictures = None
-    for number, frame in enumerate(walk.frames(math.inf if wanted is None else wanted.max(initial=0))):
+    for number, frame in enumerate(reader.frames(math.inf if wanted is None else wanted.max(initial=0))):
         pictures = pictures or _Pictures(frame)
         if wanted is None:
             yield pictures.of(frame)
@@ -186,7 +165,7 @@ def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> 
             given += 1
             yield pictures.of(frame)
     if wanted is not None and given < len(wanted):
-        raise _outside(path, wanted[-1], walk.seen)
+        raise _outside(path, wanted[-1], reader.decoded)
 
 
 def _outside(path: Path, wanted: int, count: int) -> ValueError:
@@ -209,9 +188,9 @@ def _decord():
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
     """As ``_in_order``, by decord, whose frames are compared with PyAV's."""
-    with opened(path) as stream:
-        walk = Walk(stream)
-        frames = _in_order(path, walk, None, 0)
+    with open_stream(path) as stream:
+        reader = StreamReader(stream)
+        frames = _in_order(path, reader, None, 0)
         for number, (ours, its) in enumerate(zip_longest(frames, _all_of_decord(path))):
             # conversions of colours differ by 0.2 of 255 levels
             if (ours is None or its is None or ours.shape != its.shape
@@ -221,8 +200,8 @@ def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
                 raise DamagedClip(path, f"decord reads frame {number} otherwise; PyAV (decoder='pyav') reads it well")
             if wanted is None or number in wanted:
                 yield its
-    if wanted is not None and wanted.max(initial=0) >= walk.seen:
-        raise _outside(path, wanted[-1], walk.seen)
+    if wanted is not None and wanted.max(initial=0) >= reader.decoded:
+        raise _outside(path, wanted[-1], reader.decoded)
 
 
 def _all_of_decord(path: Path) -> Iterator[np.ndarray]:

@@ -1,8 +1,22 @@
-"""Train, val and test made of whole groups, the same way every time."""
+"""Train, val and test made of whole groups, the same way every time.
+
+A *group* is what makes two clips look alike for reasons other than the action: one actor, one scene, one long
+recording. A network that has seen the scene in training recognises the scene, not the action.
+"""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdlab.clips.files import CatalogueError, some
+from kdlab.system.values import integer
+
+if TYPE_CHECKING:
+    from kdlab.clips.catalogue import Catalogue, ClipRecord
 
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
@@ -11,53 +25,50 @@ NO_GROUPS = ("The file names tell no groups, so each clip is its own: one actor 
              "A `group` column in an index.csv prevents that.")
 
 
-def complete_splits(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], classes: Sequence[str],
-                    declared: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
-    """The split of each clip, and sentences about them that a reader of results must know.
+def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
+                    declared: bool) -> tuple[tuple["ClipRecord", ...], tuple[str, ...]]:
+    """Records sorted by id with all splits, and sentences about the splits that a reader of results must know.
 
-    ``declared`` holds splits that are given: they stay, and only a missing val is carved from train. Without it,
-    test is carved from everything first. Test never shares a group with another split unless ``declared`` says so.
+    ``declared`` splits stay, and only a missing val is carved from train. Else test is carved from everything first,
+    and shares no group with another split.
     """
-    notes = []
-    if declared is not None:
-        splits = list(declared)
-        if shared := shared_groups(groups, splits):
+    records, notes = sorted(records, key=lambda record: record.id), []
+    if declared:
+        if shared := shared_groups(records):
             notes.append(f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
                          "the recording.")
     else:
-        if set(groups) == set(ids):
+        if {r.group for r in records} == {r.id for r in records}:
             notes.append(NO_GROUPS)
-        chosen = deal(labels, groups, TEST_SHARE)
-        splits = ["test" if group in chosen else "train" for group in groups]
-        if untested := _without(classes, labels, splits, "test"):
+        chosen = deal([r.label for r in records], [r.group for r in records], TEST_SHARE)
+        records = [replace(r, split="test" if r.group in chosen else "train") for r in records]
+        if untested := _without(classes, records, "test"):
             notes.append(f"No test clips for {some(untested, 10)}: no group can be spared from training there.")
-    if "val" not in splits:
-        splits, more = _carve_validation(ids, labels, groups, classes, splits)
+    if not any(r.split == "val" for r in records):
+        records, more = _carve_validation(records, classes)
         notes += more
-    return splits, notes
+    return tuple(records), tuple(notes)
 
 
-def _carve_validation(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], classes: Sequence[str],
-                      splits: Sequence[str]) -> tuple[list[str], list[str]]:
+def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tuple[list["ClipRecord"], list[str]]:
     """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips where a class cannot spare a group."""
-    train = [i for i, split in enumerate(splits) if split == "train"]
-    chosen = deal([labels[i] for i in train], [groups[i] for i in train], VAL_SHARE)
-    val = {i for i in train if groups[i] in chosen}
-    covered = {labels[i] for i in val}
-    rest = [i for i in train if labels[i] not in covered]
-    singles = deal([labels[i] for i in rest], [ids[i] for i in rest], VAL_SHARE)
-    by_clip = {i for i in rest if ids[i] in singles}
-    splits = ["val" if i in val or i in by_clip else split for i, split in enumerate(splits)]
+    train = [r for r in records if r.split == "train"]
+    groups = deal([r.label for r in train], [r.group for r in train], VAL_SHARE)
+    covered = {r.label for r in train if r.group in groups}
+    rest = [r for r in train if r.label not in covered]
+    singles = deal([r.label for r in rest], [r.id for r in rest], VAL_SHARE)
+    alone = [r for r in rest if r.id in singles]
+    moved = {r.id for r in alone} | {r.id for r in train if r.group in groups}
+    records = [replace(r, split="val") if r.split == "train" and r.id in moved else r for r in records]
     notes = []
-    if by_clip:
-        names = [classes[label] for label in sorted({labels[i] for i in by_clip})]
+    if alone:
+        names = [classes[label] for label in sorted({r.label for r in alone})]
         notes.append(f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
                      "group: validation accuracy is flattered there, test accuracy is not.")
-    trained = {classes[labels[i]] for i in train}
-    unseen = [name for name in _without(classes, labels, splits, "val") if name in trained]
-    if unseen:
+    trained = {classes[r.label] for r in train}
+    if unseen := [name for name in _without(classes, records, "val") if name in trained]:
         notes.append(f"No validation clips for {some(unseen, 10)}: too few training clips.")
-    return splits, notes
+    return records, notes
 
 
 def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]:
@@ -120,20 +131,122 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
     return [fold_of[group] for group in groups]
 
 
-def shared_groups(groups: Iterable[str], splits: Iterable[str]) -> list[str]:
+def shared_groups(records: Iterable["ClipRecord"]) -> list[str]:
     """Groups that test shares with another split."""
-    sides: dict[str, set[bool]] = {}
-    for group, split in zip(groups, splits, strict=True):
-        sides.setdefault(group, set()).add(split == "test")
-    return sorted(group for group, side in sides.items() if len(side) > 1)
+    sides = {(record.group, record.split == "test") for record in records}
+    return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
 
 
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first ``limit`` names, and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+def _without(classes: Sequence[str], records: Iterable["ClipRecord"], split: str) -> list[str]:
+    there = {record.label for record in records if record.split == split}
+    return [name for label, name in enumerate(classes) if label not in there]
 
 
-def _without(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], split: str) -> list[str]:
-    has = {label for label, clip_split in zip(labels, splits, strict=True) if clip_split == split}
-    return [name for label, name in enumerate(classes) if label not in has]
+def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) -> "Catalogue":
+    """The clips in ``count`` folds made by kdlab from their groups, of which ``test_fold`` ("1" …) is the test set.
+
+    For data sets that come without splits; whatever splits the catalogue had, and its notes on them, are replaced, and
+    a note says "own folds". See :func:`deal_folds` for the rule. Raises CatalogueError for fewer groups than folds,
+    or a class that has groups in one fold only, so that it could not be both trained and tested.
+    """
+    records, test_fold = catalogue.records, test_fold or "1"
+    groups = {r.group for r in records}
+    integer(2, own_folds=count)
+    if count > len(groups):
+        raise CatalogueError(f"{catalogue.root}: own_folds={count} needs a group for each; there are {len(groups)}.")
+    if test_fold not in map(str, range(1, count + 1)):
+        raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
+    folds = deal_folds([r.label for r in records], [r.group for r in records], count)
+    tested_in = Counter(label for label, _ in {(r.label, fold) for r, fold in zip(records, folds, strict=True)})
+    if lone := [catalogue.classes[label] for label, number in sorted(tested_in.items()) if number == 1]:
+        raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
+                             "trained and tested. Add groups of that class, or leave the class out.")
+    notes = [f"These are own folds, made by kdlab from {len(groups)} groups, no published split: fold {test_fold} of "
+             f"{count} is the test set."]
+    notes += [NO_GROUPS] * (groups == {r.id for r in records})
+    records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
+               for r, fold in zip(records, folds, strict=True)]
+    records, more = complete_splits(records, catalogue.classes, declared=True)
+    return replace(catalogue, records=records, notes=(*notes, *more))
+
+
+# --- parts of a data set -------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The clips ``of`` a data set, of which ``groups`` whole groups are validation and none other.
+
+    Exits are calibrated on one half of them and their thresholds chosen on the other (:func:`halves`), so a set whose
+    own validation is a single person is too small.
+    """
+
+    of: object
+    groups: int = 2
+
+    def __post_init__(self):
+        integer(1, groups=self.groups)
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    def catalogue(self) -> "Catalogue":
+        """Raises CatalogueError where fewer than ``groups`` + 1 groups are not in test."""
+        of = self.of.catalogue()
+        known = sorted({r.group for r in of.records if r.split != "test"},
+                       key=lambda name: hashlib.sha256(name.encode()).digest())
+        if len(known) <= self.groups:
+            raise CatalogueError(f"{of.root}: {self.groups} groups cannot be held out of {len(known)} that are not in "
+                                 "test; ask for fewer, or name more in a `group` column")
+        held = set(known[: self.groups])
+        records = tuple(r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
+                        for r in of.records)
+        return replace(of, records=records, notes=(*of.notes, f"Held out of training: {', '.join(sorted(held))}."))
+
+    def fingerprint(self) -> str:
+        return self.catalogue().fingerprint()
+
+
+@dataclass(frozen=True)
+class Half:
+    """The clips ``of`` a data set, of whose training groups (scenes, people) only every second one is left: the
+    ``first`` and each second after it, or the others. Validation and test are untouched.
+
+    What learns on one half has not seen the other, so that a network's answers to clips there are no memory.
+    """
+
+    of: object
+    first: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name}-half{1 if self.first else 2}"
+
+    def catalogue(self) -> "Catalogue":
+        """Raises ValueError where the training clips are of one group."""
+        of = self.of.catalogue()
+        train = of.split("train")
+        kept = {r.id for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
+                if first == self.first}
+        records = tuple(r for r in of.records if r.split != "train" or r.id in kept)
+        return replace(of, records=records, notes=(*of.notes, f"Half of the training groups: {self.name}."))
+
+    def fingerprint(self) -> str:
+        return self.catalogue().fingerprint()
+
+
+def with_halves(data):
+    """``data`` where its validation clips are of two groups or more, as :func:`halves` needs; else ``HeldOut`` of it.
+    """
+    return data if len({r.group for r in data.catalogue().split("val")}) > 1 else HeldOut(data)
+
+
+def halves(groups: np.ndarray) -> np.ndarray:
+    """``(N,)`` bool that splits clips in two by their ``groups (N,)``: every second group, in the order of names.
+
+    Raises ``ValueError`` for a single group.
+    """
+    names, of = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"the clips are of one group ({names[0]}), which has no halves: name more in a `group` column")
+    return of % 2 == 0

@@ -3,10 +3,8 @@
 docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
 """
 
-import csv
-import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, count
@@ -19,10 +17,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, timeline
 from kdlab.clips.decode import upright
-from kdlab.clips.tables import check_name, read_table
-from kdlab.clips.tree import named, on_disk, videos
+from kdlab.clips.files import files_below, read_table, relative_name, user_path
 from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_drafts, write_atomically
 from kdlab.system.pool import each, track
 from kdlab.system.values import integer
@@ -61,65 +58,57 @@ class Made:
     reason: str = ""
 
 
-def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
-              progress: Callable = track, say: Callable[[str], object] = print) -> list[Made]:
+def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(),
+              workers: int | None = None) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
 
     Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
-    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; another one that is
-    there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the same
-    source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with the
-    reason; links are followed.
+    A table ``index.csv`` in the folder is written anew beside the clips that were made; one that is there stays. A
+    second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is named
+    like a video and cannot be decoded is left out, with the reason; links are followed.
     Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
     that was not made here, StorageFull when ``out`` cannot be written.
     """
-    source, out = (Path(os.path.realpath(named(place))) for place in (source, out))
-    table = _table(source / "index.csv")
+    source, out = (Path(os.path.realpath(user_path(place))) for place in (source, out))
     if source == out:
         raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
     root = source if source.is_dir() else source.parent
-    files, _, odd = videos(source) if source.is_dir() else ([source], [], {})
+    rows = read_table(source / "index.csv", ("path",)) if (source / "index.csv").is_file() else []
+    rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
+    files = files_below(source)[0] if source.is_dir() else [source]
     if source in out.parents:
         files = [file for file in files if out not in file.parents]  # what was made there is no source
     if not any(map(Path.is_file, files)):
         raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
-    targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in [*files, *odd]}
+    targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
     known = {file: file for file in files}
-    for file in files:
-        if known.setdefault(targets[file], file) != file or targets[file] == file:
-            raise ValueError(f"{targets[file]} would be made of {file}, and there is {known[targets[file]]}: rename "
-                             "one, or choose another folder.")
-        if os.path.lexists(targets[file]) and not _is_ours(targets[file]):
-            raise NotOurs(f"{targets[file]} is there already and was not made by `kdlab data transcode`, so it stays "
-                          "as it is; choose another folder")
-    for folder in {targets[file].parent for file in files}:
+    for file, target in targets.items():
+        if known.setdefault(target, file) != file or target == file:
+            raise ValueError(f"{target} would be made of {file}, and there is {known[target]}: rename one, or choose "
+                             "another folder.")
+        if os.path.lexists(target) and not _is_ours(target):
+            raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
+                          "is; choose another folder")
+    for folder in {target.parent for target in targets.values()}:
         delete_old_drafts(folder)
-    report = [Made(file, targets[file], reason=why) for file, why in odd.items()]
-    made = each(_make, files, [targets[file] for file in files], [form] * len(files), workers=workers)
-    report += progress(made, "transcoding", len(files))
-    _write_table(table, out, say)
+    made = each(_make, files, targets.values(), [form] * len(files), workers=workers)
+    report = list(track(made, "transcoding", len(files)))
+    _write_table(rows, out)
     return report
 
 
-def _table(file: Path) -> list[dict[str, str]]:
-    """The rows of a table of clips, if there is one, with the paths as those who read the clips understand them."""
-    rows = read_table(file, ("path",)) if file.is_file() else []
-    return [row | {"path": check_name(row["path"], f"{file}, row {line}")} for line, row in rows]
-
-
-def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:
+def _write_table(rows: list[dict[str, str]], out: Path) -> None:
     """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
+    import pandas as pd  # a second to import, which workers need not spend
+
     rows = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    text, place = io.StringIO(), out / "index.csv"
-    if made := [row for row in rows if on_disk(out, row["path"]).is_file()]:
-        writer = csv.DictWriter(text, made[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-        if not os.path.lexists(place):
-            write_atomically(place, lambda path: path.write_text(text.getvalue(), "utf-8", newline=""))
-        elif place.read_bytes() != text.getvalue().encode():
-            say(f"{place} is there and says otherwise, so it stays as it is; move it away, and the same call writes "
-                "the table of these clips")
+    made, place = [row for row in rows if (out / row["path"]).is_file()], out / "index.csv"
+    text = pd.DataFrame(made).to_csv(index=False, lineterminator="\n")
+    if made and not os.path.lexists(place):
+        write_atomically(place, lambda path: path.write_text(text, "utf-8", newline=""))
+    elif made and place.read_bytes() != text.encode():
+        print(f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "
+              "the same call writes theirs")
 
 
 def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
@@ -129,7 +118,7 @@ def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
         if not (kept := _is_whole(target, note)):
             write_atomically(target, lambda path: _write(line, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
-    except (DamagedClip, Unsuited, av.error.FFmpegError, PermissionError) as error:
+    except (DamagedClip, Unsuited, av.error.FFmpegError, FileNotFoundError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
 
 
@@ -140,7 +129,7 @@ def _is_ours(target: Path) -> bool:
 
 def _is_whole(target: Path, note: str) -> bool:
     try:
-        with opened(target) as stream:
+        with open_stream(target) as stream:
             same = stream.container.metadata.get("comment") == note
         return same and bool(scan(target))
     except (FileNotFoundError, DamagedClip, Unsuited):
@@ -165,15 +154,16 @@ def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
 
 def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
     rate, ticks = _clock(line)
-    with opened(line.path) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-        walk, converter = Walk(stream), VideoReformatter()
+    bitexact = {"fflags": "+bitexact"}
+    with open_stream(line.path) as stream, av.open(str(target), "w", format="avi", options=bitexact) as file:
+        reader, converter = StreamReader(stream), VideoReformatter()
         file.metadata["comment"] = note
         made = file.add_stream("mpeg4", rate=rate, options={
             "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
             "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
         made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
         made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
-        for frame, tick in zip(walk.frames(), ticks, strict=False):
+        for frame, tick in zip(reader.frames(), ticks, strict=False):
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
                 turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
                 frame = av.VideoFrame.from_ndarray(turned, "rgb24")

@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.clips.catalogue import Catalogue, name_of, own_folds
+from kdlab.clips.catalogue import Catalogue, name_of
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
-from kdlab.clips.tree import named
+from kdlab.clips.files import user_path
+from kdlab.clips.splits import own_folds
 from kdlab.system.files import memoised
 from kdlab.system.values import integer
 
@@ -20,7 +21,7 @@ class UserClips:
     """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
     See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
-    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). Damaged
+    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``splits.own_folds``). Damaged
     files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes.
 
     What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
@@ -69,7 +70,7 @@ class UserClips:
 
     @property
     def _place(self) -> Path:
-        return named(self.path).absolute()
+        return user_path(self.path).absolute()
 
     def _listed(self) -> Catalogue:
         def read() -> Catalogue:

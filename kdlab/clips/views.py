@@ -1,11 +1,11 @@
-"""Views of a clip, the draw that all views of one clip share, and the batches a network is fed.
+"""Views of a clip: what turns a file into ``uint8`` frames ``(H, W, C)``, one by one, as a long clip may not fit into
+memory.
 
-A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one, as a long clip may not fit into memory;
-everything after it (sampling in time, crop, flip) is one :class:`Draw`, made once per clip and the same for every view,
-so that a teacher and a student see the same moment of the same place. Rule 3 of docs/methods.md, 0.
+Everything after it (sampling in time, crop, flip) is one :class:`kdlab.clips.windows.Draw`, made once per clip and the
+same for every view, so that a teacher and a student see the same moment of the same place (docs/methods.md, 0).
 """
 
-import math
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -17,58 +17,34 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.container import timeline
-from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
+from kdlab.clips.container import DamagedClip
+from kdlab.clips.decode import Streamed, chosen, each_frame, gathered, raw_name
+from kdlab.system.files import memoised
 from kdlab.system.sources import dataclasses_in, view_mark
-from kdlab.system.values import fraction, integer, positive
+from kdlab.system.values import positive
 
 _AT_ONCE = 4  # frames that are brightened together
 
 
-class TooShort(ValueError):
-    """A clip with too few frames to be an action."""
-
-
-class UnusableClips(ValueError):
-    """Several bad clips, each named with its reason in ``errors``."""
-
-    def __init__(self, errors: list[Exception]):
-        self.errors = errors
-        shown = "\n  ".join(str(error) for error in errors[:20])
-        super().__init__(f"{len(errors)} clips cannot be used; mend or remove them:\n  {shown}")
-
-
-def called(record: ClipRecord) -> Path | str:
-    """A clip in a message: its file, and which segment of it."""
-    return record.path if record.start is record.end is None else f"{record.id} of {record.path}"
-
-
 def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
     """``each_frame(path, indices=None)`` of a view: frames ``uint8 (H, W, C)`` one by one, all or those at ascending
-    ``indices``; of a view that has a ``read`` only, or one of a class below, through that."""
-    home = [next((depth for depth, kind in enumerate(type(view).__mro__) if name in vars(kind)), math.inf)
-            for name in ("each_frame", "read")]
-    if home[0] <= home[1] and home[0] < math.inf:
+    ``indices``. A view whose class defines ``read`` alone is read through that."""
+    own = next(kind for kind in type(view).__mro__ if {"each_frame", "read"} & vars(kind).keys())
+    if "each_frame" in vars(own):
         return view.each_frame
-
-    def each(path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        yield from (view.read(path) if indices is None else view.read(path, indices))
-
-    return each
+    return lambda path, indices=None: iter(view.read(path, indices))
 
 
 def tag(view: "View") -> str:
     """What names a view's frames in the cache: its name, where it is not kdlab's its sources, and where it reads from
     other files than the clip's, their place: two folders may have one name."""
-    return view.name + view_mark(view) + "".join(f"@{place}" for place in _places(view))
+    return "@".join([view.name + view_mark(view), *_places(view)])
 
 
 @lru_cache
-def _places(view: "View") -> tuple[str, ...]:
-    return tuple(os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
-                 if not f.metadata.get("identity", True))
+def _places(view: "View") -> list[str]:
+    return [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
+            if not f.metadata.get("identity", True)]
 
 
 @dataclass(frozen=True)
@@ -76,10 +52,6 @@ class Raw(Streamed):
     """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
     decoder: str = field(default="", kw_only=True)
-
-    def __post_init__(self):
-        if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
-            chosen(self.decoder)
 
     def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
         return type(other) is type(self) and self.name == other.name
@@ -123,12 +95,10 @@ class Enhanced(Streamed):
         each = streamed(self.of)
         if getattr(self.by, "steady", True):
             frames = gathered(each, path)
-            wanted = np.arange(len(frames)) if indices is None else np.asarray(indices)
-            if wanted.max(initial=0) >= len(frames):
-                raise ValueError(f"{path}: frame {wanted.max()} asked, but the clip has {len(frames)} frames.")
+            wanted = slice(None) if indices is None else np.asarray(indices)
             yield from zip(frames[wanted], self.by(frames)[wanted], strict=True)
             return
-        frames = each(path) if indices is None else each(path, indices)
+        frames = each(path, indices)
         while some := list(islice(frames, _AT_ONCE)):
             yield from zip(some, self.by(np.stack(some)), strict=True)
 
@@ -142,7 +112,7 @@ class Around(Streamed):
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
-        return streamed(self.of)(path, *(() if indices is None else (indices,)))
+        return streamed(self.of)(path, indices)
 
     def mirrored(self, pixels):
         """As the view ``of``."""
@@ -183,6 +153,24 @@ class MotionMix(Around):
 View = Raw | Enhanced | MotionMix
 
 
+@dataclass(frozen=True)
+class Standardised(Around):
+    """The view ``of`` with each clip's own mean subtracted and its own deviation divided out (docs/methods.md, 1.4).
+
+    A control: whatever enhancement gains by putting the input where a network expects it, this gains without looking
+    brighter.
+    """
+
+    of: View = Raw()
+
+    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``(B, C, T, H, W)`` → the same shape, zero mean and unit deviation over each clip as the network sees it."""
+        pixels = super().finish(pixels)
+        centred = pixels - pixels.mean((1, 2, 3, 4), keepdim=True)
+        return centred / (centred.square().mean((1, 2, 3, 4), keepdim=True).sqrt() + 1e-3)
+
+
+
 def mirrored(pixels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """``uint8 (..., w, C)`` with left and right swapped."""
     if isinstance(pixels, torch.Tensor):
@@ -197,175 +185,109 @@ def mirror_of(view: View) -> Callable:
     return getattr(view, "mirrored", mirrored)
 
 
-@dataclass(frozen=True)
-class Draw:
-    """One clip's frames, place, flip and size; the same for all its views. ``top`` and ``left`` are fractions in
-    [0, 1]; of what the sizes of a ``box`` (height, width) are parts, the window says that drew it."""
+def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+    """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
+    flipped = mirrored(quantised)
+    x = flipped[..., 0]
+    x[:] = 0 - x.clip(1)  # modulo 256; 0 would become 256 and is 255
+    return flipped
 
-    frames: np.ndarray
-    top: float = 0.5
-    left: float = 0.5
-    flip: bool = False
-    box: tuple[float, float] | None = None
 
-    def placed(self, pixels, height: int, width: int):
-        """So many pixels of ``(T, h, w, C)``, at the draw's place."""
-        y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
-        return pixels[:, y : y + height, x : x + width]
-
+# --- optical flow --------------------------------------------------------------------------------------------------
+# Two channels, x and y, in the coding of the compressed domain's motion: 128 is rest (docs/methods.md, 2).
 
 @dataclass(frozen=True)
-class Window:
-    """How a clip becomes a network's input: ``frames`` moments, short side ``side``, square ``crop``, in pixels."""
+class Flow(Around):
+    """Dense flow (DIS) of the view ``of``, from the frame before to each frame; the first has the second's.
 
-    frames: int = 16
-    side: int = 40
-    crop: int = 36
+    Cut at ± ``bound`` pixels a frame, in pixels of the frames as decoded.
+    """
+
+    bound: float = 20.0
+    of: View = Raw()
+
+    mirrored = staticmethod(flip_motion)
 
     def __post_init__(self):
-        integer(1, frames=self.frames, side=self.side, crop=self.crop)
-        if self.crop > self.side:
-            raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
-        scales = list(getattr(self, "scales", (1.0,)))  # of training boxes, where a window has several
-        integer(1, number_of_scales=len(scales))
-        positive(scales=scales)
-        fraction("a box does not exceed the picture", scales=scales)
+        positive(bound=self.bound)
 
-    def moments(self, length: int, offset: float) -> np.ndarray:
-        """``frames`` indices spread evenly over ``length`` frames; ``offset`` in [0, 1) shifts them within a stride.
+    @property
+    def name(self) -> str:
+        return f"flow{self.bound:g}-{self.of.name}"
 
-        A clip shorter than ``frames`` repeats some of its own frames; it is never filled with black.
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """All rows of ``path``, or those at ascending ``indices``: uint8 (H, W, 2), ``128 + 127 v / bound``.
+
+        Raises ValueError for a clip of one frame.
         """
-        stride = length / self.frames
-        return np.floor((np.arange(self.frames) + offset) * stride).astype(np.int64)
-
-    def centre(self, length: int) -> Draw:
-        """The evaluation draw: centred in time and space, not flipped."""
-        return Draw(self.moments(length, 0.5))
-
-    def random(self, length: int, generator: torch.Generator) -> Draw:
-        """A training draw: random phase, place and flip."""
-        phase, top, left, flip = torch.rand(4, generator=generator).tolist()
-        return Draw(self.moments(length, phase), top, left, flip < 0.5)
-
-    def cut(self, draw: Draw, pixels):
-        """``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, not mirrored."""
-        return draw.placed(pixels, self.crop, self.crop)
-
-    def shown(self, draw: Draw, pixels, view: "View | None" = None):
-        """As :meth:`cut`, and mirrored as ``view`` is where the draw says so."""
-        cut = self.cut(draw, pixels)
-        return mirror_of(view)(cut) if draw.flip else cut
-
-    def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
-        """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
-        return ClipBatches(catalogue.split(split), views, self)
+        if indices is None:
+            wanted, frames = None, enumerate(streamed(self.of)(path))
+        else:
+            wanted = set(np.asarray(indices).tolist())
+            needed = sorted({t for row in wanted for t in (max(row - 1, 0), max(row, 1))})
+            frames = zip(needed, streamed(self.of)(path, needed), strict=True)
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        number, before = -1, None
+        for number, frame in frames:
+            grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+            rows = [row for row in ((0, 1) if number == 1 else (number,)) if wanted is None or row in wanted]
+            if number and rows:
+                flow = dis.calc(before, grey, None)
+                row = np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)
+                yield from [row] * len(rows)
+            before = grey
+        if number == 0:
+            raise ValueError(f"{path} has one frame, so no flow; remove the clip from the index")
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Views by name, each ``(B, C, T, H, W)`` float, pixels in [0, 1]; ``labels (B,)``; the records' ``ids``."""
+class FlowFiles(Streamed):
+    """Flow made by others: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
 
-    views: dict[str, torch.Tensor]
-    labels: torch.Tensor
-    ids: tuple[str, ...]
+    The names are those of the common extractors, rest is 127 or 128. The first picture leads to the second frame, so
+    it stands for the first frame too. The frame cache does not notice when pictures change: delete it then. A recipe's
+    identity has the pictures' names and sizes, not where they lie.
+    """
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
+    folder: str = field(metadata={"identity": False})
+    x: str = "flow_x_*.jpg"
+    y: str = "flow_y_*.jpg"
+
+    mirrored = staticmethod(flip_motion)
+
+    @property
+    def name(self) -> str:
+        return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
+
+    def contents(self) -> str:
+        """16 hex digits over names and sizes of all pictures: millions, which cannot be read each time. Raises
+        ``FileNotFoundError`` where there is no folder."""
+        def sizes() -> str:
+            if not Path(self.folder).is_dir():
+                raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
+            found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
+                           for place in Path(self.folder).glob(f"*/{pattern}"))
+            return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+
+        return memoised((self, "sizes"), sizes)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""
+        place = Path(self.folder) / Path(path).stem
+        both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
+        if not both[0] or len(both[0]) != len(both[1]):
+            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
+                                    f"the flow of {path} there, a pair of pictures for each two frames")
+        rows = list(range(len(both[0]) + 1)) if indices is None else np.asarray(indices).tolist()
+        if max(rows, default=0) > len(both[0]):
+            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x}, too few for frame {max(rows)} of "
+                                    f"{path}: extract the flow of the whole video, a pair for each two frames")
+        for row in rows:
+            yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 
 
-@dataclass
-class ClipBatches:
-    """Batches of ``records`` under several ``views`` (name → view) through one ``window`` and one frame cache."""
-
-    records: Sequence[ClipRecord]
-    views: dict[str, View]
-    window: Window = field(default_factory=Window)
-    cache: FrameCache = field(default_factory=FrameCache)
-
-    def stretch(self, record: ClipRecord) -> tuple[int, int]:
-        """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
-        length = self._count(record)
-        if record.start is None and record.end is None:
-            return 0, length
-        return timeline(record.path).stretch(record.start, record.end, length)
-
-    def _count(self, record: ClipRecord) -> int:
-        """Frames of a clip's whole file."""
-        view = next(iter(self.views.values()))
-        return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
-
-    def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
-        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small."""
-        frames = frames if record.start is None else self.stretch(record)[0] + frames
-        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
-
-    def length(self, record: ClipRecord) -> int:
-        """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
-        length = self.stretch(record)[1]
-        if length < max(2, self.window.frames // 2):
-            raise TooShort(
-                f"{called(record)} has {length} frame(s), but the network looks at {self.window.frames}; "
-                f"remove the clip from the index or ask for fewer frames (window.frames <= {2 * length})"
-            )
-        return length
-
-    def check(self, progress=iter) -> None:
-        """Open every clip once, so that a bad file is named before any training, not in the middle of one.
-
-        Raises what :meth:`length` and the first view do (:class:`DamagedClip`, :class:`TooShort` …), or
-        :class:`UnusableClips` for several; fills the cache.
-        """
-        bad = []
-        for record in progress(self.records):
-            try:
-                self.length(record)
-            except (ValueError, OSError) as error:  # damaged, too short, of another codec, missing, not readable
-                bad.append(error)
-        if bad:
-            raise bad[0] if len(bad) == 1 else UnusableClips(bad)
-
-    def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
-        """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
-        chosen, tensors = [self.records[i] for i in indices], {}
-        for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
-            cut = [self.window.shown(draw, self.pixels(record, view, draw.frames), view)
-                   for record, draw in zip(chosen, draws, strict=True)]
-            for record, pixels in zip(chosen, cut, strict=True):
-                if pixels.shape != cut[0].shape:
-                    raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
-                                     "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
-            # NumPy divides while it converts, in one pass. (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last:
-            # no copy is needed for the fast layout.
-            scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
-            tensor = torch.from_numpy(scaled).permute(0, 4, 1, 2, 3)
-            tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
-        views = {name: tensors[view] for name, view in self.views.items()}
-        return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
-
-    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
-        """A batch under random draws, or a ``part`` of it; the generator alone decides them, those of all its clips."""
-        draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
-        return self.collate(indices[part], draws[part])
-
-    def evaluation(self, batch_size: int = 64,
-                   reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> Iterator[Batch]:
-        """All records in order, centre draw. ``reorder`` changes which frames are shown when (``(T,)`` indices in and
-        out), to probe what a network makes of time: ``lambda f: f[::-1]`` shows every clip backwards."""
-        for start in range(0, len(self.records), batch_size):
-            indices = range(start, min(start + batch_size, len(self.records)))
-            draws = [self.window.centre(self.length(self.records[i])) for i in indices]
-            yield self.collate(indices, [replace(d, frames=reorder(d.frames)) for d in draws] if reorder else draws)
-
-    def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
-        step = max(1, len(self.records) // clips)
-        selected = replace(self, records=self.records[::step], views={view: self.views[view]})
-        count, total, squares = 0, 0.0, 0.0
-        for batch in selected.evaluation():
-            x = batch.views[view].double()
-            count += x.numel() // x.shape[1]
-            total = total + x.sum((0, 2, 3, 4))
-            squares = squares + (x * x).sum((0, 2, 3, 4))
-        mean = total / count
-        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3).float()
+def _grey(file: Path) -> np.ndarray:
+    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
+    if picture is None:
+        raise DamagedClip(file, "damaged: no picture; extract that clip's flow again")
+    return picture

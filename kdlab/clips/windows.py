@@ -1,200 +1,266 @@
-"""Untrimmed video as a detector sees it: windows that slide over a video, and the labelled segments in each.
+"""How a clip becomes a network's input: the draw that all views of one clip share, and the batches a network is fed."""
 
-A video is read (and cached) at some steps a second; a window is some consecutive steps. As in AFSD (arXiv 2103.13137) a
-segment belongs to a window that shows half of it, and is cut to the window; one of which less is seen is marked.
-"""
-
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn import functional as F
 
+from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
-from kdlab.clips.splits import SPLITS
-from kdlab.clips.tree import CatalogueError
-from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
-from kdlab.system.values import integer, positive
+from kdlab.clips.views import View, mirror_of, streamed, tag
+from kdlab.system.pool import available_cores, each, track
+from kdlab.system.values import fraction, integer, positive
 
-PADDING, IGNORED = -1, -2  # in the place of a class
+_PATIENCE = 5.0  # seconds, beyond which all cores open clips
 
 
 @dataclass(frozen=True)
-class Windows(Window):
-    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off.
+class Draw:
+    """One clip's frames, place, flip and size; the same for all its views. ``top`` and ``left`` are fractions in
+    [0, 1]; of what the sizes of a ``box`` (height, width) are parts, the window says that drew it."""
 
-    With ``dense`` one trains as AFSD does: on a window every ``dense`` steps, of those that show a whole action, and
-    never off; validation and test keep ``stride``.
+    frames: np.ndarray
+    top: float = 0.5
+    left: float = 0.5
+    flip: bool = False
+    box: tuple[float, float] | None = None
+
+    def placed(self, pixels, height: int, width: int):
+        """So many pixels of ``(T, h, w, C)``, at the draw's place."""
+        y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
+        return pixels[:, y : y + height, x : x + width]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a clip becomes a network's input: ``frames`` moments, short side ``side``, square ``crop``, in pixels."""
+
+    frames: int = 16
+    side: int = 40
+    crop: int = 36
+
+    def __post_init__(self):
+        integer(1, frames=self.frames, side=self.side, crop=self.crop)
+        if self.crop > self.side:
+            raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
+        scales = list(getattr(self, "scales", (1.0,)))  # of training boxes, where a window has several
+        integer(1, number_of_scales=len(scales))
+        positive(scales=scales)
+        fraction("a box does not exceed the picture", scales=scales)
+
+    @property
+    def least(self) -> int:
+        """The frames of the shortest clip: half of what the network looks at."""
+        return max(2, self.frames // 2)
+
+    def moments(self, length: int, offset: float) -> np.ndarray:
+        """``frames`` indices spread evenly over ``length`` frames; ``offset`` in [0, 1) shifts them within a stride.
+
+        A clip shorter than ``frames`` repeats some of its own frames; it is never filled with black.
+        """
+        stride = length / self.frames
+        return np.floor((np.arange(self.frames) + offset) * stride).astype(np.int64)
+
+    def centre(self, length: int) -> Draw:
+        """The evaluation draw: centred in time and space, not flipped."""
+        return Draw(self.moments(length, 0.5))
+
+    def random(self, length: int, generator: torch.Generator) -> Draw:
+        """A training draw: random phase, place and flip."""
+        phase, top, left, flip = torch.rand(4, generator=generator).tolist()
+        return Draw(self.moments(length, phase), top, left, flip < 0.5)
+
+    def cut(self, draw: Draw, pixels):
+        """``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, not mirrored."""
+        return draw.placed(pixels, self.crop, self.crop)
+
+    def shown(self, draw: Draw, pixels, view: "View | None" = None):
+        """As :meth:`cut`, and mirrored as ``view`` is where the draw says so."""
+        cut = self.cut(draw, pixels)
+        return mirror_of(view)(cut) if draw.flip else cut
+
+    def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
+        """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
+        return ClipBatches(catalogue.split(split), views, self)
+
+
+@dataclass(frozen=True)
+class ConsecutiveWindow(Window):
+    """The window of DL-KDD's reference pipeline (docs/methods.md, 1.5): ``frames`` in a row, from a random start (in
+    evaluation a centred one).
+
+    A shorter clip begins again at its end, and may be far shorter: UCF-101, HMDB-51 and Dark-48 have some of 11 to 31
+    frames. Training squares have one of the ``scales`` times the short side, at a random place; evaluation cuts the
+    centre.
     """
 
     frames: int = 64
-    rate: float = 7.5
-    stride: int = 32
-    dense: int = 0
+    side: int = 128
+    crop: int = 112
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
 
-    def __post_init__(self):
-        super().__post_init__()
-        positive(rate=self.rate)
-        integer(1, stride=self.stride)
-        integer(0, dense=self.dense)
+    least = 2
 
     def moments(self, length: int, offset: float) -> np.ndarray:
-        """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
-        return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
+        """``frames`` consecutive indices modulo ``length``; ``offset`` in [0, 1) chooses among the starts that fit."""
+        start = int(offset * (max(0, length - self.frames) + 1))
+        return (start + np.arange(self.frames)) % length
 
-    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
-        """The windows of the videos of ``split``."""
-        return WindowBatches(windows(catalogue, split, self), views, self)
+    def random(self, length: int, generator: torch.Generator) -> Draw:
+        """A training draw: random start, place, size and flip."""
+        phase, top, left, flip, scale = torch.rand(5, generator=generator).tolist()
+        size = self.scales[int(scale * len(self.scales))]
+        return Draw(self.moments(length, phase), top, left, flip < 0.5, (size, size))
 
-
-@dataclass(frozen=True)
-class AtRate(Around):
-    """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
-
-    of: View
-    rate: float
-
-    def __post_init__(self):
-        positive(rate=self.rate)
-
-    @property
-    def name(self) -> str:
-        return f"{self.of.name}-{self.rate:g}hz"
-
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""
-        steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
-        numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
-        for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
-            yield from [frame] * times
+    def cut(self, draw: Draw, pixels):
+        """As in ``Window``; a box is resized bilinearly."""
+        if not draw.box:
+            return super().cut(draw, pixels)
+        side = round(draw.box[0] * min(pixels.shape[1:3]))
+        cut = torch.as_tensor(draw.placed(pixels, side, side)).permute(0, 3, 1, 2).float()
+        cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte().permute(0, 2, 3, 1)
+        return cut if isinstance(pixels, torch.Tensor) else cut.numpy()
 
 
 @dataclass(frozen=True)
-class VideoWindow(ClipRecord):
-    """The window of a ``video`` of ``seconds`` that begins at step ``first``; ``segments`` are the whole video's, as
-    annotated: (start, end, class), in seconds. ``label`` says nothing."""
+class Batch:
+    """Views by name, each ``(B, C, T, H, W)`` float, pixels in [0, 1]; ``labels (B,)``; the records' ``ids``."""
 
-    video: str = ""
-    seconds: float = 0.0
-    first: int = 0
-    segments: tuple[tuple[float, float, int], ...] = ()
+    views: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    ids: tuple[str, ...]
 
-
-def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
-    """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
-    one ends where its video does. Decodes nothing. Segments may overlap, and some lie after the end of the video
-    (THUMOS14's do): no window shows them, and a detector is marked for missing them.
-
-    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts, a video whose
-    segments all begin after it, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing
-    video.
-    """
-    dense = window.dense if split == "train" else 0
-    videos: dict[Path, list[ClipRecord]] = {}
-    for record in catalogue.split(split):
-        videos.setdefault(record.path, []).append(record)
-    found = []
-    for path, records in videos.items():
-        seconds, steps = timeline(path).seconds, _steps(path, window.rate)
-        for record in records:
-            if None in (record.start, record.end) or not 0 <= record.start < record.end:
-                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end; this one has "
-                                     f"{record.start} and {record.end}. Correct the times.")
-        if (first := min(records, key=lambda record: record.start)).start >= seconds:
-            raise CatalogueError(f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
-                                 f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
-                                 "the whole video.")
-        segments = tuple((record.start, record.end, record.label) for record in records)
-        name = path.relative_to(catalogue.root).with_suffix("").as_posix()
-        last = max(0, steps - window.frames)
-        for first in (*range(0, last, dense or window.stride), last):
-            if dense and not any(_shows(first, window, start, end) for start, end, _ in segments):
-                continue
-            found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group, video=name,
-                                     seconds=seconds, first=first, segments=segments))
-    if dense and videos and not found:
-        raise CatalogueError(f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
-                             f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0.")
-    return tuple(found)
-
-
-def _shows(first: int, window: Windows, start: float, end: float) -> bool:
-    """Whether the window that begins at step ``first`` shows all of the time from ``start`` to ``end``, in seconds."""
-    low, high = start * window.rate, end * window.rate
-    return first <= low + 1e-6 and high <= first + window.frames + 1e-6
-
-
-def all_annotated(data):
-    """``data``, if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
-
-    Raises CatalogueError for a clip without times, a video in two splits or splits that cannot be used, and what
-    :func:`windows` does.
-    """
-    catalogue, splits = data.catalogue(), {}
-    mend = ("Annotations are an index.csv beside the videos: path,label,start,end,split, with times in seconds, a row "
-            "for each action, and all rows of a video in one split; or THUMOS14 as released.")
-    if bare := [record for record in catalogue.records if None in (record.start, record.end)]:
-        raise CatalogueError(f"{catalogue.root}: {len(bare)} of {len(catalogue.records)} clips, such as {bare[0].id}, "
-                             f"say not when their action begins and ends. {mend}")
-    catalogue.require()
-    for record in catalogue.records:
-        if splits.setdefault(record.path, record.split) != record.split:
-            raise CatalogueError(f"{record.where or record.id}: {record.path.name} has actions in "
-                                 f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
-                                 f"annotations. {mend}")
-    for split in SPLITS:
-        windows(catalogue, split, Windows())
-    return data
+    def to(self, device: torch.device) -> "Batch":
+        return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
 
 
 @dataclass
-class WindowBatches(ClipBatches):
-    """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves. Of a
-    video shorter than a window the last frame stays on. ``labels (B, N, 3)`` are start and end in steps of the window,
-    and class: −2 for a segment to be left out of the loss; rows of −1 fill up. Of ``dense`` windows a row of class −2
-    that ends at 0, before all that is seen, tells how long the video's shortest action is."""
+class ClipBatches:
+    """Batches of ``records`` under several ``views`` (name → view) through one ``window`` and one frame cache."""
 
-    def __post_init__(self):
-        self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
-                      for name, view in self.views.items()}
+    records: Sequence[ClipRecord]
+    views: dict[str, View]
+    window: Window = field(default_factory=Window)
+    cache: FrameCache = field(default_factory=FrameCache)
+
+    def stretch(self, record: ClipRecord) -> tuple[int, int]:
+        """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
+        length = self._count(record)
+        if record.start is None and record.end is None:
+            return 0, length
+        return timeline(record.path).stretch(record.start, record.end, length)
+
+    def _count(self, record: ClipRecord) -> int:
+        """Frames of a clip's whole file."""
+        view = next(iter(self.views.values()))
+        return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
+
+    def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
+        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small."""
+        frames = frames if record.start is None else self.stretch(record)[0] + frames
+        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
-        """Steps of a whole video."""
-        return self.stretch(record)[1]
+        """Frames of a clip. Raises ValueError where the window needs more."""
+        length = self.stretch(record)[1]
+        if length < self.window.least:
+            name = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
+            raise ValueError(f"{name} has {length} frame(s), and {self.window.least} are the least for a window of "
+                             f"{self.window.frames}; remove the clip from the index, or ask for fewer frames")
+        return length
 
-    def check(self, progress=iter) -> None:
-        """As in ``ClipBatches``, each video once."""
-        ClipBatches.check(replace(self, records=tuple({r.path: r for r in self.records}.values())), progress)
+    def check(self) -> None:
+        """Open every clip once; raises as :func:`open_all`."""
+        open_all([self])
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
-        """The batch of windows ``records[i]``, moved as the draws say, but not out of their videos."""
-        placed, tables = [], []
-        for record, draw in zip((self.records[i] for i in indices), draws, strict=True):
-            count, shift = self.length(record), draw.frames.min()
-            first = np.clip(record.first + shift, 0, max(0, count - self.window.frames))
-            placed.append(replace(draw, frames=np.minimum(first + draw.frames - shift, count - 1)))
-            start, end, label = np.array(record.segments).reshape(-1, 3).T
-            times = np.stack([start, end]) * self.window.rate - first
-            seen = times.clip(0, min(self.window.frames, count - first))
-            part = (seen[1] - seen[0]) / (times[1] - times[0])
-            rows = np.stack([*seen, np.where(part >= 0.5, label, IGNORED)], 1)[part > 0]
-            if self.window.dense:
-                rows = np.vstack([rows, [(times[0] - times[1]).max(), 0, IGNORED]])
-            tables.append(torch.from_numpy(rows).float())
-        nothing = torch.full((1, 3), float(PADDING))  # pads to a row where no window has a segment
-        labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
-        return replace(super().collate(indices, placed), labels=labels)
+        """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
+        chosen, tensors = [self.records[i] for i in indices], {}
+        for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
+            cut = [self.window.shown(draw, self.pixels(record, view, draw.frames), view)
+                   for record, draw in zip(chosen, draws, strict=True)]
+            for record, pixels in zip(chosen, cut, strict=True):
+                if pixels.shape != cut[0].shape:
+                    raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
+                                     "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
+            # NumPy divides while it converts, in one pass. (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last:
+            # no copy is needed for the fast layout.
+            scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
+            tensor = torch.from_numpy(scaled).permute(0, 4, 1, 2, 3)
+            tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
+        views = {name: tensors[view] for name, view in self.views.items()}
+        return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
-    def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-        """As in ``ClipBatches``, over windows: mean and standard deviation per channel, each ``(C,)``."""
-        subset = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
-        std, mean = torch.std_mean(torch.cat([b.views[view] for b in subset.evaluation(8)]), (0, 2, 3, 4), correction=0)
-        return mean, std.clamp_min(1e-3)
+    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
+        """A batch under random draws, or a ``part`` of it; the generator alone decides them, those of all its clips."""
+        draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
+        return self.collate(indices[part], draws[part])
+
+    def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
+        """All records in order, centre draw."""
+        for start in range(0, len(self.records), batch_size):
+            indices = range(start, min(start + batch_size, len(self.records)))
+            yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
+
+    def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
+        step = max(1, len(self.records) // clips)
+        selected = replace(self, records=self.records[::step], views={view: self.views[view]})
+        count, total, squares = 0, 0.0, 0.0
+        for batch in selected.evaluation():
+            x = batch.views[view].double()
+            count += x.numel() // x.shape[1]
+            total = total + x.sum((0, 2, 3, 4))
+            squares = squares + (x * x).sum((0, 2, 3, 4))
+        mean = total / count
+        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3).float()
 
 
-def _steps(path: Path, rate: float) -> int:
-    """How many steps at ``rate`` a video has."""
-    return max(1, int(timeline(path).seconds * rate + 1e-6))
+def open_all(parts: Sequence[ClipBatches]) -> None:
+    """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
+
+    Raises what is wrong (DamagedClip, FileNotFoundError, ValueError for a short clip …), in the order of the parts; for
+    several bad clips a ValueError that names each.
+    """
+    if bad := unusable(parts):
+        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
+            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
+
+
+def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
+    """What ``open_all`` would raise, one error a clip. Fills the cache."""
+    jobs = [(clips, record) for clips in parts
+            for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
+    faults = _opened(jobs) if len(jobs) == 1 else track(_opened(jobs), "opening clips", len(jobs))
+    return [fault for fault in faults if fault]
+
+
+def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
+    """What is wrong with each clip. Those in the cache are opened in no time, so this process begins alone; where the
+    rest would take it long, all cores help."""
+    for number, job in enumerate(jobs, 1):
+        began = time.monotonic()
+        yield _fault(*job)
+        if (time.monotonic() - began) * (len(jobs) - number) > _PATIENCE and available_cores() > 1:
+            yield from each(_fault_alone, *zip(*jobs[number:], strict=True), chunk=8)
+            return
+
+
+def _fault(clips: ClipBatches, record: ClipRecord) -> Exception | None:
+    """Open one clip under every view, and look at it as an evaluation does; what is wrong with it."""
+    try:
+        next(iter(replace(clips, records=(record,)).evaluation()))  # with the same cache
+    except (ValueError, OSError) as error:  # damaged, too short, of another codec, missing, not readable
+        return error
+
+
+def _fault_alone(clips: ClipBatches, record: ClipRecord) -> Exception | None:
+    """As :func:`_fault`, in a worker: the other cores have workers of their own."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return _fault(clips, record)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlab.clips.views import ClipBatches, Draw, Window
+from kdlab.clips.windows import ClipBatches, Draw, Window
 from kdlab.layers import one_thread
 from kdlab.system.values import fraction
 from kdlab.train.preparing import batches

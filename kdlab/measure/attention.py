@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
-from kdlab.clips.segments import SegmentBatches
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.coviar import SegmentBatches
+from kdlab.clips.windows import ClipBatches
 from kdlab.layers import features, layers_of
 from kdlab.nets.folding import folded
 from kdlab.night.make import truth

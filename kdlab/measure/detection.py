@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from kdlab.clips.windows import VideoWindow, windows
+from kdlab.clips.untrimmed import VideoWindow, windows
 from kdlab.measure.paired import Effect, counts
 from kdlab.system.values import fraction, integer, not_negative, positive
 from kdlab.train.runs import Run

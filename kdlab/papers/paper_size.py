@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.clips.datasets import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
-from kdlab.clips.views import Batch
-from kdlab.clips.windows import Windows
+from kdlab.clips.untrimmed import Windows
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build

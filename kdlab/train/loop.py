@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import Batch, ClipBatches
+from kdlab.clips.windows import Batch, ClipBatches
 from kdlab.layers import one_thread
 from kdlab.system.files import write_atomically
 from kdlab.system.values import integer, not_negative, one_of, positive

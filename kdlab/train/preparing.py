@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.open_all import open_all
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.windows import ClipBatches, open_all
 from kdlab.distill.check import check_distillation
 from kdlab.nets.folding import folded
 from kdlab.nets.video import begin_as, build, for_classes

@@ -20,7 +20,8 @@ from torch import nn
 
 from kdlab import protocols
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Raw, View, Window
+from kdlab.clips.views import Raw, View
+from kdlab.clips.windows import Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night

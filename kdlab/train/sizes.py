@@ -6,7 +6,7 @@ The papers' own hyper-parameters on their data sets, for a GPU, stand at the end
 import os
 from dataclasses import dataclass
 
-from kdlab.clips.views import Window
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.train.loop import Settings

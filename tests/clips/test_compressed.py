@@ -11,8 +11,9 @@ from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.compressed import Unsuited, modalities, scan
 from kdlab.clips.container import DamagedClip
-from kdlab.clips.coviar import Compressed, flip_motion, quantise_motion, quantise_residual, tsn_frames
+from kdlab.clips.coviar import Compressed, quantise_motion, quantise_residual, tsn_frames
 from kdlab.clips.decode import read_frames
+from kdlab.clips.views import flip_motion
 from kdlab.night import Night, make_night
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000"}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from kdlab.clips import decode
-from kdlab.clips.decode import DamagedClip, each_frame, probe, read_frames
+from kdlab.clips.container import DamagedClip, probe
+from kdlab.clips.decode import each_frame, read_frames
 
 
 def oracle(path):
@@ -152,13 +153,6 @@ def test_frames_hidden_by_an_edit_list_stay_hidden(make_video, trimmed):
     assert len(read_frames(path).frames) == 35
 
 
-@pytest.mark.parametrize(("a", "b", "quarter_turns"), [(0, 65536, 3), (-65536, 0, 2), (0, -65536, 1)])
-def test_rotation_stored_by_phones_is_applied(make_video, turned, a, b, quarter_turns):
-    path = make_video("phone.mp4", g="10")
-    upright = np.rot90(read_frames(path).frames, quarter_turns, axes=(1, 2))
-    assert_reads_as_the_oracle(turned(path, (a, b, -b, a)), upright)
-
-
 def big(make_video, name, **how):
     """A clip whose bytes lie mostly in its frames, so that a cut takes frames away."""
     return make_video(name, frames=60, size=(128, 96), **how)
@@ -239,7 +233,7 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
     path = make_video("a.mp4", frames=12)
     with pytest.raises(ValueError, match=r"a\.mp4: frame index 12 is outside the clip, which has 12 frames"):
         read_frames(path, [3, 12])
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="counted from 0"):
         read_frames(path, [-1])
 
 

@@ -1,3 +1,4 @@
+"""Classical enhancers: their tables, their shapes, and what flickers."""
 
 import numpy as np
 import pytest
@@ -51,3 +52,21 @@ def test_gamma_of_views_that_are_not_contiguous(static):
     for frames in (static, static[:, :, ::-1], static.swapaxes(1, 2), static[::2, 1:, 3:]):
         assert np.array_equal(Gamma(1.8)(frames), table[frames])
     assert np.array_equal(Gamma(1)(static), static)
+
+
+def test_gamma_table_of_the_reference():
+    """Values of docs/methods.md, section 1: gamma 1.8."""
+    table = Gamma(1.8).table()
+    assert {v: int(table[v]) for v in (0, 1, 5, 10, 20, 64, 128, 255)} == {
+        0: 0, 1: 11, 5: 28, 10: 42, 20: 61, 64: 118, 128: 173, 255: 255}
+    assert len(set(table.tolist())) == 202
+    assert int(np.flatnonzero(np.diff(table.astype(int)) == 0)[0]) + 1 == 79
+
+
+@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe()])
+def test_enhancers_brighten_and_keep_shape(enhancer):
+    frames = np.random.default_rng(0).integers(0, 30, (3, 24, 32, 3), dtype=np.uint8)
+    before = frames.copy()
+    out = enhancer(frames)
+    assert out.shape == frames.shape and out.dtype == np.uint8 and out.mean() > frames.mean()
+    assert np.array_equal(before, frames)

@@ -2,19 +2,25 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.splits import TEST_SHARE, VAL_SHARE, complete_splits, deal_folds, shared_groups
 
 
+def records_of(labels, groups=None, splits=None):
+    """Records in the order of their ids, by default each with a group of its own."""
+    ids = [f"{number:03}" for number in range(len(labels))]
+    return [ClipRecord(*its) for its in zip(ids, map(Path, ids), labels, splits or ["train"] * len(labels),
+                                            groups or ids, strict=True)]
+
+
 def test_clips_that_are_their_own_groups_come_out_60_15_25():
-    ids = [f"{label}/{i}" for label in range(5) for i in range(40)]
-    labels = [i // 40 for i in range(200)]
-    splits, _ = complete_splits(ids, labels, ids, list("abcde"))
+    records, _ = complete_splits(records_of([i // 40 for i in range(200)]), "abcde", declared=False)
     for label in range(5):
-        counts = Counter(split for split, its in zip(splits, labels, strict=True) if its == label)
-        assert counts == {"train": 24, "val": 6, "test": 10}
+        assert Counter(r.split for r in records if r.label == label) == {"train": 24, "val": 6, "test": 10}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -28,35 +34,31 @@ def test_no_group_crosses_and_every_class_is_trained_and_tested(seed, shared):
             size = rng.randint(1, 12)
             labels += [label] * size
             groups += [f"{group}" if shared else f"{label}-{group}"] * size
-    ids = [f"clip{i}" for i in range(len(labels))]
-    splits, notes = complete_splits(ids, labels, groups, classes)
-    assert shared_groups(groups, splits) == []
+    records, notes = complete_splits(records_of(labels, groups), classes, declared=False)
+    assert shared_groups(records) == []
+    of = {split: [r for r in records if r.split == split] for split in ("train", "val", "test")}
     for split in ("train", "test"):
-        assert {label for label, its in zip(labels, splits, strict=True) if its == split} == set(range(len(classes)))
-    assert abs(splits.count("test") / len(splits) - TEST_SHARE) < 0.2
-    crossing = {group for group, split in zip(groups, splits, strict=True) if split == "val"} & {
-        group for group, split in zip(groups, splits, strict=True) if split == "train"}
+        assert {r.label for r in of[split]} == set(range(len(classes)))
+    assert abs(len(of["test"]) / len(records) - TEST_SHARE) < 0.2
+    crossing = {r.group for r in of["val"]} & {r.group for r in of["train"]}
     assert bool(crossing) == any("validation accuracy is flattered" in note for note in notes)
 
 
 def test_a_class_of_one_group_is_trained_on_and_the_want_is_noted():
-    ids = [f"{i}" for i in range(20)]
-    labels = [0] * 10 + [1] * 10
     groups = ["only"] * 10 + [f"g{i}" for i in range(10)]
-    splits, notes = complete_splits(ids, labels, groups, ["lone", "rich"])
-    assert Counter(splits[:10]) == {"train": 8, "val": 2}
+    records, notes = complete_splits(records_of([0] * 10 + [1] * 10, groups), ["lone", "rich"], declared=False)
+    assert Counter(r.split for r in records[:10]) == {"train": 8, "val": 2}
     assert any("No test clips for lone" in note for note in notes)
     assert any("Validation clips of lone" in note and "flattered" in note for note in notes)
 
 
 def test_declared_splits_stay_and_only_a_missing_val_is_carved():
-    ids = [f"{i}" for i in range(20)]
-    declared = ["train"] * 10 + ["test"] * 10
-    splits, _ = complete_splits(ids, [0] * 20, ids, ["a"], declared)
-    assert splits[10:] == declared[10:]
-    assert splits[:10].count("val") == round(10 * VAL_SHARE)
-    given = ["train"] * 8 + ["val"] * 2 + ["test"] * 10
-    assert complete_splits(ids, [0] * 20, ids, ["a"], given) == (given, [])
+    declared = records_of([0] * 20, splits=["train"] * 10 + ["test"] * 10)
+    records, _ = complete_splits(declared, ["a"], declared=True)
+    assert list(records[10:]) == declared[10:]
+    assert [r.split for r in records[:10]].count("val") == round(10 * VAL_SHARE)
+    given = records_of([0] * 20, splits=["train"] * 8 + ["val"] * 2 + ["test"] * 10)
+    assert complete_splits(given, ["a"], declared=True) == (tuple(given), ())
 
 
 def test_own_folds_deal_the_largest_groups_first():

@@ -9,14 +9,12 @@ import pytest
 from kdlab.clips import decode
 from kdlab.clips.cache import FrameCache, resize
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.coviar import Compressed
+from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.flow import Flow
-from kdlab.clips.segments import SegmentBatches, Segments
-from kdlab.clips.standardised import Standardised
-from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window, streamed
-from kdlab.clips.windows import AtRate
+from kdlab.clips.untrimmed import AtRate
+from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, Standardised, streamed
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
 

@@ -10,7 +10,8 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.check import check
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
-from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.views import Raw
+from kdlab.clips.windows import ClipBatches, Window
 
 #: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
 VARIABLE = [*range(20), *range(20, 60, 2)]

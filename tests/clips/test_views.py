@@ -1,124 +1,123 @@
+"""Views: known motion as flow, its mirror image, flow from pictures, and what finishes a batch."""
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import (
-    ClipBatches,
-    Draw,
-    Enhanced,
-    MotionMix,
-    Raw,
-    TooShort,
-    UnusableClips,
-    Window,
-)
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.enhance import Gamma, HistogramEqualisation
+from kdlab.clips.views import Enhanced, Flow, FlowFiles, MotionMix, Raw, Standardised
+from kdlab.clips.windows import Draw, Window
+from kdlab.train.recipe import from_json, to_json
 from tests.conftest import encode
 
 
-def test_gamma_table_of_the_reference():
-    """Values of docs/methods.md, section 1: gamma 1.8."""
-    table = Gamma(1.8).table()
-    assert {v: int(table[v]) for v in (0, 1, 5, 10, 20, 64, 128, 255)} == {
-        0: 0, 1: 11, 5: 28, 10: 42, 20: 61, 64: 118, 128: 173, 255: 255}
-    assert len(set(table.tolist())) == 202
-    assert int(np.flatnonzero(np.diff(table.astype(int)) == 0)[0]) + 1 == 79
-
-
-@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe()])
-def test_enhancers_brighten_and_keep_shape(enhancer):
-    frames = np.random.default_rng(0).integers(0, 30, (3, 24, 32, 3), dtype=np.uint8)
-    before = frames.copy()
-    out = enhancer(frames)
-    assert out.shape == frames.shape and out.dtype == np.uint8 and out.mean() > frames.mean()
-    assert np.array_equal(before, frames)
-
-
-def test_moments_cover_the_clip_and_repeat_only_what_is_short():
-    window = Window(frames=16, side=40, crop=36)
-    assert window.moments(36, 0.5).tolist() == [1, 3, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
-    for length in (2, 7, 16, 17, 300):
-        for offset in (0.0, 0.5, 0.999):
-            moments = window.moments(length, offset)
-            assert len(moments) == 16 and moments.min() >= 0 and moments.max() < length
-            assert (np.diff(moments) >= 0).all()
-
-
-def test_a_draw_cuts_where_it_says():
-    pixels = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8, 1)
-    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4])
-    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:])
-    flipped = Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1, flip=True), pixels)
-    assert np.array_equal(flipped, pixels[:, 2:, 4:][:, :, ::-1])
-
-
-class Memory:
-    """A cache over arrays in memory: path → frames, each view applied as it would be to a file."""
-
-    def __init__(self, clips):
-        self.clips = clips
-
-    def length(self, path, side, read, tag):
-        return len(self.clips[path])
-
-    def frames(self, path, indices, side, read, tag):
-        frames = self.clips[path]
-        return (Gamma(1.8)(frames) if "gamma" in tag else frames)[indices]
-
-
-def batches(lengths=(20, 30, 36), frames=8):
+def moving(steps, size=(64, 96)):
+    """uint8 (T, H, W, 3): a smooth texture, moved as a whole by each of ``steps`` (x, y) pixels in turn."""
     rng = np.random.default_rng(0)
-    clips = {f"c{i}": rng.integers(0, 60, (n, 20, 26, 3), dtype=np.uint8) for i, n in enumerate(lengths)}
-    records = [ClipRecord(p, p, i % 2, "train", "g") for i, p in enumerate(clips)]
-    views = {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
-    return ClipBatches(records, views, Window(frames, 20, 16), Memory(clips))
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (size[0] + 80, size[1] + 80), np.uint8), (0, 0), 3)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    x = y = 40
+    frames = []
+    for dx, dy in [(0, 0), *steps]:
+        x, y = x - dx, y - dy
+        frames.append(texture[y : y + size[0], x : x + size[1]])
+    return np.repeat(np.stack(frames)[..., None], 3, -1)
 
 
-def test_views_of_one_clip_share_crop_flip_and_moment():
-    """The enhanced view is a table of the raw one, so the two tensors must agree pixel by pixel."""
-    made = batches()
-    generator = torch.Generator().manual_seed(0)
-    table = torch.from_numpy(Gamma(1.8).table().astype(np.float32)) / 255
-    for _ in range(5):
-        batch = made.training([0, 1, 2, 0], generator)
-        raw = (batch.views["student"] * 255).round().long()
-        assert torch.allclose(table[raw], batch.views["teacher"])
-    assert batch.views["student"].shape == (4, 3, 8, 16, 16)
-    assert batch.views["student"].is_contiguous(memory_format=torch.channels_last_3d)
+@pytest.fixture
+def clip(make_video):
+    """Right by 3, down by 2, then left by 4: five frames."""
+    frames = moving([(3, 0), (3, 0), (0, 2), (-4, 0)])
+    return make_video("moving.mkv", pixels=frames, codec="ffv1", pix_fmt="bgr0")
 
 
-def test_training_draws_are_a_function_of_the_generator():
-    made = batches()
-    a, b, c = (made.training([0, 1], torch.Generator().manual_seed(s)).views["student"] for s in (1, 1, 2))
-    assert torch.equal(a, b) and not torch.equal(a, c)
+def pixels(flow, bound=20.0):
+    """The median motion of each frame, in pixels, away from the border."""
+    return (np.median(flow[:, 12:-12, 12:-12].reshape(len(flow), -1, 2), axis=1) - 128) / 127 * bound
 
 
-def test_evaluation_is_centred_ordered_and_complete():
-    made = batches()
-    got = list(made.evaluation(batch_size=2))
-    assert [b.ids for b in got] == [("c0", "c1"), ("c2",)]
-    assert torch.equal(got[0].views["student"], next(made.evaluation(2)).views["student"])
-    backwards = next(made.evaluation(2, reorder=lambda frames: frames[::-1]))
-    assert torch.equal(got[0].views["student"].flip(2), backwards.views["student"])
+def test_known_motion_comes_out_in_pixels(clip):
+    flow = Flow().read(clip)
+    assert flow.dtype == np.uint8 and flow.shape == (5, 64, 96, 2)
+    assert np.abs(pixels(flow) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.3
+    assert np.array_equal(flow[0], flow[1])  # the first frame has the second's
+    assert np.abs(pixels(Flow(bound=5).read(clip), 5) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.2
+    assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx([2, 2, 0, -2], abs=0.2)  # cut
 
 
-def test_statistics_are_those_of_the_pixels():
-    made = batches()
-    pixels = torch.cat([b.views["teacher"] for b in made.evaluation()])
-    mean, std = made.statistics("teacher")
-    assert torch.allclose(mean, pixels.mean((0, 2, 3, 4)), atol=1e-5)
-    assert torch.allclose(std, pixels.std((0, 2, 3, 4), correction=0), atol=1e-5)
+def test_chosen_rows_are_those_of_all(clip):
+    whole, indices = Flow().read(clip), [4, 0, 2, 2]
+    assert np.array_equal(Flow().read(clip, indices), whole[indices])
 
 
-def test_too_short_clips_are_named_together_before_training():
-    with pytest.raises(TooShort, match="c1 has 2 frame.*window.frames <= 4"):
-        batches((20, 2, 30)).check()
-    with pytest.raises(UnusableClips, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3") as caught:
-        batches((1, 20, 3)).check()
-    assert len(caught.value.errors) == 2
-    batches().check()
+def test_one_frame_has_no_flow(make_video):
+    with pytest.raises(ValueError, match="one frame"):
+        Flow().read(make_video("one.mkv", pixels=moving([]), codec="ffv1", pix_fmt="bgr0"))
+
+
+# --- mirrored clips --------------------------------------------------------------------------------------------
+
+
+def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
+    mirrored = make_video("mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0")
+    flow, draw, window = Flow().read(clip), Draw(np.arange(5), flip=True), Window(5, 40, 40)
+    turned = window.shown(draw, flow, Flow())
+    truth = window.shown(Draw(np.arange(5)), Flow().read(mirrored))
+    assert np.median(np.abs(turned.astype(int) - truth)) <= 1
+    assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
+    assert np.abs(pixels(window.shown(draw, flow))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
+    place = tmp_path / "flows" / "moving"
+    place.mkdir(parents=True)
+    for k in range(4):
+        for axis, value in (("x", 10 * k), ("y", 200 + k)):
+            cv2.imwrite(str(place / f"flow_{axis}_{k + 1:05}.png"), np.full((6, 8), value, np.uint8))
+    view = FlowFiles(str(tmp_path / "flows"), "flow_x_*.png", "flow_y_*.png")
+    flow = view.read(clip)
+    assert flow.shape == (5, 6, 8, 2)  # one for each frame of the clip
+    assert flow[:, 0, 0].tolist() == [[0, 200], [0, 200], [10, 201], [20, 202], [30, 203]]
+    assert np.array_equal(view.read(clip, [3, 0]), flow[[3, 0]])
+    with pytest.raises(FileNotFoundError, match="has 4 pictures flow_x.*too few for frame 5 of .*the whole video"):
+        view.read(clip, [0, 5])
+    assert from_json(to_json(view)) == view
+    assert str(tmp_path) not in str(to_json(view, identity=True))
+    (place / "flow_x_00002.png").write_bytes(b"no picture")
+    with pytest.raises(DamagedClip, match=r"flow_x_00002.png: damaged: no picture"):
+        view.read(clip)
+    (place / "flow_x_00002.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"):
+        view.read(clip)
+
+
+# --- what finishes a batch -----------------------------------------------------------------------------------------
+
+def test_every_clip_has_zero_mean_and_unit_deviation_by_itself():
+    x = torch.rand(3, 3, 4, 9, 9) * torch.tensor([0.05, 0.4, 1.0]).view(3, 1, 1, 1, 1) + 0.1
+    out = Standardised().finish(x)
+    assert torch.allclose(out.mean((1, 2, 3, 4)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(out.std((1, 2, 3, 4), correction=0), torch.ones(3), atol=0.1)
+    assert torch.allclose(out[2], Standardised().finish(x[2:])[0], atol=1e-5)
+
+
+def test_exposure_and_black_level_make_no_difference():
+    x = torch.rand(1, 3, 4, 9, 9)
+    bright, dark = Standardised().finish(x), Standardised().finish(0.3 * x + 0.02)
+    assert torch.allclose(bright, dark, atol=0.05)
+
+
+def test_it_is_cached_under_the_name_of_what_it_standardises_and_finishes_that_first():
+    of = Enhanced(Gamma(1.8))
+    assert Standardised(of).name == of.name
+    x = torch.rand(1, 3, 4, 9, 9)
+    mixed = MotionMix(of).finish(x)
+    assert torch.allclose(Standardised(MotionMix(of)).finish(x), Standardised().finish(mixed))
 
 
 def test_motion_mix_shows_appearance_difference_from_the_background_and_change():
@@ -131,22 +130,6 @@ def test_motion_mix_shows_appearance_difference_from_the_background_and_change()
     assert change[3, 1, 2] > 0 > change[4, 1, 2] and change.count_nonzero() == 2
     assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
     assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
-
-
-def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
-    video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(48, 32, 32, 3)  # brighter and brighter
-    encode(tmp_path / "long.mp4", video, rate=12)
-    records = [ClipRecord(f"long@{start}", tmp_path / "long.mp4", 0, "train", "g", start, end)
-               for start, end in ((1.0, 2.0), (3.0, None), (None, 0.5))]
-    made = ClipBatches(records, {"student": Raw()}, Window(4, 32, 32), FrameCache(tmp_path / "cache"))
-    assert [made.stretch(record) for record in records] == [(12, 12), (36, 12), (0, 6)]
-    (batch,) = made.evaluation()
-    seen = (255 * batch.views["student"]).mean((1, 3, 4)).round()
-    assert torch.allclose(seen[0], torch.tensor([65.0, 80, 95, 110]), atol=4)
-    assert seen[1].min() > 175 > seen[2].max()
-    late = ClipRecord("long@9", tmp_path / "long.mp4", 0, "train", "g", 9.0, 10.0)
-    with pytest.raises(TooShort, match="long@9"):
-        made.length(late)
 
 
 def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):

@@ -1,194 +1,261 @@
-"""Windows over untrimmed video: where they lie, which frames and which parts of segments they show."""
+"""Windows: one draw for all views, batches, DL-KDD's window, and every clip opened before a training."""
 
-from dataclasses import replace
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from kdlab.clips import windows
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord, open_clips
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.tree import CatalogueError
-from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Raw
-from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, windows
-from kdlab.measure.detection import annotated
-from kdlab.train.loop import seeded
-
-SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Draw, Window, open_all, unusable
+from kdlab.system import pool
+from tests.conftest import encode
 
 
-def counting(frames):
-    """Frames whose grey level is twice their number."""
-    return np.repeat(2 * np.arange(frames, dtype=np.uint8), 24 * 32 * 3).reshape(frames, 24, 32, 3)
+def test_moments_cover_the_clip_and_repeat_only_what_is_short():
+    window = Window(frames=16, side=40, crop=36)
+    assert window.moments(36, 0.5).tolist() == [1, 3, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+    for length in (2, 7, 16, 17, 300):
+        for offset in (0.0, 0.5, 0.999):
+            moments = window.moments(length, offset)
+            assert len(moments) == 16 and moments.min() >= 0 and moments.max() < length
+            assert (np.diff(moments) >= 0).all()
+
+
+def test_a_draw_cuts_where_it_says():
+    pixels = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8, 1)
+    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4])
+    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:])
+    flipped = Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1, flip=True), pixels)
+    assert np.array_equal(flipped, pixels[:, 2:, 4:][:, :, ::-1])
+
+
+class Memory:
+    """A cache over arrays in memory: path → frames, each view applied as it would be to a file."""
+
+    def __init__(self, clips):
+        self.clips = clips
+
+    def length(self, path, side, read, tag):
+        return len(self.clips[path])
+
+    def frames(self, path, indices, side, read, tag):
+        frames = self.clips[path]
+        return (Gamma(1.8)(frames) if "gamma" in tag else frames)[indices]
+
+
+def batches(lengths=(20, 30, 36), frames=8):
+    rng = np.random.default_rng(0)
+    clips = {f"c{i}": rng.integers(0, 60, (n, 20, 26, 3), dtype=np.uint8) for i, n in enumerate(lengths)}
+    records = [ClipRecord(p, p, i % 2, "train", "g") for i, p in enumerate(clips)]
+    views = {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
+    return ClipBatches(records, views, Window(frames, 20, 16), Memory(clips))
+
+
+def test_views_of_one_clip_share_crop_flip_and_moment():
+    """The enhanced view is a table of the raw one, so the two tensors must agree pixel by pixel."""
+    made = batches()
+    generator = torch.Generator().manual_seed(0)
+    table = torch.from_numpy(Gamma(1.8).table().astype(np.float32)) / 255
+    for _ in range(5):
+        batch = made.training([0, 1, 2, 0], generator)
+        raw = (batch.views["student"] * 255).round().long()
+        assert torch.allclose(table[raw], batch.views["teacher"])
+    assert batch.views["student"].shape == (4, 3, 8, 16, 16)
+    assert batch.views["student"].is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_training_draws_are_a_function_of_the_generator():
+    made = batches()
+    a, b, c = (made.training([0, 1], torch.Generator().manual_seed(s)).views["student"] for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_evaluation_is_centred_ordered_and_complete():
+    made = batches()
+    got = list(made.evaluation(batch_size=2))
+    assert [b.ids for b in got] == [("c0", "c1"), ("c2",)]
+    assert torch.equal(got[0].views["student"], next(made.evaluation(2)).views["student"])
+
+
+def test_statistics_are_those_of_the_pixels():
+    made = batches()
+    pixels = torch.cat([b.views["teacher"] for b in made.evaluation()])
+    mean, std = made.statistics("teacher")
+    assert torch.allclose(mean, pixels.mean((0, 2, 3, 4)), atol=1e-5)
+    assert torch.allclose(std, pixels.std((0, 2, 3, 4), correction=0), atol=1e-5)
+
+
+def test_too_short_clips_are_named_together_before_training():
+    with pytest.raises(ValueError, match="c1 has 2 frame.* 4 are the least for a window of 8"):
+        batches((20, 2, 30)).check()
+    with pytest.raises(ValueError, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3"):
+        batches((1, 20, 3)).check()
+    batches().check()
+
+
+def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
+    video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(48, 32, 32, 3)  # brighter and brighter
+    encode(tmp_path / "long.mp4", video, rate=12)
+    records = [ClipRecord(f"long@{start}", tmp_path / "long.mp4", 0, "train", "g", start, end)
+               for start, end in ((1.0, 2.0), (3.0, None), (None, 0.5))]
+    made = ClipBatches(records, {"student": Raw()}, Window(4, 32, 32), FrameCache(tmp_path / "cache"))
+    assert [made.stretch(record) for record in records] == [(12, 12), (36, 12), (0, 6)]
+    (batch,) = made.evaluation()
+    seen = (255 * batch.views["student"]).mean((1, 3, 4)).round()
+    assert torch.allclose(seen[0], torch.tensor([65.0, 80, 95, 110]), atol=4)
+    assert seen[1].min() > 175 > seen[2].max()
+    late = ClipRecord("long@9", tmp_path / "long.mp4", 0, "train", "g", 9.0, 10.0)
+    with pytest.raises(ValueError, match="long@9"):
+        made.length(late)
+
+
+# --- the reference pipeline's window: consecutive frames that loop, squares of several sizes -----------------------
+
+CONSECUTIVE = ConsecutiveWindow()
+
+
+def test_a_short_clip_begins_again():
+    """docs/methods.md, 1.5: 64 frames of a clip of 33 are its frames 1 … 33 and 1 … 31."""
+    wanted = [*range(33), *range(31)]
+    for offset in (0.0, 0.5, 0.999):
+        assert CONSECUTIVE.moments(33, offset).tolist() == wanted
+    assert CONSECUTIVE.moments(20, 0.7).tolist() == [*range(20)] * 3 + [*range(4)]
+
+
+def test_a_long_clip_gives_frames_in_a_row_from_every_start_that_fits():
+    starts = [CONSECUTIVE.moments(66, offset) for offset in (0.0, 0.34, 0.99999)]
+    assert [(m[0], m[-1]) for m in starts] == [(0, 63), (1, 64), (2, 65)]
+    assert all((np.diff(m) == 1).all() for m in starts)
+    assert CONSECUTIVE.moments(64, 0.999).tolist() == [*range(64)]
+    assert CONSECUTIVE.centre(225).frames[0] == 81  # 162 starts fit
+
+
+def test_draws_cover_sizes_places_and_starts_and_are_a_function_of_the_generator():
+    generator = torch.Generator().manual_seed(0)
+    draws = [CONSECUTIVE.random(100, generator) for _ in range(400)]
+    sizes = Counter(draw.box[0] for draw in draws)
+    assert set(sizes) == {1.0, 0.875, 0.75, 0.66} and min(sizes.values()) > 70
+    assert {draw.frames[0] for draw in draws} == set(range(37))
+    assert 150 < sum(draw.flip for draw in draws) < 250
+    again, first = CONSECUTIVE.random(100, torch.Generator().manual_seed(0)), draws[0]
+    assert again.frames.tolist() == first.frames.tolist()
+    assert (again.top, again.left, again.flip, again.box) == (first.top, first.left, first.flip, first.box)
+
+
+@pytest.mark.parametrize("scale, box", [(1.0, 128), (0.875, 112), (0.75, 96), (0.66, 84)])
+def test_a_square_is_cut_resized_and_flipped(scale, box):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 128, 171, 3), dtype=np.uint8)
+    got = CONSECUTIVE.shown(Draw(np.arange(2), 0.25, 1.0, box=(scale, scale)), pixels)
+    cut = Draw(np.arange(2), 0.25, 1.0).placed(pixels, box, box)
+    wanted = np.stack([cv2.resize(frame, (112, 112), interpolation=cv2.INTER_LINEAR) for frame in cut])
+    assert got.shape == (2, 112, 112, 3) and np.abs(got.astype(int) - wanted).max() <= 1  # OpenCV's fixed point
+    flipped = Draw(np.arange(2), 0.25, 1.0, True, (scale, scale))
+    assert np.array_equal(CONSECUTIVE.shown(flipped, pixels), got[:, :, ::-1])
+    assert torch.equal(CONSECUTIVE.shown(flipped, torch.from_numpy(pixels)), torch.from_numpy(got[:, :, ::-1].copy()))
+
+
+def test_clips_far_shorter_than_the_window_are_learnt_from(make_video, tmp_path):
+    """Dark-48's shortest have 11 frames, of the 64 that a network looks at."""
+    records = [ClipRecord(name, make_video(f"{name}.mp4", frames=frames, rate=10, size=(32, 24)), 0, "train", name)
+               for name, frames in (("eleven", 11), ("one", 1))]
+    clips = ConsecutiveWindow(64, 20, 16).batches(Catalogue("mine", tmp_path, ("a",), tuple(records)), "train",
+                                                  {"student": Raw()})
+    clips.cache = FrameCache(tmp_path / "cache")
+    pixels = clips.training([0], torch.Generator().manual_seed(0)).views["student"]
+    assert pixels.shape == (1, 3, 64, 16, 16) and torch.equal(pixels[:, :, :53], pixels[:, :, 11:])
+    assert not torch.equal(pixels[:, :, :53], pixels[:, :, 10:63])
+    with pytest.raises(ValueError, match=r"one.*has 1 frame"):
+        clips.length(clips.records[1])
+
+
+# --- every clip is opened before a training ------------------------------------------------------------------------
+
+SPLITS = ("train", "val", "test")
+VIEWS = {"student": Raw(), "teacher": Enhanced(Gamma())}
+
+
+@dataclass(frozen=True)
+class Shared(Raw):
+    """A view that notes which processes read, and of which ``owner`` reads its second clip when another has begun."""
+
+    owner: int = 0
+    name = "shared"
+
+    def read(self, path, indices=None):
+        place = path.parents[2] / "readers"
+        place.mkdir(exist_ok=True)
+        for _ in range(1000):
+            if self.owner != os.getpid() or list(place.iterdir()) != [place / str(self.owner)]:
+                break
+            time.sleep(0.02)
+        (place / str(os.getpid())).touch()
+        return Raw().read(path, indices)
+
+
+def shared():
+    return {"shared": Shared(os.getpid()), **VIEWS}
 
 
 @pytest.fixture
-def catalogue(make_video, tmp_path):
-    def make(*segments, frames=100, rate=10):
-        """One video of 10 s, or as said, and its (start, end, label)."""
-        path = make_video("a/long.mp4", pixels=counting(frames), rate=rate, qp="0")
-        records = [ClipRecord(f"long@{s}-{e}", path, label, "train", "g", s, e) for s, e, label in segments]
-        return Catalogue("toy", tmp_path, ("zero", "one"), tuple(records))
-
-    return make
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    for home in (windows, pool):  # also where the test itself has one core
+        monkeypatch.setattr(home, "available_cores", lambda: 2)
+    monkeypatch.setattr(windows, "_PATIENCE", 0)
 
 
 @pytest.fixture
-def batches(tmp_path):
-    def make(catalogue, window=SMALL, views=None):
-        found = windows(catalogue, "train", window)
-        return WindowBatches(found, views or {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
-
-    return make
+def folder(make_video, tmp_path, own_cache):
+    for number in range(12):
+        make_video(f"set/{SPLITS[number % 3]}/{'ab'[number // 3 % 2]}/{number:02}.mp4", frames=10, size=(32, 24))
+    return tmp_path / "set"
 
 
-def shown(some, batch):
-    """Which frame of the video each step shows, read off its grey level."""
-    known = torch.from_numpy(Raw().read(some.records[0].path)[:, 0, 0, 0].astype(int))
-    grey = (batch.views["student"][:, 0].mean((2, 3)) * 255).round()
-    return (grey[..., None] - known).abs().argmin(-1).tolist()
+def parts_of(folder, views=VIEWS):
+    catalogue = open_clips(folder)
+    return [ClipBatches(catalogue.split(name), views, Window(8, 16, 16), FrameCache()) for name in SPLITS]
 
 
-def table(labels):
-    return [[round(float(x), 4) for x in row] for row in labels]
+def forbidden(*_):
+    raise AssertionError("decoded again")
 
 
-def test_windows_cover_a_video_and_the_last_ends_with_it(catalogue):
-    found = windows(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)), "train", SMALL)
-    assert [w.first for w in found] == [0, 8, 16, 24, 32, 34]  # 50 steps
-    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"] and {w.video for w in found} == {"a/long"}
-    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[0].seconds == 10
-    exact = windows(catalogue((1.0, 3.0, 0)), "train", Windows(frames=25, rate=5.0, stride=25))
-    assert [w.first for w in exact] == [0, 25], "no window twice"
+def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypatch):
+    mine = parts_of(folder, shared())
+    open_all(mine)
+    assert len(list((folder / "readers").iterdir())) > 1
+    alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
+             for its in mine]
+    for name in ("read", "each_frame"):
+        monkeypatch.setattr(Shared, name, forbidden, raising=False)
+        monkeypatch.setattr(Raw, name, forbidden, raising=False)
+        monkeypatch.setattr(Enhanced, name, forbidden, raising=False)
+    for its, before in zip(mine, alone, strict=True):
+        views = next(iter(its.evaluation())).views
+        assert all((views[name] == before[name]).all() for name in VIEWS)
 
 
-def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue, batches):
-    """A window of 16 steps, 5 a second, shows 3.2 s: of 0.6 to 2.8 s those from step 0 to 3, of 9 to 9.8 s from 33."""
-    video, dense = catalogue((0.6, 2.8, 0), (9.0, 9.8, 1), (4.0, 8.0, 1)), replace(SMALL, dense=3)
-    found = windows(video, "train", dense)
-    assert [w.first for w in found] == [0, 3, 33, 34], "the last ends where the video does; 4 s fit in none"
-    tested = Catalogue("toy", video.root, video.classes, tuple(replace(r, split="test") for r in video.records))
-    assert [w.first for w in windows(tested, "test", dense)] == [0, 8, 16, 24, 32, 34]
-    some = batches(video, dense)
-    firsts = [some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item() for k in range(5)]
-    assert firsts == [pytest.approx(3.0)] * 5, "never off"
-    (labels,) = (batch.labels for batch in some.evaluation())
-    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels), "the video's shortest action has 0.8 s"
-    with pytest.raises(CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"):
-        windows(catalogue((2.0, 8.0, 0)), "train", dense)
-
-
-def test_steps_are_the_middles_of_equal_times(catalogue, batches):
-    some = batches(catalogue((1.0, 3.0, 0)))
-    (batch,) = some.evaluation()
-    frames = shown(some, batch)
-    assert frames[0] == list(range(1, 33, 2)) and frames[-1] == list(range(69, 101, 2))
-    assert batch.views["student"].shape == (6, 3, 16, 20, 20)
-    slow = batches(catalogue((1.0, 3.0, 0)), Windows(frames=16, side=24, crop=20, rate=20.0))
-    assert shown(slow, next(slow.evaluation()))[0] == [t // 2 for t in range(16)]
-    path = some.records[0].path
-    assert np.array_equal(AtRate(Raw(), 2.5).read(path, [0, 24]), Raw().read(path, [2, 98]))
-
-
-def test_labels_are_in_steps_and_cut_to_the_window(catalogue, batches):
-    # steps 5 to 15; 15 to 40; 12 to 14, inside the first
-    (batch,) = batches(catalogue((1.0, 3.0, 0), (3.0, 8.0, 1), (2.4, 2.8, 0))).evaluation()
-    assert batch.labels.shape == (6, 3, 3)
-    assert table(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]], "1 of 25 steps seen"
-    assert table(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]], "7 of 10 steps, 9 of 25"
-    assert table(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]], "16 of 25"
-    assert batch.ids == tuple(f"a/long@{t:g}" for t in (0, 1.6, 3.2, 4.8, 6.4, 6.8))
-
-
-@pytest.mark.parametrize("dense", [0, 4])
-def test_a_segment_after_the_end_is_shown_to_nobody_and_missed_by_all(catalogue, batches, dense):
-    """THUMOS14 has 30 of them."""
-    late, without = ((batches(catalogue((1.0, 3.0, 0), *more), replace(SMALL, dense=dense)))
-                     for more in (((10.5, 13.5, 1),), ()))
-    assert [record.first for record in late.records] == [record.first for record in without.records]
-    for with_it, plain in zip(late.evaluation(), without.evaluation(), strict=True):
-        assert torch.equal(with_it.labels, plain.labels)
-    assert annotated(late.records)["start"].tolist() == [1.0, 10.5], "it stays among what is to be found"
-
-
-def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogue, batches):
-    some = batches(catalogue((3.0, 5.0, 0)))
-    firsts = set()
-    for seed in range(40):
-        batch = some.training([0, 1, 5], seeded(seed))
-        for frames, labels, nominal in zip(shown(some, batch), batch.labels, (0, 8, 34), strict=True):
-            first = (frames[0] - 1) // 2
-            assert frames == list(range(2 * first + 1, 2 * first + 33, 2)) and 0 <= first <= 34
-            assert abs(first - nominal) <= 4
-            low, high = np.clip([15 - first, 25 - first], 0, 16)
-            if labels[0, 2] >= 0:
-                assert labels[0].tolist() == [low, high, 0] and high - low >= 5
-            firsts.add((nominal, first))
-    assert {f for n, f in firsts if n == 8} >= set(range(5, 12)) and len({f for n, f in firsts if n == 0}) == 5
-    again = some.training([0, 1, 5], seeded(3)), some.training([0, 1, 5], seeded(3))
-    assert torch.equal(again[0].views["student"], again[1].views["student"])
-
-
-def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batches):
-    some = batches(catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20))  # 10 steps; annotated beyond its end
-    assert len(some.records) == 1
-    some.check()
-    for batch in (*some.evaluation(), some.training([0], seeded(0))):
-        assert shown(some, batch)[0] == [*range(1, 20, 2), *[19] * 6]
-        assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
-    mean, std = some.statistics("student")
-    x = next(some.evaluation()).views["student"]
-    assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(std, x.std((0, 2, 3, 4)), rtol=1e-3)
-
-
-@pytest.mark.parametrize(("segments", "message"), [
-    (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end.* this one has 3.0 and 3.0"),
-    (((-1.0, 3.0, 0),), "has -1.0 and 3.0"), (((None, 3.0, 0),), "has None and 3.0"),
-    (((11.0, 13.0, 0), (10.0, 12.0, 0)), r"long@10.0-12.0: all 2 segments of .*long.mp4 begin after its end, at 10 s; "
-                                         "this one at 10. Correct the times, or restore")])
-def test_impossible_segments_are_named(catalogue, segments, message):
-    with pytest.raises(CatalogueError, match=message):
-        windows(catalogue(*segments), "train", SMALL)
-
-
-def test_a_damaged_video_is_named_before_training(catalogue, batches):
-    some = batches(catalogue((1.0, 3.0, 0)))
-    path = some.records[0].path
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
-        some.check()
-
-
-@pytest.fixture
-def annotated_as(make_video, tmp_path):
-    """``annotated_as(rows)``: videos of 10 s with an index of these ``rows``, as they are opened from there."""
-    def make(*rows):
-        for name in "abc":
-            make_video(f"{name}.mp4", frames=100, rate=10)
-        (tmp_path / "index.csv").write_text("\n".join(("path,label,start,end,split", *rows)))
-        return UserClips(str(tmp_path))
-
-    return make
-
-
-GOOD = ("a.mp4,zero,1,3,train", "a.mp4,one,5,8,train", "b.mp4,one,2,4,val", "c.mp4,zero,2,4,test")
-
-
-def test_a_table_of_actions_beside_the_videos_is_what_a_detector_learns_from(annotated_as):
-    data = annotated_as(*GOOD)
-    assert all_annotated(data) is data
-    (window, *_) = windows(data.catalogue(), "train", SMALL)
-    assert (window.video, window.segments) == ("a", ((1.0, 3.0, 1), (5.0, 8.0, 0)))
-
-
-@pytest.mark.parametrize(("row", "said"), [
-    ("c.mp4,zero,,,test", r"1 of 4 clips, such as c, say not when .*index\.csv.* path,label,start,end,split"),
-    ("a.mp4,zero,9,10,test", r"row 5: a\.mp4 has actions in train and in test, .*all rows of a video in one split"),
-    ("c.mp4,zero,11,12,test", r"row 5: all 1 segments of .* begin after its end"),
-    ("c.mp4,zero,2,4,val", "the test split is empty"),
-])
-def test_annotations_that_nobody_could_learn_from_are_refused_in_a_sentence(annotated_as, row, said):
-    with pytest.raises(CatalogueError, match=said):
-        all_annotated(annotated_as(*GOOD[:3], row))
+def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video, monkeypatch):
+    (folder / "test/b/05.mp4").write_bytes((folder / "test/b/05.mp4").read_bytes()[:-400])
+    make_video("set/train/b/03.mp4", frames=2, size=(32, 24))
+    (folder / "train/a/06.mp4").write_bytes(b"")
+    mine = parts_of(folder, shared())
+    (folder / "test/a/02.mp4").unlink()
+    found = unusable(mine)
+    assert [type(error) for error in found] == [DamagedClip, ValueError, FileNotFoundError, DamagedClip]
+    monkeypatch.setattr(windows, "_PATIENCE", 99)
+    assert [str(error) for error in found] == [str(error) for error in unusable(mine)]
+    with pytest.raises(ValueError, match=r"4 clips cannot be used(.|\n)*06\.mp4(.|\n)*03\.mp4(.|\n)*02\.mp4"):
+        open_all(mine)
+    with pytest.raises(ValueError, match=r"03\.mp4 has 2 frame"):
+        open_all([replace(mine[0], records=mine[0].records[2:])])

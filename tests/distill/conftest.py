@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.train.loop import Progress, Settings, fit
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.check import check_distillation
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.views import Raw
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.measure import attention
 from kdlab.measure.attention import (
     actor_masks,

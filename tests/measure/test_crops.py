@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.coviar import Compressed
-from kdlab.clips.segments import PaperSegments
-from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.coviar import Compressed, PaperSegments
+from kdlab.clips.views import Raw
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.measure.accuracy import ten_cropped
 from tests.train.test_feeding import Memory
 

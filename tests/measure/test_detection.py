@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.windows import VideoWindow
+from kdlab.clips.untrimmed import VideoWindow
 from kdlab.measure.detection import (
     AVERAGES,
     TIOUS,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
-from kdlab.clips.views import Window
+from kdlab.clips.windows import Window
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.torchvision_video import TorchvisionVideo
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.held_out import HeldOut
-from kdlab.clips.views import Window
+from kdlab.clips.splits import HeldOut
+from kdlab.clips.windows import Window
 from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build

@@ -9,8 +9,8 @@ from torch import nn
 
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Window
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.loop import Settings, fit, made_ahead, plan
 

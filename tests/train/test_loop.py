@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.files import StorageFull

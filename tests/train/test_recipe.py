@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Enhanced, Window
+from kdlab.clips.views import Enhanced
+from kdlab.clips.windows import ConsecutiveWindow, Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.enhancer import TrainedCurves

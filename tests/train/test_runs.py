@@ -20,7 +20,8 @@ from torch import nn
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Enhanced, Window
+from kdlab.clips.views import Enhanced
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.pool import pool

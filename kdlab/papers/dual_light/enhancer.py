@@ -13,9 +13,8 @@ import torch
 
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.decode import raw_name
-from kdlab.clips.open_all import open_all
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Window
+from kdlab.clips.windows import Window, open_all
 from kdlab.night import Night
 from kdlab.papers.dual_light.zero_dce import CurveNet, Curves, ZeroDce, apply_curves
 from kdlab.system.sources import source_hash

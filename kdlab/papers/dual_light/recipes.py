@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.standardised import Standardised
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Enhanced, Raw, View
+from kdlab.clips.views import Enhanced, Raw, Standardised, View
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights

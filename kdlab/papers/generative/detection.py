@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.windows import IGNORED
+from kdlab.clips.untrimmed import IGNORED
 from kdlab.distill.method import CrossEntropy, weighted_sum
 from kdlab.layers import Outputs, features, outputs
 from kdlab.papers.generative.detector import pooled_ends
@@ -95,8 +95,8 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
 
 def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
     """Where a start, and where an end, is: ``(B, 2, steps)`` of zeros and ones, of ``labels (B, N, 3)`` as of
-    :class:`kdlab.clips.windows.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on either
-    side; segments to be left out have none."""
+    :class:`kdlab.clips.untrimmed.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on
+    either side; segments to be left out have none."""
     ends, known = labels[..., :2], labels[..., 2] >= 0
     half = (ends.diff(dim=-1) / 10).clamp_min(2) / 2
     low, high = ((ends + way * half).round().clamp(0, steps - 1)[..., None] for way in (-1, 1))
@@ -166,7 +166,7 @@ _MAPS = {"net.moments": 1.0, "net.ends": 0.1}
 
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
-    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``tiou``,
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.untrimmed.WindowBatches`. ``tiou``,
     ``l1`` (w₁) and ``quality`` (w_q) are weights of the module's L.
 
     ``boundary`` weighs what ``Detector(boundaries=True)`` learns of where starts and ends are, and ``splice`` what it

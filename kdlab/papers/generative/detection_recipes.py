@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from kdlab.clips.released import THUMOS_VIDEOS
+from kdlab.clips.datasets import THUMOS_VIDEOS
+from kdlab.clips.untrimmed import Windows
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import MotionMix
-from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative import recipes as recognition

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.windows import ClipBatches
 from kdlab.distill.method import weighted_sum
 from kdlab.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.networks import CVAEs, read_cvae

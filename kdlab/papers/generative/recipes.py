@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from kdlab.clips.flow import Flow, FlowFiles
-from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Raw
+from kdlab.clips.views import Flow, FlowFiles, Raw
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP, TinyC3D

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from kdlab.clips.held_out import halves
+from kdlab.clips.splits import halves
 from kdlab.papers.progressive.networks import ORDER, Trio
 from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
 from kdlab.train.runs import Run, find

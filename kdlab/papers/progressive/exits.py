@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.segments import SegmentBatches
-from kdlab.clips.views import Batch
+from kdlab.clips.coviar import SegmentBatches
+from kdlab.clips.windows import Batch
 from kdlab.nets.video import Normalised
 from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features, twelve
 from kdlab.system.values import integer

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from kdlab.clips.coviar import Compressed
-from kdlab.clips.held_out import Half, HeldOut, with_halves
-from kdlab.clips.segments import PaperSegments, Segments, all_mpeg4
+from kdlab.clips.coviar import Compressed, PaperSegments, Segments, all_mpeg4
+from kdlab.clips.splits import Half, HeldOut, with_halves
 from kdlab.clips.user_clips import UserClips
 from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
 from kdlab.nets.pretrained import Weights
@@ -109,7 +108,7 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
 
 
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
-    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.held_out.Half`), in twice
+    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.splits.Half`), in twice
     the epochs.
 
     ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart. To all

@@ -6,7 +6,7 @@ from driftwood.clips import Adrift
 from driftwood.raft import Raft
 from driftwood.undertow import Undertow
 from driftwood.wake import Wake
-from kdlab.clips.views import Window
+from kdlab.clips.windows import Window
 from kdlab.study import Claim, Study
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets, shuffle
 from kdlab.papers.dual_light.method import DualLight

@@ -6,7 +6,8 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights

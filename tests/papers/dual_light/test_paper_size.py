@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from kdlab.clips import released
+from kdlab.clips import datasets
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
@@ -23,7 +23,7 @@ from kdlab.train.loop import Settings
 from kdlab.train.optimisers import Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
-from tests.clips.test_released import arid_tree
+from tests.clips.test_datasets import arid_tree
 from tests.conftest import encode, pattern
 
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER.sets[1:]))
@@ -37,7 +37,7 @@ def root(tmp_path, monkeypatch):
     for name in ("runs", "cache"):
         monkeypatch.setenv(f"KDLAB_{name.upper()}", str(tmp_path / name))
     counts = arid_tree(tmp_path / "sets" / "arid")
-    monkeypatch.setattr(released, "ARID_COUNTS", {"1": counts})
+    monkeypatch.setattr(datasets, "ARID_COUNTS", {"1": counts})
     one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
     for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
         shutil.copy(one, clip)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.views import Batch
-from kdlab.clips.windows import IGNORED, PADDING, VideoWindow
+from kdlab.clips.untrimmed import IGNORED, PADDING, VideoWindow
+from kdlab.clips.windows import Batch
 from kdlab.layers import outputs
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.i3d import TinyC3D

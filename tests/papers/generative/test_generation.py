@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.papers.generative import method
 from kdlab.papers.generative.method import WAYS, explained
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdlab.clips.flow import Flow, FlowFiles
+from kdlab.clips.views import Flow, FlowFiles
 from kdlab.nets.i3d import I3D, STAGES, TOP
 from kdlab.papers.generative import detection_recipes, recipes
 from kdlab.papers.generative.networks import Gated

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlab.clips.held_out import halves
+from kdlab.clips.splits import halves
 from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, tiny
 from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, walk

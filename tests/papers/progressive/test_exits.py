@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.coviar import DIFFERENCE
-from kdlab.clips.segments import Segments
-from kdlab.clips.views import Batch
+from kdlab.clips.coviar import DIFFERENCE, Segments
+from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
 from kdlab.nets.video import Normalised
 from kdlab.papers.progressive import exits, recipes

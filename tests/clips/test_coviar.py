@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.coviar import MODALITIES, Compressed, flip_motion, tsn_frames
-from kdlab.clips.held_out import Half, HeldOut, with_halves
-from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments, all_mpeg4
-from kdlab.clips.views import Draw, TooShort
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.compressed import Unsuited
+from kdlab.clips.coviar import MODALITIES, Compressed, PaperSegments, SegmentBatches, Segments, all_mpeg4, tsn_frames
+from kdlab.clips.files import CatalogueError
+from kdlab.clips.splits import Half, HeldOut, with_halves
+from kdlab.clips.views import flip_motion
+from kdlab.clips.windows import Draw
 from kdlab.train.loop import seeded
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
@@ -67,7 +69,7 @@ def test_a_mirrored_clip_moves_the_other_way(clips):
 def test_one_frame_and_other_shapes_are_named(clips, make_video):
     some = clips()
     lone = ClipRecord("lone", make_video("lone.avi", pixels=walking(1), **MPEG4), 0, "train", "g")
-    with pytest.raises(TooShort, match="lone.avi has one frame, so no motion"):
+    with pytest.raises(ValueError, match=r"lone.avi has 1 frame\(s\), and 2 are the least"):
         replace(some, records=[lone]).check()
     wide = ClipRecord("wide", make_video("wide.avi", pixels=walking(24, (160, 80)), **MPEG4), 0, "train", "g")
     with pytest.raises(ValueError, match="wide.avi has pictures of another shape than .*transcode"):
@@ -109,7 +111,7 @@ def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path
     assert {*one.split("train"), *other.split("train")} == {*whole.split("train")}
     assert one.split("val") == other.split("val") == whole.split("val") and one.split("test") == whole.split("test")
     assert one.fingerprint() != other.fingerprint() and Half(data).name != Half(data, first=False).name
-    with pytest.raises(ValueError, match="training clips are of one group, which has no halves"):
+    with pytest.raises(ValueError, match="one group .*, which has no halves"):
         Half(Half(Half(data, first=False))).catalogue()
 
 
@@ -178,10 +180,10 @@ def test_mpeg4_clips_of_one_size_are_taken_as_they_are(mixed):
 
 
 @pytest.mark.parametrize(("odd", "error", "said"), [
-    ({"codec": "libx264"}, CatalogueError, r"1 of 6 files are not MPEG-4 .*c3\.avi: its codec is h264.*kdlab data tra"),
-    ({"bf": "2"}, CatalogueError, r"c3\.avi: .*B-frame.*kdlab data transcode .* --out FOLDER"),
+    ({"codec": "libx264"}, Unsuited, r"c3\.avi: its codec is h264.*kdlab data transcode .* --out FOLDER"),
+    ({"bf": "2"}, Unsuited, r"c3\.avi: .*B-frame.*kdlab data transcode .* --out FOLDER"),
     ({"size": (48, 64)}, CatalogueError, r"c0\.avi has pictures of 64x48, .*c3\.avi of 48x64\. .*kdlab data transcode"),
-    ({"frames": 1}, TooShort, r"c3\.avi has one frame, so no motion"),
+    ({"frames": 1}, ValueError, r"c3\.avi has 1 frame"),
 ])
 def test_a_clip_that_the_compressed_domain_cannot_read_is_named_with_the_mend(mixed, odd, error, said):
     with pytest.raises(error, match=said):

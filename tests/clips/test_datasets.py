@@ -4,15 +4,13 @@ import json
 import re
 import shutil
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from kdlab.clips import released
-from kdlab.clips.catalogue import CatalogueError
-from kdlab.clips.datasets import open_data
-from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101
+from kdlab.clips import datasets
+from kdlab.clips.datasets import ARID_CLASSES, arid, arid15, dark48, hmdb51, open_data, thumos14, ucf101
+from kdlab.clips.files import CatalogueError
 from kdlab.clips.user_clips import UserClips
 
 
@@ -95,50 +93,28 @@ def hmdb_tree(root, clips="hmdb51_org"):
     return {"train": 16, "test": 4}
 
 
-def coviar_tree(root, clips="hmdb51/mpeg4_videos"):
-    """smile is class 0; the lists say .avi, the re-encoded files are .mp4."""
-    for part, groups in (("train", (0, 1, 2)), ("test", (3,))):
-        rows = [(f"{name}/{source}_{name}_u_nm_np1_ba_goo_{g}.avi", name, label)
-                for label, name in enumerate(("smile", "brush_hair")) for g in groups for source in (f"s{g}", f"t{g}")]
-        touch(root / clips, *(name.replace(".avi", ".mp4") for name, _, _ in rows))
-        write(root / f"datalists/hmdb51_split1_{part}.txt", [" ".join(map(str, row)) for row in rows])
-    return {"train": 12, "test": 4}
-
-
 THUMOS = {"BaseballPitch": 7, "CliffDiving": 22, "Diving": 26}
 
 
 def thumos_tree(root):
     write(root / "Class Index_Detection.txt", [f"{number} {name}" for name, number in THUMOS.items()], "\r\n")
-    header = "video,type,type_idx,start,end,startFrame,endFrame"
     database = {}
-    for prefix, folder, videos in (("val", "validation", range(5)), ("test", "test", (4, 270, 9))):
-        lines = [header]
+    for subset, folder, videos in (("train", "validation", range(5)), ("test", "test", (4, 9))):
         for number in videos:
             video = f"video_{folder}_{number:07}"
             touch(root / folder, f"{video}.mp4")
             segments = [(name, i + 0.5, i + 2.25) for i, name in enumerate(THUMOS)] + [("CliffDiving", 2.5, 4.25)]
-            if number == 9:
-                segments = []
-            lines += [f"{video},{name},{THUMOS[name]},{a},{b},{int(a * 30)},{int(b * 30)}" for name, a, b in segments]
-            lines += [f"{video},Ambiguous,0,10.0,11.0,300,330"] * (number in (1, 9))
-            if segments and number != 270:
-                annotations = [{"segment": [str(a), str(b)], "label": name} for name, a, b in segments]
-                database[video] = {"subset": "test" if prefix == "test" else "train", "annotations": annotations}
-        write(root / f"{prefix}_Annotation.csv", lines)
-    (root / "thumos_gt.json").write_text(json.dumps({"database": database}))
+            database[video] = {"subset": subset, "annotations": [{"segment": [str(a), str(b)], "label": name}
+                                                                 for name, a, b in segments]}
+    (root / "thumos_gt.json").write_text(json.dumps({"database": database}, indent=0))
     return {"train": 20, "test": 8}
-
-
-def coviar_hmdb(root, split="1"):
-    return coviar(root, "hmdb51", split)
 
 
 TREES = {
     "arid": (arid_tree, arid, ARID_CLASSES),
     "arid15": (lambda root: arid_tree(root, "list_v1.5"), arid15, ARID_CLASSES),
     "dark48": (dark48_tree, dark48, DARK), "ucf101": (ucf_tree, ucf101, UCF),
-    "hmdb51": (hmdb_tree, hmdb51, HMDB), "coviar": (coviar_tree, coviar_hmdb, ("smile", "brush_hair")),
+    "hmdb51": (hmdb_tree, hmdb51, HMDB),
     "thumos14": (thumos_tree, thumos14, tuple(THUMOS)),
 }
 ALL = sorted(TREES)
@@ -149,10 +125,10 @@ LISTED = [name for name in ALL if name != "thumos14"]
 def small(monkeypatch):
     """``small(counts)``: miniature counts instead of the published ones."""
     def expect(expected):
-        for name in [name for name in vars(released) if name.endswith("_COUNTS")]:
-            monkeypatch.setattr(released, name, {"1": expected})
-        monkeypatch.setattr(released, "THUMOS_SEGMENTS", {"csv": expected, "json": {}})
-        monkeypatch.setattr(released, "THUMOS_VIDEOS", {"csv": {}, "json": {}})
+        for name in [name for name in vars(datasets) if name.endswith("_COUNTS")]:
+            monkeypatch.setattr(datasets, name, {"1": expected})
+        monkeypatch.setattr(datasets, "THUMOS_SEGMENTS", {"json": expected})
+        monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
         return expected
 
     return expect
@@ -168,7 +144,7 @@ def tree(request, tmp_path, small):
 def a_list(root):
     """A list of training clips."""
     patterns = ("*/*split1_train.txt", "*/train_split1.txt", "*/trainlist01.txt", "test*/brush_hair*",
-                "val_Annotation.csv")
+                "thumos_gt.json")
     return next(path for pattern in patterns for path in sorted(root.glob(pattern)))
 
 
@@ -198,11 +174,8 @@ def test_every_set_opens_as_released(tree):
     if tree.name != "dark48":
         assert not groups["test"] & (groups["train"] | groups["val"])
     assert not groups["train"] & groups["val"]
-    for record in catalogue.records:  # its class is the one that its folder, or its row in the table, names
-        name = catalogue.classes[record.label]
-        table, row = record.where.rsplit(", row ", 1)
-        assert name in (Path(table).read_text().splitlines()[int(row) - 1] if tree.name == "thumos14"
-                        else record.path.parent.name)
+    for record in catalogue.records:
+        assert record.path.parent.name == catalogue.classes[record.label] or tree.name == "thumos14"
 
 
 @pytest.mark.parametrize("tree", LISTED, indirect=True)
@@ -210,13 +183,13 @@ def test_a_row_with_another_class_is_caught(tree):
     path = a_list(tree.root)
     if tree.name == "hmdb51":
         path.rename(path.with_name("shave_beard_test_split1.txt"))
-        return refuses(tree, "shave_beard_test_split1.txt, row 1: the name does not say its class shave_beard")
+        return refuses(tree, "shave_beard_test_split1.txt, row 1: .* does not say its class shave_beard")
     lines = path.read_text().splitlines()
     changes = {"arid": ("\t0\t", "\t1\t"), "arid15": ("\t0\t", "\t1\t"), "dark48": (" 0", " 1"),
-               "ucf101": (" 1", " 2"), "coviar": ("smile 0", "smile 1")}
+               "ucf101": (" 1", " 2")}
     lines[2] = lines[2].replace(*changes[tree.name])
     write(path, lines)
-    refuses(tree, rf"{path.name}, row 3: (the clip lies in the folder|class 1 smile contradicts)")
+    refuses(tree, rf"{path.name}, row 3: the clip lies in the folder")
 
 
 @pytest.mark.parametrize("tree", [name for name in ALL if name != "arid15"], indirect=True)
@@ -227,11 +200,11 @@ def test_other_counts_than_the_published_ones_are_refused(tree):
 
 
 def test_the_expected_counts_are_those_of_the_method_reference():
-    assert {sum(counts.values()) for counts in released.ARID_COUNTS.values()} == {3784}
-    assert {sum(counts.values()) for counts in released.UCF_COUNTS.values()} == {13320}
-    assert {sum(counts.values()) for counts in released.DARK48_COUNTS.values()} == {8815}
-    assert {sum(counts.values()) for counts in released.HMDB_COUNTS.values()} == {5100}
-    assert released.THUMOS_SEGMENTS == {"csv": {"train": 3007, "test": 3358}, "json": {"train": 3007, "test": 3311}}
+    assert {sum(counts.values()) for counts in datasets.ARID_COUNTS.values()} == {3784}
+    assert {sum(counts.values()) for counts in datasets.UCF_COUNTS.values()} == {13320}
+    assert {sum(counts.values()) for counts in datasets.DARK48_COUNTS.values()} == {8815}
+    assert {sum(counts.values()) for counts in datasets.HMDB_COUNTS.values()} == {5100}
+    assert datasets.THUMOS_SEGMENTS == {"json": {"train": 3007, "test": 3311}}
 
 
 @pytest.mark.parametrize("tree", ALL, indirect=True)
@@ -297,48 +270,26 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
     assert "smile/it's_$HOME_[x]" in {r.group for r in catalogue.records}
 
 
-def test_coviars_folders_open_as_its_scripts_leave_them_with_its_order_of_classes(tmp_path, small):
-    """``data/datalists`` beside ``data/hmdb51``, in which the originals lie next to the re-encoded clips."""
-    small(coviar_tree(tmp_path))
-    for part in ("train", "test"):
-        for line in (tmp_path / f"datalists/hmdb51_split1_{part}.txt").read_text().splitlines():
-            touch(tmp_path, f"hmdb51/videos/{line.split()[0]}")
-    for root in (tmp_path, tmp_path / "hmdb51", tmp_path / "hmdb51/mpeg4_videos"):
-        catalogue = coviar(root, "hmdb51")
-        assert catalogue.classes == ("smile", "brush_hair")
-        assert [r.path.parent.parent.name for r in catalogue.records] == 16 * ["mpeg4_videos"]
-    for part in ("train", "test"):
-        edit(tmp_path / f"datalists/hmdb51_split1_{part}.txt", "brush_hair 1", "brush_hair 2", -1)
-    with pytest.raises(CatalogueError, match=r"hmdb51_split1_test.txt, row 4: there is no class 1\."):
-        coviar(tmp_path, "hmdb51")
-
-
-def test_thumos_has_two_ground_truths_and_names_which(tmp_path, small):
-    small(thumos_tree(tmp_path))
-    tables = thumos14(tmp_path)
-    assert tables.notes[0] == "Ground truth: csv, 2 test videos with 8 segments; 2 Ambiguous ones are left out."
-    scored = thumos14(tmp_path, "json")
-    assert scored.notes[0].startswith("Ground truth: json, 1 test videos with 4 segments;")
-    assert {r.group for r in tables.split("test")} - {r.group for r in scored.split("test")} == {"video_test_0000270"}
-    kept = {(r.id, r.label, r.split, r.start, r.end) for r in scored.records}
-    assert kept < {(r.id, r.label, r.split, r.start, r.end) for r in tables.records}
-    one = next(r for r in tables.records if r.id == "CliffDiving/video_test_0000004@1.5-3.25")
-    assert (one.label, one.start, one.end, one.path.name) == (1, 1.5, 3.25, "video_test_0000004.mp4")
-    with pytest.raises(CatalogueError, match="no split '1': the ground truths are csv and json"):
-        thumos14(tmp_path, "1")
-
-
-@pytest.mark.parametrize(("file", "old", "new", "message"), [
-    ("val_Annotation.csv", "BaseballPitch,7", "BaseballPitch,8", "row 2: class 8 BaseballPitch is not in the class"),
-    ("val_Annotation.csv", "Diving,26,2.5,4.25", "Diving,26,2.5,1.0", "row 4: end 1 s is not after start 2.5 s"),
-    ("thumos_gt.json", '"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 \(KeyError\('Swimming"),
-    ("thumos_gt.json", '{"database": ', '{"database"', r"not the ground truth of THUMOS14 \(JSONDecodeError"),
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"2.25"', '"0.25"', "annotation 0: start '0.5' and end '0.25' are no times"),
+    ('"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 .*Swimming"),
+    ('"database": ', '"database"', r"not the ground truth of THUMOS14 \(JSONDecodeError"),
 ])
-def test_a_ground_truth_that_is_wrong(tmp_path, small, file, old, new, message):
+def test_a_ground_truth_that_is_wrong(tmp_path, small, old, new, message):
     small(thumos_tree(tmp_path))
-    edit(tmp_path / file, old, new)
-    with pytest.raises(CatalogueError, match=f"{file}.*{message}"):
-        thumos14(tmp_path, file[-4:].strip("."))
+    edit(tmp_path / "thumos_gt.json", old, new)
+    with pytest.raises(CatalogueError, match=f"thumos_gt.json.*{message}"):
+        thumos14(tmp_path)
+
+
+def test_thumos_has_segments_of_whole_videos(tmp_path, small):
+    small(thumos_tree(tmp_path))
+    catalogue = thumos14(tmp_path)
+    one = next(r for r in catalogue.records if r.id == "CliffDiving/video_test_0000004@1.5-3.25")
+    assert (one.label, one.start, one.end, one.path.name) == (1, 1.5, 3.25, "video_test_0000004.mp4")
+    assert one.group == "video_test_0000004"
+    with pytest.raises(CatalogueError, match="no split '1': the ground truth is json"):
+        thumos14(tmp_path, "1")
 
 
 def test_a_clip_that_is_there_twice_is_not_chosen_silently(tmp_path, small):

@@ -1,0 +1,250 @@
+"""Folders, tables and lists of clips on the disk: what is there, read so that each complaint names file, row and mend.
+
+A file may be a link to anywhere: links are how a subset is made where the clips lie on another disk. A folder may be a
+link, too, but is entered once, so that no link leads round in a circle and no clip is there under two names.
+"""
+
+import csv
+import io
+import math
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+#: How videos are called by cameras, phones, recorders and the web.
+_VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv .webm .mk3d .avi .divx .xvid .ts .mts
+    .m2ts .m2t .tp .trp .tod .mpg .mpeg .mpe .m2p .vob .mod .wmv .asf .flv .ogv .ogm .amv .dav .dv .gif .gxf
+    .h264 .264 .avc .h265 .265 .hevc .ivf .m1v .m2v .mjpg .mjpeg .mxf .nsv .nut .obu .rm .rmvb .wtv .y4m"""
+VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
+#: What systems and disks keep in folders for themselves begins so, in lower case.
+_SYSTEM = (".", "$recycle", "#recycle", "#snapshot", "@", "recycler", "system volume information", "found.000",
+           "lost+found", "lost.dir", "__macosx", "thumbs.db", "desktop.ini")
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+               "test": "test", "testing": "test"}
+EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
+            "subfolder of videos (.mp4 .avi .mkv .mov .webm .mpg .wmv …) per class, optionally below train/val/test")
+
+
+class CatalogueError(ValueError):
+    """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
+
+
+def user_path(path: Path | str) -> Path:
+    """The path of somebody's clips. CatalogueError for an empty one, which would mean the current folder."""
+    if not str(path).strip():
+        raise CatalogueError("the path of the clips is empty. Name a CSV table or a folder of clips; a dot stands for "
+                             "the current folder.")
+    return Path(path).expanduser()
+
+
+def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first ``limit`` names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+def is_video(file: Path) -> bool:
+    """Whether it is named like a video, whatever it is."""
+    return file.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(file.name)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or the system's own: nobody's clip and no class."""
+    return name.lower().startswith(_SYSTEM)
+
+
+def why_no_file(path: Path) -> str:
+    """Why nothing can be read there, or an empty text for a plain file or a link to one. Nothing is opened, since the
+    opening of a named pipe waits for whoever writes into it.
+
+    Begins with the kind of fault and a colon: missing, no video or unreadable.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing: " + ("a link that leads nowhere" if path.is_symlink() else "there is no such file")
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
+    if stat.S_ISREG(mode):
+        return ""
+    return f"no video: this is {'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'}"
+
+
+def files_below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The videos below ``root`` and the other files, links followed, in alphabetical order. What :func:`is_hidden` is
+    left out.
+
+    Raises CatalogueError naming a folder that cannot be read, or that links lead to twice.
+    """
+    entered, videos, others = {}, [], []
+
+    def refuse(error: OSError):
+        raise CatalogueError(f"{error.filename}: the folder cannot be read ({error.strerror}). Make it readable, or "
+                             "move it away.")
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        real = os.path.realpath(folder)
+        if (before := entered.setdefault(real, folder)) != folder:
+            raise CatalogueError(f"{folder}: this link leads to {real}, which is {before} already: its clips would be "
+                                 "there twice. Remove one of the two.")
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for name in sorted(name for name in files if not is_hidden(name)):
+            (videos if is_video(Path(name)) else others).append(Path(folder, name))
+    return videos, others
+
+
+def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], bool]:
+    """(file, class, split) of each clip, notes on what is left out, and whether the folders tell splits."""
+    videos, others = files_below(root)
+    for path in videos:
+        if why := why_no_file(path):
+            raise CatalogueError(f"{path}: {why}. Put a video there, or remove it.")
+    by_split = any(path.name.lower() in SPLIT_WORDS and path.is_dir() for path in root.iterdir())
+    found, stray = [], []
+    for file in videos:
+        *folders, _ = file.relative_to(root).parts
+        split = SPLIT_WORDS.get(folders[0].lower(), "") if by_split and folders else "train"
+        folders = folders[by_split:]
+        if folders and split:
+            found.append((file, folders[0], split))
+        else:
+            stray.append(file.relative_to(root).as_posix())
+    if not found:
+        raise CatalogueError(f"{root}: no video in a class folder; found {len(stray)} videos elsewhere"
+                             f"{' (' + some(stray) + ')' if stray else ''}, expected {EXPECTED}. Folders named "
+                             f"{', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class.")
+    others = [file.relative_to(root).as_posix() for file in others if file.parent != root]
+    notes = [f"Videos that lie in no class folder are left out: {some(stray)}."] * bool(stray)
+    notes += [f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
+              f"{some(others)}."] * bool(others)
+    return found, notes, by_split
+
+
+def find_near(root: Path | str, pattern: str) -> Path | None:
+    """The first file of that pattern in ``root``, in a folder of it, or beside it or its parent."""
+    root = Path(root).expanduser()
+    found = (root.glob(pattern), root.glob(f"*/{pattern}"), root.parent.glob(pattern), root.parent.parent.glob(pattern))
+    return next((path for paths in found for path in sorted(paths)), None)
+
+
+# --- tables and lists ----------------------------------------------------------------------------------------------
+
+def read_text(path: Path) -> str:
+    """A plain file in UTF-8, with or without a byte order mark."""
+    if why := why_no_file(path):
+        error = FileNotFoundError if why.startswith("missing") else CatalogueError
+        raise error(f"{path}: {why}. Put a table there.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16
+        raise CatalogueError(f"{path}: not a UTF-8 text. Save it as UTF-8; a spreadsheet as CSV UTF-8.")
+    return text
+
+
+def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
+               filled: tuple[str, ...] = ()) -> list[tuple[str, dict[str, str]]]:
+    """("file, row n", cells by lower-case column name) of each row of a CSV file that is not blank; row 1 is the
+    header.
+
+    ``filled`` names columns, besides the required ones, whose cells may not be empty. A byte order mark and any line
+    ends are read. Raises FileNotFoundError or CatalogueError.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = []
+    try:
+        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        if (missing := [name for name in required if name not in columns]) or len(set(columns)) < len(columns):
+            what = f"no column {' and no column '.join(missing)}" if missing else "two columns of one name"
+            raise CatalogueError(f"{path}, row 1: {what} (found: {', '.join(columns) or 'an empty file'}). The first "
+                                 f"row must name at least the columns {','.join(required)}, separated by commas.")
+        for row in reader:
+            where = f"{path}, row {reader.line_num}"
+            if None in row or None in row.values():
+                raise CatalogueError(f"{where}: {len(columns)} cells expected as in row 1. Add or remove cells; put a "
+                                     "cell that contains a comma in quotes.")
+            row = {name: cell.strip() for name, cell in row.items()}
+            if empty := [name for name in (*required, *filled) if row.get(name) == ""]:
+                raise CatalogueError(f"{where}: the {empty[0]} is empty. Fill it in.")
+            rows.append((where, row))
+    except csv.Error as error:
+        raise CatalogueError(f"{path}, row {reader.line_num + 1}: the quotes do not match ({error}). Write a quote "
+                             "inside a quoted cell twice.") from None
+    if not rows:
+        raise CatalogueError(f"{path}: a header but no rows. Add one row per clip.")
+    return rows
+
+
+def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str, list[str]]]:
+    """("file, row n", cells) of each line that is not blank of a list separated by blanks; rows count from 1.
+
+    The file name, which may hold blanks itself, is the first of the ``cells``, or else the last.
+    """
+    rows = []
+    for row, line in enumerate(io.StringIO(read_text(path)), 1):
+        found = line.strip().rsplit(maxsplit=cells - 1) if name_first else line.strip().split(maxsplit=cells - 1)
+        if found and len(found) != cells:
+            raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
+                                 "separated by blanks. Take the list as it was released.")
+        rows += [(f"{path}, row {row}", found)] * bool(found)
+    if not rows:
+        raise CatalogueError(f"{path}: an empty list. Take the list as it was released.")
+    return rows
+
+
+# --- cells ---------------------------------------------------------------------------------------------------------
+
+def relative_name(name: str, where: str) -> str:
+    """``name`` in posix style; CatalogueError when it names no file, a web address, or a place outside the folder (when
+    it is absolute or leads upwards), which ties a table to one place."""
+    name = name.replace("\\", "/")
+    if "://" in name:
+        raise CatalogueError(f"{where}: {name} is a web address. Download the file first, and write its path.")
+    if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
+        raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards, which ties the table to one "
+                             "place. Put a link to the clips beside the table, and write a path through that link.")
+    if not PurePosixPath(name).name:
+        raise CatalogueError(f"{where}: {name!r} names no file. Write the path of a clip.")
+    return name
+
+
+def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
+    """The different ``names`` of a ``column``, each given with where it stands, in alphabetical order; numbers in
+    numerical order, so that 10 does not come before 2.
+
+    CatalogueError for what is no name, and for two spellings of one name, such as Run and run, or 7 and 007.
+    """
+    places: dict[str, str] = {}
+    spelled: dict[str, str] = {}
+    for name, where in names:
+        places.setdefault(name, where)
+    for name, where in places.items():
+        plain = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+        plain = " ".join(plain.casefold().split())
+        if plain in ("nan", "null", "none", "n/a") or not re.search(r"\w", plain):
+            raise CatalogueError(f"{where}: the {column} {name!r} is no name but what stands in an empty cell. Write a "
+                                 "name; that of clips without an action could be called no_action.")
+        plain = re.sub(r"^0*(\d+?)(\.0*)?$", r"\1", plain)
+        if (known := spelled.setdefault(plain, name)) != name:
+            these = (name, known) if (name + known).isascii() else (ascii(name), ascii(known))  # they may look the same
+            raise CatalogueError(f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one.")
+    return sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+
+
+def seconds(start: str | None, end: str | None, where: str) -> tuple[float | None, float | None]:
+    """Two cells as times in seconds, None where there is none; CatalogueError unless 0 ≤ start < end."""
+    try:
+        first, last = (float(cell) if cell else None for cell in (start, end))
+        fits = 0 <= (first or 0.0) < (math.inf if last is None else last) and last != math.inf
+    except ValueError:
+        fits = False
+    if not fits:
+        raise CatalogueError(f"{where}: start {start!r} and end {end!r} are no times in seconds with 0 <= start < end. "
+                             "Correct them; an empty cell stands for the video's own end.")
+    return first, last

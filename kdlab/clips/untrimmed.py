@@ -1,0 +1,190 @@
+"""Untrimmed video as a detector sees it: windows that slide over a video, and the labelled segments in each.
+
+A video is read (and cached) at some steps a second; a window is some consecutive steps. As in AFSD (arXiv 2103.13137) a
+segment belongs to a window that shows half of it, and is cut to the window; one of which less is seen is marked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.container import timeline
+from kdlab.clips.files import CatalogueError
+from kdlab.clips.splits import SPLITS
+from kdlab.clips.views import Around, View, streamed
+from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
+from kdlab.system.values import integer, positive
+
+PADDING, IGNORED = -1, -2  # in the place of a class
+
+
+@dataclass(frozen=True)
+class Windows(Window):
+    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off.
+
+    With ``dense`` one trains as AFSD does: on a window every ``dense`` steps, of those that show a whole action, and
+    never off; validation and test keep ``stride``.
+    """
+
+    frames: int = 64
+    rate: float = 7.5
+    stride: int = 32
+    dense: int = field(default=0, metadata={"unsaid": 0})
+
+    least = 1  # of a shorter video the last frame stays on
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive(rate=self.rate)
+        integer(1, stride=self.stride)
+        integer(0, dense=self.dense)
+
+    def moments(self, length: int, offset: float) -> np.ndarray:
+        """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
+        return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
+
+    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
+        """The windows of the videos of ``split``."""
+        return WindowBatches(windows(catalogue, split, self), views, self)
+
+
+@dataclass(frozen=True)
+class AtRate(Around):
+    """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
+
+    of: View
+    rate: float
+
+    def __post_init__(self):
+        positive(rate=self.rate)
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name}-{self.rate:g}hz"
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""
+        steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
+        numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
+        for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
+            yield from [frame] * times
+
+
+@dataclass(frozen=True)
+class VideoWindow(ClipRecord):
+    """The window of a ``video`` of ``seconds`` that begins at step ``first``; ``segments`` are the whole video's, as
+    annotated: (start, end, class), in seconds. ``label`` says nothing."""
+
+    video: str = ""
+    seconds: float = 0.0
+    first: int = 0
+    segments: tuple[tuple[float, float, int], ...] = ()
+
+
+def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
+    """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
+    one ends where its video does. Decodes nothing. Segments may overlap, and some lie after the end of the video
+    (THUMOS14's do): no window shows them, and a detector is marked for missing them.
+
+    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts, a video whose
+    segments all begin after it, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing
+    video.
+    """
+    dense = window.dense if split == "train" else 0
+    videos: dict[Path, list[ClipRecord]] = {}
+    for record in catalogue.split(split):
+        videos.setdefault(record.path, []).append(record)
+    found = []
+    for path, records in videos.items():
+        seconds, steps = timeline(path).seconds, _steps(path, window.rate)
+        for record in records:
+            if None in (record.start, record.end) or not 0 <= record.start < record.end:
+                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end; this one has "
+                                     f"{record.start} and {record.end}. Give the times in seconds, in columns start "
+                                     "and end of an index.csv beside the videos with a row for each action.")
+        if (first := min(records, key=lambda record: record.start)).start >= seconds:
+            raise CatalogueError(f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
+                                 f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
+                                 "the whole video.")
+        segments = tuple((record.start, record.end, record.label) for record in records)
+        name = path.relative_to(catalogue.root).with_suffix("").as_posix()
+        last = max(0, steps - window.frames)
+        for first in (*range(0, last, dense or window.stride), last):
+            if dense and not any(_shows(first, window, start, end) for start, end, _ in segments):
+                continue
+            found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group, video=name,
+                                     seconds=seconds, first=first, segments=segments))
+    if dense and videos and not found:
+        raise CatalogueError(f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
+                             f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0.")
+    return tuple(found)
+
+
+def _shows(first: int, window: Windows, start: float, end: float) -> bool:
+    """Whether the window that begins at step ``first`` shows all of the time from ``start`` to ``end``, in seconds."""
+    low, high = start * window.rate, end * window.rate
+    return first <= low + 1e-6 and high <= first + window.frames + 1e-6
+
+
+def all_annotated(data):
+    """``data``, if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
+
+    Raises CatalogueError for a video in two splits or splits that cannot be used, and what :func:`windows` does.
+    """
+    catalogue, splits = data.catalogue(), {}
+    catalogue.require()
+    for record in catalogue.records:
+        if splits.setdefault(record.path, record.split) != record.split:
+            raise CatalogueError(f"{record.where or record.id}: {record.path.name} has actions in "
+                                 f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
+                                 "annotations. Put all rows of a video in one split.")
+    for split in SPLITS:
+        windows(catalogue, split, Windows())
+    return data
+
+
+@dataclass
+class WindowBatches(ClipBatches):
+    """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves. Of a
+    video shorter than a window the last frame stays on. ``labels (B, N, 3)`` are start and end in steps of the window,
+    and class: −2 for a segment to be left out of the loss; rows of −1 fill up. Of ``dense`` windows a row of class −2
+    that ends at 0, before all that is seen, tells how long the video's shortest action is."""
+
+    def __post_init__(self):
+        self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
+                      for name, view in self.views.items()}
+
+    def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
+        """The batch of windows ``records[i]``, moved as the draws say, but not out of their videos."""
+        placed, tables = [], []
+        for record, draw in zip((self.records[i] for i in indices), draws, strict=True):
+            count, shift = self.length(record), draw.frames.min()
+            first = np.clip(record.first + shift, 0, max(0, count - self.window.frames))
+            placed.append(replace(draw, frames=np.minimum(first + draw.frames - shift, count - 1)))
+            start, end, label = np.array(record.segments).reshape(-1, 3).T
+            times = np.stack([start, end]) * self.window.rate - first
+            seen = times.clip(0, min(self.window.frames, count - first))
+            part = (seen[1] - seen[0]) / (times[1] - times[0])
+            rows = np.stack([*seen, np.where(part >= 0.5, label, IGNORED)], 1)[part > 0]
+            if self.window.dense:
+                rows = np.vstack([rows, [(times[0] - times[1]).max(), 0, IGNORED]])
+            tables.append(torch.from_numpy(rows).float())
+        nothing = torch.full((1, 3), float(PADDING))  # pads to a row where no window has a segment
+        labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
+        return replace(super().collate(indices, placed), labels=labels)
+
+    def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+        """As in ``ClipBatches``, over windows: mean and standard deviation per channel, each ``(C,)``."""
+        subset = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
+        std, mean = torch.std_mean(torch.cat([b.views[view] for b in subset.evaluation(8)]), (0, 2, 3, 4), correction=0)
+        return mean, std.clamp_min(1e-3)
+
+
+def _steps(path: Path, rate: float) -> int:
+    """How many steps at ``rate`` a video has."""
+    return max(1, int(timeline(path).seconds * rate + 1e-6))
