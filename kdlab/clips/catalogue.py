@@ -13,6 +13,8 @@ from kdlab.clips.files import (
     SPLIT_WORDS,
     CatalogueError,
     class_folders,
+    composed,
+    on_disk,
     one_spelling,
     read_table,
     relative_name,
@@ -160,7 +162,7 @@ def from_folder(root: Path | str) -> Catalogue:
     classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in found))
     records = []
     for file, name, split in found:
-        id_ = file.relative_to(root).with_suffix("").as_posix()
+        id_ = composed(file.relative_to(root).with_suffix("").as_posix())
         records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
     records, more = complete_splits(records, classes, declared=by_split)
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
@@ -195,12 +197,12 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
             raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
         start, end = seconds(row.get("start"), row.get("end"), where)
         file = relative_name(row["path"], where)
-        id_ = PurePosixPath(file).with_suffix("").as_posix()
+        id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
         group = row.get("group") or group_from_name(id_, row["label"])
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
         label = classes.index(row["label"])
-        records.append(ClipRecord(id_, path.parent / file, label, split, group, start, end, where))
+        records.append(ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where))
 
     declared = by_fold or "split" in columns
     if declared and "group" in columns and (shared := shared_groups(records)):

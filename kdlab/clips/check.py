@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 8  # lines of a finding
+_SQUARE = 0.01  # of a pixel: some tools round
 _JUDGEMENT = 4  # raise it when a file that was sound is called damaged, or the other way round
 
 
@@ -163,6 +164,9 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             found[True, kind].append(f"{name}: {detail}")
         elif not entry.announced:
             found[False, "length unknown: cannot tell whether it is whole"].append(f"{name}: {entry.decoded} frames")
+        if entry.info and abs(entry.info.pixel - 1) > _SQUARE:
+            what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+            found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
     for record in catalogue.records:
         if not facts[record.path].reason:
             length = facts[record.path].decoded

@@ -68,7 +68,8 @@ class VideoInfo:
     """What a container says about its video stream, without decoding.
 
     ``frames`` is ``None`` where the container does not announce it; ``fps`` is its rate, a mean one where it tells one.
-    ``width`` and ``height`` are the coded ones, in pixels, before any rotation.
+    ``width`` and ``height`` are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as
+    high a pixel should be shown; frames are read as if it were 1.
     """
 
     frames: int | None
@@ -77,6 +78,7 @@ class VideoInfo:
     fps: float
     codec: str
     container: str
+    pixel: float = 1.0
 
 
 def require_file(path: Path | str) -> os.stat_result:
@@ -174,7 +176,7 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
         fps *= shown / stream.frames or 1  # its rate counts the places that are empty
     frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
     return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container))
+                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
 
 
 class StreamReader:

@@ -214,6 +214,20 @@ def relative_name(name: str, where: str) -> str:
     return name
 
 
+def composed(name: str) -> str:
+    """``name`` with each accented letter as one sign. Some systems and programs write two: the same name to people."""
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(folder: Path, name: str) -> Path:
+    """The path ``name`` in ``folder``, with its accents coded as they are there; as it is where nothing is there."""
+    path = folder
+    for part in PurePosixPath(name).parts:
+        forms = (part, composed(part), unicodedata.normalize("NFD", part))
+        path = next((path / form for form in forms if os.path.lexists(path / form)), path / part)
+    return path
+
+
 def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     """The different ``names`` of a ``column``, each given with where it stands, in alphabetical order; numbers in
     numerical order, so that 10 does not come before 2.

@@ -1,5 +1,6 @@
 """A user's clips open with one line, and what is wrong with them is said with file, row and mend."""
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -219,6 +220,18 @@ def test_what_a_system_keeps_for_itself_is_no_class(tmp_path, name):
     root = touch(tmp_path, "a/1.mp4", "b/2.mp4", f"{name}/3.mp4", f"a/{name}/4.mp4")
     assert from_folder(root).classes == ("a", "b") and len(from_folder(root).records) == 2
     assert "3.mp4" not in check(root).render()
+
+
+@pytest.mark.parametrize(("there", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_are_coded_in_either_way(tmp_path, there, named):
+    """macOS writes an accented letter as two signs, most other systems and spreadsheets as one."""
+    disk, text = (unicodedata.normalize(form, "caf\u00e9/\u00fcber.mp4") for form in (there, named))
+    touch(tmp_path, disk, "b/2.mp4")
+    catalogue = from_csv(table(tmp_path / "index.csv", "path,label,split", f"{text},x,train", "b/2.mp4,x,train"))
+    catalogue.require("train")
+    clip = next(record for record in catalogue.records if record.id != "b/2")
+    assert clip.id == "caf\u00e9/\u00fcber"
+    assert clip.id in {record.id for record in from_folder(tmp_path).records}, "no other clip in a class folder"
 
 
 # --- own folds -----------------------------------------------------------------------------------------------------

@@ -99,6 +99,12 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
 
 
+def test_pixels_that_are_not_square_are_told(tree, clip):
+    clip("set/train/a/wide.mp4", 60, **{"x264-params": "sar=16/11"})
+    what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+    assert findings(check(tree), fatal=False)[what] == ["train/a/wide.mp4: 1.45 times as wide as high"]
+
+
 def _remux(old, new):
     with av.open(str(old)) as source, av.open(str(new), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
