@@ -1,4 +1,4 @@
-"""What a codec keeps of a film: I-frames, motion vectors and residuals, read from MPEG-4 part 2 files by PyAV alone.
+"""What a codec keeps of a film: I-frames, motion vectors and residuals of MPEG-4 part 2 and H.264, read by PyAV alone.
 
 CoViAR (arXiv 1712.00636) and all that is built on it feed networks with these three instead of decoded frames:
 docs/methods.md, section 4. A P-frame is made of blocks copied from the one frame before. Followed back over all
@@ -6,7 +6,8 @@ P-frames of a group, that says for every pixel from which pixel of the group's I
 that leaves to explain.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, islice
 from pathlib import Path
@@ -17,13 +18,17 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.block_motion import BLOCK, advance, moves, positions
+from kdlab.clips import h264
+from kdlab.clips.block_motion import BLOCK, advance, moves, nearest, positions
 from kdlab.clips.container import DamagedClip, StreamReader, UnusableFile, VideoInfo, cached_by_file, open_stream
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
 _SEEKABLE = ("avi", "mp4", "mkv")
-_VOP = b"\0\0\1\xb6"  # begins a picture in the stream; the two bits behind it are its type
+_VOP = re.compile(rb"\x00\x00\x01\xb6")  # begins a picture of MPEG-4 in the stream; the two bits behind it are its type
+_UNSUITED = {"B": "a B-frame, made of two frames, of which one may come later",
+             "S": "moved as a whole (global motion compensation), or switches between streams",
+             "N": "a P-frame that no other is made of, so the next one skips it"}
 
 
 class Unsuited(UnusableFile):
@@ -81,27 +86,26 @@ class Modalities:
 def scan(path: Path | str) -> Stream:
     """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
 
-    Raises Unsuited for another codec than MPEG-4 part 2, for a B-frame or a picture with global motion, and where the
-    first frame is no I-frame; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
+    Raises Unsuited for another codec than MPEG-4 part 2 and H.264, and for a stream in which a frame may be made of
+    another one than the frame before: with B-frames or global motion, in H.264 also with several reference frames,
+    weighted prediction or fields; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
     """
     with open_stream(path) as stream:
         reader = StreamReader(stream)
-        if reader.info.codec != "mpeg4":
-            raise Unsuited(path, f"its codec is {reader.info.codec}, where nothing tells from which of several frames "
-                                 "a block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
-        kinds, sizes, times = "", [], []
+        kinds_of = {"mpeg4": _mpeg4_kinds, "h264": _h264_kinds}.get(reader.info.codec)
+        if kinds_of is None:
+            raise Unsuited(path, f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
+                                 "H.264")
+        kinds, sizes, times, kinds_of = "", [], [], kinds_of(path, stream)
         for packet in reader.each_packet():
             if reader.packets - reader.hidden == len(sizes):
                 continue  # a "not coded" picture, which shows nothing
-            data, found = bytes(packet), -1
-            while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
-                kinds += "IPBS"[data[found + 4] >> 6]
+            kinds += kinds_of(bytes(packet), len(sizes))
             sizes.append(packet.size)
             times.append(packet.dts)
-            if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
+            if kinds[-1:] in _UNSUITED or len(kinds) != len(sizes):
                 break
-        for kind, what in {"B": "a B-frame, made of two frames, of which one comes later",
-                           "S": "moved as a whole (global motion compensation), not in blocks"}.items():
+        for kind, what in _UNSUITED.items():
             if kind in kinds:
                 raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
         reader.require_whole()
@@ -117,6 +121,34 @@ def scan(path: Path | str) -> Stream:
         clock, unit = (range(len(times)), 1 / reader.info.fps) if None in times else (times, float(stream.time_base))
         shown = (np.array(clock) - clock[0]) * unit
         return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
+
+
+def _mpeg4_kinds(path: Path | str, stream: av.video.stream.VideoStream) -> Callable[[bytes, int], str]:
+    def kinds(data: bytes, number: int) -> str:
+        return "".join("IPBS"[data[found.end()] >> 6] for found in _VOP.finditer(data[:-1]))
+
+    return kinds
+
+
+def _h264_kinds(path: Path | str, stream: av.video.stream.VideoStream) -> Callable[[bytes, int], str]:
+    head, length = h264.head_units(stream.codec_context.extradata or b"")
+    faults = {h264.SEQUENCE: h264.sequence_fault, h264.PICTURE: h264.picture_fault}
+
+    def kinds(data: bytes, number: int) -> str:
+        slices = set()
+        for unit in [*head, *h264.units(data, length)] if number == 0 else h264.units(data, length):
+            kind = unit[0] & 31 if unit else 0
+            try:
+                if kind in faults and (fault := faults[kind](unit)):
+                    raise Unsuited(path, f"its H.264 {fault}, so a block may come from another frame than the one "
+                                         "before")
+                if kind in h264.SLICES:
+                    slices.add(h264.slice_kind(unit))
+            except h264.CutOff:
+                raise DamagedClip(path, f"damaged: a header of frame {number} is cut off") from None
+        return next((kind for kind in "BSNPI" if kind in slices), "")
+
+    return kinds
 
 
 def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
@@ -217,4 +249,5 @@ def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
 
 def _blocks(frame: av.VideoFrame) -> np.ndarray:
     vectors = frame.side_data.get("MOTION_VECTORS")  # none in an I-frame, and where all blocks are coded anew
-    return np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
+    blocks = np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
+    return nearest(blocks) if len(blocks) and blocks["motion_scale"][0] == 4 else blocks

@@ -180,7 +180,7 @@ def test_mpeg4_clips_of_one_size_are_taken_as_they_are(mixed):
 
 
 @pytest.mark.parametrize(("odd", "error", "said"), [
-    ({"codec": "libx264"}, Unsuited, r"c3\.avi: its codec is h264.*kdlab data transcode .* --out FOLDER"),
+    ({"codec": "libx264"}, Unsuited, r"c3\.avi: its H.264 keeps.*kdlab data transcode .* --out FOLDER"),
     ({"bf": "2"}, Unsuited, r"c3\.avi: .*B-frame.*kdlab data transcode .* --out FOLDER"),
     ({"size": (48, 64)}, CatalogueError, r"c0\.avi has pictures of 64x48, .*c3\.avi of 48x64\. .*kdlab data transcode"),
     ({"frames": 1}, ValueError, r"c3\.avi has 1 frame"),
