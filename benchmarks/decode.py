@@ -19,10 +19,10 @@ import decord
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab import paths
 from kdlab.clips.decode import read_frames
 from kdlab.night import Night, make_night
 from kdlab.night.codec import write_h264
+from kdlab.system import paths
 
 REPEATS, FILES = 7, 12
 Indices = np.ndarray | None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from kdlab import paths
+from kdlab.system import paths
 
 REPEATS = 2
 TIMED = """import time, ipykernel.kernelapp, matplotlib_inline.backend_inline

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab import paths
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
@@ -29,6 +28,7 @@ from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import transcode
 from kdlab.night import Night, make_night
 from kdlab.night.codec import write_mpeg4
+from kdlab.system import paths
 
 try:
     from mvextractor.videocap import VideoCap

@@ -44,8 +44,8 @@ def _memory_kept(room: int = 2**29) -> None:
 
 def check(name: str, answer: object = ...) -> None:
     """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise
-    (:func:`kdlab.exercises.check`)."""
-    importlib.import_module("kdlab.exercises").check(name, answer)
+    (:func:`kdlab.show.exercises.check`)."""
+    importlib.import_module("kdlab.show.exercises").check(name, answer)
 
 
 _steady_pictures()

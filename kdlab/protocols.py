@@ -35,7 +35,7 @@ class Data(Protocol):
         split, group)`` a video file with its whole ``path``, ``label`` an index into ``classes``, ``split`` of train,
         val and test, ``group`` what must not be on both sides of a split (a person, a place). Train and test have
         clips. Makes or fetches what is missing, in any process that asks first; raises ``FileNotFoundError`` where it
-        cannot. Your clips may lie anywhere; kdlab's own lie in ``kdlab.paths.data_dir()``."""
+        cannot. Your clips may lie anywhere; kdlab's own lie in ``kdlab.system.paths.data_dir()``."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -130,7 +130,7 @@ class Method(Protocol):
         ``batch.views["student"]`` and ``["teacher"]`` are video, ``batch.labels`` and ``batch.ids`` theirs;
         ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. The global generators of torch, NumPy
         and Python are seeded for each step: draw from these. Ask the frozen under
-        ``torch.no_grad()``; read layers by ``seen = kdlab.layers.outputs(net, x, names)``: ``seen.logits``, and
+        ``torch.no_grad()``; read layers by ``seen = kdlab.nets.layers.outputs(net, x, names)``: ``seen.logits``, and
         ``seen.taps[name]``."""
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from kdlab import paths
+from kdlab.system import paths
 
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.

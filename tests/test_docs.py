@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from kdlab import paths
+from kdlab.system import paths
 
 
 def test_readme_is_short_and_what_it_links_to_is_there():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import kdlab
-from kdlab import paths
-from kdlab.exercises import exercises, fault
+from kdlab.show.exercises import exercises, fault
+from kdlab.system import paths
 
 
 @pytest.mark.parametrize("name", exercises())

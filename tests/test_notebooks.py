@@ -14,8 +14,9 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import notebooks, paths
-from kdlab.notebooks import NotebookFailed
+from kdlab.cli import notebooks
+from kdlab.cli.notebooks import NotebookFailed
+from kdlab.system import paths
 
 
 @pytest.fixture
@@ -90,7 +91,8 @@ def test_reproduce_skips_what_is_finished_and_goes_on_after_a_failure(clone):
 
 CALL = """
 from pathlib import Path
-from kdlab import notebooks, paths
+from kdlab.cli import notebooks
+from kdlab.system import paths
 paths.project_root = lambda: Path(ROOT)
 if __name__ == "__main__":
     notebooks.reproduce()

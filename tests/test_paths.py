@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import paths
 from kdlab.clips.cache import FrameCache
+from kdlab.system import paths
 
 PLACES = {"KDLAB_RUNS": paths.runs_dir, "KDLAB_DATA": paths.data_dir, "KDLAB_CACHE": paths.cache_dir,
           "KDLAB_FIGURES": paths.figures_dir}

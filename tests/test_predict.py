@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import paths
+from kdlab.cli.predict import open_run, predict
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.predict import open_run, predict
+from kdlab.system import paths
 from kdlab.system.files import NotOurs
 from kdlab.train.loop import Settings
 from kdlab.train.obtain import obtain

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import paths
+from kdlab.system import paths
 from tools.wheel import FOLDERS
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def test_chapters_are_written_once_and_over_nothing(tmp_path, command):
 
 
 def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "kdlab" / "paths.py"))
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "kdlab" / "system" / "paths.py"))
     (tmp_path / "mine" / "notebooks").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "mine" / "notebooks")  # where Jupyter starts a kernel
     assert paths.project_root() == tmp_path / "mine" / "notebooks"
@@ -45,7 +45,7 @@ def test_a_wheel_works_without_the_repository(tmp_path):
     assert wheel.stat().st_size <= 20e6
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())
-        assert "kdlab/exercises.json" in packed.namelist()
+        assert "kdlab/show/exercises.json" in packed.namelist()
         packed.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith("KDLAB_")}

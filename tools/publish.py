@@ -7,7 +7,7 @@ A committed run whose like was not trained goes.
 
 import shutil
 
-from kdlab import paths
+from kdlab.system import paths
 from kdlab.train.runs import Run, unfit
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from setuptools.command.build_py import build_py
 
-#: Folders of the clone that travel as ``kdlab/project/``; ``kdlab.notebooks.parameters.CHAPTERS`` names the same.
+#: Folders of the clone that travel as ``kdlab/project/``; ``kdlab notebooks`` names the same.
 FOLDERS = ("notebooks", "figures", "pretrained", "docs")
 
 

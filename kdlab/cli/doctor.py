@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kdlab import paths
+from kdlab.system import paths
 
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from kdlab import __version__, paths
+from kdlab import __version__
 from kdlab.cli.data import data
+from kdlab.system import paths
 
 _FILE = click.Path(path_type=Path)
 #: Of each paper its module, and which of its networks can begin from a checkpoint.
@@ -54,7 +55,7 @@ def run(notebook, pairs, data, timeout, verbose):
     """Execute notebook NN (3, 03, 03b or its name) headlessly, into runs/notebooks/."""
     import yaml
 
-    from kdlab import notebooks
+    from kdlab.cli import notebooks
 
     # as papermill's own command line reads them: ``3``, ``true``, ``null``, a text
     given = {name: yaml.safe_load(value) for name, value in pairs} | ({"data": data} if data is not None else {})
@@ -65,7 +66,7 @@ def run(notebook, pairs, data, timeout, verbose):
 @click.argument("folder", metavar="DIR", type=_FILE)
 def notebooks(folder):
     """Write the chapters into DIR, with their figures, weights and docs: for kdlab installed without its repository."""
-    package = Path(paths.__file__).parent
+    package = Path(paths.__file__).parents[1]
     source = package / "project" if (package / "project").is_dir() else package.parent
     for name in ("notebooks", "figures", "pretrained", "docs"):
         if (folder / name).exists():
@@ -81,7 +82,7 @@ def notebooks(folder):
 @_TIMEOUT
 def reproduce(profile, data, again, timeout):
     """Execute all notebooks, training from nothing; goes on where an interrupted one stopped."""
-    from kdlab import notebooks
+    from kdlab.cli import notebooks
 
     for name, how in notebooks.reproduce(profile, data, again=again, timeout=timeout, say=click.echo).items():
         click.echo(f"{name:42} {how}")
@@ -94,7 +95,7 @@ def reproduce(profile, data, again, timeout):
 @cli.command()
 def fresh():
     """Name the committed runs and notebooks that other code made than today's; exit code 1 when there are any."""
-    from kdlab import notebooks
+    from kdlab.cli import notebooks
     from kdlab.train.runs import committed_runs, unfit
 
     stale = [f"{run.folder.name}: {why}" for run in committed_runs() if (why := unfit(run))] + notebooks.stale()
@@ -105,7 +106,7 @@ def fresh():
 @cli.command()
 def refresh():
     """Execute all notebooks at demo size and replace their committed outputs."""
-    from kdlab import notebooks
+    from kdlab.cli import notebooks
 
     notebooks.refresh(click.echo)
 
@@ -132,7 +133,7 @@ def study(file, profile, seeds, workers):
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, modules):
     """Say what a trained network predicts for CLIP, where it looked (Grad-CAM) and how long it took."""
-    from kdlab.predict import open_run, predict
+    from kdlab.cli.predict import open_run, predict
 
     sys.path.insert(0, os.getcwd())
     for module in modules:

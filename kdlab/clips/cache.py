@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdlab import paths
 from kdlab.clips.container import require_file
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
+from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
 from kdlab.system.values import integer, not_negative
 
@@ -64,17 +64,17 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
 
 
 class FrameCache:
-    """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.paths.cache_dir()``).
+    """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.system.paths.cache_dir()``).
 
     A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array;
     ``read(path, indices=…)`` (ascending) gives those of a clip that is not cached, without decoding it whole.
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
     those of the decoder that is chosen, and kept under its name.
 
-    Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, no more
-    frames are written: one RuntimeWarning says so, and those asked for are decoded each time. Several processes may use
-    one folder. A file in it that is not whole is made again, and a clip whose size or modification time changes is read
-    afresh.
+    Above ``limit_bytes`` (default: ``kdlab.system.paths.cache_bytes()``), and where the disk is full or read-only, no
+    more frames are written: one RuntimeWarning says so, and those asked for are decoded each time. Several processes
+    may use one folder. A file in it that is not whole is made again, and a clip whose size or modification time changes
+    is read afresh.
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):

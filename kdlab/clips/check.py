@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from av.video.reformatter import VideoReformatter
 
-from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
 from kdlab.clips.files import CatalogueError, some, why_no_file
 from kdlab.clips.splits import shared_groups
+from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.system.pool import each, track
 

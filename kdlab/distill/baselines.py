@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, kd_loss
 from kdlab.distill.method import CrossEntropy, weighted_sum
-from kdlab.layers import outputs
+from kdlab.nets.layers import outputs
 from kdlab.system.values import alike, fraction, not_negative
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.windows import ClipBatches, Draw, Window
-from kdlab.layers import one_thread
+from kdlab.nets.layers import one_thread
 from kdlab.system.values import fraction
 from kdlab.train.preparing import batches
 from kdlab.train.processes import device

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.layers import trunk
+from kdlab.nets.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, stages

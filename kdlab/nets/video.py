@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.layers import channels_last
+from kdlab.nets.layers import channels_last
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import finite, fraction, integer, positive
 

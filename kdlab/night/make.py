@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.paths import data_dir
+from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
 from . import folder

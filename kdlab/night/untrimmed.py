@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.paths import data_dir
+from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 
 from . import folder

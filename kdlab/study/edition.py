@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from kdlab import paths
+from kdlab.system import paths
 
 
 def effects() -> pd.DataFrame:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kdlab import paths
 from kdlab.measure.paired import verdict
 from kdlab.study.scores import Scores, collect
+from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import current

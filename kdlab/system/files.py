@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 
-from kdlab import paths
+from kdlab.system import paths
 from kdlab.system.pool import available_cores, track
 
 #: Drafts of :func:`write_atomically`.

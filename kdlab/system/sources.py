@@ -14,7 +14,7 @@ from pathlib import Path
 import kdlab
 
 #: Files and folders of kdlab that decide weights. Of the papers only the folders count whose classes a recipe holds.
-CORE = ("clips", "night", "nets", "distill", "layers.py", "train/loop.py", "train/optimisers.py", "train/processes.py",
+CORE = ("clips", "night", "nets", "distill", "train/loop.py", "train/optimisers.py", "train/processes.py",
         "train/preparing.py")
 #: From Python 3.13 on empty lists are left out unless they are asked for.
 _WHOLE = {"show_empty": True} if sys.version_info >= (3, 13) else {}

@@ -6,7 +6,7 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab import paths
+from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.system.sources import source_hash
 from kdlab.system.values import positive

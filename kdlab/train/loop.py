@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch, ClipBatches
-from kdlab.layers import one_thread
+from kdlab.nets.layers import one_thread
 from kdlab.system.files import write_atomically
 from kdlab.system.values import integer, not_negative, one_of, positive
 from kdlab.train import processes

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from kdlab import paths
 from kdlab.clips.user_clips import UserClips
+from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, memo
 from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash

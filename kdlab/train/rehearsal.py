@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
-from kdlab.layers import one_thread
+from kdlab.nets.layers import one_thread
 from kdlab.nets.video import build
+from kdlab.system import paths
 from kdlab.system.files import memoised
 from kdlab.system.sources import foreign_classes, source_hash
 from kdlab.train.loop import Settings, Trained, cpu_copies, fit, seeded_generators, weights_hash

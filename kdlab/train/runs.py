@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from kdlab import __version__, paths
+from kdlab import __version__
 from kdlab.clips.decode import chosen
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
+from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.sources import source_hash
 from kdlab.train.loop import Trained, cpu_copies, weights_hash

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from kdlab import notebooks, paths
-from kdlab.cli import data
+from kdlab.cli import data, notebooks
+from kdlab.system import paths
 
 
 @pytest.fixture

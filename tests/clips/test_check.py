@@ -7,11 +7,11 @@ import av
 import numpy as np
 import pytest
 
-from kdlab import paths
 from kdlab.clips import check as check_module
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
 from kdlab.clips.user_clips import UserClips
+from kdlab.system import paths
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from kdlab.distill.baselines import (
     fitnet_loss,
 )
 from kdlab.distill.losses import kd_loss
-from kdlab.layers import bare, features, outputs
+from kdlab.nets.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import Progress, Settings, fit
 from tests.distill.conftest import TwoSides

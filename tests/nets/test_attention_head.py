@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended, AttendedNet, TemporalAttention
 from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.layers import outputs
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.folding import folded
+from kdlab.nets.layers import outputs
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 

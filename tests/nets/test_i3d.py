@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.layers import trunk
 from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, Pool, TinyC3D, Unit
+from kdlab.nets.layers import trunk
 from kdlab.nets.pretrained import Weights
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.layers import outputs
 from kdlab.nets.folding import folded
+from kdlab.nets.layers import outputs
 from kdlab.nets.norms import ClipNorm, PixelNorm
 from kdlab.nets.video import TinyR2Plus1D, build
 

@@ -7,8 +7,8 @@ from torch import nn
 from torchvision.models.video import r2plus1d_18
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
-from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
+from kdlab.nets.layers import outputs
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.torchvision_video import KINETICS, R2Plus1D
 from kdlab.nets.video import build

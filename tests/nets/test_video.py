@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.layers import features, outputs
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs
 from kdlab.measure.flatness import Hessian
 from kdlab.nets.folding import folded
+from kdlab.nets.layers import features, outputs
 from kdlab.nets.video import (
     IMAGENET,
     Narrowed,

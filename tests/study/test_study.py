@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab import paths
 from kdlab.study import Claim, Scores, Study, study_in
+from kdlab.system import paths
 from kdlab.train.sizes import SMOKE
 from tests.train.test_runs import clips, make_recipe, places  # noqa: F401
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from kdlab import paths
 from kdlab.papers.generative.networks import Gated, read_cvae
+from kdlab.system import paths
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find, unfit

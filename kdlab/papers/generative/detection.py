@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.untrimmed import IGNORED
 from kdlab.distill.method import CrossEntropy, weighted_sum
-from kdlab.layers import Outputs, features, outputs
+from kdlab.nets.layers import Outputs, features, outputs
 from kdlab.papers.generative.detector import pooled_ends
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.system.values import not_negative

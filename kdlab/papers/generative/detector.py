@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.layers import outputs, trunk
+from kdlab.nets.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
 from kdlab.papers.generative.networks import CVAE, Attention, CVAEs, normed_gate

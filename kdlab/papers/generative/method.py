@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.windows import ClipBatches
 from kdlab.distill.method import weighted_sum
-from kdlab.layers import Outputs, at_random, bare, features, outputs
+from kdlab.nets.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, integer, not_negative, one_of
 from kdlab.train.preparing import batches

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
+from kdlab.nets.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import load_weights, stages
 from kdlab.system.values import fraction, integer

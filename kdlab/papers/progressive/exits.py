@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import Batch
 from kdlab.nets.video import Normalised
 from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features, twelve
+from kdlab.system import paths
 from kdlab.system.values import integer
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.processes import device
@@ -111,7 +111,7 @@ def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor
 
 def _storage(features: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
     """Empty tensors for maps like a batch's ``features``, the dimensions ``first`` in the place of the batch's: in
-    memory, or in a file without a name in the cache where they are larger than ``kdlab.paths.memory_bytes()``."""
+    memory, or in a file without a name in the cache where they need more than ``kdlab.system.paths.memory_bytes()``."""
     shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in features.items()}
     fits = 2 * sum(prod(shape) for some in shapes.values() for shape in some) <= paths.memory_bytes()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.layers import Outputs
+from kdlab.nets.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.system.values import integer
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.layers import outputs
+from kdlab.nets.layers import outputs
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import paths
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.zero_dce import apply_curves
+from kdlab.system import paths
 from kdlab.system.sources import source_hash
 from kdlab.train.recipe import Recipe, from_json, to_json
 from tests.conftest import encode

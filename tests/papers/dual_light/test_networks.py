@@ -8,8 +8,8 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, Window
-from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
+from kdlab.nets.layers import outputs
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.torchvision_video import KINETICS, R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build

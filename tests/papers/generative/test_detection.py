@@ -9,9 +9,9 @@ import torch
 
 from kdlab.clips.untrimmed import IGNORED, PADDING, VideoWindow
 from kdlab.clips.windows import Batch
-from kdlab.layers import outputs
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.layers import outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.generative.detection import (
     Detection,

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch
-from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.layers import outputs
 from kdlab.nets.video import build
 from kdlab.papers.generative.detection import Detection, DetectionDistillation, DetectionRepresentation, detection_terms
 from kdlab.papers.generative.detector import Detector

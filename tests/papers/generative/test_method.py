@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
-from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.layers import outputs
 from kdlab.nets.video import build
 from kdlab.night import Night
 from kdlab.papers.generative.method import (

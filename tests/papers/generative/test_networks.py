@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from kdlab.layers import outputs
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.layers import outputs
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import build
 from kdlab.papers.generative.networks import (

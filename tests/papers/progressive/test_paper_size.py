@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab import paths
 from kdlab.nets.compressed import CoViARNet
 from kdlab.papers.paper_size import UCF_101, cost
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.networks import ORDER, Exit
 from kdlab.papers.progressive.recipes import PAPER_CONDITIONS, paper_example, paper_profile, paper_recipes
+from kdlab.system import paths
 
 
 def test_the_numbers_are_those_of_the_reference():

@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from kdlab import paths
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import Windows
@@ -20,6 +19,7 @@ from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
+from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.loop import one_thread
 from kdlab.train.preparing import batches

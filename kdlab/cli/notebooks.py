@@ -12,11 +12,11 @@ from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
-from kdlab import paths
+from kdlab.system import paths
 from kdlab.system.pool import available_cores, pool
 
 _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 #: Seconds that a chapter takes when its committed copy does not say.
 USUAL = 30
 

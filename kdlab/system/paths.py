@@ -15,7 +15,7 @@ CHAPTERS = Path("notebooks", "00_start_here.ipynb")
 def project_root() -> Path:
     """The folder that holds ``notebooks/`` and ``figures/``: the clone; for an installed package the nearest one, at or
     above the current folder, into which ``kdlab notebooks`` has written, or the current folder itself."""
-    clone = Path(__file__).resolve().parent.parent
+    clone = Path(__file__).resolve().parents[2]
     if (clone / "pyproject.toml").is_file():
         return clone
     here = Path.cwd()
