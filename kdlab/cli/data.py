@@ -110,12 +110,13 @@ def modalities(files):
 @click.option("--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT")
 @click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
 @click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
+@click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
 @_WORKERS
-def transcode(source, out, size, gop, quantiser, workers):
+def transcode(source, out, size, gop, quantiser, codec, workers):
     """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
     from kdlab.clips.transcode import CoviarFormat, transcode
 
-    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers)
+    report = transcode(source, out, CoviarFormat(*size, gop, quantiser, codec), workers)
     for row in report:
         click.echo(f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}")
     bad = sum(bool(row.reason) for row in report)

@@ -1,4 +1,5 @@
-"""Clips of any format made over into CoViAR's: MPEG-4 part 2 in AVI, a key frame every 12, no B-frames, 340x256 pixels.
+"""Clips of any format made over into CoViAR's: MPEG-4 part 2 in AVI, a key frame every 12, no B-frames, 340x256 pixels;
+or into H.264 in which each frame is made of the one before, too.
 
 docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
 """
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, count
-from math import ceil
+from math import ceil, log2
 from pathlib import Path, PurePosixPath
 
 import av
@@ -30,12 +31,13 @@ _LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI 
 @dataclass(frozen=True)
 class CoviarFormat:
     """``width`` x ``height`` pixels, whatever the aspect ratio was; an I-frame every ``gop`` frames; ``quantiser`` from
-    1 (finest) to 31."""
+    1 (finest) to 31. ``codec`` is ``mpeg4`` or ``h264``, which then quantises in steps of the same size."""
 
     width: int = 340
     height: int = 256
     gop: int = 12
     quantiser: int = 2
+    codec: str = "mpeg4"
 
     def __post_init__(self):
         integer(16, width=self.width, height=self.height)
@@ -43,6 +45,17 @@ class CoviarFormat:
         integer(1, quantiser=self.quantiser)
         if self.quantiser > 31:
             raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
+        if self.codec not in ("mpeg4", "h264"):
+            raise ValueError(f"codec={self.codec!r}: give 'mpeg4' or 'h264'")
+
+    def encoder(self) -> tuple[str, dict[str, str]]:
+        """FFmpeg's name of the encoder, and its options: no I-frames but the regular ones, and one reference frame."""
+        if self.codec == "mpeg4":
+            return "mpeg4", {"flags": "+qscale", "global_quality": str(118 * self.quantiser),
+                             "qmin": str(self.quantiser), "sc_threshold": "1000000000", "bf": "0"}
+        step = round(4 + 6 * log2(2 * self.quantiser))  # 2 ** ((QP - 4) / 6), in MPEG-4 twice the quantiser
+        return "libx264", {"x264-params": f"qp={step}:ref=1:bframes=0:weightp=0:scenecut=0:keyint={self.gop}:"
+                                          f"min-keyint={self.gop}:threads=1"}
 
 
 @dataclass(frozen=True)
@@ -158,9 +171,8 @@ def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
     with open_stream(line.path) as stream, av.open(str(target), "w", format="avi", options=bitexact) as file:
         reader, converter = StreamReader(stream), VideoReformatter()
         file.metadata["comment"] = note
-        made = file.add_stream("mpeg4", rate=rate, options={
-            "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
-            "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
+        name, options = form.encoder()
+        made = file.add_stream(name, rate=rate, options=options)
         made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
         made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
         for frame, tick in zip(reader.frames(), ticks, strict=False):

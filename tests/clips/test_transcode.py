@@ -123,6 +123,14 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
             CoviarFormat(**wrong)
 
 
+def test_h264_is_made_such_that_its_vectors_can_be_read(make_video, tmp_path):
+    source = make_video("x.mp4", frames=30, bf="3")
+    (made,) = transcode(source, tmp_path / "out", CoviarFormat(96, 64, gop=7, codec="h264"))
+    found = scan(made.target)
+    assert found.info.codec == "h264" and found.keys.tolist() == [0, 7, 14, 21, 28] and made.frames == 30
+    assert len(list(modalities(made.target))) == 30
+
+
 def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, turned, tmp_path):
     pixels = np.zeros((4, 64, 96, 3), np.uint8)
     pixels[:, :32] = 255
