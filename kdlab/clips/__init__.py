@@ -1,1 +1,1 @@
-"""What a clip is, and how its pixels reach a tensor."""
+"""Clips: catalogues, decoding, views, and the batches that networks read."""

@@ -1,8 +1,7 @@
-"""Decoded frames kept on disk at the size wanted, so that a clip is decoded once and not in every epoch.
+"""A disk cache of decoded, resized frames: each clip is decoded once and not in every epoch.
 
-One plain ``.npy`` file (T, h, w, C) of uint8 for each clip, size and view, mapped into memory for the moment of an
-access. Frames are resized while they are read, and written one by one: neither many clips nor a long one take more
-memory.
+Each clip, size and view has one ``.npy`` file, uint8 (T, h, w, C), which is memory-mapped only during an access. Frames
+are decoded, resized and written one by one, so memory does not grow with the number or the length of clips.
 """
 
 import hashlib
@@ -22,15 +21,16 @@ from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
 from kdlab.system.values import integer, not_negative
 
-#: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
+#: ``read(path, indices=None)``: frames (H, W, C) in order, as an iterator or an array; all, or those at ascending
+#: ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
-_FORMAT = "4"  # raise it when frames of the same file and view would come out differently
+_FORMAT = "4"  # raise it when the same file and view give different frames
 
 
 def file_key(path: Path | str) -> str:
-    """32 hex digits naming a file's content, wherever it lies: its size and a hash of its first and last 64 kB.
+    """Hash of a file's size and its first and last 64 kB: 32 hex digits, independent of the file's path.
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
@@ -45,49 +45,48 @@ def file_key(path: Path | str) -> str:
 
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:
-    """uint8 (T, H, W, C), T > 0, scaled so that the short side is ``side``, the aspect ratio kept to a pixel."""
+    """Resize uint8 frames (T, H, W, C), T > 0, to the short side ``side``; the aspect ratio is kept to a pixel."""
     return np.stack([resize_one(frame, side) for frame in frames])
 
 
 def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
-    """As ``resize``, one frame (H, W, C)."""
+    """Resize one frame (H, W, C) as ``resize`` does."""
     height, width, channels = frame.shape
     scale = side / min(height, width)
     size = round(width * scale), round(height * scale)
     if size == (width, height):
         return frame
-    # the mean over the covered area does not alias when shrinking; it would make blocks when enlarging
+    # the area mean avoids aliasing when shrinking, but makes blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    fours = [frame[..., at : at + 4] for at in range(0, channels, 4)]  # OpenCV 5 resizes no more channels at once
+    fours = [frame[..., at : at + 4] for at in range(0, channels, 4)]  # OpenCV 5 resizes at most four channels at once
     parts = [cv2.resize(part, size, interpolation=how).reshape(size[1], size[0], -1) for part in fours]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
 
 
 class FrameCache:
-    """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.system.paths.cache_dir()``).
+    """A cache of resized frames in the folder ``root`` (default: ``frames`` in ``kdlab.system.paths.cache_dir()``).
 
-    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array;
-    ``read(path, indices=…)`` (ascending) gives those of a clip that is not cached, without decoding it whole.
-    ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
-    those of the decoder that is chosen, and kept under its name.
+    ``read(path)`` gives all frames of a clip at full size, uint8 (H, W, C), as an iterator or an array.
+    ``read(path, indices=…)`` (ascending) gives some frames of a clip that is not cached, without decoding all of it.
+    ``tag`` names the view and parameters of ``read``: two different ``read`` need two tags. Without a tag the chosen
+    decoder's name is the tag.
 
-    Above ``limit_bytes`` (default: ``kdlab.system.paths.cache_bytes()``), and where the disk is full or read-only, no
-    more frames are written: one RuntimeWarning says so, and those asked for are decoded each time. Several processes
-    may use one folder. A file in it that is not whole is made again, and a clip whose size or modification time changes
-    is read afresh.
+    The cache stops writing above ``limit_bytes`` (default: ``kdlab.system.paths.cache_bytes()``), and when the disk is
+    full or read-only. Then it gives one RuntimeWarning, and decodes frames at each access. Several processes may share
+    one folder. Incomplete files are made again. A clip whose size or modification time has changed is read again.
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
         not_negative("bytes on disk", limit_bytes=limit_bytes or 0)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
-        self._layouts: dict[Path, tuple[int, tuple[int, ...]]] = {}  # of files: offset and shape
+        self._layouts: dict[Path, tuple[int, tuple[int, ...]]] = {}  # file -> offset and shape
         self._files: dict[tuple, Path] = {}
         self._counts: dict[Path, int] = {}
         self._full = False
         self._used: int | None = None
 
-    def __reduce__(self):  # in another process: one at the same place, which need not know all that this one does
+    def __reduce__(self):  # in another process: a cache of the same folder, without this one's lookup tables
         return _one_cache, (self.root, self.limit_bytes)
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
@@ -95,7 +94,7 @@ class FrameCache:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
-        and whatever ``read`` raises for a damaged one.
+        and whatever ``read`` raises for a damaged clip.
         """
         file, indices = self._file(path, side, tag), frame_numbers(path, indices)
         kept = self._kept(file, path, side, read)
@@ -107,7 +106,7 @@ class FrameCache:
         return kept[indices]
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "") -> int:
-        """The number of frames of a clip, as decoded. A clip that is not known yet is read, and cached."""
+        """The number of decoded frames of a clip. A clip that is not in the cache is decoded and cached."""
         if (file := self._file(path, side, tag)) not in self._counts:
             kept = self._kept(file, path, side, read)
             self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
@@ -123,7 +122,7 @@ class FrameCache:
         return self._files[what]
 
     def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
-        """The clip's frames, mapped read-only, from the file that has them or is now written; None without room."""
+        """The clip's frames, memory-mapped read-only; writes their file if necessary. None if there is no room."""
         if (found := self._mapped(file)) is not None or self._full:
             return found
         if self._used is None:
@@ -142,12 +141,12 @@ class FrameCache:
         return self._mapped(file)
 
     def _mapped(self, file: Path) -> np.ndarray | None:
-        """The frames in ``file``, mapped read-only; None where there are none, or not all."""
+        """The frames in ``file``, memory-mapped read-only; None if the file is missing or incomplete."""
         try:
             if file not in self._layouts:
                 found = np.load(str(file), mmap_mode="r")
                 self._layouts[file] = found.offset, found.shape
-            # as a str: numpy would resolve a Path, which takes longer than the access itself
+            # as a str: NumPy resolves a Path, which takes longer than the access
             return np.asarray(np.memmap(str(file), np.uint8, "r", *self._layouts[file]))
         except (OSError, ValueError, EOFError):
             self._layouts.pop(file, None)
@@ -156,12 +155,12 @@ class FrameCache:
 
 @cache
 def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
-    """One for all tasks of a process: it counts the bytes in its folder."""
+    """One cache for all tasks of a process, since a cache counts the bytes in its folder."""
     return FrameCache(root, limit_bytes)
 
 
 def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The frames of a clip resized, one by one."""
+    """Resize the frames of a clip, one by one."""
     shape = None
     for frame in frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (shape := shape or frame.shape):
@@ -173,7 +172,7 @@ def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterato
 
 
 def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
-    """An ``.npy`` file of frames, at least one, whose number is known at the end only."""
+    """Write at least one frame to an ``.npy`` file; the number of frames is known only at the end."""
     with open(draft, "wb") as out:
         for count, frame in enumerate(frames, 1):
             if (room := room - frame.nbytes) < 0:
@@ -186,7 +185,7 @@ def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """The head of an ``.npy`` file; numpy leaves room for any number of frames, so it is always as long."""
+    """The header of an ``.npy`` file. NumPy pads it for any number of frames, so its length is constant."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return head.getvalue()

@@ -1,4 +1,4 @@
-"""Which clips there are: labels, splits and groups, from class folders or a CSV table."""
+"""Catalogues of clips: paths, labels, splits and groups, read from class folders or a CSV table."""
 
 import hashlib
 import os
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """One labelled piece of video on disk.
+    """A labelled clip: a video file, or a segment of one.
 
-    ``id`` is unique: the path relative to the catalogue's root without suffix, in posix style (a segment of a longer
-    video has its times appended). ``label`` indexes ``Catalogue.classes``; ``start`` and ``end`` are in seconds.
-    ``where`` names the table and row that say so, for messages.
+    ``id`` is unique: the path relative to the catalogue's root without suffix, in posix style. A segment's id ends with
+    its times. ``label`` indexes ``Catalogue.classes``; ``start`` and ``end`` are in seconds. ``where`` names the table
+    and row of the record, for messages.
     """
 
     id: str
@@ -51,7 +51,7 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All clips of a data set. ``notes`` are sentences about the splits that a reader of results must know."""
+    """All clips of a data set. ``notes`` are caveats about the splits that belong with every result."""
 
     name: str
     root: Path
@@ -60,23 +60,23 @@ class Catalogue:
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[ClipRecord, ...]:
-        """The records of ``train``, ``val`` or ``test``, in catalogue order; empty when the split has none."""
+        """The records of ``train``, ``val`` or ``test``, in catalogue order; empty if the split has none."""
         if name not in SPLITS:
             raise CatalogueError(f"unknown split {name!r}: use one of {', '.join(SPLITS)}.")
         return tuple(record for record in self.records if record.split == name)
 
     def counts(self) -> "pd.DataFrame":
-        """Number of clips, classes (rows) by splits (columns)."""
-        import pandas as pd  # a second to import, which the workers of a process pool need not spend
+        """Number of clips per class (rows) and split (columns)."""
+        import pandas as pd  # importing it takes a second, which workers of a process pool save
 
         found = Counter((record.label, record.split) for record in self.records)
         rows = [[found[label, split] for split in SPLITS] for label in range(len(self.classes))]
         return pd.DataFrame(rows, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
 
     def fingerprint(self) -> str:
-        """16 hex digits over classes, ids, labels, splits, groups, times and file contents, wherever the files lie.
+        """Hash of classes, ids, labels, splits, groups, times and file contents: 16 hex digits, independent of paths.
 
-        Raises FileNotFoundError when a clip is missing.
+        Raises FileNotFoundError for a missing clip.
         """
         keys = content_keys(record.path for record in self.records)
         lines = sorted(
@@ -85,17 +85,17 @@ class Catalogue:
         return hashlib.blake2b("\n".join([*lines, repr(self.classes)]).encode(), digest_size=8).hexdigest()
 
     def sizes(self) -> str:
-        """16 hex digits over the sizes of the clips' files, which differ where an encoder was given other pixels."""
+        """Hash of the file sizes, 16 hex digits. Sizes differ if an encoder received different pixels."""
         text = "\n".join(sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def require(self, *splits: str) -> None:
-        """Check that the named splits (default: all three) can be used; raise otherwise.
+        """Check that the named splits (default: all three) can be used.
 
-        CatalogueError: an empty split, two clips of one id, a class that val or test holds and train lacks (when
-        ``train`` is among the splits), or a single class (when ``train`` and ``test`` are, unless all clips are
-        segments of untrimmed video, which can be told from what lies between). FileNotFoundError: clips that are not on
-        disk, or where something lies that is no plain file.
+        Raises CatalogueError for an empty split and for two clips with one id. If ``train`` is among the splits, also
+        for a class in val or test without training clips. If ``train`` and ``test`` are among the splits, also for a
+        single class, unless all clips are segments of untrimmed video, where background is the other class. Raises
+        FileNotFoundError for missing clips and for paths that are not plain files.
         """
         splits = splits or SPLITS
         records = [record for split in splits for record in self.split(split)]
@@ -122,10 +122,10 @@ class Catalogue:
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
-    """The clips of a CSV table, of a folder holding ``index.csv``, or of a folder with one subfolder per class.
+    """The clips of a CSV table, of a folder with an ``index.csv``, or of a folder with one subfolder per class.
 
     ``test_fold`` is for tables with a ``fold`` column, see ``from_csv``. Raises FileNotFoundError for a missing path
-    and CatalogueError when nothing of the three kinds is found.
+    and CatalogueError for a path of none of the three kinds.
     """
     path = user_path(path)
     if not os.path.lexists(path):
@@ -142,18 +142,18 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
 
 def name_of(path: Path) -> str:
-    """A word for the clips of a folder or a table: the folder's name, also for its ``index.csv``, else the table's."""
+    """Name of a data set: the folder's name for a folder or its ``index.csv``, the file's name for another table."""
     place = (path.parent if path.name.lower() == "index.csv" else path).resolve()
     return place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
 
 
 def from_folder(root: Path | str) -> Catalogue:
-    """A class-per-folder tree, optionally below ``train``, ``val`` and ``test``.
+    """The clips of a folder with one subfolder per class, optionally below ``train``, ``val`` and ``test``.
 
-    Without split folders whole groups (``group_from_name``) are dealt to train, val and test, about 60 : 15 : 25 in
-    each class, the same way every time. Without a ``val`` folder, validation clips are carved from train. Links are
-    followed, each folder once. Raises CatalogueError when no class folder with videos is found, and for
-    folders that cannot be read or are no classes.
+    Without split folders, a deterministic rule assigns whole groups (``group_from_name``) to train, val and test, about
+    60 : 15 : 25 per class. With split folders but no ``val``, validation clips are taken from train. Links are
+    followed; each folder may appear once. Raises FileNotFoundError if ``root`` is no folder, and CatalogueError if no
+    class folder holds videos, if a folder cannot be read, or if its name is no class name.
     """
     root = user_path(root)
     if not root.is_dir():
@@ -169,13 +169,13 @@ def from_folder(root: Path | str) -> Catalogue:
 
 
 def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
-    """A table with columns ``path`` and ``label``; ``split``, ``group``, ``start``, ``end`` and ``fold`` are optional.
+    """The clips of a CSV table with columns ``path``, ``label`` and optional ``split, group, start, end, fold``.
 
-    Paths are relative to the table's folder, times are in seconds. With ``split`` the table decides. With ``fold``
-    and no ``split``, or when ``test_fold`` is given, that fold (default: the last in sorted order) is the test set.
-    With neither, whole groups are dealt to the splits as in ``from_folder``; so are validation clips where the table
-    names none. Paths may be links. Raises CatalogueError with file, row and mend, FileNotFoundError where there is no
-    table.
+    Paths are relative to the table's folder and may be links; times are in seconds. If ``test_fold`` is given, or the
+    table has ``fold`` and no ``split``, that fold (default: the last in sorted order) is the test set. Else the
+    ``split`` column decides. With neither column, whole groups are assigned to the splits as in ``from_folder``. If the
+    table names no validation clips, they are taken from train in the same way. Raises CatalogueError with file, row and
+    remedy, and FileNotFoundError for a missing table.
     """
     path = user_path(path)
     rows = read_table(path, filled=("fold", "split"))
@@ -215,7 +215,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
 
 def group_from_name(id_: str, label: str) -> str:
-    """The recording group that a clip's file name tells, as those of ARID and UCF do, else the clip's own id.
+    """The recording group in a clip's file name, in the style of ARID or UCF; else the clip's id.
 
     >>> group_from_name("Jump/Jump_8_1", "Jump"), group_from_name("v_Archery_g07_c02", "Archery")
     ('Jump_8', 'g07')

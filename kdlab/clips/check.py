@@ -1,4 +1,4 @@
-"""Is this folder fit to train on? Every clip is decoded once, from its first frame to its last; only facts are kept."""
+"""Check whether a data set is fit for training, by decoding every frame of every clip once."""
 
 import hashlib
 import json
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 8  # lines of a finding
-_SQUARE = 0.01  # of a pixel: some tools round
-_JUDGEMENT = 4  # raise it when a file that was sound is called damaged, or the other way round
+_SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
+_JUDGEMENT = 4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file is. ``reason`` is empty for a sound one, else as in DamagedClip, or of kind missing or unreadable.
+    """The facts of one file. ``reason`` is empty for a sound file, else as in DamagedClip, or missing or unreadable.
 
-    ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
-    ``decoded`` frames came out; ``pictures`` (hex digits) is equal for sound files whose frames are equal, every pixel
-    of every frame, whatever their names, containers and times. ``seconds`` is how long the film is.
+    ``announced`` is false if no header gives the length of the file; then a truncation cannot be detected. ``decoded``
+    is the number of decoded frames. ``pictures`` (hex digits) is a hash of all pixels of all frames, independent of
+    name, container and times. ``seconds`` is the duration of the video.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Facts:
 
 
 def inspect(path: Path) -> Facts:
-    """Decode a file and drop its frames one by one. What is wrong with it is returned, not raised."""
+    """Decode a file frame by frame and return its facts. Faults of the file are returned, not raised."""
     if reason := why_no_file(path):
         return Facts(path, reason)
     digest, converter = hashlib.blake2b(digest_size=16), VideoReformatter()
@@ -67,7 +67,7 @@ def inspect(path: Path) -> Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know, or ``fatal`` to a training, and ``where`` it was found."""
+    """A finding about the data, ``where`` it applies, and whether it is ``fatal`` to training."""
 
     fatal: bool
     what: str
@@ -76,7 +76,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Facts of each file, and what follows from them for a catalogue."""
+    """The facts of each file of a catalogue, and the findings that follow from them."""
 
     catalogue: Catalogue
     facts: dict[Path, Facts]
@@ -84,18 +84,18 @@ class Report:
 
     @property
     def fit(self) -> bool:
-        """Whether nothing fatal was found."""
+        """True if no finding is fatal."""
         return not any(finding.fatal for finding in self.findings)
 
     def table(self) -> "pd.DataFrame":
-        """One row a clip: what the catalogue says, what the container says (``frames``: announced), and the facts."""
+        """One row per clip: the record, the container's header (``frames``: as announced), and the decoded facts."""
         import pandas as pd
 
         return pd.json_normalize([vars(record) | {"label": self.catalogue.classes[record.label]}
                                   | asdict(self.facts[record.path]) for record in self.catalogue.records])
 
     def render(self) -> str:
-        """One screen of text: facts, findings, verdict."""
+        """The report as text: facts, findings, verdict."""
         def most(words: Iterable[str]) -> str:
             return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)
 
@@ -116,11 +116,11 @@ class Report:
 
 def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
           min_frames: int = 8) -> Report:
-    """Open every clip of a catalogue, or of what ``open_data`` reads.
+    """Decode every clip of a catalogue, or of a path that ``open_data`` reads, and report findings.
 
-    Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
-    test shares with another split, pictures under several labels, and whatever ``Catalogue.require`` refuses. Raises
-    FileNotFoundError where there is nothing, and CatalogueError for what is no catalogue.
+    Fatal findings: files that cannot be decoded completely, clips of fewer than ``min_frames`` frames, groups or equal
+    pictures in test and another split, equal pictures under several labels, and everything that ``Catalogue.require``
+    refuses. Raises FileNotFoundError for a missing path, and CatalogueError if the path is no data set.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
     facts = _facts(catalogue, workers)
@@ -129,10 +129,10 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
-    """The catalogue without the clips of damaged files, each of which a note names with its reason.
+    """The catalogue without the clips of damaged files. A note names each of them with its reason.
 
-    Every file is decoded for that once; the answer is kept in the cache folder for as long as the files stay the same.
-    Raises FileNotFoundError when a clip is missing.
+    The first call decodes every file. The cache folder keeps the result until a file changes. Raises FileNotFoundError
+    for a missing clip.
     """
     known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}-{_JUDGEMENT}.json"
     try:
@@ -149,7 +149,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
 
 
 def _facts(catalogue: Catalogue, workers: int | None = None) -> dict[Path, Facts]:
-    """The facts of each file; by several processes where there is enough to do."""
+    """The facts of each file; more than 16 files are checked by several processes."""
     files = dict.fromkeys(record.path for record in catalogue.records)
     found = each(inspect, files, workers=workers if len(files) > 16 else 1, chunk=4)
     return {facts.path: facts for facts in track(found, "opening clips", len(files))}
@@ -179,8 +179,8 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
 
 
 def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Finding]:
-    """Files of equal pictures, which is fatal where segments of equal times have several labels, or some are in test
-    and others not."""
+    """Files with equal pictures. Fatal if equal segments have several labels, or if test shares them with another
+    split."""
     same: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
@@ -204,5 +204,5 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
     except CatalogueError as error:
         yield Finding(True, str(error))
     except FileNotFoundError:
-        pass  # each is named already
+        pass  # _of_files has named each missing file
     yield from (Finding(False, note) for note in catalogue.notes)

@@ -1,9 +1,9 @@
-"""What a codec keeps of a film: I-frames, motion vectors and residuals of MPEG-4 part 2 and H.264, read by PyAV alone.
+"""I-frames, motion vectors and residuals of MPEG-4 part 2 and H.264 videos, read by PyAV alone.
 
-CoViAR (arXiv 1712.00636) and all that is built on it feed networks with these three instead of decoded frames:
-docs/methods.md, section 4. A P-frame is made of blocks copied from the one frame before. Followed back over all
-P-frames of a group, that says for every pixel from which pixel of the group's I-frame it came; the residual is what
-that leaves to explain.
+CoViAR (arXiv 1712.00636) and its successors feed networks with these three modalities instead of decoded frames:
+docs/methods.md, section 4. A P-frame copies blocks from the previous frame. Following these copies back over all
+P-frames of a GOP gives, for every pixel, its source pixel in the GOP's I-frame. The residual is the difference between
+the pixel and its source.
 """
 
 import re
@@ -23,27 +23,27 @@ from kdlab.clips.block_motion import BLOCK, advance, moves, nearest, positions
 from kdlab.clips.container import DamagedClip, StreamReader, UnusableFile, VideoInfo, cached_by_file, open_stream
 
 _MACROBLOCK = 16
-_AT_ONCE = 12  # frames of which the blocks are looked at together
+_AT_ONCE = 12  # frames whose blocks are processed together
 _SEEKABLE = ("avi", "mp4", "mkv")
-_VOP = re.compile(rb"\x00\x00\x01\xb6")  # begins a picture of MPEG-4 in the stream; the two bits behind it are its type
+_VOP = re.compile(rb"\x00\x00\x01\xb6")  # start code of a picture in MPEG-4; the next two bits are its type
 _UNSUITED = {"B": "a B-frame, made of two frames, of which one may come later",
              "S": "moved as a whole (global motion compensation), or switches between streams",
              "N": "a P-frame that no other is made of, so the next one skips it"}
 
 
 class Unsuited(UnusableFile):
-    """A sound video of which not each frame is made from the one before. ``reason`` names the first such frame."""
+    """A sound video in which some frame is not predicted from the previous one. ``reason`` names the first of them."""
 
     mend = "Make it over: kdlab data transcode {} --out FOLDER"
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What the packets of a file say of its T frames, without decoding.
+    """Types, sizes and times of the T frames of a file, read from its packets without decoding.
 
-    ``kinds`` has an ``I`` or ``P`` for each frame; ``sizes (T,)`` are in bytes; ``keys (G,)`` are the numbers of the
-    I-frames, and ``starts`` their times in the file where a seek to each was seen to arrive there, else empty.
-    ``times (T,)`` are when frames are shown, in seconds.
+    ``kinds`` has an ``I`` or ``P`` per frame; ``sizes (T,)`` are in bytes; ``keys (G,)`` are the numbers of the
+    I-frames. ``starts`` are their times in the file if a seek to each I-frame was tested and arrives there, else empty.
+    ``times (T,)`` are presentation times in seconds.
     """
 
     info: VideoInfo
@@ -54,20 +54,20 @@ class Stream:
     times: np.ndarray
 
     def group(self, numbers: np.ndarray | int) -> np.ndarray:
-        """In which group of pictures (counted from 0) frames are."""
+        """The GOP of each frame, counted from 0."""
         return np.searchsorted(self.keys, numbers, side="right") - 1
 
 
 @dataclass(frozen=True)
 class Modalities:
-    """One frame of a file of H x W pixels, and what the codec knows of it.
+    """One frame of H x W pixels with its motion and residual.
 
-    ``number`` counts from 0, ``key`` is its I-frame's number, ``kind`` is ``I`` or ``P``. ``picture`` is the decoded
-    frame and ``reference`` the group's I-frame (or the frame before, if not accumulated), uint8 (H, W, 3), RGB, as
-    coded, before any rotation.
-    ``motion`` int16 (H, W, 2), x then y, in pixels: pixel p came from ``p - motion(p)`` of the reference. ``residual``
-    int16 (H, W, 3): ``picture`` minus what came from there. Both are 0 in an I-frame. ``blocks (n,)`` are the codec's
-    own, of dtype ``BLOCK``. Arrays may be shared between frames: copy before you write.
+    ``number`` counts from 0, ``key`` is the number of its I-frame, ``kind`` is ``I`` or ``P``. ``picture`` is the
+    decoded frame and ``reference`` the GOP's I-frame (the previous frame, if not accumulated); both are uint8
+    (H, W, 3), RGB, as coded, before any rotation. ``motion`` int16 (H, W, 2) is x then y, in pixels: pixel p was copied
+    from ``p - motion(p)`` of the reference. ``residual`` int16 (H, W, 3) is ``picture`` minus the copied pixels. Motion
+    and residual are 0 in an I-frame. ``blocks (n,)``, of dtype ``BLOCK``, are the codec's motion vectors. Frames may
+    share arrays: copy before you write.
     """
 
     number: int
@@ -84,11 +84,12 @@ class Modalities:
 
 @cached_by_file(2**15)
 def scan(path: Path | str) -> Stream:
-    """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
+    """Read types, sizes and GOPs of a file's frames from its packets: microseconds per frame, cached.
 
-    Raises Unsuited for another codec than MPEG-4 part 2 and H.264, and for a stream in which a frame may be made of
-    another one than the frame before: with B-frames or global motion, in H.264 also with several reference frames,
-    weighted prediction or fields; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
+    Raises Unsuited for codecs other than MPEG-4 part 2 and H.264, and for streams in which a frame may be predicted
+    from another frame than the previous one: with B-frames or global motion; in H.264 also with several reference
+    frames, weighted prediction or fields. Raises DamagedClip for an empty, truncated or otherwise broken file, and
+    FileNotFoundError.
     """
     with open_stream(path) as stream:
         reader = StreamReader(stream)
@@ -99,7 +100,7 @@ def scan(path: Path | str) -> Stream:
         kinds, sizes, times, kinds_of = "", [], [], kinds_of(path, stream)
         for packet in reader.each_packet():
             if reader.packets - reader.hidden == len(sizes):
-                continue  # a "not coded" picture, which shows nothing
+                continue  # a "not coded" picture, which is not shown
             kinds += kinds_of(bytes(packet), len(sizes))
             sizes.append(packet.size)
             times.append(packet.dts)
@@ -161,11 +162,11 @@ def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
 
 def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None,
                accumulated: bool = True) -> Iterator[Modalities]:
-    """All frames of a file in order, or those at ``numbers`` (ascending, each once), seeking to their groups.
+    """Yield all frames of a file in order, or those at ``numbers`` (ascending, each once), seeking to their GOPs.
 
-    ``accumulated``: motion and residual back to the group's I-frame, else to the frame before. Raises what :func:`scan`
-    does, ValueError for a number outside the clip, and on the way DamagedClip for a frame that cannot be decoded and
-    Unsuited where the size of the pictures changes.
+    Motion and residual refer to the GOP's I-frame if ``accumulated``, else to the previous frame. Raises what
+    :func:`scan` raises, ValueError for a number outside the clip, DamagedClip when a frame cannot be decoded, and
+    Unsuited when the size of the pictures changes.
     """
     path, index = Path(path), scan(path)
     wanted = np.arange(len(index.kinds)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
@@ -187,7 +188,7 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
 
 def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
              number: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The frames from ``number`` on, where the file stands, each as its packet announced it."""
+    """Decode from the current position, whose frame has the number ``number``, and check frames against packets."""
     info, count = index.info, len(index.kinds)
     try:
         for frame in stream.container.decode(stream):
@@ -208,13 +209,13 @@ def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
 
 def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int], accumulated: bool, carry: bool,
            converter: VideoReformatter) -> Iterator[Modalities]:
-    """The ``shown`` frames of the group whose I-frame has the number ``key``.
+    """Yield the ``shown`` frames of the GOP whose I-frame has the number ``key``.
 
-    The map advances with every frame. Pixels are touched for shown frames alone, unless ``carry`` is set: where every
-    frame is shown, to carry the warped I-frame along is faster than to warp it anew each time.
+    The map of source pixels advances with every frame. Without ``carry``, only shown frames are warped. With ``carry``,
+    the warped I-frame advances too, which is faster when every frame is shown.
     """
     picture = warped = None
-    # a file without a way to seek is passed over up to the group
+    # skip the frames before the GOP in files that cannot seek
     frames = islice(dropwhile(lambda each: each[0] < key, frames), max(shown) + 1 - key)
     while batch := list(islice(frames, _AT_ONCE)):
         height, width = batch[0][1].height, batch[0][1].width
@@ -243,11 +244,11 @@ def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int
 
 
 def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
-    # rgb24 only: rgba goes wrong in the last columns of some widths, 340 among them. Threads cost more than they save.
+    # rgb24 only: rgba is wrong in the last columns of some widths, such as 340. Threads cost more than they save.
     return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def _blocks(frame: av.VideoFrame) -> np.ndarray:
-    vectors = frame.side_data.get("MOTION_VECTORS")  # none in an I-frame, and where all blocks are coded anew
+    vectors = frame.side_data.get("MOTION_VECTORS")  # absent in I-frames, and if all blocks are intra-coded
     blocks = np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
     return nearest(blocks) if len(blocks) and blocks["motion_scale"][0] == 4 else blocks

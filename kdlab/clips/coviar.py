@@ -1,8 +1,8 @@
-"""Compressed-domain inputs as CoViAR (arXiv 1712.00636) feeds them to its networks: docs/methods.md, 4.3 and 4.4.
+"""Compressed-domain inputs of CoViAR's networks (arXiv 1712.00636): docs/methods.md, 4.3 and 4.4.
 
-A batch has one frame of each segment of a clip. CoViAR draws crop and flip for each modality anew; then a teacher that
-sees motion and a student that sees residuals look at different places. Here all modalities share one draw
-(docs/methods.md, 3.1).
+A batch has one frame of each segment of a clip. CoViAR draws crop and flip separately for each modality, so that a
+teacher on motion and a student on residuals see different places. Here all modalities share one draw (docs/methods.md,
+3.1).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,27 +21,27 @@ from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 
 MODALITIES = ("iframe", "motion", "residual")
-#: A control: what a residual is without motion, the plain difference to the I-frame.
+#: A control: the residual without motion compensation, which is the difference to the I-frame.
 DIFFERENCE = "difference"
-_MOST = 21  # pixels, from which on motion is saturated
+_MOST = 21  # pixels; motion is saturated from here on
 _MOTION = np.clip(np.trunc(np.arange(-_MOST, _MOST + 1) * 127.5 / 20) + 128, 0, 255).astype(np.uint8)
 
 
 def quantise_motion(motion: np.ndarray) -> np.ndarray:
-    """Motion in pixels (int) as uint8 of the same shape: 128 is rest, 0 and 255 are 20 pixels and more."""
+    """Quantise motion in pixels (int) to uint8 of the same shape: 128 is rest, 0 and 255 are 20 pixels and more."""
     return _MOTION[np.clip(motion, -_MOST, _MOST) + _MOST]
 
 
 def quantise_residual(residual: np.ndarray) -> np.ndarray:
-    """A residual (int, in [-255, 255]) as uint8 of the same shape: 128 is none, and beyond half the range it is cut."""
+    """Quantise a residual (int, in [-255, 255]) to uint8 of the same shape: residual + 128, clipped to [0, 255]."""
     return np.clip(residual + 128, 0, 255).astype(np.uint8)
 
 
 def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) -> np.ndarray:
-    """One frame of each of ``segments`` equal parts of a clip of ``count`` frames: int64 (segments,); never frame 0,
-    which has no motion.
+    """One frame of each of ``segments`` equal parts of a clip of ``count`` frames: int64 (segments,).
 
-    ``phases (segments,)`` in [0, 1) choose the frame within each part; without them it is the centre one, for testing.
+    Frame 0 has no motion and is chosen only in a clip of one frame. ``phases (segments,)`` in [0, 1) choose the frame
+    within each part; without them it is the centre frame, for evaluation.
     """
     parts = np.arange(segments + 1)
     length = (count - 2) / segments
@@ -55,10 +55,9 @@ def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) 
 
 @dataclass(frozen=True)
 class Compressed(Streamed):
-    """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the
-    codec's size.
+    """A view of one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the codec's size.
 
-    It has one row for each frame of the clip, or of ``iframe`` one for each group: :meth:`rows` tells which.
+    The modality ``iframe`` has one row per GOP, the others have one row per frame. :meth:`rows` maps frames to rows.
     """
 
     modality: str
@@ -73,21 +72,21 @@ class Compressed(Streamed):
         return f"compressed-{self.modality}"
 
     def mirrored(self, pixels):
-        """Cut pixels of the mirrored picture, in which motion points the other way."""
+        """Mirror cut pixels; motion also changes the sign of x."""
         return flip_motion(pixels) if self.modality == "motion" else mirrored(pixels)
 
     def rows(self, path: Path, frames: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The rows that stand for ``frames``: the I-frame of their group, or motion or residual of the frame itself; of
-        an I-frame those of the frame before, where there is one, since its own are 0."""
+        """The rows of ``frames``: the I-frame of their GOP, or motion or residual of the frame itself. An I-frame has
+        none, so it gets motion and residual of the previous frame, if there is one."""
         stream, frames = scan(path), np.asarray(frames)
         if self.modality == "iframe":
             return stream.group(frames)
         return np.maximum(frames - np.isin(frames, stream.keys), 0)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """All rows of a file, or those at ascending ``indices``: uint8 (H, W, 2) for motion, else (H, W, 3), RGB.
+        """Yield all rows of a file, or those at ascending ``indices``: uint8 (H, W, 2) for motion, else (H, W, 3), RGB.
 
-        Raises what ``kdlab.clips.compressed.modalities`` does.
+        Raises what ``kdlab.clips.compressed.modalities`` raises.
         """
         if self.modality == "iframe":
             keys = scan(path).keys
@@ -104,10 +103,10 @@ class Compressed(Streamed):
 
 @dataclass(frozen=True)
 class Segments(Window):
-    """``frames`` segments of a clip, one frame of each; ``side`` is the short side, of which ``crop`` pixels are seen.
+    """A window of one frame from each of ``frames`` segments; ``crop`` pixels of the short side ``side`` are seen.
 
-    A crop keeps the shape of the picture: 52 of 56 pixels leave 65 of 70 beside them. ``scales`` are the sizes of a
-    training box, in parts of it.
+    A crop keeps the aspect ratio of the picture: 52 of 56 pixels go with 65 of 70. ``scales`` are the sizes of a
+    training box, as fractions of the crop.
     """
 
     frames: int = 3
@@ -133,23 +132,23 @@ class Segments(Window):
                     self.boxes[int(which * len(self.boxes))])
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
-        """``(T, h, w, C)`` quantised pixels to ``(T, crop, w', C)``, w' / crop being the shape of the picture."""
+        """Cut quantised pixels ``(T, h, w, C)`` to ``(T, crop, w', C)``, where w' / crop = w / h."""
         height, width = self.crop, round(self.crop * pixels.shape[2] / pixels.shape[1])
         scale = draw.box[0] if draw.box else 1.0
         return _sized(draw.placed(pixels, round(scale * height), round(scale * width)), height, width)
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "SegmentBatches":
-        """As in ``Window``, under views that are :class:`Compressed`."""
+        """Batches of ``split`` under ``views``, which are :class:`Compressed`."""
         return SegmentBatches(catalogue.split(split), views, self)
 
 
 @dataclass(frozen=True)
 class PaperSegments(Segments):
-    """CoViAR's window (docs/methods.md, 3.6): three segments of pictures with a short side of 256 pixels, seen at 224².
+    """CoViAR's window (docs/methods.md, 3.6): three segments, pictures with a short side of 256 pixels, crops of 224².
 
-    A training box has two of ``scales``, in parts of the short side, as its sides, equal or neighbours, as in the
-    released code, and is resized to a square. For evaluation the whole picture is squeezed to a square as high as its
-    short side, and then cut.
+    The sides of a training box are two equal or neighbouring ``scales``, as fractions of the short side, as in the
+    released code. The box is resized to a square. For evaluation the whole picture is squeezed to a square of its short
+    side, and then cropped at the centre.
     """
 
     side: int = 256
@@ -161,7 +160,7 @@ class PaperSegments(Segments):
         return [(a, b) for i, a in enumerate(self.scales) for j, b in enumerate(self.scales) if abs(i - j) < 2]
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
-        """``(T, h, w, C)`` quantised pixels to ``(T, crop, crop, C)``."""
+        """Cut quantised pixels ``(T, h, w, C)`` to ``(T, crop, crop, C)``."""
         short = min(pixels.shape[1:3])
         if not draw.box:
             return draw.placed(_sized(pixels, short, short), self.crop, self.crop)
@@ -175,14 +174,13 @@ def _sized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class SegmentBatches(ClipBatches):
-    """Batches under views that are :class:`Compressed`, through a window that is :class:`Segments`: every view
-    ``(B, C, T, h, w)`` in [0, 1].
+    """Batches of :class:`Compressed` views through a :class:`Segments` window: ``(B, C, T, h, w)`` in [0, 1] per view.
 
-    ``records`` name MPEG-4 part 2 files; what :func:`kdlab.clips.compressed.scan` refuses is refused here too.
+    ``records`` name files that :func:`kdlab.clips.compressed.scan` accepts: MPEG-4 part 2, or H.264, without B-frames.
     """
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
-        """As in ``ClipBatches``: the rows that stand for ``frames``."""
+        """As in ``ClipBatches``: the pixels of the rows of ``frames``."""
         rows = view.rows(record.path, self.stretch(record)[0] + frames)
         return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
 
@@ -191,10 +189,10 @@ class SegmentBatches(ClipBatches):
 
 
 def all_mpeg4(data):
-    """``data``, of whose clips nothing speaks against training in the compressed domain. Decodes nothing.
+    """Return ``data`` if all its clips fit training in the compressed domain. Decodes nothing.
 
-    Raises Unsuited where a file is not MPEG-4 part 2 of I- and P-frames alone, CatalogueError where files are not all
-    of one size, and for splits that cannot be used; DamagedClip or ValueError for the files themselves.
+    Raises Unsuited for a file that :func:`kdlab.clips.compressed.scan` refuses, CatalogueError for files of several
+    sizes and for splits that cannot be used, and DamagedClip or ValueError for broken or short files.
     """
     catalogue = data.catalogue()
     catalogue.require()

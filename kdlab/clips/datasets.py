@@ -1,8 +1,8 @@
-"""Public data sets as they are released: their folders, lists and class numbers, counted before use.
+"""Public data sets in their released layout: folders, lists and class numbers, checked against published counts.
 
-Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
-or beside it, the released lists; ``split`` names a published split. Labels are 0-based in the released order;
-validation is carved from train by group. All raise CatalogueError or FileNotFoundError with file and row.
+docs/methods.md, section 6, has the formats and counts. Each reader takes the folder of the clips; the released lists
+lie in it or beside it. ``split`` names a published split. Labels are 0-based in the released order. Validation groups
+are taken from train. All readers raise CatalogueError or FileNotFoundError with file and row.
 """
 
 import json
@@ -47,15 +47,17 @@ _HMDB_NOTE = ("Within a class a source video is on one side of the split; under 
 
 
 def arid(root: Path | str, split: str = "1") -> Catalogue:
-    """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out: they share groups with train and test."""
+    """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out, because train and test share their groups."""
     return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, ARID_COUNTS,
                  "The `other` list shares groups with train and test and is left out; validation is carved from train.",
                  "The test sets of the three splits overlap: their mean is not one of independent tests.")
 
 
 def arid15(root: Path | str, split: str = "1") -> Catalogue:
-    """ARID v1.5, whose splits are published nowhere: your lists in ``list_v1.5``, or else three own folds by group. As
-    5,572 clips are reported second-hand, another number is a note and no error."""
+    """ARID v1.5, which has no published splits: your lists in ``list_v1.5``, else three own folds by group.
+
+    The count of 5,572 clips is reported second-hand, so a different number gives a note and no error.
+    """
     if mapping := find_near(root, "list_v1.5/mapping_table.txt"):
         catalogue = _arid("ARID v1.5", root, mapping, split, {}, "The lists are not published ones but yours.")
     else:
@@ -67,7 +69,7 @@ def arid15(root: Path | str, split: str = "1") -> Catalogue:
 def _arid(name: str, root: Path | str, mapping: Path, split: str, counts: Mapping[str, Counts],
           *notes: str) -> Catalogue:
     rows = []
-    for part in ("train", "other", "others", "test"):  # a README writes _others, own lists may lack it
+    for part in ("train", "other", "others", "test"):  # one README writes _others; your own lists may lack it
         path = mapping.with_name(f"ARID_split{split}_{part}.txt")
         if part in ("train", "test") or path.is_file():
             rows += [(where, clip, number, part) for where, (_, number, clip) in read_list(path, 3, name_first=False)]
@@ -75,7 +77,7 @@ def _arid(name: str, root: Path | str, mapping: Path, split: str, counts: Mappin
 
 
 def dark48(root: Path | str, split: str = "1") -> Catalogue:
-    """Dark-48: 48 classes, 3 splits that are random draws of clips; a group is a source video."""
+    """Dark-48: 48 classes, 3 splits drawn at random over clips; a group is a source video."""
     lists = near(root, "annotations/classInd.txt")
     rows = [(where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem)) for part in ("train", "test")
             for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
@@ -85,7 +87,7 @@ def dark48(root: Path | str, split: str = "1") -> Catalogue:
 
 
 def ucf101(root: Path | str, split: str = "1") -> Catalogue:
-    """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder names the class, the file need not."""
+    """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder's name gives the class."""
     lists = near(root, "ucfTrainTestlist/classInd.txt")
     index = _class_index(lists, 1)
     number_of = {name: number for number, name in index.items()}
@@ -97,7 +99,7 @@ def ucf101(root: Path | str, split: str = "1") -> Catalogue:
 
 
 def hmdb51(root: Path | str, split: str = "1") -> Catalogue:
-    """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
+    """HMDB-51: 51 classes in alphabetical order, 3 splits; clips with flag 0 are neither in train nor in test."""
     ending = f"_test_split{split}.txt"
     folder = near(root, f"testTrainMulti_7030_splits/*{ending}").parent
     lists = sorted(folder.glob(f"*{ending}"), key=lambda path: path.name.removesuffix(ending))  # climb, climb_stairs
@@ -115,10 +117,10 @@ def hmdb51(root: Path | str, split: str = "1") -> Catalogue:
 
 
 def thumos14(root: Path | str, split: str = "json") -> Catalogue:
-    """20 classes, one record per segment; the id is ``<class>/<video>@<start>-<end>``, the group is the video.
+    """THUMOS14: 20 classes, one record per segment; ids are ``<class>/<video>@<start>-<end>``, groups are videos.
 
-    The ground truth is the file that published scores are made with: 200 validation videos, on which one trains, and
-    210 test videos, without video_test_0000270 and video_test_0001496. Some segments end after their video does.
+    The ground truth is the file behind published scores. It has 200 validation videos, used for training, and 210 test
+    videos, without video_test_0000270 and video_test_0001496. Some segments end after their video.
     """
     if split not in THUMOS_SEGMENTS:
         raise CatalogueError(f"no split {split!r}: the ground truth is {' or '.join(THUMOS_SEGMENTS)}.")
@@ -148,8 +150,7 @@ def thumos14(root: Path | str, split: str = "json") -> Catalogue:
 
 def _finish(name: str, root: Path | str, index: Mapping[str, str], rows: Iterable[tuple], counts: Counts | None,
             notes: Iterable[str] = ()) -> Catalogue:
-    """The catalogue of ``rows`` (where, clip, class number, split, maybe a group), when counts and files are as they
-    should be."""
+    """The catalogue of ``rows`` (where, clip, class number, split, optional group), after checking counts and files."""
     root, records = Path(root).expanduser(), [_record(index, *row) for row in rows]
     check_counts(f"{root} ({name})", Counter(record.split for record in records), counts)
     used = [record for record in records if record.split in ("train", "test")]
@@ -169,10 +170,10 @@ def _record(index: Mapping[str, str], where: str, clip: str, number: str, split:
 
 
 def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
-    """The records of the data set in ``root`` with the paths of their files, up to two folders below it.
+    """The records with the paths of their files, which lie in ``root`` or up to two folders below it.
 
-    The file type may differ from the list's (ARID's lists say .avi and the download is .mp4), and so may the case of a
-    folder (HandstandPushups).
+    Suffixes may differ from the list (ARID's lists name .avi, the download has .mp4), and so may the case of a folder
+    (HandstandPushups).
     """
     keys = [(record.path.parent.name.casefold(), record.path.stem) for record in records]
     wanted, names, there = set(keys), {name for name, _ in keys}, {}
@@ -191,7 +192,7 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
 
 
 def check_counts(where: str, found: Mapping[str, int], expected: Counts | None) -> None:
-    """Raise CatalogueError when the lists at ``where`` name another number of something than was published."""
+    """Raise CatalogueError if a count of the lists at ``where`` differs from the published one."""
     if wrong := [what for what, number in (expected or {}).items() if found.get(what, 0) != number]:
         differ = ", ".join(f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong)
         raise CatalogueError(f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
@@ -199,7 +200,7 @@ def check_counts(where: str, found: Mapping[str, int], expected: Counts | None) 
 
 
 def near(root: Path | str, pattern: str) -> Path:
-    """As ``find_near``; FileNotFoundError when there is none."""
+    """As ``find_near``; raises FileNotFoundError if no file matches."""
     if (found := find_near(root, pattern)) is None:
         raise FileNotFoundError(f"{root}: no {pattern} in this folder or beside it. Put the released lists there; "
                                 "`kdlab data list` shows the layout.")
@@ -207,7 +208,7 @@ def near(root: Path | str, pattern: str) -> Path:
 
 
 def _class_index(path: Path, first: int) -> dict[str, str]:
-    """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
+    """Class number → name, in numerical order. Raises CatalogueError unless numbers run from ``first`` without gaps."""
     rows = read_list(path, 2, name_first=False)
     index = {number: name for _, (number, name) in rows}
     order = [str(number) for number in range(first, first + len(rows))]
@@ -220,8 +221,11 @@ def _class_index(path: Path, first: int) -> dict[str, str]:
 # --- one function opens them all -----------------------------------------------------------------------------------
 
 class DataSet(NamedTuple):
-    """``marker`` is a list file, in the folder of the clips or beside it; ``example`` a class folder of the set;
-    ``layout`` says what the folder holds; ``splits`` can be tested on. docs/methods.md, 6, has counts and caveats."""
+    """A public data set and its reader; docs/methods.md, 6, has counts and caveats.
+
+    ``marker`` is a list file in the folder of the clips or beside it, and identifies the data set. ``example`` is one
+    of its class folders. ``layout`` describes the folder. ``splits`` are the possible values of ``test_fold``.
+    """
 
     title: str
     read: Callable[..., Catalogue]
@@ -248,12 +252,12 @@ DATA_SETS = tuple(DataSet(*row) for row in (
 
 
 def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
-    """A public data set in its released layout, known by its lists, or else any clips that ``open_clips`` reads.
+    """A public data set in its released layout, identified by its lists; else any clips that ``open_clips`` reads.
 
-    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``). A
-    folder with an ``index.csv`` is the user's own, whatever else it holds. Raises CatalogueError, FileNotFoundError.
+    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``). A folder with an
+    ``index.csv`` always counts as the user's own clips. Raises CatalogueError, FileNotFoundError.
     """
-    root = user_path(path).absolute()  # "." has a parent then, where lists may lie
+    root = user_path(path).absolute()  # an absolute path has a parent, where lists may lie
     if not root.is_dir() or os.path.lexists(root / "index.csv"):
         return open_clips(path, test_fold)
     fitting = [data for data in DATA_SETS if _fits(data, root)]
@@ -268,7 +272,7 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
 
 def _fits(data: DataSet, root: Path) -> bool:
-    """Whether the lists are in ``root`` or a folder of it; lists beside it count when its class folders are in it."""
+    """Whether ``root`` or a folder of it has the lists; lists beside ``root`` count if ``root`` has class folders."""
     if (found := find_near(root, data.marker)) is None:
         return False
     below = found.is_relative_to(root)

@@ -1,17 +1,15 @@
-"""Frames from video files, by one function, with damaged files named instead of shortened.
+"""Decoding of video files to RGB frames; damaged files raise an error instead of giving fewer frames.
 
-PyAV reads everything. Whole clips, and most formats, are read in order, which is right for every format. Single
-frames of H.264 in MP4 or Matroska are reached over the IDR picture before them, where each frame has a time of its own:
-by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.) Other key frames
-are no place to begin: what a decoder shows behind them may differ from a decode in order. Pixels are taken as they are
-stored, also where a file says that they are not square.
+PyAV is the default decoder. It decodes in order, which is correct for every format. For single frames of H.264 in MP4
+or Matroska it seeks to the IDR picture before the frame, if every frame has its own time, and finds the frame by its
+time. (Times are wrong in AVI with packed B-frames of MPEG-4 part 2.) It does not seek to other key frames, because
+decoding from there may differ from decoding in order. Pixels are used as stored, even if they are not square.
 
-``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead: in order, and only what PyAV reads in the same
-way. Asked for single frames decord 0.6.0 returns others, without a word, of MPEG-4 part 2 with B-frames, of open groups
-of pictures in H.264 and of MP4 files with an edit list. It mirrors nothing, shortens truncated AVI files and fills
-damaged frames in.
+``decoder="decord"``, or ``$KDLAB_DECODER``, selects decord, which also decodes in order; its frames must equal those of
+PyAV. When it seeks, decord 0.6.0 silently returns wrong frames of MPEG-4 part 2 with B-frames, of H.264 with open GOPs
+and of MP4 files with an edit list. It does not mirror, shortens truncated AVI files, and conceals damaged frames.
 
-No decoder complains about a truncated file, so what the container announces is compared with what comes out.
+No decoder reports a truncated file, so the announced length is compared with the decoded length.
 """
 
 import math
@@ -35,7 +33,7 @@ DECODERS = ("pyav", "decord")
 
 
 def chosen(decoder: str = "") -> str:
-    """``decoder``, else ``$KDLAB_DECODER``, else ``pyav``. Raises ValueError for one that is unknown or not here."""
+    """``decoder``, else ``$KDLAB_DECODER``, else ``pyav``. Raises ValueError if it is unknown or not installed."""
     name = decoder or os.environ.get("KDLAB_DECODER") or "pyav"
     if name not in DECODERS:
         where = "" if decoder else " in KDLAB_DECODER"
@@ -46,13 +44,13 @@ def chosen(decoder: str = "") -> str:
 
 
 def raw_name(decoder: str = "") -> str:
-    """What frames as they were recorded are called in a frame cache: those of two decoders may differ."""
+    """The cache tag of raw frames, which names the decoder, because frames of two decoders may differ."""
     return "raw" if (name := chosen(decoder)) == "pyav" else f"raw-{name}"
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Frames (T, H, W, 3), uint8, RGB, upright; mean frames/s."""
+    """Frames (T, H, W, 3), uint8, RGB, upright; ``fps`` is the mean rate."""
 
     frames: np.ndarray
     fps: float
@@ -61,20 +59,20 @@ class Decoded:
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None, decoder: str = "") -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
-    ``decoder`` is ``"pyav"`` or ``"decord"``; empty: ``$KDLAB_DECODER``, else PyAV. Files whose frames differ in size
-    are scaled to the first frame; what the file says of turning and mirroring, as phones store it, is applied.
+    ``decoder`` is ``"pyav"`` or ``"decord"``; empty: ``$KDLAB_DECODER``, else PyAV. If frames differ in size, they are
+    scaled to the first frame. Rotation and mirroring in the file's metadata, as phones store them, are applied.
 
-    Raises FileNotFoundError; DamagedClip for an empty, truncated (also behind the last index) or undecodable file and
-    for one without video; ValueError for an index outside the clip, and for a decoder that is unknown or not installed.
+    Raises FileNotFoundError; DamagedClip for a file that is empty, truncated (even after the last index), undecodable
+    or without video; ValueError for an index outside the clip, and for a decoder that is unknown or not installed.
     """
     return Decoded(gathered(partial(each_frame, decoder=decoder), Path(path), indices), probe(path).fps)
 
 
 def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = None,
                decoder: str = "") -> Iterator[np.ndarray]:
-    """The frames of ``read_frames`` one by one, uint8 (H, W, 3): all, or those at ``indices``, ascending.
+    """Yield the frames of ``read_frames`` one by one, uint8 (H, W, 3): all, or those at ascending ``indices``.
 
-    Damage, which may show behind the last frame only, is raised as there, on the way or at the end.
+    Raises the same errors. DamagedClip may come only after the last frame.
     """
     path, wanted, given, decoder = Path(path), None, 0, chosen(decoder)
     if indices is not None:
@@ -94,12 +92,12 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
                     yield picture
             if given == len(wanted):
                 return
-    with open_stream(path) as stream:  # in order: that will do where something was odd, or say what is wrong
+    with open_stream(path) as stream:  # decode in order if seeking failed; this may name the fault
         yield from _in_order(path, StreamReader(stream), wanted, given)
 
 
 def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """``indices`` as an array of int64. Raises ValueError for what are no whole numbers."""
+    """``indices`` as an int64 array. Raises ValueError unless they are integers."""
     found = np.asarray(indices)
     if found.size and found.dtype.kind not in "iu":
         raise ValueError(f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames.")
@@ -108,14 +106,17 @@ def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.n
 
 def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
              indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-    """The frames that ``each(path)`` gives, in one array uint8 (T, H, W, C); or those of ``each(path, ascending)`` at
-    ``indices``, in any order, repeats allowed. Raises ValueError where there are no frames."""
+    """Stack the frames of ``each(path)`` into one array uint8 (T, H, W, C).
+
+    With ``indices`` (any order, repeats allowed), stack the frames of ``each(path, ascending indices)`` in the order of
+    ``indices``. Raises ValueError if there are no frames.
+    """
     order = slice(None)
     if indices is None:
         frames = list(each(path))
     else:
         wanted, order = np.unique(frame_numbers(path, indices).reshape(-1), return_inverse=True)
-        # of none, the first one knows the shape
+        # empty indices: read frame 0 for its shape
         frames = list(each(path, wanted if wanted.size else np.zeros(1, np.int64)))
     if not frames:
         raise ValueError(f"{path}: reading it gave no frames.")
@@ -123,16 +124,18 @@ def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
 
 
 class Streamed:
-    """Gives a view that has ``each_frame`` its ``read``."""
+    """Adds ``read`` to a view that has ``each_frame``."""
 
     def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """The frames of ``path`` (all, or those at ``indices``, in any order) in one array ``uint8 (T, H, W, C)``."""
+        """Frames of ``path`` in one array, ``uint8 (T, H, W, C)``: all, or those at ``indices`` in any order."""
         return gathered(self.each_frame, path, indices)
 
 
 def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
-    """``(H, W, C)`` turned by quarters and mirrored as FFmpeg's own tools show it; contiguous. ``matrix`` is a frame's
-    display matrix, 9 int32. One of zeros, which some writers leave, says nothing."""
+    """Rotate ``(H, W, C)`` by quarter turns and mirror it, as FFmpeg's own tools do; the result is contiguous.
+
+    ``matrix`` is a frame's display matrix, 9 int32. A matrix of zeros, as some writers store, changes nothing.
+    """
     if matrix is None:
         return picture
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
@@ -142,20 +145,20 @@ def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
 
 
 class _Pictures:
-    """Turns decoded frames into upright RGB pictures of the ``first`` one's size."""
+    """Converts decoded frames to upright RGB pictures of the size of the ``first`` frame."""
 
     def __init__(self, first: av.VideoFrame):
         self._size = first.width, first.height
         self._matrix = first.side_data.get("DISPLAYMATRIX")
-        self._converter = VideoReformatter()  # one for the file: a new one for each frame takes four times as long
+        self._converter = VideoReformatter()  # one per file: one per frame takes four times as long
 
     def of(self, frame: av.VideoFrame) -> np.ndarray:
-        # rgb24 only: rgba goes wrong in the last columns of some widths. Threads cost more than they save.
+        # rgb24 only: rgba is wrong in the last columns of some widths. Threads cost more than they save.
         return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
 
 
 def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
-    """All frames, or those ``wanted`` but for the first ``given``; others are decoded and dropped."""
+    """Yield all frames, or the ``wanted`` ones after the first ``given``; other frames are decoded and dropped."""
     pictures = None
     for number, frame in enumerate(reader.frames(math.inf if wanted is None else wanted.max(initial=0))):
         pictures = pictures or _Pictures(frame)
@@ -179,7 +182,7 @@ def _outside(path: Path, wanted: int, count: int) -> ValueError:
 def _decord():
     try:
         import decord
-    except (ImportError, OSError, RuntimeError) as error:  # the last two: its library does not load
+    except (ImportError, OSError, RuntimeError) as error:  # OSError, RuntimeError: its library does not load
         raise ValueError(f"the decoder decord cannot be used here ({error}): install it (there are wheels for x86-64 "
                          "Linux and Windows; eva-decord for Macs on ARM with Python 3.11), or use pyav") from None
     decord.logging.set_level(decord.logging.QUIET)
@@ -187,16 +190,16 @@ def _decord():
 
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
-    """As ``_in_order``, by decord, whose frames are compared with PyAV's."""
+    """As ``_in_order``, with decord's frames. Raises DamagedClip if they differ from PyAV's."""
     with open_stream(path) as stream:
         reader = StreamReader(stream)
         frames = _in_order(path, reader, None, 0)
         for number, (ours, its) in enumerate(zip_longest(frames, _all_of_decord(path))):
-            # conversions of colours differ by 0.2 of 255 levels
+            # the two colour conversions differ by 0.2 of 255 levels
             if (ours is None or its is None or ours.shape != its.shape
                     or np.abs(np.subtract(ours, its, dtype=np.int16)).mean() > 1):
                 for _ in frames:
-                    pass  # what PyAV finds wrong with the file is said first
+                    pass  # a fault that PyAV finds is raised first
                 raise DamagedClip(path, f"decord reads frame {number} otherwise; PyAV (decoder='pyav') reads it well")
             if wanted is None or number in wanted:
                 yield its
@@ -205,14 +208,14 @@ def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
 
 
 def _all_of_decord(path: Path) -> Iterator[np.ndarray]:
-    """The frames that decord finds, uint8 (H, W, 3), up to one that it refuses."""
+    """Yield decord's frames, uint8 (H, W, 3), up to its first error."""
     decord = _decord()
     try:
         reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
         for _ in range(len(reader)):
             pixels = reader.next().asnumpy()
             height, width = pixels.shape[:2]
-            # where a row is padded to as many bytes as four channels have (48 wide), it says that there are four
+            # if padded rows have as many bytes as four channels (48 wide), decord reports four channels
             yield pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
     except (StopIteration, decord.DECORDError, RuntimeError):
         return
@@ -221,15 +224,15 @@ def _all_of_decord(path: Path) -> Iterator[np.ndarray]:
 # --- single frames -------------------------------------------------------------------------------------------------
 
 def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """As ``_in_order``, over the last key before each wanted frame; ends early where anything is not as expected.
+    """As ``_in_order``, seeking to the last key before each wanted frame. Ends early if anything is unexpected.
 
-    A B-frame is held back until the next other frame: damage to what it was made from shows up to there.
+    A B-frame is held back until the next other frame, because damage to its references may show only there.
     """
     pictures, held, at, frames = None, [], -math.inf, iter(())
     try:
         for time in (line.stamps[number] for number in wanted):
             key = line.keys[bisect_right(line.keys, time) - 1]
-            if key > at:  # otherwise it lies behind us, and the frame on the way that we are on
+            if key > at:  # otherwise the key has been passed, and decoding reaches the frame
                 if held and not _settles(frames):
                     return
                 yield from held
@@ -258,7 +261,7 @@ def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted
 
 
 def _settles(frames: Iterator[av.VideoFrame]) -> bool:
-    """Whether what follows a B-frame is sound, up to the next other one."""
+    """Whether the frames after a B-frame are sound, up to the next frame of another type."""
     for frame in frames:
         if frame.is_corrupt or frame.pict_type != PictureType.B:
             return not frame.is_corrupt
