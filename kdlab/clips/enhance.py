@@ -3,9 +3,10 @@
 An *enhancer* is any callable from ``uint8`` RGB frames ``(T, H, W, 3)`` to frames of the same shape and type, with a
 ``name``. It works on 8-bit values **before** resizing, as the reference pipeline of DL-KDD does (docs/methods.md, 1).
 
-An enhancer that looks at each frame anew flickers: what has not moved changes its brightness because something else
-has. ``steady`` ones choose their parameters once, from all frames, so they are given the clip whole. One that says
-``steady = False`` gets some frames at a time, for a clip may be too long for the memory; one that says nothing, all.
+An enhancer that chooses its parameters per frame flickers: a static region changes its brightness when another region
+moves. A ``steady`` enhancer chooses its parameters once, from all frames, so it receives the whole clip. An enhancer
+with ``steady = False`` receives a few frames at a time, because a clip may exceed the memory. Without the attribute, an
+enhancer receives the whole clip.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from kdlab.system.values import integer, positive
 class Gamma:
     """``v' = floor(255 (v/255)^(1/gamma))``: a table of 256 entries (docs/methods.md, 1; DL-KDD's first enhancer).
 
-    For dark clips (values below 79 at gamma 1.8) the table has no collision: at full resolution the enhanced clip holds
-    exactly the information of the raw one. After shrinking and rounding to 8 bits it keeps finer steps (notebook 01).
+    For dark clips (values below 79 at gamma 1.8) the table is injective: at full resolution, enhanced and raw clip hold
+    the same information. After shrinking and rounding to 8 bits, the enhanced clip keeps finer steps (notebook 01).
     """
 
     gamma: float = 1.8
@@ -37,7 +38,7 @@ class Gamma:
 
     def table(self) -> np.ndarray:
         """The look-up table, ``uint8 (256,)``."""
-        # The epsilon keeps 255·1.0 from being floored to 254 by a rounding error.
+        # without the epsilon, a rounding error floors 255·1.0 to 254
         return np.floor(255 * (np.arange(256) / 255) ** (1 / self.gamma) + 1e-9).astype(np.uint8)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ class Gamma:
 
 
 def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
-    """Apply a single-channel operation to the luma of each frame, leaving the colour differences alone."""
+    """Apply a single-channel operation to the luma of each frame; chroma stays unchanged."""
     out = np.empty_like(frames)
     for t, frame in enumerate(frames):
         ycc = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
@@ -56,9 +57,9 @@ def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HistogramEqualisation:
-    """Equalise the histogram of luma: one table per frame, or, ``steady``, one for all frames (the pooled histogram).
+    """Equalise the histogram of luma, with one table per frame, or, if ``steady``, one table for all frames.
 
-    The steady one equalises the frames stacked into one tall picture: equal pixels stay equal, whenever they are seen.
+    The steady table comes from the pooled histogram: equal pixels of different frames stay equal.
     """
 
     steady: bool = False
@@ -76,10 +77,10 @@ class HistogramEqualisation:
 class Clahe:
     """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
 
-    ``steady``: the tables of a tile come from its pixels in all frames. It is CLAHE of one tall picture in which each
-    row of the clip is followed by the same row of the next frame, so that a tile holds its place over all times. (A
-    gain map from the mean frame would be as short, but leaves a ghost where an actor stood.) From one frame to the next
-    the blend of neighbouring tiles moves by 1/T of a row: some values change by one level, none jumps.
+    If ``steady``, the table of a tile comes from its pixels in all frames. It is CLAHE of one tall picture, in which
+    each row of a frame is followed by the same row of the next frame, so that a tile covers its region at all times. (A
+    gain map from the mean frame would be as short, but it leaves a ghost where an actor stood.) From frame to frame the
+    blend of neighbouring tiles moves by 1/T of a row: some values change by one level, and none changes more.
     """
 
     clip_limit: float = 2.0

@@ -1,7 +1,7 @@
-"""Folders, tables and lists of clips on the disk: what is there, read so that each complaint names file, row and mend.
+"""Readers of folders, tables and lists of clips; every error names file, row and remedy.
 
-A file may be a link to anywhere: links are how a subset is made where the clips lie on another disk. A folder may be a
-link, too, but is entered once, so that no link leads round in a circle and no clip is there under two names.
+A file may be a link to anywhere, so that links can make a subset of clips on another disk. A folder may be a link too.
+Each folder may be reached once, which excludes cycles and clips with two names.
 """
 
 import csv
@@ -14,12 +14,12 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-#: How videos are called by cameras, phones, recorders and the web.
+#: Suffixes of videos from cameras, phones, recorders and the web.
 _VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv .webm .mk3d .avi .divx .xvid .ts .mts
     .m2ts .m2t .tp .trp .tod .mpg .mpeg .mpe .m2p .vob .mod .wmv .asf .flv .ogv .ogm .amv .dav .dv .gif .gxf
     .h264 .264 .avc .h265 .265 .hevc .ivf .m1v .m2v .mjpg .mjpeg .mxf .nsv .nut .obu .rm .rmvb .wtv .y4m"""
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
-#: What systems and disks keep in folders for themselves begins so, in lower case.
+#: Prefixes, in lower case, of files and folders that belong to the operating system.
 _SYSTEM = (".", "$recycle", "#recycle", "#snapshot", "@", "recycler", "system volume information", "found.000",
            "lost+found", "lost.dir", "__macosx", "thumbs.db", "desktop.ini")
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -29,11 +29,11 @@ EXPECTED = ("a CSV table with columns path,label, a folder holding such a table 
 
 
 class CatalogueError(ValueError):
-    """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
+    """The folder or table does not describe a usable set of clips; the message names the place and the remedy."""
 
 
 def user_path(path: Path | str) -> Path:
-    """The path of somebody's clips. CatalogueError for an empty one, which would mean the current folder."""
+    """The path of a user's clips, with ``~`` expanded. Raises CatalogueError if it is empty."""
     if not str(path).strip():
         raise CatalogueError("the path of the clips is empty. Name a CSV table or a folder of clips; a dot stands for "
                              "the current folder.")
@@ -41,7 +41,7 @@ def user_path(path: Path | str) -> Path:
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first ``limit`` names, and how many more there are."""
+    """The first ``limit`` names and the number of the others, as text."""
     names = list(names)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
@@ -49,20 +49,20 @@ def some(names: Iterable[str], limit: int = 3) -> str:
 # --- folders -------------------------------------------------------------------------------------------------------
 
 def is_video(file: Path) -> bool:
-    """Whether it is named like a video, whatever it is."""
+    """Whether the file has a video's suffix; the content is not read."""
     return file.suffix.lower() in VIDEO_SUFFIXES and not is_hidden(file.name)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or the system's own: nobody's clip and no class."""
+    """Whether the name is that of a hidden file or folder, or of one that belongs to the operating system."""
     return name.lower().startswith(_SYSTEM)
 
 
 def why_no_file(path: Path) -> str:
-    """Why nothing can be read there, or an empty text for a plain file or a link to one. Nothing is opened, since the
-    opening of a named pipe waits for whoever writes into it.
+    """Why the path is no plain file, or an empty text for a plain file or a link to one.
 
-    Begins with the kind of fault and a colon: missing, no video or unreadable.
+    The text begins with the kind of fault and a colon: missing, no video or unreadable. The file is not opened, because
+    opening a named pipe would wait for its writer.
     """
     try:
         mode = os.stat(path).st_mode
@@ -76,10 +76,9 @@ def why_no_file(path: Path) -> str:
 
 
 def files_below(root: Path) -> tuple[list[Path], list[Path]]:
-    """The videos below ``root`` and the other files, links followed, in alphabetical order. What :func:`is_hidden` is
-    left out.
+    """The videos and the other files below ``root``, in alphabetical order. Follows links; skips hidden names.
 
-    Raises CatalogueError naming a folder that cannot be read, or that links lead to twice.
+    Raises CatalogueError for a folder that cannot be read, or that is reached twice through links.
     """
     entered, videos, others = {}, [], []
 
@@ -99,7 +98,10 @@ def files_below(root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], bool]:
-    """(file, class, split) of each clip, notes on what is left out, and whether the folders tell splits."""
+    """(file, class, split) of each clip, notes on files left out, and whether the folders define splits.
+
+    Raises CatalogueError if no class folder holds a video, or for a video that is no plain file.
+    """
     videos, others = files_below(root)
     for path in videos:
         if why := why_no_file(path):
@@ -126,7 +128,7 @@ def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], b
 
 
 def find_near(root: Path | str, pattern: str) -> Path | None:
-    """The first file of that pattern in ``root``, in a folder of it, or beside it or its parent."""
+    """The first match of ``pattern`` in ``root``, a subfolder, the parent or the grandparent; ``None`` if none."""
     root = Path(root).expanduser()
     found = (root.glob(pattern), root.glob(f"*/{pattern}"), root.parent.glob(pattern), root.parent.parent.glob(pattern))
     return next((path for paths in found for path in sorted(paths)), None)
@@ -135,7 +137,10 @@ def find_near(root: Path | str, pattern: str) -> Path | None:
 # --- tables and lists ----------------------------------------------------------------------------------------------
 
 def read_text(path: Path) -> str:
-    """A plain file in UTF-8, with or without a byte order mark."""
+    """The text of a plain UTF-8 file, with or without a byte order mark.
+
+    Raises FileNotFoundError, and CatalogueError for another kind of file or another encoding.
+    """
     if why := why_no_file(path):
         error = FileNotFoundError if why.startswith("missing") else CatalogueError
         raise error(f"{path}: {why}. Put a table there.")
@@ -143,18 +148,17 @@ def read_text(path: Path) -> str:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as in UTF-16
+    if "\0" in text:  # UTF-16 has such bytes
         raise CatalogueError(f"{path}: not a UTF-8 text. Save it as UTF-8; a spreadsheet as CSV UTF-8.")
     return text
 
 
 def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
                filled: tuple[str, ...] = ()) -> list[tuple[str, dict[str, str]]]:
-    """("file, row n", cells by lower-case column name) of each row of a CSV file that is not blank; row 1 is the
-    header.
+    """The non-blank rows of a CSV file: ("file, row n", cells by lower-case column name); row 1 is the header.
 
-    ``filled`` names columns, besides the required ones, whose cells may not be empty. A byte order mark and any line
-    ends are read. Raises FileNotFoundError or CatalogueError.
+    ``filled`` names columns, besides the required ones, whose cells may not be empty. The file may have a byte order
+    mark and any line ends. Raises FileNotFoundError or CatalogueError.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
@@ -182,9 +186,10 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
 
 
 def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str, list[str]]]:
-    """("file, row n", cells) of each line that is not blank of a list separated by blanks; rows count from 1.
+    """The non-blank lines of a list whose cells are separated by blanks: ("file, row n", cells); rows count from 1.
 
-    The file name, which may hold blanks itself, is the first of the ``cells``, or else the last.
+    The file name may contain blanks. It is the first of the ``cells`` if ``name_first``, else the last. Raises
+    FileNotFoundError or CatalogueError.
     """
     rows = []
     for row, line in enumerate(io.StringIO(read_text(path)), 1):
@@ -201,8 +206,10 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
 # --- cells ---------------------------------------------------------------------------------------------------------
 
 def relative_name(name: str, where: str) -> str:
-    """``name`` in posix style; CatalogueError when it names no file, a web address, or a place outside the folder (when
-    it is absolute or leads upwards), which ties a table to one place."""
+    """``name`` in posix style.
+
+    Raises CatalogueError if ``name`` is a web address, an absolute path, a path that leads upwards, or no file name.
+    """
     name = name.replace("\\", "/")
     if "://" in name:
         raise CatalogueError(f"{where}: {name} is a web address. Download the file first, and write its path.")
@@ -215,12 +222,12 @@ def relative_name(name: str, where: str) -> str:
 
 
 def composed(name: str) -> str:
-    """``name`` with each accented letter as one sign. Some systems and programs write two: the same name to people."""
+    """``name`` in Unicode's composed form (NFC): each accented letter is one character. Some systems write two."""
     return unicodedata.normalize("NFC", name)
 
 
 def on_disk(folder: Path, name: str) -> Path:
-    """The path ``name`` in ``folder``, with its accents coded as they are there; as it is where nothing is there."""
+    """The path ``name`` in ``folder``, in the Unicode form that exists on disk; unchanged if nothing exists there."""
     path = folder
     for part in PurePosixPath(name).parts:
         forms = (part, composed(part), unicodedata.normalize("NFD", part))
@@ -229,10 +236,10 @@ def on_disk(folder: Path, name: str) -> Path:
 
 
 def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
-    """The different ``names`` of a ``column``, each given with where it stands, in alphabetical order; numbers in
-    numerical order, so that 10 does not come before 2.
+    """The distinct ``names`` of a ``column``, sorted: numbers first, in numerical order, then other names.
 
-    CatalogueError for what is no name, and for two spellings of one name, such as Run and run, or 7 and 007.
+    ``names`` are pairs of a name and its place, such as file and row. Raises CatalogueError for a cell that means *no
+    value*, and for two spellings of one name, such as Run and run, or 7 and 007.
     """
     places: dict[str, str] = {}
     spelled: dict[str, str] = {}
@@ -246,13 +253,13 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
                                  "name; that of clips without an action could be called no_action.")
         plain = re.sub(r"^0*(\d+?)(\.0*)?$", r"\1", plain)
         if (known := spelled.setdefault(plain, name)) != name:
-            these = (name, known) if (name + known).isascii() else (ascii(name), ascii(known))  # they may look the same
+            these = (name, known) if (name + known).isascii() else (ascii(name), ascii(known))  # the two may look alike
             raise CatalogueError(f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one.")
     return sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
 
 
 def seconds(start: str | None, end: str | None, where: str) -> tuple[float | None, float | None]:
-    """Two cells as times in seconds, None where there is none; CatalogueError unless 0 ≤ start < end."""
+    """Two cells as times in seconds, None for an empty cell. Raises CatalogueError unless 0 ≤ start < end."""
     try:
         first, last = (float(cell) if cell else None for cell in (start, end))
         fits = 0 <= (first or 0.0) < (math.inf if last is None else last) and last != math.inf

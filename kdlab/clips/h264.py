@@ -1,12 +1,12 @@
-"""What an H.264 stream says of its pictures, without decoding: parameter sets and slice headers (ITU-T H.264, 7.3).
+"""Parameter sets and slice headers of H.264 streams, read without decoding (ITU-T H.264, 7.3).
 
-A block of a picture tells from where it was copied, and not from which picture. Where only one reference frame is kept,
-and every picture is one, that is the picture before, as in MPEG-4 part 2.
+A motion vector gives the position from which a block was copied, and not the picture. If the stream keeps one reference
+frame, and every picture is a reference, the source is the previous picture, as in MPEG-4 part 2.
 """
 
 from collections.abc import Iterator
 
-#: Profiles whose sequence parameter set tells of chroma, bit depth and scaling lists.
+#: Profiles whose sequence parameter set has fields for chroma, bit depth and scaling lists.
 _HIGH = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 #: Types of NAL units: slices, sequence and picture parameter sets.
 SLICES, SEQUENCE, PICTURE = (1, 2, 5), 7, 8
@@ -20,31 +20,31 @@ class Bits:
     """Reads a NAL unit's payload bit by bit."""
 
     def __init__(self, unit: bytes):
-        data = unit.replace(b"\0\0\3", b"\0\0")  # bytes that only keep start codes from arising
+        data = unit.replace(b"\0\0\3", b"\0\0")  # remove emulation prevention bytes
         self._bits, self._at = int.from_bytes(data, "big"), 8 * len(data)
 
     def read(self, count: int = 1) -> int:
-        """The next ``count`` bits as a number. Raises CutOff at the end."""
+        """The next ``count`` bits as an unsigned number. Raises CutOff if fewer are left."""
         self._at -= count
         if self._at < 0:
             raise CutOff
         return self._bits >> self._at & (1 << count) - 1
 
     def unsigned(self) -> int:
-        """The next Exp-Golomb code (9.1)."""
+        """The next unsigned Exp-Golomb code (9.1)."""
         zeros = 0
         while not self.read():
             zeros += 1
         return (1 << zeros) - 1 + self.read(zeros)
 
     def signed(self) -> int:
-        """The same, for a number of either sign (9.1.1)."""
+        """The next signed Exp-Golomb code (9.1.1)."""
         code = self.unsigned()
         return (code + 1) // 2 * (1 if code % 2 else -1)
 
 
 def units(data: bytes, length: int = 0) -> Iterator[bytes]:
-    """The NAL units of a packet, each behind its length in ``length`` bytes, or behind start codes where that is 0."""
+    """Yield the NAL units of a packet. Each follows its size in ``length`` bytes, or a start code if that is 0."""
     if not length:
         yield from (unit.rstrip(b"\0") for unit in data.split(b"\0\0\1")[1:])
         return
@@ -56,11 +56,11 @@ def units(data: bytes, length: int = 0) -> Iterator[bytes]:
 
 
 def head_units(extradata: bytes) -> tuple[list[bytes], int]:
-    """The parameter sets that stand before the first packet, and in how many bytes a unit's length is told."""
+    """The parameter sets before the first packet, and the number of bytes of a unit's length (0: start codes)."""
     if extradata[:1] != b"\1":
         return list(units(extradata)), 0
     found, at = [], 5
-    for mask in (31, 255):  # so many sequence parameter sets, then picture parameter sets
+    for mask in (31, 255):  # masks of the counts of sequence and picture parameter sets
         count, at = extradata[at] & mask, at + 1
         for _ in range(count):
             size = int.from_bytes(extradata[at : at + 2], "big")
@@ -70,7 +70,10 @@ def head_units(extradata: bytes) -> tuple[list[bytes], int]:
 
 
 def sequence_fault(unit: bytes) -> str:
-    """Why vectors do not tell enough in streams of this sequence parameter set (7.3.2.1.1); empty where they do."""
+    """Why this sequence parameter set (7.3.2.1.1) leaves motion vectors ambiguous; empty if it does not.
+
+    Raises CutOff.
+    """
     bits = Bits(unit[1:])
     profile = bits.read(24) >> 16
     bits.unsigned()
@@ -113,7 +116,7 @@ def _skip_scaling_list(bits: Bits, size: int) -> None:
 
 
 def picture_fault(unit: bytes) -> str:
-    """The same for a picture parameter set (7.3.2.2)."""
+    """Why this picture parameter set (7.3.2.2) leaves motion vectors ambiguous; empty if it does not. Raises CutOff."""
     bits = Bits(unit[1:])
     bits.unsigned(), bits.unsigned(), bits.read(2)
     if bits.unsigned():
@@ -123,7 +126,10 @@ def picture_fault(unit: bytes) -> str:
 
 
 def slice_kind(unit: bytes) -> str:
-    """``I``, ``P``, ``B`` or ``S`` (switching) of a slice, or ``N`` where no other picture is made of this one."""
+    """The type of a slice, ``I``, ``P``, ``B`` or ``S`` (switching), or ``N`` for a P-slice of a non-reference picture.
+
+    Raises CutOff.
+    """
     bits = Bits(unit[1:12])
     bits.unsigned()
     kind = "PBISS"[bits.unsigned() % 5]

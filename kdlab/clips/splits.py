@@ -1,7 +1,7 @@
-"""Train, val and test made of whole groups, the same way every time.
+"""Deterministic splits into train, val and test by whole groups.
 
-A *group* is what makes two clips look alike for reasons other than the action: one actor, one scene, one long
-recording. A network that has seen the scene in training recognises the scene, not the action.
+The clips of a *group* look alike for reasons other than the action: they share an actor, a scene or a long recording. A
+network that has seen the scene in training may recognise the scene instead of the action.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
-VAL_SHARE = 0.2  # of what is not test, so 15 % of everything
+VAL_SHARE = 0.2  # of the clips that are not in test, hence 15 % of all clips
 NO_GROUPS = ("The file names tell no groups, so each clip is its own: one actor or scene may be in train and in test. "
              "A `group` column in an index.csv prevents that.")
 
 
 def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
                     declared: bool) -> tuple[tuple["ClipRecord", ...], tuple[str, ...]]:
-    """Records sorted by id with all splits, and sentences about the splits that a reader of results must know.
+    """Records sorted by id, each with its split, and caveats about the splits that belong with every result.
 
-    ``declared`` splits stay, and only a missing val is carved from train. Else test is carved from everything first,
-    and shares no group with another split.
+    ``declared`` splits stay; only a missing val is taken from train. Undeclared splits are made here: first test is
+    taken from all clips, without sharing a group with another split.
     """
     records, notes = sorted(records, key=lambda record: record.id), []
     if declared:
@@ -51,7 +51,7 @@ def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
 
 
 def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tuple[list["ClipRecord"], list[str]]:
-    """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips where a class cannot spare a group."""
+    """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips of classes that cannot spare a group."""
     train = [r for r in records if r.split == "train"]
     groups = deal([r.label for r in train], [r.group for r in train], VAL_SHARE)
     covered = {r.label for r in train if r.group in groups}
@@ -72,11 +72,11 @@ def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tu
 
 
 def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]:
-    """Groups that together hold about ``share`` of each class, leaving at least one clip of each class behind.
+    """Choose groups that hold about ``share`` of each class and leave at least one clip of each class behind.
 
-    Groups are visited in the order of a hash of their names (neither alphabet nor recording date decides) and taken
-    when that brings the shares of the classes nearer to ``share``; a class still without a clip then gets its
-    smallest group that can be spared. The same rule serves groups within one class and groups that span classes.
+    Groups are visited in the order of a hash of their names, so that neither alphabet nor recording date matters. A
+    group is chosen if it brings the shares of its classes closer to ``share``. Then each class without a chosen clip
+    adds its smallest group that can be spared. Groups may lie within one class or span classes.
     """
     sizes: dict[str, Counter[int]] = {}
     for label, group in zip(labels, groups, strict=True):
@@ -113,10 +113,11 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
 
 
 def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:
-    """The fold 0 … count−1 of each clip, whole groups in one fold.
+    """The fold 0 … count−1 of each clip; all clips of a group are in one fold.
 
-    Groups that span classes (people who do everything) are cut into blocks in alphabetical order. Groups of one class
-    each are dealt within the class, the largest first, to the fold that has the fewest clips of the class.
+    If any group spans classes (an actor who performs several actions), consecutive blocks of groups in alphabetical
+    order form the folds. If each group has one class, groups are assigned from the largest on to the fold with the
+    fewest clips of that class.
     """
     sizes = Counter(zip(groups, labels, strict=True))
     names = sorted(set(groups))
@@ -125,14 +126,14 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
     else:
         fold_of, filled = {}, Counter()
         for (group, label), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-            # with equal counts the fold that is smaller over all classes, or small classes would all fill the first
+            # ties go to the fold with fewer clips of all classes, or small classes would all fill the first fold
             fold_of[group] = min(range(count), key=lambda fold: (filled[fold, label], filled[fold], fold))
             filled.update({(fold_of[group], label): size, fold_of[group]: size})
     return [fold_of[group] for group in groups]
 
 
 def shared_groups(records: Iterable["ClipRecord"]) -> list[str]:
-    """Groups that test shares with another split."""
+    """Groups with clips both in test and in another split, sorted."""
     sides = {(record.group, record.split == "test") for record in records}
     return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
 
@@ -143,11 +144,11 @@ def _without(classes: Sequence[str], records: Iterable["ClipRecord"], split: str
 
 
 def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) -> "Catalogue":
-    """The clips in ``count`` folds made by kdlab from their groups, of which ``test_fold`` ("1" …) is the test set.
+    """The catalogue with ``count`` folds made by kdlab from groups; ``test_fold`` ("1" …, default "1") is the test set.
 
-    For data sets that come without splits; whatever splits the catalogue had, and its notes on them, are replaced, and
-    a note says "own folds". See :func:`deal_folds` for the rule. Raises CatalogueError for fewer groups than folds,
-    or a class that has groups in one fold only, so that it could not be both trained and tested.
+    It is for data sets without splits. It replaces the catalogue's splits and notes, and adds a note with the words
+    "own folds". :func:`deal_folds` has the rule. Raises ValueError for ``count`` below 2, and CatalogueError for fewer
+    groups than folds, an unknown fold, or a class within one fold, which could not be both trained and tested.
     """
     records, test_fold = catalogue.records, test_fold or "1"
     groups = {r.group for r in records}
@@ -174,10 +175,10 @@ def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The clips ``of`` a data set, of which ``groups`` whole groups are validation and none other.
+    """The clips ``of`` a data set, with ``groups`` whole groups as the validation split.
 
-    Exits are calibrated on one half of them and their thresholds chosen on the other (:func:`halves`), so a set whose
-    own validation is a single person is too small.
+    One half of the validation groups calibrates the exits, and the other half chooses their thresholds
+    (:func:`halves`). A validation split of a single person is therefore too small.
     """
 
     of: object
@@ -191,7 +192,10 @@ class HeldOut:
         return self.of.name
 
     def catalogue(self) -> "Catalogue":
-        """Raises CatalogueError where fewer than ``groups`` + 1 groups are not in test."""
+        """The data set's catalogue with the new validation split.
+
+        Raises CatalogueError if fewer than ``groups`` + 1 groups lie outside test.
+        """
         of = self.of.catalogue()
         known = sorted({r.group for r in of.records if r.split != "test"},
                        key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -209,10 +213,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Half:
-    """The clips ``of`` a data set, of whose training groups (scenes, people) only every second one is left: the
-    ``first`` and each second after it, or the others. Validation and test are untouched.
+    """The clips ``of`` a data set with one half of its training groups (scenes, people); val and test are unchanged.
 
-    What learns on one half has not seen the other, so that a network's answers to clips there are no memory.
+    :func:`halves` makes the two halves; ``first`` selects the one with the first group. A network trained on one half
+    has not seen the other, so its predictions there are not memorised.
     """
 
     of: object
@@ -223,7 +227,7 @@ class Half:
         return f"{self.of.name}-half{1 if self.first else 2}"
 
     def catalogue(self) -> "Catalogue":
-        """Raises ValueError where the training clips are of one group."""
+        """The data set's catalogue with half of the training groups. Raises ValueError if there is only one group."""
         of = self.of.catalogue()
         train = of.split("train")
         kept = {r.id for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
@@ -236,13 +240,12 @@ class Half:
 
 
 def with_halves(data):
-    """``data`` where its validation clips are of two groups or more, as :func:`halves` needs; else ``HeldOut`` of it.
-    """
+    """``data`` if its validation clips have at least two groups, as :func:`halves` needs; else ``HeldOut(data)``."""
     return data if len({r.group for r in data.catalogue().split("val")}) > 1 else HeldOut(data)
 
 
 def halves(groups: np.ndarray) -> np.ndarray:
-    """``(N,)`` bool that splits clips in two by their ``groups (N,)``: every second group, in the order of names.
+    """Mask of one half of N clips by their ``groups (N,)``: bool ``(N,)``, true for every second group by name.
 
     Raises ``ValueError`` for a single group.
     """

@@ -1,7 +1,7 @@
-"""Clips of any format made over into CoViAR's: MPEG-4 part 2 in AVI, a key frame every 12, no B-frames, 340x256 pixels;
-or into H.264 in which each frame is made of the one before, too.
+"""Transcoding of clips to CoViAR's format: MPEG-4 part 2 in AVI, a key frame every 12, no B-frames, 340x256 pixels.
 
-docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
+H.264 is the other codec; there, too, each frame is predicted from the previous one. docs/methods.md, section 4.1. The
+published pipeline asks FFmpeg for quality 1 and gets quantiser 2, FFmpeg's lower bound.
 """
 
 import os
@@ -25,13 +25,16 @@ from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_dr
 from kdlab.system.pool import each, track
 from kdlab.system.values import integer
 
-_LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
+_LONGEST_PAUSE = 60_000  # most consecutive empty places that FFmpeg writes into an AVI file
 
 
 @dataclass(frozen=True)
 class CoviarFormat:
-    """``width`` x ``height`` pixels, whatever the aspect ratio was; an I-frame every ``gop`` frames; ``quantiser`` from
-    1 (finest) to 31. ``codec`` is ``mpeg4`` or ``h264``, which then quantises in steps of the same size."""
+    """Target format: ``width`` x ``height`` pixels for any aspect ratio of the source; an I-frame per ``gop`` frames.
+
+    ``quantiser`` is from 1 (finest) to 31. ``codec`` is ``mpeg4`` or ``h264``; both quantise in steps of the same size.
+    Raises ValueError for values out of range.
+    """
 
     width: int = 340
     height: int = 256
@@ -49,7 +52,7 @@ class CoviarFormat:
             raise ValueError(f"codec={self.codec!r}: give 'mpeg4' or 'h264'")
 
     def encoder(self) -> tuple[str, dict[str, str]]:
-        """FFmpeg's name of the encoder, and its options: no I-frames but the regular ones, and one reference frame."""
+        """Name and options of FFmpeg's encoder: regular I-frames only, and one reference frame."""
         if self.codec == "mpeg4":
             return "mpeg4", {"flags": "+qscale", "global_quality": str(118 * self.quantiser),
                              "qmin": str(self.quantiser), "sc_threshold": "1000000000", "bf": "0"}
@@ -60,8 +63,10 @@ class CoviarFormat:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one file: a target of so many frames and bytes, ``kept`` from an earlier call or made now; or the
-    ``reason`` why there is none."""
+    """The result for one file: a target of ``frames`` and ``bytes``, or the ``reason`` why there is none.
+
+    ``kept`` marks a target from an earlier call.
+    """
 
     source: Path
     target: Path
@@ -73,14 +78,15 @@ class Made:
 
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(),
               workers: int | None = None) -> list[Made]:
-    """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
+    """Transcode a video, or all videos in a folder, into the same tree below ``out``, frame by frame.
 
-    Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
-    A table ``index.csv`` in the folder is written anew beside the clips that were made; one that is there stays. A
-    second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is named
-    like a video and cannot be decoded is left out, with the reason; links are followed.
-    Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
-    that was not made here, StorageFull when ``out`` cannot be written.
+    Each frame keeps its time (to a millisecond if the rate is variable), so ``start`` and ``end`` of a table stay
+    valid. If the folder has an ``index.csv``, one for the new clips is written to ``out``, unless ``out`` has one
+    already. A second call keeps complete targets of the same format and source, and makes the others. Videos that
+    cannot be decoded are left out, with the reason. Links are followed.
+
+    Raises FileNotFoundError if there is no video, ValueError if two videos would get one name or a target exists that
+    this function did not make, and StorageFull if ``out`` cannot be written.
     """
     source, out = (Path(os.path.realpath(user_path(place))) for place in (source, out))
     if source == out:
@@ -90,7 +96,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
     files = files_below(source)[0] if source.is_dir() else [source]
     if source in out.parents:
-        files = [file for file in files if out not in file.parents]  # what was made there is no source
+        files = [file for file in files if out not in file.parents]  # earlier targets are no sources
     if not any(map(Path.is_file, files)):
         raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
     targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
@@ -111,8 +117,8 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
 
 
 def _write_table(rows: list[dict[str, str]], out: Path) -> None:
-    """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
-    import pandas as pd  # a second to import, which workers need not spend
+    """Write ``index.csv`` to ``out``: the ``rows`` of the clips that have a target there."""
+    import pandas as pd  # importing it takes a second, which workers save
 
     rows = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
     made, place = [row for row in rows if (out / row["path"]).is_file()], out / "index.csv"
@@ -136,7 +142,7 @@ def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
 
 
 def _is_ours(target: Path) -> bool:
-    """By the comment in the header, which is there also when the rest has rotted."""
+    """Whether kdlab made the file, by the comment in its header, which survives damage to the rest."""
     return not target.is_symlink() and target.is_file() and begins_with(target, "CoviarFormat(", 2**16)
 
 
@@ -150,18 +156,18 @@ def _is_whole(target: Path, note: str) -> bool:
 
 
 def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
-    """How many ticks a second the new film has, and each frame's tick.
+    """The target's ticks per second, and the tick of each frame.
 
-    They count up where the source has a constant rate; else they follow the frames' own times, to a millisecond. AVI
-    leaves the place of a tick without a frame empty.
+    If the source has a constant rate, frame n has tick n; else ticks follow the frames' times, to a millisecond or
+    coarser. AVI leaves the place of a tick without a frame empty.
     """
     if line.times is None:
         fps = line.info.fps or 25.0
-        return Fraction(fps).limit_denominator(65535 // ceil(fps)), count()  # the format has 16 bits for the clock
+        return Fraction(fps).limit_denominator(65535 // ceil(fps)), count()  # MPEG-4 has 16 bits for the clock
     times, numbers = np.rint(1000 * line.times), np.arange(line.count)
     pause = np.diff(times).max(initial=0)
     tick = max(1, int(np.gcd.reduce(times.astype(int))), ceil(pause / _LONGEST_PAUSE))
-    ticks = (np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers).tolist()  # no two at once
+    ticks = (np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers).tolist()  # distinct ticks
     return Fraction(1000, tick), chain(ticks, count(ticks[-1] + 1))
 
 

@@ -1,7 +1,8 @@
-"""Untrimmed video as a detector sees it: windows that slide over a video, and the labelled segments in each.
+"""Input of a detector on untrimmed video: sliding windows and the labelled segments in each.
 
-A video is read (and cached) at some steps a second; a window is some consecutive steps. As in AFSD (arXiv 2103.13137) a
-segment belongs to a window that shows half of it, and is cut to the window; one of which less is seen is marked.
+A video is sampled (and cached) at a fixed number of steps per second; a window is a number of consecutive steps. As in
+AFSD (arXiv 2103.13137), a segment belongs to a window that shows at least half of it, and is cut to the window. A
+segment of which less is visible is marked as ignored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,15 +21,16 @@ from kdlab.clips.views import Around, View, streamed
 from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
 from kdlab.system.values import integer, positive
 
-PADDING, IGNORED = -1, -2  # in the place of a class
+PADDING, IGNORED = -1, -2  # instead of a class index
 
 
 @dataclass(frozen=True)
 class Windows(Window):
-    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off.
+    """Windows of ``frames`` steps at ``rate`` steps per second, one every ``stride`` steps.
 
-    With ``dense`` one trains as AFSD does: on a window every ``dense`` steps, of those that show a whole action, and
-    never off; validation and test keep ``stride``.
+    Training shifts each window at random by up to half a stride. With ``dense`` > 0, training follows AFSD: one window
+    every ``dense`` steps, without shifts, and only windows that show a whole action. Validation and test keep
+    ``stride``.
     """
 
     frames: int = 64
@@ -36,7 +38,7 @@ class Windows(Window):
     stride: int = 32
     dense: int = field(default=0, metadata={"unsaid": 0})
 
-    least = 1  # of a shorter video the last frame stays on
+    least = 1  # a shorter video repeats its last frame
 
     def __post_init__(self):
         super().__post_init__()
@@ -45,17 +47,17 @@ class Windows(Window):
         integer(0, dense=self.dense)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
-        """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
+        """Steps relative to the window's first step; ``offset`` in [0, 1) shifts them, and 0.5 does not."""
         return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
-        """The windows of the videos of ``split``."""
+        """Batches of the windows of all videos in ``split``."""
         return WindowBatches(windows(catalogue, split, self), views, self)
 
 
 @dataclass(frozen=True)
 class AtRate(Around):
-    """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
+    """The view ``of`` at ``rate`` steps per second: the frame at the middle of each step; slow video repeats frames."""
 
     of: View
     rate: float
@@ -68,7 +70,7 @@ class AtRate(Around):
         return f"{self.of.name}-{self.rate:g}hz"
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""
+        """Yield the frames of the view ``of`` at all steps of ``path``, or at the steps ``indices`` (ascending)."""
         steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
         numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
         for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
@@ -77,8 +79,11 @@ class AtRate(Around):
 
 @dataclass(frozen=True)
 class VideoWindow(ClipRecord):
-    """The window of a ``video`` of ``seconds`` that begins at step ``first``; ``segments`` are the whole video's, as
-    annotated: (start, end, class), in seconds. ``label`` says nothing."""
+    """The window of a ``video`` that begins at step ``first``; ``label`` is unused.
+
+    ``seconds`` is the duration of the video. ``segments`` are all annotated segments of the video: (start, end, class),
+    in seconds.
+    """
 
     video: str = ""
     seconds: float = 0.0
@@ -87,13 +92,14 @@ class VideoWindow(ClipRecord):
 
 
 def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
-    """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
-    one ends where its video does. Decodes nothing. Segments may overlap, and some lie after the end of the video
-    (THUMOS14's do): no window shows them, and a detector is marked for missing them.
+    """The windows of all videos of a split whose records are labelled segments (untrimmed `night`, THUMOS14).
 
-    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts, a video whose
-    segments all begin after it, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing
-    video.
+    The last window of a video ends with the video. Decodes nothing. Segments may overlap. Some segments may lie after
+    the end of their video, as in THUMOS14: no window shows them, and the detector's score counts them as missed.
+
+    Raises :class:`CatalogueError` for a segment without times, a segment that ends before it starts, a video whose
+    segments all begin after its end, and a ``window.dense`` that leaves no training window. Raises FileNotFoundError
+    for a missing video.
     """
     dense = window.dense if split == "train" else 0
     videos: dict[Path, list[ClipRecord]] = {}
@@ -126,15 +132,15 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
 
 
 def _shows(first: int, window: Windows, start: float, end: float) -> bool:
-    """Whether the window that begins at step ``first`` shows all of the time from ``start`` to ``end``, in seconds."""
+    """Whether the window that begins at step ``first`` covers the time from ``start`` to ``end``, in seconds."""
     low, high = start * window.rate, end * window.rate
     return first <= low + 1e-6 and high <= first + window.frames + 1e-6
 
 
 def all_annotated(data):
-    """``data``, if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
+    """Return ``data`` if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
 
-    Raises CatalogueError for a video in two splits or splits that cannot be used, and what :func:`windows` does.
+    Raises CatalogueError for a video in two splits and for splits that cannot be used, and what :func:`windows` raises.
     """
     catalogue, splits = data.catalogue(), {}
     catalogue.require()
@@ -150,17 +156,19 @@ def all_annotated(data):
 
 @dataclass
 class WindowBatches(ClipBatches):
-    """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves. Of a
-    video shorter than a window the last frame stays on. ``labels (B, N, 3)`` are start and end in steps of the window,
-    and class: −2 for a segment to be left out of the loss; rows of −1 fill up. Of ``dense`` windows a row of class −2
-    that ends at 0, before all that is seen, tells how long the video's shortest action is."""
+    """Batches of :class:`VideoWindow` through :class:`Windows`; every view is wrapped in :class:`AtRate`.
+
+    A video shorter than a window repeats its last frame. ``labels (B, N, 3)`` are start and end, in steps of the
+    window, and class. Class −2 marks a segment that the loss ignores; rows of −1 are padding. If windows are ``dense``,
+    each has one more row of class −2, which ends at 0 and starts at minus the length of the video's shortest segment.
+    """
 
     def __post_init__(self):
         self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
                       for name, view in self.views.items()}
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
-        """The batch of windows ``records[i]``, moved as the draws say, but not out of their videos."""
+        """The batch of windows ``records[i]``, shifted by their draws but kept within their videos."""
         placed, tables = [], []
         for record, draw in zip((self.records[i] for i in indices), draws, strict=True):
             count, shift = self.length(record), draw.frames.min()
@@ -174,17 +182,17 @@ class WindowBatches(ClipBatches):
             if self.window.dense:
                 rows = np.vstack([rows, [(times[0] - times[1]).max(), 0, IGNORED]])
             tables.append(torch.from_numpy(rows).float())
-        nothing = torch.full((1, 3), float(PADDING))  # pads to a row where no window has a segment
+        nothing = torch.full((1, 3), float(PADDING))  # ensures one row of padding if no window has a segment
         labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
         return replace(super().collate(indices, placed), labels=labels)
 
     def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-        """As in ``ClipBatches``, over windows: mean and standard deviation per channel, each ``(C,)``."""
+        """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread windows."""
         subset = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
         std, mean = torch.std_mean(torch.cat([b.views[view] for b in subset.evaluation(8)]), (0, 2, 3, 4), correction=0)
         return mean, std.clamp_min(1e-3)
 
 
 def _steps(path: Path, rate: float) -> int:
-    """How many steps at ``rate`` a video has."""
+    """The number of steps of a video at ``rate`` steps per second."""
     return max(1, int(timeline(path).seconds * rate + 1e-6))
