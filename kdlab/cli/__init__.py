@@ -1,1 +1,1 @@
-"""The commands. Heavy imports stay inside them, so that ``kdlab --help`` answers at once."""
+"""The commands. They import heavy modules inside functions, so that ``kdlab --help`` answers at once."""

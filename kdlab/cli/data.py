@@ -1,4 +1,4 @@
-"""``kdlab data``: make clips, count them, look for faults. Heavy imports stay inside the commands."""
+"""``kdlab data``: make clips, count them, and check them. Heavy imports stay inside the commands."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ _WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; de
 
 @click.group()
 def data():
-    """Make the embedded clips, or look into a folder of clips."""
+    """Make the embedded clips, or inspect a folder of clips."""
 
 
 @data.command()
@@ -24,7 +24,7 @@ def data():
 @_WORKERS
 @click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")
 def night(out, clips, workers, untrimmed, **dials):
-    """Make the embedded data set; a second call completes what an interrupted one left."""
+    """Make the embedded data set; a second call resumes an interrupted one."""
     from kdlab.night import ACTIONS, Night, make_night
     from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 
@@ -49,7 +49,7 @@ def night(out, clips, workers, untrimmed, **dials):
 @click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
 def list_clips(path, test_fold):
-    """Count the clips in PATH, per class and split; without PATH, say which public data sets go where.
+    """Count the clips in PATH, per class and split; without PATH, show the layouts of the public data sets.
 
     PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
     """
@@ -70,7 +70,7 @@ def list_clips(path, test_fold):
 @click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
 @_WORKERS
 def check(path, test_fold, min_frames, csv, workers):
-    """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
+    """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
     from kdlab.clips.check import check
     from kdlab.system.files import may_write, write_atomically
 
@@ -86,7 +86,7 @@ def check(path, test_fold, min_frames, csv, workers):
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 def modalities(files):
-    """What the codec keeps of each FILE (MPEG-4 part 2): groups, frames and bytes. Exit code 1 when one is unfit."""
+    """Show frames, GOPs and bytes of each FILE (MPEG-4 part 2 or H.264). Exit code 1 if a file is unfit."""
     from kdlab.clips.compressed import Unsuited, scan
     from kdlab.clips.container import DamagedClip
 
@@ -113,7 +113,7 @@ def modalities(files):
 @click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
 @_WORKERS
 def transcode(source, out, size, gop, quantiser, codec, workers):
-    """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
+    """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes."""
     from kdlab.clips.transcode import CoviarFormat, transcode
 
     report = transcode(source, out, CoviarFormat(*size, gop, quantiser, codec), workers)
@@ -125,7 +125,10 @@ def transcode(source, out, size, gop, quantiser, codec, workers):
 
 
 def spread(clips: int, classes: int) -> tuple[int, int, int]:
-    """Train, val and test clips per class: 60, 10 and 30 % of the nearest even share, at least one of each."""
+    """Train, val and test clips per class: 60, 10 and 30 % of ``clips`` / ``classes`` (rounded), at least one each.
+
+    Raises ValueError for fewer than 3 clips per class.
+    """
     each = round(clips / classes)
     if each < 3:
         raise ValueError(f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}")
@@ -135,7 +138,7 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
 
 
 def _is_table_of_clips(file: Path) -> bool:
-    """Whether ``data check --csv`` wrote it: nobody else's table has all of these columns."""
+    """Whether ``data check --csv`` wrote the file: no other table has all of these columns."""
     with open(file, "rb") as opened:
         columns = opened.readline(4096).decode(errors="replace").strip().split(",")
     return {"id", "path", "label", "reason", "decoded", "pictures"} <= set(columns)

@@ -1,6 +1,6 @@
-"""``kdlab doctor``: explain this installation, and say what to do about what does not fit.
+"""``kdlab doctor``: describe this installation, and give advice on its faults.
 
-Nothing here may fail because something is missing: that is what people call it for.
+A missing package must not stop it, because users call it when packages are missing.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "j
 
 
 def report() -> tuple[str, bool]:
-    """All checks, a line each, with the advice below what does not work; and whether all do."""
+    """All checks as text, one line each with advice below each fault; and whether all succeed."""
     rows = checks()
     lines = [f"{'!!' if fault else 'ok'}  {name:18} {fault or value}" + f"\n    -> {advice}" * bool(fault)
              for name, value, fault, advice in rows]
@@ -27,7 +27,7 @@ def report() -> tuple[str, bool]:
 
 
 def checks() -> list[tuple[str, str, str, str]]:
-    """Of each check its name, what was found, what is wrong (empty where nothing is), and what to do then."""
+    """(name, value, fault, advice) of each check; the fault is empty if the check succeeds."""
     places = (paths.runs_dir, paths.data_dir, paths.cache_dir)
     asked = [
         ("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""),
@@ -61,7 +61,7 @@ def _torchvision() -> str:
     import torch
     import torchvision
 
-    # Metadata can fit while the compiled halves do not: an operator that is really called tells.
+    # metadata may fit while the compiled libraries do not, so call a compiled operator
     torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     return "yes"
 
@@ -85,6 +85,6 @@ def _decoder() -> str:
 
 def _writable(place: Path) -> str:
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-    with tempfile.TemporaryFile(dir=nearest) as file:  # to write tells more than to ask for permissions
+    with tempfile.TemporaryFile(dir=nearest) as file:  # writing is a stricter test than reading permissions
         file.write(b"kdlab")
     return f"{place} ({shutil.disk_usage(nearest).free / 1e9:.0f} GB free)"

@@ -16,7 +16,7 @@ from kdlab.cli.data import data
 from kdlab.system import paths
 
 _FILE = click.Path(path_type=Path)
-#: Of each paper its module, and which of its networks can begin from a checkpoint.
+#: Paper → its module, and the networks that can start from a checkpoint.
 PAPERS = {
     "dual_light": ("dual_light.recipes", ("r2plus1d",)),
     "progressive": ("progressive.recipes", ("residual", "motion", "iframe")),
@@ -37,7 +37,7 @@ cli.add_command(data)
 
 @cli.command()
 def doctor():
-    """Explain this installation: versions, device and precision, decoders."""
+    """Describe this installation: versions, device and precision, decoders."""
     from kdlab.cli.doctor import report
 
     text, good = report()
@@ -57,7 +57,7 @@ def run(notebook, pairs, data, timeout, verbose):
 
     from kdlab.cli import notebooks
 
-    # as papermill's own command line reads them: ``3``, ``true``, ``null``, a text
+    # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
     given = {name: yaml.safe_load(value) for name, value in pairs} | ({"data": data} if data is not None else {})
     click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout, verbose=verbose))
 
@@ -65,7 +65,7 @@ def run(notebook, pairs, data, timeout, verbose):
 @cli.command()
 @click.argument("folder", metavar="DIR", type=_FILE)
 def notebooks(folder):
-    """Write the chapters into DIR, with their figures, weights and docs: for kdlab installed without its repository."""
+    """Write the chapters with figures, weights and docs into DIR, if kdlab is installed without its repository."""
     package = Path(paths.__file__).parents[1]
     source = package / "project" if (package / "project").is_dir() else package.parent
     for name in ("notebooks", "figures", "pretrained", "docs"):
@@ -81,7 +81,7 @@ def notebooks(folder):
 @click.option("--again", is_flag=True, help="Also execute what is finished.")
 @_TIMEOUT
 def reproduce(profile, data, again, timeout):
-    """Execute all notebooks, training from nothing; goes on where an interrupted one stopped."""
+    """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
 
     for name, how in notebooks.reproduce(profile, data, again=again, timeout=timeout, say=click.echo).items():
@@ -94,7 +94,7 @@ def reproduce(profile, data, again, timeout):
 
 @cli.command()
 def fresh():
-    """Name the committed runs and notebooks that other code made than today's; exit code 1 when there are any."""
+    """Name the committed runs and notebooks made by code other than today's; exit code 1 if there are any."""
     from kdlab.cli import notebooks
     from kdlab.train.runs import committed_runs, unfit
 
@@ -117,7 +117,7 @@ def refresh():
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the size's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
 def study(file, profile, seeds, workers):
-    """Run (or go on with) the study in FILE.py; `python -m pydoc kdlab.study` shows one on a page."""
+    """Run or resume the study in FILE.py; `python -m pydoc kdlab.study` shows an example."""
     from kdlab.study import study_in
     from kdlab.train.sizes import current
 
@@ -132,7 +132,7 @@ def study(file, profile, seeds, workers):
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, modules):
-    """Say what a trained network predicts for CLIP, where it looked (Grad-CAM) and how long it took."""
+    """Predict the class of CLIP with a trained network; show Grad-CAM and timings."""
     from kdlab.cli.predict import open_run, predict
 
     sys.path.insert(0, os.getcwd())
@@ -167,9 +167,10 @@ def predict(clip, name, out, modules):
 @click.option("--flow", "flow_folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="generative, detection: folder of flow pictures, one a set; else computed.")
 def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
-    """Train a paper's methods and controls at its own size, on its data sets: a GPU's work; --dry-run says how much.
+    """Train a paper's methods and controls at the paper's size, on its data sets. This needs a GPU; --dry-run estimates
+    the cost.
 
-    The same command goes on where an interrupted one stopped.
+    The same command resumes an interrupted one.
     """
     module, nets = PAPERS[name]
     found, given = import_module(f"kdlab.papers.{module}"), {key: value for key, value in own.items() if value}
@@ -188,11 +189,11 @@ def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
 def main(arguments: list[str] | None = None) -> None:
     """The entry point ``kdlab``.
 
-    Exits with 0; 1 when a notebook failed or ``doctor`` found a fault; 2 for a wrong call or a known error, told in one
-    line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
+    Exit codes: 0; 1 if a notebook failed or a command such as ``doctor`` found faults; 2 for a wrong call or a known
+    error, with a message of one line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):  # a file's name may have bytes that no encoding can show
+    for stream in (sys.stdout, sys.stderr):  # file names may have bytes that no encoding can show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -1,4 +1,4 @@
-"""The chapters run headlessly by papermill: one, or all side by side, each only once."""
+"""Headless execution of the chapters by papermill: one chapter, or all in parallel, skipping finished ones."""
 
 import ast
 import contextlib
@@ -17,16 +17,19 @@ from kdlab.system.pool import available_cores, pool
 
 _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
 _PACKAGE = Path(__file__).parents[1]
-#: Seconds that a chapter takes when its committed copy does not say.
+#: Assumed duration in seconds of a chapter whose committed copy does not record one.
 USUAL = 30
 
 
 class NotebookFailed(ValueError):
-    """A chapter that ended with an error; the message names the cell and what was executed so far."""
+    """A chapter that ended with an error; the message has the error and the path of the partial copy."""
 
 
 def chapters() -> list[Path]:
-    """``notebooks/NN_name.ipynb`` in order, each followed by its companion ``NNb_name.ipynb``."""
+    """The paths ``notebooks/NN_name.ipynb`` in order, each followed by its companion ``NNb_name.ipynb``.
+
+    Raises ``ValueError`` if there are none.
+    """
     folder = paths.project_root() / "notebooks"
     found = [path for path in sorted(folder.glob("[0-9][0-9]*_*.ipynb")) if "-Copy" not in path.stem]
     if not found:
@@ -35,7 +38,10 @@ def chapters() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The chapter called ``3``, ``03``, ``3b`` or ``03_dual_light_distillation``."""
+    """The path of a chapter, named as ``3``, ``03``, ``3b`` or ``03_dual_light_distillation``.
+
+    Raises ``ValueError`` for an unknown name.
+    """
     known = {path.stem: path for path in chapters()}
     wanted = Path(name).stem
     for stem, path in known.items():
@@ -45,7 +51,10 @@ def find(name: str) -> Path:
 
 
 def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
-    """``given``, with a path of clips made absolute. Raises ``ValueError`` for a parameter that the notebook lacks."""
+    """The parameters ``given``, with the path ``data`` made absolute.
+
+    Raises ``ValueError`` for a parameter that the notebook lacks, and ``FileNotFoundError`` for missing data.
+    """
     from papermill import inspect_notebook
 
     known = inspect_notebook(str(notebook))
@@ -60,14 +69,17 @@ def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
 
 
 def executed(notebook: Path, given: dict[str, object]) -> Path:
-    """Where the ``notebook`` executed with the parameters ``given`` lies in ``runs/notebooks/``."""
+    """The path in ``runs/notebooks/`` of the ``notebook`` executed with the parameters ``given``."""
     words = [f"{name}={Path(str(value)).name}" for name, value in given.items()]
     return paths.runs_dir() / "notebooks" / f"{'-'.join([notebook.stem, *words])}.ipynb"
 
 
 def made_by(notebook: Path, given: dict[str, object]) -> str:
-    """A digest of all that decides what ``notebook`` shows: its cells, its parameters, the committed evidence, and the
-    modules of kdlab that its cells import, with what these import."""
+    """A digest of everything that the outputs of ``notebook`` depend on.
+
+    It covers cells, parameters, the committed evidence, and the modules of kdlab that the cells import, directly or
+    indirectly.
+    """
     cells = json.loads(notebook.read_text("utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     todo = _imported(re.sub(r"^[%!].*", "", code, flags=re.MULTILINE))
@@ -87,7 +99,7 @@ def _imports_of(file: Path) -> set[Path]:
 
 
 def _imported(code: str, package: str = "") -> set[Path]:
-    """The modules of kdlab that ``code`` in ``package`` imports, also in functions."""
+    """The files of kdlab's modules that ``code`` in ``package`` imports, inside functions too."""
     names = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -100,15 +112,15 @@ def _imported(code: str, package: str = "") -> set[Path]:
 
 
 def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False) -> Path:
-    """Execute ``notebook`` with the parameters ``given``; the executed copy. ``timeout`` is in seconds a cell.
+    """Execute ``notebook`` with the parameters ``given`` and return the path of the copy.
 
-    Raises ``ValueError`` before a kernel starts for a parameter that does not fit, :class:`NotebookFailed` after a
-    cell that raised, ran out of time or lost its kernel; the copy then ends in ``.partial.ipynb``.
+    ``timeout`` is in seconds per cell. Raises ``ValueError`` for an unknown parameter, before a kernel starts. Raises
+    :class:`NotebookFailed` if a cell raised, timed out or lost its kernel; the copy then ends in ``.partial.ipynb``.
     """
     import papermill
 
     given, began = checked(notebook, given), time.time()
-    for name in (name for name in _PLACES if os.environ.get(name)):  # the kernel works in another folder
+    for name in (name for name in _PLACES if os.environ.get(name)):  # the kernel runs in another folder
         os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     os.environ["KDLAB_HEADLESS"] = "1"
     final = executed(notebook, given)
@@ -122,7 +134,7 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     except Exception as error:
         raise NotebookFailed(f"{notebook.stem}: {error}\nwhat it did so far: {partial}") from error
     page = json.loads(partial.read_text("utf-8"))
-    # papermill calls a cell completed when its kernel died in it, or when it left through sys.exit()
+    # papermill reports a cell as completed if its kernel died in it, or if it called sys.exit()
     for cell in page["cells"]:
         if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and not cell["execution_count"]:
             first = "".join(cell["source"]).splitlines()[0]
@@ -135,9 +147,10 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
 
 def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = False, timeout: int | None = None,
               say=print) -> dict[str, str]:
-    """Execute all chapters, training from nothing, as many side by side as there are cores; chapter → how it ended.
+    """Execute all chapters, training from scratch, one per core in parallel; return chapter → outcome.
 
-    A chapter that is finished and unchanged is skipped, unless ``again``. After the first failure no other begins.
+    Finished and unchanged chapters are skipped, unless ``again``. After the first failure no further chapter starts;
+    running ones finish, and then :class:`NotebookFailed` is raised.
     """
     wanted = {"profile": profile, "pretrained": False} | ({"data": data} if data is not None else {})
     plan = {path: checked(path, _known(path, wanted)) for path in chapters()}
@@ -148,7 +161,7 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
             ended[path.stem] = f"skipped, finished in {about['seconds']:.0f} s (--again runs it)"
         else:
             todo.append(path)
-    todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # the longest first, so that no core waits for it
+    todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # longest first, so the last ones are short
     workers = min(available_cores(), len(todo) or 1)
     cores, running, failed = max(1, available_cores() // workers), {}, []
     with pool(workers) as executor:
@@ -161,7 +174,7 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
                 try:
                     ended[name] = f"done in {_about(job.result())['seconds']:.0f} s"
                     say(f"{name}: {ended[name]}")
-                except Exception as error:  # also a process that was killed
+                except Exception as error:  # including a killed process
                     failed.append(error if isinstance(error, NotebookFailed) else NotebookFailed(f"{name}: {error}"))
     if failed:
         raise failed[0]
@@ -169,16 +182,17 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
 
 
 def _run_on(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
-    """:func:`run` in a process of its own, on so many ``cores``."""
+    """:func:`run` in a worker process that may use ``cores`` cores."""
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
     return run(notebook, given, timeout=timeout)
 
 
 def compared_with_pretrained() -> tuple[list[str], bool]:
-    """How today's runs agree with the committed ones of the same recipe, one line each; False where they do not.
+    """Compare today's runs with the committed runs of the same recipes: one line per run, and whether all agree.
 
-    The same clips, kind of CPU and versions give the same bits. Elsewhere rounding leads to other minima: the first ten
-    losses must agree within 1e-3, and accuracy within 3 points (or three standard errors) on average over the runs.
+    The same clips, kind of CPU and versions give the same bits. Elsewhere rounding leads to other minima. Then the
+    first ten losses must agree within 1e-3, and the mean difference in accuracy must be within 3 points (or three
+    standard errors, if that is more).
     """
     import numpy as np
 
@@ -208,7 +222,7 @@ def compared_with_pretrained() -> tuple[list[str], bool]:
 
 
 def refresh(say=print) -> None:
-    """Execute all chapters at demo size and give the committed ones the outputs."""
+    """Execute all chapters at demo size and copy their outputs into the committed chapters."""
     for path in chapters():
         final = run(path, _known(path, {"profile": "demo"}))
         copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
@@ -229,7 +243,7 @@ def _known(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
 
 
 def stale() -> list[str]:
-    """The chapters whose committed outputs other code or evidence made than is here."""
+    """The chapters whose committed outputs were made by code or evidence other than the current."""
     return [path.stem for path in chapters() if _about(path).get("made_by") != made_by(path, {})]
 
 

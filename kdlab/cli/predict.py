@@ -1,4 +1,4 @@
-"""One clip asked of one trained network: classes, where it looked, and how long it took."""
+"""Prediction of one clip by one trained network: class probabilities, Grad-CAM and timings."""
 
 import difflib
 import os
@@ -32,9 +32,11 @@ _MOMENTS = 4  # frames in the picture
 
 @dataclass(frozen=True)
 class Prediction:
-    """``probabilities (K,)`` of ``classes``; ``picture`` is the file with the Grad-CAM of the likeliest at ``layer``,
-    or None, and then ``why`` there is none. ``milliseconds`` of reading the clip, of the network and of Grad-CAM, on
-    the CPU in one thread."""
+    """The prediction of ``run`` for a clip: ``probabilities (K,)`` of ``classes``.
+
+    ``picture`` is the file with Grad-CAM of the most probable class at ``layer``, or None; then ``why`` gives the
+    reason. ``milliseconds`` has the times of reading, network and Grad-CAM, on the CPU in one thread.
+    """
 
     run: Run
     classes: tuple[str, ...]
@@ -47,7 +49,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _OneClip:
-    """Data of a single clip."""
+    """The data of a recipe with one clip, in test."""
 
     path: Path
 
@@ -57,8 +59,10 @@ class _OneClip:
 
 
 def open_run(name: str | Path) -> Run:
-    """A finished training: a run's folder, or its name in ``runs/`` or ``pretrained/``. Raises ``ValueError`` with the
-    nearest names, :class:`kdlab.train.runs.DamagedRun`."""
+    """A finished training, by its folder or its name in ``runs/`` or ``pretrained/``.
+
+    Raises ``ValueError`` with similar names if there is none, and :class:`kdlab.train.runs.DamagedRun`.
+    """
     places = [paths.runs_dir(), paths.pretrained_dir()]
     for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
         if (folder / "run.json").is_file():
@@ -71,11 +75,12 @@ def open_run(name: str | Path) -> Run:
 
 
 def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Prediction:
-    """What the network of ``run`` says of the file ``clip``, seen as in its tests, and where it looked: drawn into
-    ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), where only a picture of this kind is replaced.
+    """Predict the class of the file ``clip`` with the network of ``run``, with the test window, and draw Grad-CAM.
 
-    Raises ``ValueError`` for a run that does not classify clips, DamagedClip, TooShort or FileNotFoundError for the
-    clip, :class:`kdlab.system.files.NotOurs` for the picture's place: all before anything is written.
+    The drawing goes to ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), and replaces only an
+    earlier Grad-CAM picture. Before anything is written, it raises ``ValueError`` for a run that does not classify
+    clips and for a clip that is too short, DamagedClip or FileNotFoundError for the clip, and
+    :class:`kdlab.system.files.NotOurs` for the picture's path.
     """
     clip = Path(clip)
     if not clip.exists():
@@ -91,14 +96,14 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         x = _timed(spent, "reading", lambda: _input_of(recipe, clip))
         net = run.net()
         with torch.no_grad():
-            net(x)  # warm
+            net(x)  # warm up
             logits = _timed(spent, "network", lambda: net(x))
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
             heat = _timed(spent, "Grad-CAM", lambda: grad_cam(net, x, best, layer).maps[0])
-        except ValueError as error:  # a network that names no stages, or one without extent in space
+        except ValueError as error:  # a network without named stages or spatial extent
             why = str(error)
     if not why:
         _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
@@ -106,8 +111,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
 
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
-    """The clip ``(1, C, T, H, W)`` as the recipe's network is tested on it."""
-    with tempfile.TemporaryDirectory() as folder:  # a clip that nobody trains on is not kept
+    """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
+    with tempfile.TemporaryDirectory() as folder:  # no training reads the clip, so it is not cached
         clips = batches(replace(recipe, data=_OneClip(clip)), "test", {"student": recipe.view})
         clips = replace(clips, cache=FrameCache(folder))
         clips.check()
@@ -116,7 +121,7 @@ def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
 
 def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = x[0].permute(1, 2, 3, 0).numpy()
-    if frames.shape[-1] != 3 or frames.min() < 0 or frames.max() > 1:  # no colours, such as motion: as grey levels
+    if frames.shape[-1] != 3 or frames.min() < 0 or frames.max() > 1:  # no RGB: show grey levels
         grey = frames.mean(-1, keepdims=True)
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)

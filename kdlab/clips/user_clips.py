@@ -1,4 +1,4 @@
-"""Clips of somebody's own as the data of a recipe."""
+"""The user's own clips as the data of a recipe."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,21 +12,21 @@ from kdlab.clips.splits import own_folds
 from kdlab.system.files import memoised
 from kdlab.system.values import integer
 
-#: What was last found of clips: (clips, place) → (until when it holds, fingerprint)
+#: Recent fingerprints: (clips, place) → (time until which it is valid, fingerprint)
 _recent: dict[tuple, tuple[float, str]] = {}
 
 
 @dataclass(frozen=True)
 class UserClips:
-    """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
+    """Your own clips (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
-    See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
-    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``splits.own_folds``). Damaged
-    files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes.
+    ``kdlab.clips.datasets.open_data`` reads them. ``test_fold`` names the fold or published split to test on.
+    ``own_folds`` is a number of folds, which kdlab makes from the clips' groups (``splits.own_folds``). Damaged files
+    stop a training. With ``on_damaged="skip"`` they are left out, and the catalogue's notes name each of them.
 
-    What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
-    not: the same clips elsewhere give the same run, other clips in the same folder another one. They are looked at
-    whenever they are asked for; inside one training (``kdlab.system.files.memo``) they are looked at once.
+    Ids, labels, splits, groups, times and contents of the clips are part of a recipe's identity; their path is not. The
+    same clips elsewhere give the same run, and other clips in the same folder give another run. Every access reads the
+    files again, except within one training (``kdlab.system.files.memo``), which reads them once.
     """
 
     path: str = field(metadata={"identity": False})
@@ -46,17 +46,17 @@ class UserClips:
         return name_of(self._place).lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:
-        """The clips as they are now."""
+        """The catalogue of the clips in their current state."""
         if self.on_damaged == "skip":
             return memoised((self, self._place, "sound"), lambda: without_damaged(self._listed()))
         return self._listed()
 
     def fingerprint(self) -> str:
-        """Of the clips that are trained and tested on. Raises what opening them raises."""
+        """The catalogue's fingerprint, of the clips used for training and test. Raises what opening them raises."""
         return memoised((self, self._place, "fingerprint"), lambda: self.catalogue().fingerprint())
 
     def recent_fingerprint(self) -> str:
-        """As :meth:`fingerprint`, found at most twenty times as long ago as it took: for what asks with every clip."""
+        """As :meth:`fingerprint`, cached for twenty times as long as it took to compute; cheap enough for each clip."""
         until, found = _recent.get((self, self._place), (0.0, ""))
         if time.monotonic() >= until:
             began = time.monotonic()
@@ -65,7 +65,7 @@ class UserClips:
         return found
 
     def contents(self) -> str:
-        """The fingerprint that is part of a recipe's identity: of all clips that are listed, sound or not."""
+        """The fingerprint in a recipe's identity, of all listed clips, sound or damaged."""
         return self.fingerprint() if self.on_damaged == "raise" else self._listed().fingerprint()
 
     @property

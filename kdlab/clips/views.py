@@ -1,8 +1,7 @@
-"""Views of a clip: what turns a file into ``uint8`` frames ``(H, W, C)``, one by one, as a long clip may not fit into
-memory.
+"""Views of a clip: readers of ``uint8`` frames ``(H, W, C)``, one by one, because a long clip may exceed the memory.
 
-Everything after it (sampling in time, crop, flip) is one :class:`kdlab.clips.windows.Draw`, made once per clip and the
-same for every view, so that a teacher and a student see the same moment of the same place (docs/methods.md, 0).
+Sampling in time, crop and flip come after the view, as one :class:`kdlab.clips.windows.Draw` per clip. All views of the
+clip share the draw, so that teacher and student see the same moments and the same place (docs/methods.md, 0).
 """
 
 import hashlib
@@ -23,12 +22,14 @@ from kdlab.system.files import memoised
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import positive
 
-_AT_ONCE = 4  # frames that are brightened together
+_AT_ONCE = 4  # frames enhanced together
 
 
 def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
-    """``each_frame(path, indices=None)`` of a view: frames ``uint8 (H, W, C)`` one by one, all or those at ascending
-    ``indices``. A view whose class defines ``read`` alone is read through that."""
+    """The function ``each_frame(path, indices=None)`` of a view; from ``read`` if its class defines only that.
+
+    It yields frames ``uint8 (H, W, C)`` one by one: all, or those at ascending ``indices``.
+    """
     own = next(kind for kind in type(view).__mro__ if {"each_frame", "read"} & vars(kind).keys())
     if "each_frame" in vars(own):
         return view.each_frame
@@ -36,8 +37,8 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 
 
 def tag(view: "View") -> str:
-    """What names a view's frames in the cache: its name, where it is not kdlab's its sources, and where it reads from
-    other files than the clip's, their place: two folders may have one name."""
+    """The tag of a view's frames in the cache: its name, a hash of its sources if they are not kdlab's, and the paths
+    of its own files, if it has any (two folders may have one name)."""
     return "@".join([view.name + view_mark(view), *_places(view)])
 
 
@@ -49,11 +50,11 @@ def _places(view: "View") -> list[str]:
 
 @dataclass(frozen=True)
 class Raw(Streamed):
-    """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
+    """The clip as recorded, read by ``decoder``: ``pyav`` or ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
     decoder: str = field(default="", kw_only=True)
 
-    def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
+    def __eq__(self, other: object) -> bool:  # the same decoder, whether by argument or by environment
         return type(other) is type(self) and self.name == other.name
 
     def __hash__(self) -> int:
@@ -64,7 +65,8 @@ class Raw(Streamed):
         return raw_name(self.decoder)
 
     def resolved(self) -> "Raw":
-        """With the decoder that it is now: what a run notes. Raises ``ValueError`` where that one cannot read."""
+        """The view with its current decoder written out, as runs record it. Raises ``ValueError`` if that decoder is
+        unknown or not installed."""
         return replace(self, decoder=chosen(self.decoder))
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -74,9 +76,9 @@ class Raw(Streamed):
 
 @dataclass(frozen=True)
 class Enhanced(Streamed):
-    """The view ``of`` brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or one of yours).
+    """The view ``of``, enhanced at full resolution by any enhancer ``by`` (``kdlab.clips.enhance``, or your own).
 
-    It gets the clip whole, or, if it says ``steady = False``, some frames at a time.
+    The enhancer receives the whole clip, or, if it has ``steady = False``, a few frames at a time.
     """
 
     by: Callable[[np.ndarray], np.ndarray]
@@ -87,11 +89,11 @@ class Enhanced(Streamed):
         return f"enhanced-{self.by.name}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Frames after enhancement, ``uint8 (H, W, 3)`` RGB."""
+        """Yield enhanced frames, ``uint8 (H, W, 3)`` RGB: all, or those at ascending ``indices``."""
         return (bright for _, bright in self.pairs(path, indices))
 
     def pairs(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple]:
-        """Frames before and after enhancement."""
+        """Yield pairs of a frame before and after enhancement."""
         each = streamed(self.of)
         if getattr(self.by, "steady", True):
             frames = gathered(each, path)
@@ -104,40 +106,43 @@ class Enhanced(Streamed):
 
 
 class Around(Streamed):
-    """A view around the view ``of``: its frames, under its name in the cache, unless it says otherwise."""
+    """Base of views that wrap the view ``of``. By default it passes on the frames and the name in the cache."""
 
     @property
     def name(self) -> str:
         return self.of.name
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """As the view ``of``."""
+        """The frames of the view ``of``."""
         return streamed(self.of)(path, indices)
 
     def mirrored(self, pixels):
-        """As the view ``of``."""
+        """Mirror cut pixels as the view ``of`` does."""
         return mirror_of(self.of)(pixels)
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """As the view ``of``."""
+        """Finish cut clips as the view ``of`` does."""
         return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
 
 
 @dataclass(frozen=True)
 class MotionMix(Around):
-    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
+    """Three grey channels of the view ``of``: appearance, difference from the background, and motion.
 
-    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
-    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
+    :meth:`finish` computes them from the pixels of ``of`` after sampling and cropping, so motion is the change between
+    consecutive frames of the network's input. Use an enhanced view: raw dark pixels have few grey levels.
     """
 
     of: "View" = Raw()
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the
-        frame before (0 in the first); each with zero mean and unit deviation over the clip."""
+        """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: mean of the channels, that minus its temporal median, and its
+        change from the previous frame (0 in the first frame).
+
+        Each is divided by its root mean square over the clip; the first has zero mean.
+        """
         grey = sum(pixels.unbind(1)) / pixels.shape[1]
-        middle = (grey.shape[1] - 1) // 2  # of two the lower one, which NumPy finds in a fifth of torch's time
+        middle = (grey.shape[1] - 1) // 2  # the lower median, which NumPy finds in a fifth of torch's time
         still = grey - (torch.from_numpy(np.partition(grey.numpy(), middle, 1)[:, middle, None]) if grey.is_cpu else
                         grey.median(1, keepdim=True).values)
         change = torch.diff(grey, dim=1, prepend=grey[:, :1])
@@ -147,24 +152,23 @@ class MotionMix(Around):
         return mixed.permute(0, 4, 1, 2, 3)
 
 
-#: Anything with a ``name``, ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`) and,
-#: optionally, ``finish(pixels)`` on the cut clips as a tensor; ``mirrored(pixels)``, which stands in for the function
-#: below where a mirror does more than swap left and right.
+#: Any object with a ``name`` and ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`).
+#: Optional: ``finish(pixels)`` on the tensor of cut clips, and ``mirrored(pixels)``, which replaces the function below
+#: if mirroring does more than swap left and right.
 View = Raw | Enhanced | MotionMix
 
 
 @dataclass(frozen=True)
 class Standardised(Around):
-    """The view ``of`` with each clip's own mean subtracted and its own deviation divided out (docs/methods.md, 1.4).
+    """The view ``of``, standardised with the mean and deviation of each clip (docs/methods.md, 1.4).
 
-    A control: whatever enhancement gains by putting the input where a network expects it, this gains without looking
-    brighter.
+    It is a control for enhancement: it moves the input to the range that a network expects, without brightening.
     """
 
     of: View = Raw()
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """``(B, C, T, H, W)`` → the same shape, zero mean and unit deviation over each clip as the network sees it."""
+        """``(B, C, T, H, W)`` → the same shape, with zero mean and unit deviation over each cut clip."""
         pixels = super().finish(pixels)
         centred = pixels - pixels.mean((1, 2, 3, 4), keepdim=True)
         return centred / (centred.square().mean((1, 2, 3, 4), keepdim=True).sqrt() + 1e-3)
@@ -172,21 +176,21 @@ class Standardised(Around):
 
 
 def mirrored(pixels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    """``uint8 (..., w, C)`` with left and right swapped."""
+    """Swap left and right of ``uint8 (..., w, C)``."""
     if isinstance(pixels, torch.Tensor):
         return pixels.flip(-2)
-    # Steps of NumPy back along a row take twelve times as long: they made a third of all reading.
+    # NumPy's negative steps along a row take twelve times as long: a third of all reading time.
     rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
     return cv2.flip(rows, 1).reshape(pixels.shape)
 
 
 def mirror_of(view: View) -> Callable:
-    """How cut pixels of ``view`` are mirrored."""
+    """The function that mirrors cut pixels of ``view``."""
     return getattr(view, "mirrored", mirrored)
 
 
 def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
+    """Mirror quantised motion, uint8 (..., W, 2): swap left and right, and change the sign of x."""
     flipped = mirrored(quantised)
     x = flipped[..., 0]
     x[:] = 0 - x.clip(1)  # modulo 256; 0 would become 256 and is 255
@@ -194,13 +198,14 @@ def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tens
 
 
 # --- optical flow --------------------------------------------------------------------------------------------------
-# Two channels, x and y, in the coding of the compressed domain's motion: 128 is rest (docs/methods.md, 2).
+# Two channels, x and y, quantised like the motion of the compressed domain: 128 is rest (docs/methods.md, 2).
 
 @dataclass(frozen=True)
 class Flow(Around):
-    """Dense flow (DIS) of the view ``of``, from the frame before to each frame; the first has the second's.
+    """Dense optical flow (DIS) of the view ``of``, from the previous frame to each frame.
 
-    Cut at ± ``bound`` pixels a frame, in pixels of the frames as decoded.
+    The first frame gets the flow of the second. Flow is clipped to ± ``bound`` pixels per frame, in pixels of the
+    decoded frames.
     """
 
     bound: float = 20.0
@@ -216,9 +221,9 @@ class Flow(Around):
         return f"flow{self.bound:g}-{self.of.name}"
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """All rows of ``path``, or those at ascending ``indices``: uint8 (H, W, 2), ``128 + 127 v / bound``.
+        """Yield the flow of all frames of ``path``, or of those at ascending ``indices``.
 
-        Raises ValueError for a clip of one frame.
+        It is uint8 (H, W, 2), ``128 + 127 v / bound``. Raises ValueError for a clip of one frame.
         """
         if indices is None:
             wanted, frames = None, enumerate(streamed(self.of)(path))
@@ -242,11 +247,11 @@ class Flow(Around):
 
 @dataclass(frozen=True)
 class FlowFiles(Streamed):
-    """Flow made by others: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
+    """Flow from other programs: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
 
-    The names are those of the common extractors, rest is 127 or 128. The first picture leads to the second frame, so
-    it stands for the first frame too. The frame cache does not notice when pictures change: delete it then. A recipe's
-    identity has the pictures' names and sizes, not where they lie.
+    The default patterns are those of the common extractors; rest is 127 or 128. The first picture is the flow from the
+    first to the second frame, and is used for both. The frame cache does not notice changed pictures: delete the cache
+    if they change. A recipe's identity has the names and sizes of the pictures, not their path.
     """
 
     folder: str = field(metadata={"identity": False})
@@ -260,8 +265,10 @@ class FlowFiles(Streamed):
         return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
 
     def contents(self) -> str:
-        """16 hex digits over names and sizes of all pictures: millions, which cannot be read each time. Raises
-        ``FileNotFoundError`` where there is no folder."""
+        """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time.
+
+        Raises ``FileNotFoundError`` if the folder is missing.
+        """
         def sizes() -> str:
             if not Path(self.folder).is_dir():
                 raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
@@ -272,7 +279,10 @@ class FlowFiles(Streamed):
         return memoised((self, "sizes"), sizes)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""
+        """Yield flow as :class:`Flow` does, uint8 (H, W, 2).
+
+        Raises ``FileNotFoundError`` for missing pictures and :class:`DamagedClip` for unreadable ones.
+        """
         place = Path(self.folder) / Path(path).stem
         both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
         if not both[0] or len(both[0]) != len(both[1]):

@@ -1,4 +1,4 @@
-"""How a clip becomes a network's input: the draw that all views of one clip share, and the batches a network is fed."""
+"""From clips to the input of a network: windows, draws that all views of a clip share, and batches."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,16 @@ from kdlab.clips.views import View, mirror_of, streamed, tag
 from kdlab.system.pool import available_cores, each, track
 from kdlab.system.values import fraction, integer, positive
 
-_PATIENCE = 5.0  # seconds, beyond which all cores open clips
+_PATIENCE = 5.0  # seconds; if opening clips would take longer, all cores help
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One clip's frames, place, flip and size; the same for all its views. ``top`` and ``left`` are fractions in
-    [0, 1]; of what the sizes of a ``box`` (height, width) are parts, the window says that drew it."""
+    """Frames, place, flip and size of one clip's input, shared by all its views.
+
+    ``top`` and ``left`` are fractions in [0, 1] of the free margin. ``box`` (height, width) has fractions too; the
+    window that made the draw defines of which length.
+    """
 
     frames: np.ndarray
     top: float = 0.5
@@ -31,14 +34,17 @@ class Draw:
     box: tuple[float, float] | None = None
 
     def placed(self, pixels, height: int, width: int):
-        """So many pixels of ``(T, h, w, C)``, at the draw's place."""
+        """Crop ``(T, h, w, C)`` to ``height`` x ``width`` at the draw's place."""
         y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
         return pixels[:, y : y + height, x : x + width]
 
 
 @dataclass(frozen=True)
 class Window:
-    """How a clip becomes a network's input: ``frames`` moments, short side ``side``, square ``crop``, in pixels."""
+    """Sampling of a clip: ``frames`` moments, resized to short side ``side``, cut to a square ``crop``, in pixels.
+
+    Raises ValueError for values out of range.
+    """
 
     frames: int = 16
     side: int = 40
@@ -55,13 +61,13 @@ class Window:
 
     @property
     def least(self) -> int:
-        """The frames of the shortest clip: half of what the network looks at."""
+        """The fewest frames of a clip: half of the window's ``frames``, and at least 2."""
         return max(2, self.frames // 2)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """``frames`` indices spread evenly over ``length`` frames; ``offset`` in [0, 1) shifts them within a stride.
 
-        A clip shorter than ``frames`` repeats some of its own frames; it is never filled with black.
+        A clip shorter than ``frames`` repeats some of its frames; there is no black padding.
         """
         stride = length / self.frames
         return np.floor((np.arange(self.frames) + offset) * stride).astype(np.int64)
@@ -76,27 +82,26 @@ class Window:
         return Draw(self.moments(length, phase), top, left, flip < 0.5)
 
     def cut(self, draw: Draw, pixels):
-        """``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, not mirrored."""
+        """Cut ``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, without mirroring."""
         return draw.placed(pixels, self.crop, self.crop)
 
     def shown(self, draw: Draw, pixels, view: "View | None" = None):
-        """As :meth:`cut`, and mirrored as ``view`` is where the draw says so."""
+        """As :meth:`cut`; if the draw has ``flip``, also mirror as ``view`` does."""
         cut = self.cut(draw, pixels)
         return mirror_of(view)(cut) if draw.flip else cut
 
     def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
-        """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
+        """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window."""
         return ClipBatches(catalogue.split(split), views, self)
 
 
 @dataclass(frozen=True)
 class ConsecutiveWindow(Window):
-    """The window of DL-KDD's reference pipeline (docs/methods.md, 1.5): ``frames`` in a row, from a random start (in
-    evaluation a centred one).
+    """The window of DL-KDD's reference pipeline (docs/methods.md, 1.5): ``frames`` consecutive frames.
 
-    A shorter clip begins again at its end, and may be far shorter: UCF-101, HMDB-51 and Dark-48 have some of 11 to 31
-    frames. Training squares have one of the ``scales`` times the short side, at a random place; evaluation cuts the
-    centre.
+    The start is random in training and centred in evaluation. A clip shorter than ``frames`` is repeated from its
+    beginning; UCF-101, HMDB-51 and Dark-48 have clips of 11 to 31 frames. A training crop is a square at a random
+    place, whose side is one of ``scales`` times the short side. Evaluation cuts the centre.
     """
 
     frames: int = 64
@@ -118,7 +123,7 @@ class ConsecutiveWindow(Window):
         return Draw(self.moments(length, phase), top, left, flip < 0.5, (size, size))
 
     def cut(self, draw: Draw, pixels):
-        """As in ``Window``; a box is resized bilinearly."""
+        """As in ``Window``; a training box is resized bilinearly to ``crop``."""
         if not draw.box:
             return super().cut(draw, pixels)
         side = round(draw.box[0] * min(pixels.shape[1:3]))
@@ -129,7 +134,7 @@ class ConsecutiveWindow(Window):
 
 @dataclass(frozen=True)
 class Batch:
-    """Views by name, each ``(B, C, T, H, W)`` float, pixels in [0, 1]; ``labels (B,)``; the records' ``ids``."""
+    """A batch: views by name, each ``(B, C, T, H, W)`` float, pixels in [0, 1]; ``labels (B,)``; the records' ids."""
 
     views: dict[str, torch.Tensor]
     labels: torch.Tensor
@@ -149,24 +154,24 @@ class ClipBatches:
     cache: FrameCache = field(default_factory=FrameCache)
 
     def stretch(self, record: ClipRecord) -> tuple[int, int]:
-        """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
+        """First frame of a clip in its file, and number of frames, from the record's ``start`` and ``end``."""
         length = self._count(record)
         if record.start is None and record.end is None:
             return 0, length
         return timeline(record.path).stretch(record.start, record.end, length)
 
     def _count(self, record: ClipRecord) -> int:
-        """Frames of a clip's whole file."""
+        """Number of frames of a clip's whole file."""
         view = next(iter(self.views.values()))
         return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
-        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small."""
+        """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
         return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
-        """Frames of a clip. Raises ValueError where the window needs more."""
+        """Number of frames of a clip. Raises ValueError if the window needs more."""
         length = self.stretch(record)[1]
         if length < self.window.least:
             name = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
@@ -175,21 +180,21 @@ class ClipBatches:
         return length
 
     def check(self) -> None:
-        """Open every clip once; raises as :func:`open_all`."""
+        """Open every clip once. Raises what :func:`open_all` raises."""
         open_all([self])
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
-        """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
+        """The batch of ``records[i]``, cut by ``draws``; all views of a clip share its draw."""
         chosen, tensors = [self.records[i] for i in indices], {}
-        for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
+        for view in set(self.views.values()):  # a same-light teacher and student share one tensor
             cut = [self.window.shown(draw, self.pixels(record, view, draw.frames), view)
                    for record, draw in zip(chosen, draws, strict=True)]
             for record, pixels in zip(chosen, cut, strict=True):
                 if pixels.shape != cut[0].shape:
                     raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
                                      "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
-            # NumPy divides while it converts, in one pass. (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last:
-            # no copy is needed for the fast layout.
+            # NumPy converts and divides in one pass. (B, T, H, W, C) permuted to (B, C, T, H, W) is channels-last: the
+            # fast layout needs no copy.
             scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
             tensor = torch.from_numpy(scaled).permute(0, 4, 1, 2, 3)
             tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
@@ -197,18 +202,19 @@ class ClipBatches:
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
     def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
-        """A batch under random draws, or a ``part`` of it; the generator alone decides them, those of all its clips."""
+        """A batch with random draws, or a ``part`` of it. The draws of all clips are made, so that they depend on the
+        generator alone."""
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
         return self.collate(indices[part], draws[part])
 
     def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
-        """All records in order, centre draw."""
+        """Yield batches of all records in order, with the centre draw."""
         for start in range(0, len(self.records), batch_size):
             indices = range(start, min(start + batch_size, len(self.records)))
             yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
 
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
+        """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread clips."""
         step = max(1, len(self.records) // clips)
         selected = replace(self, records=self.records[::step], views={view: self.views[view]})
         count, total, squares = 0, 0.0, 0.0
@@ -224,8 +230,8 @@ class ClipBatches:
 def open_all(parts: Sequence[ClipBatches]) -> None:
     """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
 
-    Raises what is wrong (DamagedClip, FileNotFoundError, ValueError for a short clip …), in the order of the parts; for
-    several bad clips a ValueError that names each.
+    Raises the error of the bad clip (DamagedClip, FileNotFoundError, ValueError for a short clip …). For several bad
+    clips, raises a ValueError that names the first twenty, in the order of the parts.
     """
     if bad := unusable(parts):
         raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
@@ -233,7 +239,7 @@ def open_all(parts: Sequence[ClipBatches]) -> None:
 
 
 def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
-    """What ``open_all`` would raise, one error a clip. Fills the cache."""
+    """The errors that ``open_all`` would raise, one per bad clip. Fills the cache."""
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
     faults = _opened(jobs) if len(jobs) == 1 else track(_opened(jobs), "opening clips", len(jobs))
@@ -241,8 +247,8 @@ def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
-    """What is wrong with each clip. Those in the cache are opened in no time, so this process begins alone; where the
-    rest would take it long, all cores help."""
+    """Yield the error of each clip, or None. Cached clips open at once, so this process begins alone; if the rest would
+    take longer than ``_PATIENCE``, all cores help."""
     for number, job in enumerate(jobs, 1):
         began = time.monotonic()
         yield _fault(*job)
@@ -252,15 +258,15 @@ def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | 
 
 
 def _fault(clips: ClipBatches, record: ClipRecord) -> Exception | None:
-    """Open one clip under every view, and look at it as an evaluation does; what is wrong with it."""
+    """Read one clip under every view, as an evaluation does, and return its error, or None."""
     try:
         next(iter(replace(clips, records=(record,)).evaluation()))  # with the same cache
-    except (ValueError, OSError) as error:  # damaged, too short, of another codec, missing, not readable
+    except (ValueError, OSError) as error:  # damaged, too short, wrong codec, missing, unreadable
         return error
 
 
 def _fault_alone(clips: ClipBatches, record: ClipRecord) -> Exception | None:
-    """As :func:`_fault`, in a worker: the other cores have workers of their own."""
+    """As :func:`_fault`, in one thread: the other cores have their own workers."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     return _fault(clips, record)

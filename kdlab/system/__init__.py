@@ -1,1 +1,1 @@
-"""The cellar: files and who may write them, work in several processes, hashes of sources, numbers in range."""
+"""Utilities: atomic files and their ownership, process pools, hashes of sources, checks of numbers."""

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, known by their content, and left alone where kdlab did not make them."""
+"""Files: atomic writing, hashes of contents, and protection of files that kdlab did not make."""
 
 import contextlib
 import errno
@@ -17,10 +17,10 @@ from pathlib import Path
 from kdlab.system import paths
 from kdlab.system.pool import available_cores, track
 
-#: Drafts of :func:`write_atomically`.
+#: Names of the drafts of :func:`write_atomically`.
 _DRAFT = re.compile(r"\.kdlab-\d+-[0-9a-f]{8}\.tmp")
-_OLD_SECONDS = 3600  # folders can be shared with machines whose processes are not seen
-#: What desktops leave in every folder that somebody looks into; such a folder is still empty.
+_OLD_SECONDS = 3600  # processes of other machines that share the folder are invisible here
+#: Files that desktops leave in folders; a folder with nothing else counts as empty.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -29,28 +29,28 @@ class StorageFull(OSError):
 
 
 class NotOurs(ValueError):
-    """A place where kdlab would write, and which holds what kdlab did not make."""
+    """A place that kdlab would overwrite, but that kdlab did not make."""
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """``write(temporary path)``, then rename: a reader sees the old file or the new one, never a half, and after a
-    power cut neither an empty one. The file gets the mode that the umask says, whatever mode ``write`` gives it.
+    """Call ``write(temporary path)``, sync and rename, so that readers see the old file or the complete new file.
 
-    Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
+    This holds after a power cut too. The file gets the mode of the umask, whatever mode ``write`` gives it. Raises
+    :class:`StorageFull`, with the path, if it cannot be written; then the old file is unchanged.
     """
     draft = path.with_name(f".kdlab-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
-        mode = stat.S_IMODE(draft.stat().st_mode)  # asking for the umask itself would change it for other threads
+        mode = stat.S_IMODE(draft.stat().st_mode)  # reading the umask itself would change it for other threads
         write(draft)
         draft.chmod(mode)
         _to_disk(draft, os.O_RDWR)
         os.replace(draft, path)
-        if os.name != "nt":  # where folders cannot be opened
+        if os.name != "nt":  # Windows cannot open folders
             _to_disk(path.parent, os.O_RDONLY)
     except OSError as error:
         if path.is_dir():
@@ -65,7 +65,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _to_disk(path: Path, flags: int) -> None:
-    """Wait until what was written is on the disk; some file systems refuse to say."""
+    """Wait until ``path`` is on the disk (fsync). File systems without fsync are ignored."""
     handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(handle)
@@ -77,7 +77,7 @@ def _to_disk(path: Path, flags: int) -> None:
 
 
 def delete_old_drafts(folder: Path) -> None:
-    """Delete the drafts that killed processes left in ``folder``: those that nobody has written to for an hour."""
+    """Delete the drafts of killed processes in ``folder``: drafts not modified for an hour."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _DRAFT.fullmatch(entry.name) and time.time() - entry.stat().st_mtime >= _OLD_SECONDS:
@@ -86,8 +86,8 @@ def delete_old_drafts(folder: Path) -> None:
 
 
 def save_arrays(path: Path, arrays: dict) -> None:
-    """One compressed npz of NumPy's ``arrays`` without pickles, whole or not at all."""
-    import numpy as np  # most who write files have none
+    """Write NumPy ``arrays`` (name → array) to one compressed npz, atomically."""
+    import numpy as np  # here, because most callers of this module need no NumPy
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
@@ -100,8 +100,11 @@ def save_arrays(path: Path, arrays: dict) -> None:
 
 
 def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
-    """Raise :class:`NotOurs` where ``file`` is there and ``is_own(file)`` does not hold, or where it is a link or a
-    folder; ``NotADirectoryError`` where its folder is missing or cannot be written. ``what`` names the kind of file."""
+    """Check that kdlab may write ``file``; ``what`` names the kind of file.
+
+    Raises :class:`NotOurs` if ``file`` exists and ``is_own(file)`` is false, or if it is a link or a folder. Raises
+    ``NotADirectoryError`` if its folder is missing or cannot be written.
+    """
     if not os.access(folder := file.absolute().parent, os.W_OK) or not folder.is_dir():
         raise NotADirectoryError(f"{file}: there is no folder {folder} that can be written; name another file")
     if file.is_dir():
@@ -112,7 +115,10 @@ def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
 
 
 def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
-    """Raise :class:`NotOurs` where ``folder`` is a file, or holds anything and ``is_own(folder)`` does not hold."""
+    """Check that kdlab may fill ``folder``; ``what`` names the kind of folder.
+
+    Raises :class:`NotOurs` if ``folder`` is a file, or if it is not empty and ``is_own(folder)`` is false.
+    """
     if os.path.lexists(folder) and not folder.is_dir():
         raise NotOurs(f"{folder} is no folder; name another one")
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
@@ -123,7 +129,7 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
 
 
 def begins_with(file: Path, text: str, within: int = 4096) -> bool:
-    """Whether ``text`` stands in the first ``within`` bytes of ``file``."""
+    """Whether the first ``within`` bytes of ``file`` contain ``text``."""
     with open(file, "rb") as opened:
         return text.encode() in opened.read(within)
 
@@ -135,8 +141,10 @@ _answers: ContextVar[dict | None] = ContextVar("answers", default=None)
 
 @contextlib.contextmanager
 def memo() -> Iterator[None]:
-    """Inside, :func:`memoised` looks once: what asks a hundred times sees one state of the files, and pays for one
-    look. A memo inside another begins anew."""
+    """A context in which :func:`memoised` calls each function once, so that all its callers see one state of the files.
+
+    A nested memo starts empty.
+    """
     token = _answers.set({})
     try:
         yield
@@ -145,7 +153,7 @@ def memo() -> Iterator[None]:
 
 
 def memoised(question: Hashable, look: Callable):
-    """``look()``; inside :func:`memo` what it gave the first time."""
+    """``look()``; inside :func:`memo`, the result of the first call for this ``question``."""
     if (answers := _answers.get()) is None:
         return look()
     if question not in answers:
@@ -154,10 +162,10 @@ def memoised(question: Hashable, look: Callable):
 
 
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:
-    """32 hex digits of the SHA-256 of each of ``files``; equal exactly when all bytes are.
+    """The first 32 hex digits of the SHA-256 of each file's content.
 
-    A file is read again when its size or one of its times has changed. Keys are kept in the cache. Raises
-    FileNotFoundError for a missing file, ValueError for what is no file.
+    Keys are kept in the cache; a file is read again if its size or one of its times has changed. Raises
+    FileNotFoundError for a missing file, and ValueError if a path is no regular file.
     """
     stamps = {file: _stamp(file) for file in dict.fromkeys(files)}
     kept = paths.cache_dir() / "contents.json"
@@ -176,7 +184,7 @@ def content_keys(files: Iterable[Path]) -> dict[Path, str]:
 
 
 def _stamp(file: Path) -> list[int]:
-    """What changes when a file does. The last time, of any change to the file, cannot be set back."""
+    """Size, modification time and change time of a file. Programs cannot set back the change time."""
     try:
         status = os.stat(file)
     except (FileNotFoundError, NotADirectoryError):

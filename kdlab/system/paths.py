@@ -1,20 +1,23 @@
-"""Where kdlab reads and writes. Every place can be moved by one environment variable."""
+"""The folders that kdlab reads and writes, most of them set by an environment variable each."""
 
 import math
 import os
 from functools import lru_cache
 from pathlib import Path
 
-#: Folders of the clone that hold what is committed: no variable may lead a command there.
+#: Folders of the clone with committed files: no environment variable may name them.
 _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
 
-#: By this file a folder is known that ``kdlab notebooks`` has written into.
+#: This file marks a folder that ``kdlab notebooks`` has written.
 CHAPTERS = Path("notebooks", "00_start_here.ipynb")
 
 
 def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``figures/``: the clone; for an installed package the nearest one, at or
-    above the current folder, into which ``kdlab notebooks`` has written, or the current folder itself."""
+    """The folder of ``notebooks/`` and ``figures/``.
+
+    In a clone it is the clone. For an installed package it is the nearest folder, from the current one upwards, that
+    ``kdlab notebooks`` has written; else the current folder.
+    """
     clone = Path(__file__).resolve().parents[2]
     if (clone / "pyproject.toml").is_file():
         return clone
@@ -23,31 +26,33 @@ def project_root() -> Path:
 
 
 def runs_dir() -> Path:
-    """Trainings and executed notebooks: ``$KDLAB_RUNS``, else ``runs/`` in the project."""
+    """Folder of trainings and executed notebooks: ``$KDLAB_RUNS``, else ``runs/`` in the project."""
     return _place("KDLAB_RUNS", "runs")
 
 
 def data_dir() -> Path:
-    """Clips that kdlab makes itself: ``$KDLAB_DATA``, else ``data/`` in the project."""
+    """Folder of the clips that kdlab makes: ``$KDLAB_DATA``, else ``data/`` in the project."""
     return _place("KDLAB_DATA", "data")
 
 
 def cache_dir() -> Path:
-    """Decoded frames, safe to delete: ``$KDLAB_CACHE``, else ``.cache/`` in the project."""
+    """Folder of decoded frames, safe to delete: ``$KDLAB_CACHE``, else ``.cache/`` in the project."""
     return _place("KDLAB_CACHE", ".cache")
 
 
 def cache_bytes() -> int:
-    """How much decoded frames may take on the disk: ``$KDLAB_CACHE_GB`` (10⁹ bytes), else 8 GiB.
+    """The most bytes of decoded frames on disk: ``$KDLAB_CACHE_GB`` (10⁹ bytes), else 8 GiB.
 
-    Raises ``ValueError`` for what is no size.
+    Raises ``ValueError`` unless the variable is a size.
     """
     return _gigabytes("KDLAB_CACHE_GB")
 
 
 def memory_bytes() -> int:
-    """How much features of frozen networks may take in memory before they lie on the disk: ``$KDLAB_MEMORY_GB`` (10⁹
-    bytes), else 8 GiB. Raises ``ValueError`` for what is no size."""
+    """The most bytes of frozen networks' features in memory; larger ones go to the disk.
+
+    It is ``$KDLAB_MEMORY_GB`` (10⁹ bytes), else 8 GiB. Raises ``ValueError`` unless the variable is a size.
+    """
     return _gigabytes("KDLAB_MEMORY_GB")
 
 
@@ -65,26 +70,26 @@ def _gigabytes(variable: str) -> int:
 
 
 def pretrained_dir() -> Path:
-    """The committed seed-0 weights."""
+    """Folder of the committed seed-0 weights."""
     return project_root() / "pretrained"
 
 
 def figures_dir() -> Path:
-    """The committed evidence (tidy tables, predictions, pictures): ``$KDLAB_FIGURES``, else ``figures/``."""
+    """Folder of the committed evidence (tidy tables, predictions, pictures): ``$KDLAB_FIGURES``, else ``figures/``."""
     return _place("KDLAB_FIGURES", "figures")
 
 
 def real_clips() -> Path | None:
-    """The user's own clips, named only by ``$KDLAB_REAL_CLIPS``; ``None`` when it is unset or empty."""
+    """Folder of the user's own clips: ``$KDLAB_REAL_CLIPS``, or ``None`` if it is unset or empty."""
     value = os.environ.get("KDLAB_REAL_CLIPS")
     return Path(os.path.expanduser(value)) if value else None
 
 
 def _place(variable: str, name: str) -> Path:
-    """The folder that ``variable`` names (a relative path begins in the current folder), else ``name`` in the project.
+    """The folder that ``variable`` names (relative to the current folder), else ``name`` in the project.
 
-    Raises ``ValueError`` where the variable names a file, the root of the disk, the home folder, the clone or a folder
-    of it with committed files: what kdlab makes would lie among what it did not make.
+    Raises ``ValueError`` if the variable names a file, the root of the disk, the home folder, the clone or one of the
+    clone's folders with committed files, so that kdlab's output stays apart from other files.
     """
     value, root = os.environ.get(variable), project_root()
     if not value:
@@ -95,9 +100,9 @@ def _place(variable: str, name: str) -> Path:
     return place
 
 
-@lru_cache(maxsize=64)  # asked for every training, and links take time to follow
+@lru_cache(maxsize=64)  # called in every training, and resolving links takes time
 def _fault(place: Path, name: str, root: Path, home: Path) -> str:
-    """What speaks against ``place`` where ``name`` lies by default; empty where nothing does."""
+    """Why ``place`` cannot replace the default folder ``name``; empty if it can."""
     try:
         real = place.resolve()
         if place.exists() and not place.is_dir():

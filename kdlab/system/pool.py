@@ -1,6 +1,6 @@
-"""Work in several processes, by loky, and how far it is: a bar for people, plain lines for logs.
+"""Process pools (loky) and progress: a bar on a screen, plain lines in a log.
 
-Processes start afresh, a killed one is an error, and an interruption ends them.
+Workers start as fresh processes. A killed worker raises an error, and an interruption ends all workers.
 """
 
 import os
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 
 import loky
 
-#: Printed where a widget would stand, above the static picture that is always drawn.
+#: Printed in place of a widget, above the static picture that is always drawn.
 STILL = "Run this cell in JupyterLab for sliders; the next picture is one position of them."
 
 
 def available_cores() -> int:
-    """Cores that this process may use, as its container and ``$LOKY_MAX_CPU_COUNT`` allow."""
+    """Number of cores that this process may use, limited by its container and ``$LOKY_MAX_CPU_COUNT``."""
     return loky.cpu_count()
 
 
 @contextmanager
 def pool(workers: int) -> Iterator[loky.ProcessPoolExecutor]:
-    """An executor with ``workers`` processes, which an error and Ctrl-C end at once."""
+    """An executor with ``workers`` processes. An error or Ctrl-C ends them at once."""
     executor = loky.ProcessPoolExecutor(workers, initializer=_begin)
     try:
         yield executor
@@ -34,8 +34,10 @@ def pool(workers: int) -> Iterator[loky.ProcessPoolExecutor]:
 
 
 def each(work: Callable, *columns: Iterable, workers: int | None = None, chunk: int = 1) -> Iterator:
-    """What ``work`` gives for each row of ``columns``, in their order, as it comes; of one row, or on one core, it is
-    done in this process."""
+    """Yield ``work(*row)`` for each row of ``columns``, in order, computed by a pool of ``workers`` processes.
+
+    With one row or one core, this process does the work.
+    """
     rows = list(zip(*columns, strict=False))
     workers = min(len(rows), workers or available_cores())
     if workers < 2:
@@ -46,13 +48,13 @@ def each(work: Callable, *columns: Iterable, workers: int | None = None, chunk: 
 
 
 def _begin() -> None:
-    """A worker leaves Ctrl-C to the process that started it, shows no progress, and starts no workers."""
+    """Initialise a worker: it ignores Ctrl-C, which its parent handles, shows no progress, and starts no workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ |= {"LOKY_MAX_CPU_COUNT": "1", "KDLAB_HEADLESS": "quiet"}
 
 
 def headless() -> bool:
-    """True where nobody watches: ``KDLAB_HEADLESS`` is set (as notebook runners do), or output is no terminal."""
+    """True if nobody watches: ``KDLAB_HEADLESS`` is set, as by notebook runners, or the output is no terminal."""
     if os.environ.get("KDLAB_HEADLESS") in ("1", "quiet"):
         return True
     return "ipykernel" not in sys.modules and not sys.stderr.isatty()
@@ -61,7 +63,7 @@ def headless() -> bool:
 def track(items: Iterable, what: str, total: int | None = None) -> Iterator:
     """Yield ``items`` under a bar named ``what``; when headless, print a line about every ten seconds.
 
-    ``KDLAB_HEADLESS=quiet`` prints nothing: so the workers of a pool, whose owner shows how far they are.
+    ``KDLAB_HEADLESS=quiet`` prints nothing. The workers of a pool use it, because their parent shows the progress.
     """
     if os.environ.get("KDLAB_HEADLESS") == "quiet":
         yield from items

@@ -1,6 +1,6 @@
-"""The sources that a training depends on, as one hash: what decides weights in kdlab, and what somebody else brought.
+"""A hash of the sources that a training depends on: kdlab's modules that affect weights, and the user's own modules.
 
-They are hashed as syntax, without docstrings and comments.
+The hash covers the syntax, without docstrings and comments.
 """
 
 import ast
@@ -13,15 +13,15 @@ from pathlib import Path
 
 import kdlab
 
-#: Files and folders of kdlab that decide weights. Of the papers only the folders count whose classes a recipe holds.
+#: Files and folders of kdlab that affect weights. A paper's folder counts only for recipes that hold its classes.
 CORE = ("clips", "night", "nets", "distill", "train/loop.py", "train/optimisers.py", "train/processes.py",
         "train/preparing.py")
-#: From Python 3.13 on empty lists are left out unless they are asked for.
+#: From Python 3.13 on, ``ast.dump`` omits empty lists by default.
 _WHOLE = {"show_empty": True} if sys.version_info >= (3, 13) else {}
 
 
 def dataclasses_in(value) -> Iterator:
-    """All dataclasses in a tree of dataclasses, tuples and lists, itself among them, outermost first."""
+    """Yield all dataclasses in a tree of dataclasses, tuples and lists, including ``value``, outermost first."""
     inner = value if isinstance(value, (tuple, list)) else ()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield value
@@ -31,41 +31,44 @@ def dataclasses_in(value) -> Iterator:
 
 
 def foreign_classes(value) -> list[type]:
-    """The classes in a recipe that are not kdlab's."""
+    """The classes of a recipe's dataclasses that are not kdlab's."""
     return list(dict.fromkeys(type(part) for part in dataclasses_in(value) if not is_kdlab(type(part).__module__)))
 
 
 def is_kdlab(module: str) -> bool:
-    """Whether ``module`` is one of this package."""
+    """Whether ``module`` belongs to kdlab."""
     return module.split(".")[0] == "kdlab"
 
 
 def source_hash(value) -> str:
-    """SHA-256 over :data:`CORE`, the paper's folder of each class of the recipe ``value``, and the modules of
-    classes that are not kdlab's. Raises ``ValueError`` where one of these was edited after its import."""
+    """SHA-256 over :data:`CORE`, the paper folders of the classes in the recipe ``value``, and the modules of classes
+    that are not kdlab's.
+
+    Raises ``ValueError`` if one of the latter was edited after its import.
+    """
     modules = {type(part).__module__ for part in dataclasses_in(value)}
     papers = {"/".join(name.split(".")[1:3]) for name in modules if name.startswith("kdlab.papers.")}
     return _digest([*(_package_hash(place) for place in (*CORE, *sorted(papers))), _foreign_hash(value)])
 
 
 def files_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over some modules, by their files' names."""
+    """SHA-256 over the names and syntax of modules, in the order of their paths."""
     return _digest(f"{file.name} {syntax(file.read_text('utf-8'))}" for file in sorted(files))
 
 
 @cache
 def view_mark(view) -> str:
-    """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
+    """A hash of the sources of a ``view`` that is not kdlab's, for its cache tag; empty for kdlab's views."""
     return f"-{_foreign_hash(view)[:8]}" if foreign_classes(view) else ""
 
 
 def syntax(text: str) -> str:
-    """The syntax tree of Python's ``text`` without docstrings and comments: the same in every Python."""
+    """The syntax tree of Python source ``text`` without docstrings and comments; equal in all Python versions."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if getattr(node, "type_params", None) == []:  # which Python 3.11 does not know
+        if getattr(node, "type_params", None) == []:  # absent in Python 3.11
             del node.type_params
-        if isinstance(node, ast.JoinedStr):  # into which early Pythons 3.12 put an empty text after a {width}
+        if isinstance(node, ast.JoinedStr):  # early versions of Python 3.12 add an empty text after a {width}
             node.values = [part for part in node.values if getattr(part, "value", None) != ""]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -80,14 +83,14 @@ def _digest(texts: Iterable[str]) -> str:
 
 @cache
 def _package_hash(place: str) -> str:
-    """Of a file or a folder of kdlab."""
+    """Hash of a file or a folder of kdlab."""
     path = Path(kdlab.__file__).parent / place
     path = path if path.exists() else path.with_suffix(".py")
     return files_hash(path.rglob("*.py") if path.is_dir() else [path])
 
 
 def _foreign_hash(value) -> str:
-    """Of the modules of the classes in ``value`` that are not kdlab's, and of what these import from beside them."""
+    """Hash of the modules of foreign classes in ``value``, and of modules that these import from the same folder."""
     texts = {}
     for module in {kind.__module__ for kind in foreign_classes(value)}:
         file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
@@ -100,7 +103,7 @@ def _foreign_hash(value) -> str:
 
 
 def _imported_from_beside(file: Path, text: str) -> Iterator[Path]:
-    """The files in the folder of ``file`` that its ``text`` imports, anywhere in it and in whatever way."""
+    """Yield the files beside ``file`` that its ``text`` imports, with any import statement at any place."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
@@ -112,10 +115,10 @@ _first_read: dict[tuple[Path, str], tuple[object, str]] = {}
 
 
 def _text_as_imported(file: Path, module: str) -> str:
-    """The text of ``file``, which must not have changed since this process first read it for ``module``."""
+    """The text of ``file``. Raises ``ValueError`` if it has changed since this process first read it for ``module``."""
     text, spec = file.read_text("utf-8"), sys.modules[module].__spec__
     first = _first_read.setdefault((file, module), (spec, text))
-    if first[0] is not spec:  # imported anew
+    if first[0] is not spec:  # imported again
         first = _first_read[file, module] = spec, text
     if first[1] != text:
         raise ValueError(f"{file} has changed since it was imported: restart the kernel, or call "

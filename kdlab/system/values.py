@@ -1,8 +1,8 @@
-"""Numbers are finite and in range, shapes fit: what does not is refused with its name, its value and what to give.
+"""Checks that numbers are finite and in range and that shapes agree.
 
-Each function takes what it checks by name, ``positive(lr=lr, temperature=t)``, a tuple or list number by number, and
-raises ``ValueError``. ``hint`` adds what is usual. A bool is no number; a NumPy scalar is one. Nothing looks into a
-tensor, so that nothing waits for a GPU.
+Each function takes values by name, ``positive(lr=lr, temperature=t)``; it checks tuples and lists element by element.
+It raises ``ValueError`` with the name, the value and the permitted range; ``hint`` adds advice. A bool is no number; a
+NumPy scalar is one. Tensor values are not read, so that no check waits for a GPU.
 """
 
 import math
@@ -24,19 +24,19 @@ fraction = _rule("a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def integer(least: int, hint: str = "", /, **named) -> None:
-    """Integers from ``least`` on; 3.0 is none."""
+    """Check that values are integers of at least ``least``; 3.0 is no integer."""
     _check(named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral)
 
 
 def one_of(known, /, **named) -> None:
-    """One of the words ``known``."""
+    """Check that values are among the words ``known``."""
     for name, value in named.items():
         if value not in known:
             raise ValueError(f"{name}={value!r}: give {' or '.join(map(repr, known))}")
 
 
 def alike(**tensors) -> None:
-    """Tensors or arrays of one shape: otherwise a broadcast would give a number that means nothing."""
+    """Check that tensors or arrays have one shape, since broadcasting would give a meaningless number."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{' and '.join(f'{name} {shape}' for name, shape in shapes.items())} differ in shape: give "
