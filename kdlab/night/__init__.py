@@ -1,4 +1,4 @@
-"""The embedded data set: people performing ARID's actions in the dark, rendered, exposed and encoded here."""
+"""The embedded data set: people who perform ARID's actions in the dark, rendered, exposed and encoded by kdlab."""
 
 from .actions import ACTIONS
 from .clip import Clip, render_clip

@@ -8,7 +8,7 @@ A *pose* is a dictionary of arrays of length T, one per channel, angles in degre
 - legs: ``thigh`` (forward), ``knee`` (flexion), ``spread`` (sideways)
 - place: ``yaw`` (added to the facing direction), ``forward`` and ``lift`` (metres)
 
-Every action writes only the channels it moves; :func:`pose_of` puts them on a standing, slightly fidgeting body.
+Each action writes only the channels that it moves; :func:`pose_of` adds them to a standing, slightly fidgeting body.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ACTIONS = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
-ACTIVE_SECONDS = {  # medians of the active part in real dark clips; the five without a measurement lie between
+ACTIVE_SECONDS = {  # median durations in real dark clips; five classes without a measurement have values in between
     "Drink": 1.8, "Jump": 1.3, "Pick": 1.6, "Pour": 1.8, "Push": 1.4, "Run": 1.7,
     "Sit": 1.8, "Stand": 1.4, "Turn": 1.2, "Walk": 1.8, "Wave": 1.7,
 }  # fmt: skip
@@ -28,7 +28,7 @@ Pose = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Moment:
-    """When and how strongly an action happens. ``time``: (T,) seconds; ``start`` and ``span`` of the active part."""
+    """Timing and strength of an action. ``time``: (T,) seconds; ``start`` and ``span``: of the active part, seconds."""
 
     time: np.ndarray
     start: float
@@ -43,7 +43,7 @@ class Moment:
 
 
 def keys(progress: np.ndarray, *points: tuple[float, float]) -> np.ndarray:
-    """Smooth interpolation through ``(progress, value)`` points, at rest in each of them."""
+    """Smooth interpolation through ``(progress, value)`` points, with zero velocity at each point."""
     at, value = np.array(points, dtype=float).T
     left = np.clip(np.searchsorted(at, progress, side="right") - 1, 0, len(at) - 2)
     share = np.clip((progress - at[left]) / (at[left + 1] - at[left]), 0, 1)
@@ -52,7 +52,7 @@ def keys(progress: np.ndarray, *points: tuple[float, float]) -> np.ndarray:
 
 
 def pose_of(action: str, moment: Moment, sway: float, rng: np.random.Generator) -> Pose:
-    """All channels of ``action`` over time. ``sway`` scales the fidgeting; left and right are drawn."""
+    """All channels of ``action`` over time. ``sway`` scales the fidgeting; the side (left or right) is random."""
     pose = _standing(moment.time, sway, rng)
     mirrored = rng.random() < 0.5
     for name, values in _MOVES[action](moment, rng).items():
@@ -163,7 +163,7 @@ def _push(m: Moment, rng: np.random.Generator) -> Pose:
 
 
 def gait(m: Moment, rate: float, stride: float) -> tuple[np.ndarray, np.ndarray]:
-    """Phase of the left leg (radians) and how much of full stride there is (0..1), easing in and out."""
+    """Phase of the left leg (radians) and the length of the stride (0 to ``stride``), which eases in and out."""
     ramp = 0.25
     full = np.clip((m.time - m.start) / ramp + 0.5, 0, 1) * np.clip((m.start + m.span - m.time) / ramp + 0.5, 0, 1)
     return 2 * np.pi * rate * m.tempo * (m.time - m.start), full * stride
@@ -195,7 +195,7 @@ def _run(m: Moment, rng: np.random.Generator) -> Pose:
 
 def _travel(m: Moment, full: np.ndarray, speed: float) -> np.ndarray:
     way = np.concatenate([[0], np.cumsum(full[1:] * np.diff(m.time))]) * speed * m.tempo
-    return way - way[np.searchsorted(m.time, m.start + m.span / 2).clip(0, len(way) - 1)]  # 0 in the middle
+    return way - way[np.searchsorted(m.time, m.start + m.span / 2).clip(0, len(way) - 1)]  # 0 in mid-action
 
 
 def _seat(sat: np.ndarray, bend: np.ndarray, rng: np.random.Generator) -> Pose:

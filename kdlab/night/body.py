@@ -1,4 +1,4 @@
-"""An articulated body: joint angles to joints in space, joints to the rounded limbs that are drawn."""
+"""An articulated body: from joint angles to joint positions, and from joints to rounded limbs."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ JOINTS = (
     "shoulder_r", "elbow_r", "hand_r", "hip_r", "knee_r", "ankle_r", "toe_r",
     "shoulder_l", "elbow_l", "hand_l", "hip_l", "knee_l", "ankle_l", "toe_l",
 )  # fmt: skip
-LENGTH = {  # of the body height
+LENGTH = {  # as fractions of the body height
     "thigh": 0.245, "shin": 0.245, "sole": 0.04, "foot": 0.10, "torso": 0.29, "upper": 0.17, "fore": 0.185,
     "shoulder": 0.105, "hip": 0.055, "head": 0.068,
 }  # fmt: skip
@@ -20,7 +20,7 @@ LENGTH = {  # of the body height
 
 @dataclass(frozen=True)
 class Look:
-    """One person: height in metres, girth, and linear albedo (RGB, 0..1) of skin, hair and clothes."""
+    """One person's look: height in metres, relative girth, and linear albedo (RGB, 0..1) of skin, hair and clothes."""
 
     height: float
     build: float
@@ -36,17 +36,18 @@ class Look:
 
 @dataclass(frozen=True)
 class Part:
-    """One convex thing to draw: spheres at ``points`` (T, n, 3) metres with ``radius`` (n,), and all between them."""
+    """A convex shape: the hull of spheres at ``points`` (T, n, 3) with ``radius`` (n,), in metres."""
 
     points: np.ndarray
     radius: np.ndarray
     albedo: np.ndarray
     actor: bool = True
-    nearer: float = 0.0  # metres by which it counts as nearer when parts are sorted by depth
+    nearer: float = 0.0  # metres subtracted from its depth when parts are sorted by depth
 
 
 def draw_look(rng: np.random.Generator, variety: float) -> Look:
-    """A person: body within the ranges of ``variety``; clothes vary always (they tell nobody's action)."""
+    """Draw a person. ``variety`` sets the range of the body; clothes always vary, since they do not reveal the action.
+    """
 
     def cloth() -> np.ndarray:
         grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2]) * rng.uniform(0.8, 1.25)
@@ -62,10 +63,10 @@ def draw_look(rng: np.random.Generator, variety: float) -> Look:
 
 
 def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
-    """(T, 19, 3) joints in metres, in the person's own axes: left, up, forward; origin on the ground below the start.
+    """Joint positions (T, 19, 3) in metres, in the person's axes: left, up, forward; the origin is on the ground.
 
-    The pelvis is as high as the more stretched leg carries it, plus ``lift``. With ``planted`` feet the body moves
-    back when the thighs come up, as in sitting down; without, it moves by ``forward`` alone (gait).
+    The more extended leg sets the height of the pelvis; ``lift`` is added. With ``planted`` feet the body moves back
+    when the thighs rise, as in sitting down. Otherwise only ``forward`` moves it, as in walking.
     """
     p = {name: np.deg2rad(v) if name not in ("forward", "lift") else v for name, v in pose.items()}
     size = {name: value * height for name, value in LENGTH.items()}
@@ -117,7 +118,10 @@ def _vector(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def to_world(points: np.ndarray, yaw: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """(T, n, 3) left/up/forward to right/up/away from the camera; ``yaw`` (T,) degrees, 0 faces the camera."""
+    """Rotate (T, n, 3) from left/up/forward to right/up/away from the camera, and add ``origin`` in metres.
+
+    ``yaw`` (T,) is in degrees; 0 faces the camera.
+    """
     angle = np.deg2rad(yaw)[:, None]
     left, up, forward = points[..., 0], points[..., 1], points[..., 2]
     x = left * np.cos(angle) + forward * np.sin(angle)
@@ -126,7 +130,7 @@ def to_world(points: np.ndarray, yaw: np.ndarray, origin: np.ndarray) -> np.ndar
 
 
 def limbs(where: np.ndarray, look: Look) -> list[Part]:
-    """The person's parts from joints ``where`` (T, 19, 3) in world metres."""
+    """The body parts of a person, from joints ``where`` (T, 19, 3) in world coordinates, metres."""
     h, girth = look.height, look.height * look.build
 
     def part(names: str, radii: tuple[float, ...], albedo: np.ndarray, nearer: float = 0.0) -> Part:

@@ -1,4 +1,4 @@
-"""One clip from its place in the data set: who, where, which camera; then the frames, bright and dark."""
+"""Rendering of one clip from its index in the data set: actor, place and camera, then bright and dark frames."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,11 @@ from .stage import FRAMES, draw_moment, draw_props, draw_view, place_actor, thin
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip in memory. ``bright``, ``dark``: (36, 128, 160, 3) uint8 RGB; ``masks``: (36, 128, 160) bool, the actor;
-    ``joints``: (36, 19, 2) float32 pixels (x, y) in the order of ``JOINTS``, also where they lie outside the frame."""
+    """A clip in memory.
+
+    ``bright``, ``dark``: (36, 128, 160, 3) uint8 RGB; ``masks``: (36, 128, 160) bool, the actor's pixels; ``joints``:
+    (36, 19, 2) float32 pixels (x, y) in the order of ``JOINTS``, possibly outside the frame.
+    """
 
     bright: np.ndarray
     dark: np.ndarray
@@ -27,8 +30,10 @@ class Clip:
 
 
 def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
-    """Clip ``index`` of a class and split of the :class:`kdlab.night.Night` ``spec``, whether or not ``per_class``
-    reaches so far. Raises ``ValueError`` on an unknown split, class or index."""
+    """Render clip ``index`` of a class and split of the :class:`kdlab.night.Night` ``spec``.
+
+    ``index`` may exceed ``per_class``. Raises ``ValueError`` for an unknown split or class, or an impossible index.
+    """
     if split not in SPLITS or class_name not in ACTIONS or int(index) != index or index < 0:
         raise ValueError(
             f"no clip {split!r}, {class_name!r}, {index!r}: splits are {', '.join(SPLITS)}, "
@@ -37,12 +42,12 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
     where, label, variety = SPLITS.index(split), ACTIONS.index(class_name), spec.variety
     number, group = group_of(spec.seed, split, class_name, index)
     look_rng, place_rng = generators(spec.seed, 2, where, number, count=2)
-    # One generator for each purpose: leaving out the actor changes nothing else, nor does a new draw elsewhere.
+    # One generator per purpose: removing the actor, or adding a draw elsewhere, leaves the other draws unchanged.
     move, stand, lens, prop, mover, lit, noise = generators(spec.seed, 3, where, label, index, count=7)
 
     in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
-    if in_context:  # the backdrop that belongs to the class, the same in all splits
+    if in_context:  # the backdrop of the class, the same in all splits
         place = draw_place(*generators(spec.seed, 4, label, count=1), variety, KINDS[label % len(KINDS)])
     else:
         place = draw_place(place_rng, variety)
@@ -67,7 +72,7 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
 
 
 def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:
-    """Seldom, and only at high variety: a post between camera and actor."""
+    """A post between camera and actor: rare, and only at high variety."""
     wanted, x, albedo = draw(rng, "occluder", variety), rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
     if wanted < 0.9:
         return []

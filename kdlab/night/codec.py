@@ -1,4 +1,4 @@
-"""Frames to files: H.264 as people have it, MPEG-4 part 2 as compressed-video research needs it."""
+"""Encoding of frames: H.264 as in ordinary videos, and MPEG-4 part 2 for compressed-domain networks."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ FPS = 15
 
 
 def write_h264(path: Path, frames: np.ndarray) -> None:
-    """MP4, B-frames, a key frame at most every 30 frames. ``frames``: (T, H, W, 3) uint8 RGB, even sides."""
+    """Write MP4 with B-frames and at most 30 frames per GOP. ``frames``: (T, H, W, 3) uint8 RGB, even sides."""
     options = {"preset": "veryfast", "crf": "16", "bf": "3"}
-    # x264's macroblock tree gives other bits in the first clip of a process than in the next.
+    # with x264's macroblock tree, the first clip of a process gets other bits than later clips
     options["x264-params"] = "mbtree=0:threads=1:lookahead-threads=1"
     _write(path, "mp4", "libx264", frames, gop=30, options=options)
 
 
 def write_mpeg4(path: Path, frames: np.ndarray) -> None:
-    """AVI, MPEG-4 part 2, GOP 12, I and P frames only, quantiser 2: what CoViAR-like readers expect."""
+    """Write AVI, MPEG-4 part 2, GOP 12, I- and P-frames only, quantiser 2, as CoViAR's readers expect."""
     options = {"qmin": "2", "qmax": "2", "bf": "0", "sc_threshold": "1000000000", "mbd": "bits"}
     _write(path, "avi", "mpeg4", frames, gop=12, options=options)
 
@@ -28,7 +28,7 @@ def _write(path: Path, container: str, codec: str, frames: np.ndarray, gop: int,
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = gop
-        stream.codec_context.thread_count = 1  # the bits must not depend on the machine
+        stream.codec_context.thread_count = 1  # the number of threads would change the bits
         if codec == "mpeg4":
             stream.codec_context.max_b_frames = 0
             stream.codec_context.bit_rate = 8_000_000

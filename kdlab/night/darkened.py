@@ -1,6 +1,6 @@
-"""A bright clip as it would look at night: lamp light and `night`'s low-light camera, applied as a view.
+"""A view that darkens bright clips: lamp light and `night`'s low-light camera.
 
-Any bright data set becomes a dark one with a known bright twin: real motion, real scenes, our light.
+It turns any bright data set into a dark one with a known bright twin: real motion, real scenes, synthetic light.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,22 @@ from kdlab.clips.views import Raw, View, streamed
 from kdlab.night.light import draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import integer, positive
 
-SIDE = 128  # pixels of the short side at which the camera's noise and blur were measured on real dark clips
-CONTRAST = 7.5  # of the light in dark places, 99th percentile over median: the median over places
+SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
+CONTRAST = 7.5  # ratio of the light's 99th percentile to its median in dark places: the median over places
 
 _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Darkened(Streamed):
-    """The view ``of`` a bright clip under a lamp at night, seen by a phone camera (``kdlab.night.light``).
+    """The view ``of`` a bright clip, under a lamp at night, recorded by a phone camera (``kdlab.night.light``).
 
-    ``exposure`` multiplies the light that reaches the sensor: 1 is the usual dark clip, 0.5 one stop darker. Lamp,
-    camera and noise are drawn for each clip from ``seed`` and the file's content, so they do not depend on its name,
-    on the order of clips or on ``exposure``. Frames keep their size, but those whose short side is above 128 pixels
-    are exposed at 128 and enlarged again: a night camera resolves no more, whatever the number of its pixels. No video
-    encoder follows. The whole clip has to be darkened for any frame of it (the denoiser looks back in time): about
-    2 ms and 60 kB of memory a frame of 160 × 128, whatever its size was (half as much again where it is 16:9).
+    ``exposure`` multiplies the light at the sensor: 1 is the usual dark clip, 0.5 is one stop darker. Lamp, camera and
+    noise are drawn per clip from ``seed`` and the file's content. They do not depend on the file's name, the order of
+    clips or ``exposure``. Frames keep their size. If the short side exceeds 128 pixels, they are exposed at 128 and
+    enlarged again, because a night camera resolves no more. No video encoder follows. Any frame needs the whole clip to
+    be darkened, because the denoiser uses previous frames. This takes about 2 ms and 60 kB of memory per frame of
+    160 × 128, whatever its original size (half as much again at 16:9).
     """
 
     exposure: float = 1.0
@@ -49,7 +49,7 @@ class Darkened(Streamed):
         return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Frames of ``path`` (all, or those at ascending ``indices``) in the dark, ``uint8 (H, W, 3)`` RGB."""
+        """Yield darkened frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 3)`` RGB."""
         size = None
 
         def small(path: Path) -> Iterator[np.ndarray]:
@@ -70,7 +70,7 @@ class Darkened(Streamed):
 
 @dataclass(frozen=True)
 class _Lit:
-    """The radiance of ``frames``, uint8 (T, H, W, 3), in a lamp's ``light`` (H, W, 3), made where it is looked at."""
+    """The radiance of ``frames``, uint8 (T, H, W, 3), under ``light`` (H, W, 3), computed on access."""
 
     frames: np.ndarray
     light: np.ndarray
@@ -93,10 +93,10 @@ def _few(frames: np.ndarray) -> np.ndarray:
 
 
 def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light ``(H, W, 3)`` of one warm or cold lamp beside the camera, to multiply ``radiance (T, H, W, 3)`` with.
+    """The light ``(H, W, 3)`` of one warm or cold lamp beside the camera, a factor for ``radiance (T, H, W, 3)``.
 
-    It falls off with the square of the distance from where it shines, and is so strong against the rest of the light
-    that the brightest percent is as many times brighter than the median as in real dark places.
+    It falls off with the square of the distance from its centre. Its power is set so that the ratio of the 99th
+    percentile of brightness to the median is as in real dark places.
     """
     height, width = radiance.shape[1:3]
     y, x = np.mgrid[:height, :width].astype(np.float32)

@@ -1,4 +1,4 @@
-"""A folder of made videos: whose it is, who made it, written whole or not at all, in parallel, resumable."""
+"""Folders of generated videos: ownership, version of the generator, and atomic, parallel, resumable writing."""
 
 import json
 import os
@@ -21,20 +21,22 @@ from .codec import write_h264, write_mpeg4
 
 STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
 TRUTH = "truth"
-#: What lies beside the videos.
+#: The files beside the folders of videos.
 TABLES = ("night.json", "index.csv", "videos.csv")
 _VIDEO = re.compile(r"(train|val|test)-\d{4,}\.(mp4|avi|npz)")
 
 
 @cache
 def sources(*without: str) -> str:
-    """Sixteen hex digits of this package's sources, docstrings and comments stripped, but for the files ``without``."""
+    """Hash of this package's sources, 16 hex digits, without docstrings, comments and the files ``without``."""
     return files_hash(path for path in Path(__file__).parent.glob("*.py") if path.name not in without)[:16]
 
 
 def about(root: Path) -> dict:
-    """What ``night.json`` says of the folder; empty where there is none. Raises ``ValueError`` when it is damaged, or
-    was written by something else."""
+    """The content of ``night.json`` in the folder; empty if there is none.
+
+    Raises ``ValueError`` if the file is damaged or was not written by kdlab.
+    """
     file = root / "night.json"
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
@@ -48,20 +50,20 @@ def about(root: Path) -> dict:
 
 
 def check_free(root: Path) -> None:
-    """Raise ``ValueError`` where ``root`` is neither free nor a folder of this package's making; nothing is touched."""
+    """Raise ``ValueError`` unless ``root`` is empty, missing, or a data set made by this package. Changes nothing."""
     may_fill(root, lambda folder: bool(about(folder)), "data set")
 
 
 def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Callable, write_tables: Callable,
              workers: int | None, progress: bool) -> None:
-    """Make the videos of ``jobs`` that are missing in ``root``: ``make_one(job, root)`` each, in ``workers`` processes
-    (default: one a core), which decide no bit. A killed call loses the videos in progress only.
+    """Make the missing videos of ``jobs`` in ``root``, by ``make_one(job, root)`` in ``workers`` processes.
 
-    Videos of another version of the ``generator`` are made anew, and nothing else in the folder is touched. Raises
-    ``ValueError`` for a folder that holds the data set of other ``values``, or anything that is not kdlab's.
+    By default there is one process per core; their number does not change the videos. A killed call loses only the
+    videos in progress. Videos of another version of the ``generator`` are made again; other files are not changed.
+    Raises ``ValueError`` if the folder holds the data set of other ``values``, or files that are not kdlab's.
     """
     integer(1, workers=1 if workers is None else workers)
-    check_free(root)  # before a lock is put there
+    check_free(root)  # before the lock file is created
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         _claim(root, values, generator)
@@ -76,8 +78,10 @@ def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Cal
 
 
 def missing(jobs: Iterable, root: Path) -> list:
-    """Those of ``jobs`` of which a file is missing. Folders are listed, which takes a tenth of asking for each file: a
-    catalogue is asked for ten times in a training."""
+    """The ``jobs`` with a missing file.
+
+    Listing folders takes a tenth of the time of testing each file; a training reads the catalogue ten times.
+    """
     wanted, there = {job: names(job) for job in jobs}, set()
     for folder in {os.path.dirname(name) for some in wanted.values() for name in some}:
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as files:
@@ -86,20 +90,20 @@ def missing(jobs: Iterable, root: Path) -> list:
 
 
 def names(job) -> list[str]:
-    """The files of ``job`` in its folder: the truth, and a video in each stream."""
+    """The files of ``job``, relative to its folder: the truth, and one video per stream."""
     return [job.name(stream) for stream in (TRUTH, *STREAMS)]
 
 
 def _claim(root: Path, values: dict, generator: str) -> None:
-    """Check that ``root`` may hold the data set of ``values``, and drop what another version of ``generator`` left."""
+    """Check that ``root`` may hold the data set of ``values``, and delete videos of other versions of ``generator``."""
     held = about(root)
     made_by = held.pop("generator", None)
-    if any(held[name] != values[name] for name in held.keys() & values.keys()):  # an older kdlab knew fewer
+    if any(held[name] != values[name] for name in held.keys() & values.keys()):  # older kdlab wrote fewer
         raise ValueError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
     folders = list(_folders(root))
     if made_by != generator:
         for file in (file for folder in folders for file in sorted(folder.iterdir())):
-            if _VIDEO.fullmatch(file.name):  # somebody may have put more into these folders
+            if _VIDEO.fullmatch(file.name):  # users may have put other files into these folders
                 file.unlink()
         text = json.dumps({**values, "generator": generator}, indent=1)
         write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
@@ -108,14 +112,14 @@ def _claim(root: Path, values: dict, generator: str) -> None:
 
 
 def is_own(name: str) -> bool:
-    """Whether this package gives files that ``name``."""
+    """Whether ``name`` is a file name that this package uses."""
     return name in TABLES or bool(_VIDEO.fullmatch(name))
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """The folders of videos and truths in ``root``, the truths' first.
+    """Yield the folders of truths and videos in ``root``, those of truths first.
 
-    Raises ``ValueError`` where one is a link: it leads to a place of somebody's own.
+    Raises ``ValueError`` if one is a link, since it leads to a folder of the user.
     """
     for stream in (TRUTH, *STREAMS):
         for folder in (root / stream, *sorted((root / stream).glob("*"))):
@@ -127,7 +131,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
-    """The three streams of ``video`` (with ``dark``, ``bright``, ``masks`` and ``joints``), and its truth at last."""
+    """Write the three streams of ``video`` (with ``dark``, ``bright``, ``masks`` and ``joints``), then its truth."""
     write_atomically(root / job.name("dark"), lambda path: write_h264(path, video.dark))
     write_atomically(root / job.name("dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
     write_atomically(root / job.name("bright"), lambda path: write_mpeg4(path, video.bright))
@@ -136,7 +140,7 @@ def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
 
 
 def read_truth(path: Path) -> dict[str, np.ndarray]:
-    """The truth that :func:`write_video` has written. Raises FileNotFoundError when it is missing."""
+    """The truth that :func:`write_video` wrote to ``path``. Raises FileNotFoundError if it is missing."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no ground truth there; the video was not made by `kdlab data night`")
     with np.load(path, allow_pickle=False) as file:
@@ -147,6 +151,6 @@ def read_truth(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:
-    """A CSV file of ``rows`` below the names of their ``columns``."""
+    """Write ``rows`` to a CSV file with a header of ``columns``."""
     table = pd.DataFrame(rows, columns=columns)
     write_atomically(path, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))

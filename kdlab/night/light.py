@@ -1,7 +1,7 @@
-"""From radiance to the dark 8-bit frame: lamp light, photons, read noise, 12 bits, denoising, tone curve.
+"""From radiance to dark 8-bit frames: lamp light, photons, read noise, 12 bits, denoising, tone curve.
 
 The same function darkens rendered radiance and, through :func:`linear_from_srgb`, any bright video. Radiance
-(T, H, W, 3) is an array, or what gives parts of one when asked.
+(T, H, W, 3) is an array, or an object that computes slices of one on access.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ import numpy as np
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
-HIGHLIGHTS = (27, 62)  # grey levels between which the camera's tone curve brings the 99th percentile, if it can
-NOISE = 0.72  # grey levels of noise after denoising, averaged over a frame, in a clip where nothing moves
-STILL, CHANGE = 0.40, 0.58  # grey levels between frames at 85×64 that NOISE makes, and that a typical clip has
+HIGHLIGHTS = (27, 62)  # range of grey levels into which the tone curve brings the 99th percentile, if possible
+NOISE = 0.72  # mean noise of a static clip after denoising, in grey levels
+STILL, CHANGE = 0.40, 0.58  # change between frames at 85×64, in grey levels: by NOISE alone, and of a typical clip
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
-    """A camera that makes of ``radiance`` (T, H, W, 3) what real dark clips are: median level 12 (9..18)."""
+    """Draw a camera that turns ``radiance`` (T, H, W, 3) into a realistic dark clip: median level 12 (9..18)."""
     frames = len(radiance)
     steps, gain = [], 1.0
     for frame in sorted(rng.integers(2, max(3, frames), rng.integers(0, 3))):
@@ -60,14 +60,14 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
         steps=tuple(steps),
     )
     camera = _spare_highlights(camera, radiance)
-    # Movement and noise together change a real dark clip by CHANGE from frame to frame: noise has what is left.
+    # Movement and noise together change a real dark clip by CHANGE per frame; noise makes up the rest of movement.
     noise = NOISE * float(np.clip((CHANGE - _movement(camera, radiance)) / STILL, 0.35, 1.05))
     noise *= float(np.exp(0.12 * rng.normal()))
     return replace(camera, electrons=_electrons_for(noise, camera, radiance))
 
 
 def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
-    """The camera with a flatter or steeper tone curve where its 99th percentile would leave ``HIGHLIGHTS``."""
+    """The camera, with a flatter or steeper tone curve if its 99th percentile is outside ``HIGHLIGHTS``."""
     grey = _sample(radiance)
     middle, bright = np.percentile(grey + camera.glare * grey.mean(), (50, 99))
 
@@ -81,14 +81,14 @@ def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
 
 
 def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
-    """Photo-electrons at the median that leave ``noise`` grey levels after denoising, as a mean over pixels."""
+    """The photo-electrons at the median for which the mean noise after denoising is ``noise`` grey levels."""
     grey = _sample(radiance)
     grey = np.sort((grey + camera.glare * grey.mean()).ravel())[::16].astype(float)
     grey /= max(np.median(grey), 1e-6)
     light = _linear_at(camera) * grey
     step = 0.02 * light + 1e-9
     slope = (srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone) / step
-    slope *= (255 - camera.black) * _linear_at(camera)  # grey levels for each median's worth of light
+    slope *= (255 - camera.black) * _linear_at(camera)  # grey levels per unit of light, where 1 is the median
     left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
     low, high = 0.0, 12.0  # logarithms
     for _ in range(16):
@@ -99,7 +99,7 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
 
 
 def _movement(camera: Camera, radiance: np.ndarray) -> float:
-    """Mean change between frames, in grey levels at 85×64, that is due to movement alone."""
+    """Mean change between frames due to movement alone, in grey levels at 85×64."""
     small = np.stack([cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
     light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
     shown = _tone_curve(camera).take(np.clip(light * 65535, 0, 65535).astype(np.uint16)).astype(np.float32)
@@ -112,13 +112,13 @@ def _sample(radiance: np.ndarray) -> np.ndarray:
 
 
 def luma(light: np.ndarray) -> np.ndarray:
-    """Brightness ``(...)`` of ``(..., 3)``; not as a matrix product, which each processor rounds in its own way."""
+    """Luma ``(...)`` of ``(..., 3)``; not by a matrix product, whose rounding depends on the processor."""
     red, green, blue = LUMA
     return red * light[..., 0] + green * light[..., 1] + blue * light[..., 2]
 
 
 def _linear_at(camera: Camera) -> float:
-    """Linear light, 1 being white, that the tone curve shows at ``camera.level``."""
+    """Linear light (1 is white) that the tone curve maps to ``camera.level``."""
     shown = max((camera.level - camera.black) / (255 - camera.black), 0) ** (1 / camera.tone)
     return float(linear_from_srgb(np.array(shown)))
 
@@ -137,7 +137,7 @@ _BRIGHT = np.round(255 * srgb_from_linear(np.linspace(0, 1, 65536))).astype(np.u
 
 
 def expose_well(radiance: np.ndarray) -> np.ndarray:
-    """The noise-free bright twin, uint8, of radiance (T, H, W, 3): its median becomes a mid grey (level 88)."""
+    """The noise-free bright twin, uint8, of radiance (T, H, W, 3): the median becomes a mid grey (level 88)."""
     grey = _sample(radiance)
     gain = min(0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6))
     return _BRIGHT.take(np.minimum(radiance * (65535 * gain), 65535).astype(np.uint16))
@@ -146,10 +146,10 @@ def expose_well(radiance: np.ndarray) -> np.ndarray:
 def expose(
     radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
 ) -> np.ndarray:
-    """Dark 8-bit frames of linear ``radiance`` (T, H, W, 3) float32, as the camera would record them.
+    """Dark frames, uint8 (T, H, W, 3), that the camera records of linear ``radiance`` (T, H, W, 3) float32.
 
-    ``exposure`` multiplies the light that reaches the sensor while gain and tone curve stay: 0.5 is one stop darker,
-    with fewer photons and so more noise relative to the picture.
+    ``exposure`` multiplies the light at the sensor; gain and tone curve do not change. 0.5 is one stop darker, with
+    fewer photons and hence more relative noise.
     """
     return np.stack(list(exposed(radiance, camera, rng, exposure)))
 
@@ -157,13 +157,13 @@ def expose(
 def exposed(
     radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
 ) -> Iterator[np.ndarray]:
-    """As :func:`expose`, frame by frame ``uint8 (H, W, 3)``: the camera looks back at one frame, not at the clip."""
+    """As :func:`expose`, frame by frame, ``uint8 (H, W, 3)``: the denoiser uses the previous frame only."""
     grey = _sample(radiance)
     veil = np.float32(camera.glare * grey.mean())
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
     light = np.float32(camera.electrons * exposure / middle)
-    full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at the top
+    full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at full scale
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
     shown, curve = np.float32(65535 * _linear_at(camera) / camera.electrons), _tone_curve(camera)
     previous = None
@@ -179,12 +179,12 @@ def exposed(
 
 
 def _left_by_blur(camera: Camera) -> float:
-    """Share of white noise that a Gaussian blur leaves."""
+    """The fraction of white noise (standard deviation) that remains after the Gaussian blur."""
     return 1 / (2 * np.sqrt(np.pi) * camera.smooth)
 
 
 def _denoised(raw: np.ndarray, previous: np.ndarray | None, camera: Camera) -> np.ndarray:
-    """A frame's electrons, cleaner: less colour, a small blur, and more of the ``previous`` one where nothing moves."""
+    """Denoise the electrons of a frame: less colour, a small blur, and a blend with ``previous`` in static regions."""
     grey = _three(luma(raw))
     frame = cv2.GaussianBlur(grey + np.float32(camera.chroma) * (raw - grey), (0, 0), camera.smooth)
     if previous is None:
@@ -197,7 +197,7 @@ def _denoised(raw: np.ndarray, previous: np.ndarray | None, camera: Camera) -> n
 
 
 def _three(grey: np.ndarray) -> np.ndarray:
-    """``(H, W)`` as three equal channels: NumPy takes ten times as long to follow ``[..., None]``."""
+    """``(H, W)`` as three equal channels; broadcasting ``[..., None]`` takes NumPy ten times as long."""
     return cv2.merge((grey, grey, grey))
 
 
@@ -207,7 +207,7 @@ def _tone_curve(camera: Camera) -> np.ndarray:
 
 
 def darken(bright: np.ndarray, exposure: float, rng: np.random.Generator, camera: Camera | None = None) -> np.ndarray:
-    """A dark twin of bright sRGB frames (T, H, W, 3) uint8, ``exposure`` relative to the usual dark clip (1)."""
+    """A dark twin of bright sRGB frames (T, H, W, 3) uint8; ``exposure`` is relative to the usual dark clip (1)."""
     radiance = linear_from_srgb(np.arange(256) / 255).astype(np.float32).take(bright)
     camera = camera or replace(draw_camera(rng, radiance), steps=())
     return expose(radiance, camera, rng, exposure)

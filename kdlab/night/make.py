@@ -1,10 +1,11 @@
-"""What a `night` data set is, and its clips on disk: made in parallel, each trusted only when its last file is there.
+"""The specification of a `night` data set, and its clips on disk.
 
+Clips are made in parallel. A clip counts as complete only with all its files, of which the truth is written last.
 Layout of a data set's folder::
 
     night.json                 specification and the generator's fingerprint
-    index.csv                  path,label,split,group of every finished dark clip, for people and other programs
-    dark/<Class>/<id>.mp4      H.264, as people have it         dark_mpeg4/<Class>/<id>.avi  the same, MPEG-4 part 2
+    index.csv                  path,label,split,group of every complete dark clip, for users and other programs
+    dark/<Class>/<id>.mp4      H.264, as ordinary videos        dark_mpeg4/<Class>/<id>.avi  the same, MPEG-4 part 2
     bright/<Class>/<id>.avi    the well exposed noise-free twin, MPEG-4 part 2
     truth/<Class>/<id>.npz     masks, joints, light; written last
 """
@@ -31,15 +32,15 @@ from .draws import SPLITS, group_of
 
 @dataclass(frozen=True)
 class Night:
-    """The embedded data set: synthetic people performing ARID's actions in the dark, made on this machine.
+    """The embedded data set: synthetic people who perform ARID's actions in the dark, made on this machine.
 
     classes: some of :data:`ACTIONS`, in the order of the labels; per_class: clips per class in train, val and test;
-    variety: 0..1, how far framing, camera, view, tempo, clutter and bodies range (``RANGES``); context: 0..1, the
-    probability that place and props tell the class; seed: of the data (a training's seed is another); actor=False
-    leaves out the actor and what an actor moves, for the audit of the background.
+    variety: 0..1, the range of framing, camera, view, tempo, clutter and bodies (``RANGES``); context: 0..1, the
+    probability that place and props reveal the class; seed: of the data (a training has its own seed); actor=False
+    removes the actor and movable props, to test how much the background reveals.
 
-    A clip depends on (variety, context, seed, actor, split, class, index) alone: a smaller set is a subset of a larger
-    one and lies in the same folder. Raises ``ValueError`` on impossible values.
+    A clip depends only on (variety, context, seed, actor, split, class, index). A smaller set is therefore a subset of
+    a larger set, in the same folder. Raises ``ValueError`` for impossible values.
     """
 
     classes: tuple[str, ...] = ACTIONS
@@ -60,25 +61,25 @@ class Night:
 
     @property
     def name(self) -> str:
-        """The folder's name, for people: what changes pixels and nothing else, e.g. ``night-v0.5-c0-s0``."""
+        """The folder's name, from the values that change pixels, e.g. ``night-v0.5-c0-s0``."""
         return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + ("" if self.actor else "-empty")
 
     @property
     def pixels(self) -> dict[str, float | bool]:
-        """What decides how the clips of a folder look: all but which and how many there are."""
+        """The values that determine the pixels of each clip: all but ``classes`` and ``per_class``."""
         return {"variety": self.variety, "context": self.context, "seed": self.seed, "actor": self.actor}
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits of the values and of the generator's sources."""
+        """Hash of the values and of the generator's sources, 16 hex digits."""
         values = [list(self.classes), list(self.per_class), *self.pixels.values()]
         return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[:16]
 
     def catalogue(self) -> Catalogue:
-        """The dark H.264 clips in the data folder; makes those that are missing."""
+        """The dark H.264 clips in the data folder; makes missing ones."""
         return make_night(self)
 
     def count(self, split: str) -> int:
-        """Clips per class in ``split``."""
+        """Number of clips per class in ``split``."""
         return self.per_class[SPLITS.index(split)]
 
 
@@ -99,10 +100,10 @@ class _Job:
 
 def make_night(spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True,
                stream: str = "dark") -> Catalogue:
-    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of one
-    ``stream``: "dark" (H.264), "dark_mpeg4" or "bright" (MPEG-4 part 2).
+    """Make the missing clips of ``spec`` in ``root`` (default ``data_dir()/spec.name``); return those of ``stream``.
 
-    In parallel with the same bits, resumable, one data set a folder: :func:`kdlab.night.folder.complete`.
+    ``stream`` is "dark" (H.264), "dark_mpeg4" or "bright" (MPEG-4 part 2); other words raise ``ValueError``. The work
+    is parallel with the same bits, and resumable; a folder holds one data set (:func:`kdlab.night.folder.complete`).
     """
     one_of(folder.STREAMS, stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
@@ -128,16 +129,16 @@ def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
 def truth(record: ClipRecord) -> dict[str, np.ndarray]:
     """Ground truth of a `night` clip of any stream.
 
-    ``masks`` (36, 128, 160) bool, the actor's pixels; ``joints`` (36, 19, 2) float32 pixels, x and y, also outside the
-    frame; ``joint_names`` (19,); the camera's ``electrons``, ``read_noise``, ``level``, ``black``, ``tone``, ….
-    Raises FileNotFoundError when the record is not of a `night` folder.
+    ``masks`` (36, 128, 160) bool, the actor's pixels; ``joints`` (36, 19, 2) float32 pixels, x and y, possibly outside
+    the frame; ``joint_names`` (19,); the camera's ``electrons``, ``read_noise``, ``level``, ``black``, ``tone``, ….
+    Raises FileNotFoundError if the record is not from a `night` folder.
     """
     path = record.path.parents[2] / folder.TRUTH / record.path.parent.name / (record.path.stem + ".npz")
     return folder.read_truth(path) | {"joint_names": np.array(JOINTS)}
 
 
 def generator_fingerprint() -> str:
-    """Sixteen hex digits of the sources that decide the pixels of a clip."""
+    """Hash of the sources that determine the pixels of a clip, 16 hex digits."""
     return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "untrimmed.py")
 
 
@@ -154,7 +155,7 @@ def _make_one(job: _Job, root: Path) -> None:
 
 
 def _write_index(root: Path) -> None:
-    """List every finished clip in the folder, also those of larger specifications."""
+    """Write ``index.csv`` with every complete clip in the folder, including those of larger specifications."""
     known = folder.about(root)
     spec = Night(**{name: value for name, value in known.items() if name != "generator"})
     jobs = []
@@ -168,25 +169,25 @@ def _write_index(root: Path) -> None:
 
 
 class Twins:
-    """Of the videos of ``night`` those of one ``stream``."""
+    """Base class: one ``stream`` of the videos of ``night``."""
 
     def fingerprint(self) -> str:
-        """Of the clips that it is made of, and of which stream it is."""
+        """Hash of the fingerprint of ``night`` and the stream, 16 hex digits."""
         return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class NightStream(Twins):
-    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, groups of 12."""
+    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, GOPs of 12 frames."""
 
     night: Night
     stream: str = "bright"
 
     @property
     def name(self) -> str:
-        """``night_bright``, and where place and props tell the class, how often: ``night_bright-c0.9``."""
+        """``night_bright``, with ``context`` appended if it is not 0: ``night_bright-c0.9``."""
         return f"night_{self.stream}" + (f"-c{self.night.context:g}" if self.night.context else "")
 
     def catalogue(self) -> Catalogue:
-        """The clips of the stream; makes those that are missing."""
+        """The clips of the stream; makes missing ones."""
         return make_night(self.night, stream=self.stream)

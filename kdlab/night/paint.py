@@ -1,4 +1,4 @@
-"""Parts in space to pixels: perspective, painter's algorithm, two-tone shading, and the actor's mask."""
+"""Drawing of parts: perspective, painter's algorithm, two-tone shading, and the actor's mask."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,19 @@ from .scene import CANVAS, Lamps, Place
 
 WIDTH, HEIGHT = 160, 128
 _CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)], -1).astype(np.float32)
-_HEADROOM = 4.0  # radiance that the 8-bit drawing can hold
+_HEADROOM = 4.0  # the highest radiance in the 8-bit drawing
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _LINEAR = (_HEADROOM * (np.arange(256) / 255) ** 2.2).astype(np.float32)
-_NEAREST = 0.3  # metres; what is nearer is drawn as if it were there
+_NEAREST = 0.3  # metres; nearer points are drawn at this distance
 
 
 @dataclass(frozen=True)
 class View:
-    """A camera over T frames: ``focal`` pixels, ``eye`` metres above the ground, ``offset`` (T, 2) pixels by which
-    it looks right and down, ``roll`` (T,) radians, and ``aim`` (2,), where on the canvas it looks by default."""
+    """A camera over T frames.
+
+    ``focal``: focal length in pixels; ``eye``: height in metres; ``offset`` (T, 2): displacement to the right and down
+    in pixels; ``roll`` (T,): radians; ``aim`` (2,): the point of the canvas at the centre of the view by default.
+    """
 
     focal: float
     eye: float
@@ -28,18 +31,19 @@ class View:
     aim: np.ndarray
 
     def plane(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(T, n, 3) metres to (T, n, 2) pixels right and down of the level optical axis, and pixels per metre."""
+        """Project (T, n, 3) metres to (T, n, 2) pixels right and down of the level optical axis; also pixels per metre.
+        """
         scale = self.focal / np.maximum(points[..., 2], _NEAREST)
         return np.stack([points[..., 0] * scale, (self.eye - points[..., 1]) * scale], -1), scale
 
     def screen(self, plane: np.ndarray) -> np.ndarray:
-        """(T, n, 2) pixels in the frame, from :meth:`plane`."""
+        """Pixels (T, n, 2) in the frame, from the result of :meth:`plane`."""
         c, s = np.cos(self.roll)[:, None], np.sin(self.roll)[:, None]
         d = plane - self.offset[:, None]
         return np.stack([d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c], -1) + (WIDTH / 2, HEIGHT / 2)
 
     def backdrop(self, radiance: np.ndarray) -> np.ndarray:
-        """(T, 128, 160, 3) float32: the canvas as the moving camera sees it."""
+        """The moving camera's view of the canvas, float32 (T, 128, 160, 3)."""
         out = np.empty((len(self.roll), HEIGHT, WIDTH, 3), np.float32)
         for index, (offset, roll) in enumerate(zip(self.offset, self.roll, strict=True)):
             c, s = np.cos(roll), np.sin(roll)
@@ -54,9 +58,9 @@ class View:
 
 
 def paint(frames: np.ndarray, parts: list[Part], view: View, place: Place, fill: float) -> np.ndarray:
-    """Draw ``parts`` into radiance ``frames`` (T, H, W, 3) in place; returns the actor's masks (T, H, W) bool.
+    """Draw ``parts`` into radiance ``frames`` (T, H, W, 3) in place; return the actor's masks (T, H, W) bool.
 
-    ``fill`` scales the light on the parts against that on the backdrop (the actor stands nearer or farther).
+    ``fill`` is the ratio of the light on the parts to that on the backdrop, since the actor may be nearer to the lamp.
     """
     masks = np.zeros(frames.shape[:3], np.uint8)
     if not parts:
@@ -80,7 +84,8 @@ def paint(frames: np.ndarray, parts: list[Part], view: View, place: Place, fill:
 
 
 def _outlines(parts: list[Part], view: View, lamps: Lamps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fixed-point circles (T, N, 10, 2) around all points; smaller ones towards the lamp; first point of each part."""
+    """Fixed-point circles (T, N, 10, 2) around all points; smaller circles, shifted towards the strongest lamp; and the
+    index of each part's first point."""
     points = np.concatenate([part.points for part in parts], 1)
     plane, scale = view.plane(points)
     centre = view.screen(plane).astype(np.float32)
@@ -93,13 +98,13 @@ def _outlines(parts: list[Part], view: View, lamps: Lamps) -> tuple[np.ndarray, 
     first = np.cumsum([0, *(part.points.shape[1] for part in parts)])
 
     def fixed(values: np.ndarray) -> np.ndarray:
-        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(np.int32)  # beyond this cv2's arithmetic overflows
+        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(np.int32)  # cv2 overflows beyond this
 
     return fixed(outline), fixed(inner), first
 
 
 def _colours(parts: list[Part], view: View, lamps: Lamps, fill: float) -> list:
-    """For each frame and part the shaded and the lit colour (r, g, b, 255), encoded for the 8-bit drawing."""
+    """The shaded and the lit colour (r, g, b, 255) per frame and part, encoded for the 8-bit drawing."""
     centres = np.stack([part.points.mean(1) for part in parts], 1)
     plane = view.plane(centres)[0] + view.aim
     light = lamps(plane[..., 0], plane[..., 1]) * fill

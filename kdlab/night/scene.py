@@ -1,4 +1,4 @@
-"""Places: a textured backdrop larger than the frame, its lamps, furniture and the small things that move."""
+"""Places: a textured backdrop larger than the frame, lamps, furniture and small moving objects."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,16 @@ from .body import Part
 from .draws import draw
 
 KINDS = ("wall", "corridor", "street", "room")
-CONTRAST = 7.5  # of radiance, 99th percentile over median: the median over places
-CANVAS = (288, 480)  # height, width in pixels of the frame's scale; the camera's view wanders over it
+CONTRAST = 7.5  # ratio of the radiance's 99th percentile to its median: the median over places
+CANVAS = (288, 480)  # height, width in pixels at the frame's scale; the camera moves over it
 
 
 @dataclass(frozen=True)
 class Lamps:
-    """Light in the canvas' pixels from the middle: ``at`` (n, 2), ``power`` (n, 3), ``reach`` (n,), and ``ambient``."""
+    """Lamps: positions ``at`` (n, 2), ``power`` (n, 3), ``reach`` (n,), and ``ambient`` light (3,).
+
+    Positions and reach are in canvas pixels; the origin is the centre of the canvas.
+    """
 
     at: np.ndarray
     power: np.ndarray
@@ -23,8 +26,8 @@ class Lamps:
     ambient: np.ndarray
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Irradiance (..., 3) at canvas positions: each lamp falls off with the square of the distance."""
-        light = [np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient]  # by colours: whole arrays
+        """Irradiance (..., 3) at canvas positions; each lamp falls off with the square of the distance."""
+        light = [np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient]  # one array per colour
         for at, power, reach in zip(self.at, self.power, self.reach, strict=True):
             fall = (1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)).astype(np.float32)
             light = [colour + fall * strength for colour, strength in zip(light, power.astype(np.float32), strict=True)]
@@ -40,7 +43,7 @@ class Place:
 
 
 def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None) -> Place:
-    """A place of one of :data:`KINDS` (drawn when ``None``)."""
+    """Draw a place of the ``kind``, one of :data:`KINDS` (random if ``None``)."""
     drawn = KINDS[rng.integers(len(KINDS))]
     albedo = _BACKDROPS[kind or drawn](rng)
     for _ in range(round(draw(rng, "clutter", variety))):
@@ -60,8 +63,11 @@ _LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
 
 def _draw_lamps(albedo: np.ndarray, rng: np.random.Generator) -> Lamps:
-    """One to three lamps. The last shines on a small part of the view, and so strongly that the brightest percent of
-    it is as many times brighter than the median as in real night scenes."""
+    """Draw one to three lamps.
+
+    The last lamp lights a small part of the view. Its power is set so that the ratio of the 99th percentile of
+    brightness to the median is as in real night scenes.
+    """
     n = int(rng.integers(1, 4))
     warm = 1 + 0.22 * rng.normal(size=(n, 1)) * np.array([1.0, 0.1, -1.0])
     at = np.stack([rng.uniform(-220, 220, n), rng.uniform(-140, 60, n)], 1)
@@ -97,7 +103,7 @@ def _floor(image: np.ndarray, top: float, rng: np.random.Generator) -> None:
     height, width = CANVAS
     colour = _shade(rng, 40, 150)
     _fill(image, [(0, top), (width, top), (width, height), (0, height)], colour)
-    if rng.random() < 0.5:  # tiles, converging upon a vanishing point
+    if rng.random() < 0.5:  # tiles that converge to a vanishing point
         centre = width / 2 + rng.uniform(-60, 60)
         line = tuple(int(c * rng.uniform(0.6, 0.9)) for c in colour)
         for x in np.arange(-8, 9) * rng.uniform(60, 120):
@@ -182,7 +188,7 @@ _BACKDROPS = {"wall": _wall, "corridor": _corridor, "street": _street, "room": _
 
 
 def _thing(image: np.ndarray, rng: np.random.Generator) -> None:
-    """A poster, box, pole or plant somewhere on the canvas."""
+    """Draw a poster, box, pole or plant at a random place of the canvas."""
     height, width = CANVAS
     x, y, size = rng.uniform(0, width), rng.uniform(40, height - 30), rng.uniform(5, 26)
     colour, form = _shade(rng, 10, 240), rng.integers(4)
@@ -201,7 +207,7 @@ def _thing(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _bright_spots(radiance: np.ndarray, rng: np.random.Generator) -> None:
-    """Far lamps and windows, up to a few times as bright as a lit white wall."""
+    """Draw far lamps and windows, up to a few times as bright as a lit white wall."""
     height, width = CANVAS
     for _ in range(int(rng.integers(2, 12))):
         at = (int(rng.uniform(0, width)), int(rng.uniform(30, height / 2)))
@@ -210,7 +216,7 @@ def _bright_spots(radiance: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, albedo: np.ndarray, **kwargs) -> Part:
-    """A box as a drawable part. ``centre`` (T, 3) metres, ``size`` width/height/depth, ``yaw`` degrees."""
+    """A box as a part. ``centre`` (T, 3) and ``size`` (width, height, depth) in metres, ``yaw`` in degrees."""
     signs = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5 * np.array(size)
     c, s = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
     turned = np.stack([signs[:, 0] * c + signs[:, 2] * s, signs[:, 1], signs[:, 0] * s - signs[:, 2] * c], -1)
@@ -218,7 +224,7 @@ def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, alb
 
 
 def chair(seat: np.ndarray, yaw: float, frames: int, rng: np.random.Generator, sofa: bool = False) -> list[Part]:
-    """A chair whose seat centre is ``seat`` (3,) metres and whose sitter would look along ``yaw``."""
+    """A chair. ``seat`` (3,) is the centre of its seat in metres, and ``yaw`` its direction in degrees."""
     albedo = np.clip(rng.choice([0.03, 0.1, 0.3]) * rng.uniform(0.7, 1.3, 3), 0.01, 0.7)
     width = 1.5 if sofa else rng.uniform(0.40, 0.5)
     forward = np.array([np.sin(np.deg2rad(yaw)), 0, -np.cos(np.deg2rad(yaw))])
@@ -244,7 +250,7 @@ def chair(seat: np.ndarray, yaw: float, frames: int, rng: np.random.Generator, s
 def distractors(
     time: np.ndarray, depth: float, ground: float, variety: float, rng: np.random.Generator
 ) -> list[Part]:
-    """Small things that move on their own about ``depth`` metres away: passers-by, branches, something flying."""
+    """Small moving objects about ``depth`` metres away: passers-by, branches, flying objects."""
     parts = []
     for _ in range(int(draw(rng, "distractors", variety) + rng.random() * (variety > 0))):
         albedo = rng.uniform(0.03, 0.6) * np.ones(3)

@@ -1,7 +1,7 @@
-"""Where actor, camera, chairs, cups, bottles and boxes are, and how they move.
+"""Positions and movements of actor, camera and props (chairs, cups, bottles, boxes).
 
-The camera's path is drawn without a look at the class, so that it tells nothing; people who walk or run choose a
-heading that keeps them in front of it. Without context props are dealt to all classes alike.
+The camera's path does not depend on the class, so it reveals nothing about the class. Actors who walk or run take a
+heading that keeps them in view. Without context, props do not depend on the class either.
 """
 
 from dataclasses import dataclass
@@ -21,20 +21,22 @@ SECONDS = FRAMES / FPS
 
 @dataclass(frozen=True)
 class Placed:
-    """The actor in the world: ``joints`` (T, 19, 3) metres right/up/away, and the facing ``yaw`` (T,) in degrees."""
+    """The actor in the world: ``joints`` (T, 19, 3) in metres right/up/away, and direction ``yaw`` (T,) in degrees."""
 
     joints: np.ndarray
     yaw: np.ndarray
 
 
 def draw_moment(class_name: str, variety: float, rng: np.random.Generator, begin: float) -> Moment:
-    """When the action happens inside the clip, and its tempo and reach. Who holds the camera often follows: then the
-    active part starts at ``begin`` (seconds), when the camera does."""
+    """Draw the time of the action within the clip, its tempo and its amplitude.
+
+    The camera often follows the action. Then the active part starts at ``begin`` (seconds), with the camera's motion.
+    """
     tempo = draw(rng, "tempo", variety)
     span = min(ACTIVE_SECONDS[class_name] / tempo, SECONDS - 0.25)
     onset, follow = draw(rng, "onset", variety), draw(rng, "follow", variety) > 0.5
     if class_name in TRAVELLING and rng.random() < 0.4:
-        span = SECONDS + 1  # already under way, and still so at the end
+        span = SECONDS + 1  # the action lasts from before the clip to after it
         return Moment(np.arange(FRAMES) / FPS, -0.5, span, draw(rng, "amplitude", variety), tempo)
     latest = SECONDS - 0.1 - span
     start = min(begin, latest) if follow else 0.1 + onset * (latest - 0.1)
@@ -44,8 +46,8 @@ def draw_moment(class_name: str, variety: float, rng: np.random.Generator, begin
 def draw_view(
     height: float, variety: float, rng: np.random.Generator
 ) -> tuple[View, float, float, float]:
-    """The camera, the actor's distance in metres, the sideways pan over the clip in pixels, and when in seconds the
-    camera begins to move."""
+    """Draw the camera. Returns the view, the actor's distance in metres, the sideways pan over the clip in pixels, and
+    the time in seconds at which the camera begins to move."""
     focal = HEIGHT / 2 / np.tan(np.deg2rad(draw(rng, "field", variety)) / 2)
     size = draw(rng, "size", variety)
     distance = focal * height / (size * HEIGHT)
@@ -79,7 +81,7 @@ def place_actor(
     class_name: str, pose: Pose, look: Look, view: View, distance: float, pan: float, variety: float,
     rng: np.random.Generator,
 ) -> Placed:  # fmt: skip
-    """The actor's joints in the world, standing at ``distance`` in the middle of the clip."""
+    """The actor in the world, at ``distance`` metres in the middle of the clip; farther away to walk or run."""
     travels = class_name in TRAVELLING
     own = joints(pose, look.height, planted=not travels)
     facing = draw(rng, "view", variety)
@@ -93,15 +95,15 @@ def place_actor(
             facing = 180 - facing
     yaw = facing + pose["yaw"]
     placed = to_world(own, yaw, np.array([0.0, 0.0, distance]))
-    if travels:  # not through the camera
+    if travels:  # keep the actor in front of the camera
         placed = placed + np.array([0, 0, max(0.0, 1.1 - float(placed[:, 0, 2].min()))])
     return Placed(placed, yaw)
 
 
 @dataclass(frozen=True)
 class Props:
-    """seat: "chair", "sofa", "ledge" or "none"; held: "cup", "bottle" or "none"; a small object on the floor; a big
-    box that stands about."""
+    """seat: "chair", "sofa", "ledge" or "none"; held: "cup", "bottle" or "none"; object: a small object on the floor;
+    box: a big box on the floor."""
 
     seat: str
     held: str
@@ -110,7 +112,7 @@ class Props:
 
 
 def draw_props(rng: np.random.Generator, of_class: str | None) -> Props:
-    """Props by chance, or, for a clip whose context tells its class, those that belong to it."""
+    """Random props, or, if the context reveals the class, the props of the class ``of_class``."""
     drawn = Props(
         seat=str(rng.choice(["chair", "sofa", "ledge", "none"], p=[0.55, 0.08, 0.17, 0.2])),
         held=str(rng.choice(["cup", "bottle", "none"], p=[0.3, 0.3, 0.4])),
@@ -128,7 +130,7 @@ def draw_props(rng: np.random.Generator, of_class: str | None) -> Props:
 def things(
     class_name: str, props: Props, actor: Placed, look: Look, rng: np.random.Generator, with_actor: bool
 ) -> list[Part]:
-    """The props as parts. Without the actor only the seat is left: an actor may move all the others."""
+    """The props as parts. Without the actor only the seat remains, because actors may move the other props."""
     at = {name: actor.joints[:, index] for index, name in enumerate(JOINTS)}
     feet = 0.5 * (at["ankle_r"] + at["ankle_l"])[FRAMES // 2] * (1, 0, 1)
     spots = [_near(feet, rng, low, high) for low, high in ((0.55, 1.1), (0.35, 0.8), (0.7, 1.3))]

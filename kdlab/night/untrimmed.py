@@ -1,18 +1,18 @@
 """Untrimmed `night`: one actor, one place, 20 to 60 seconds, several actions with idle time between them.
 
-Actor, place, camera and light are those of the trimmed clips. What is new is how actions follow each other:
+Actor, place, camera and light are drawn as for trimmed clips. These parts are new:
 
-* Poses are blended from idling into an action and back within half a second on each side of its start and end.
-* Who sits down stays seated for a while and stands up as the next thing; both are labelled, if they are among the
-  classes, and done without a label if not. A chair stands at the place all the time.
-* Who walks or runs sets out in the direction in which he stands and bends his way so that he stays within a few metres
-  of where he began; the camera follows him, late and not quite.
-* The exposure is that of the first 8 seconds.
+* Half a second before the start of an action, the idle pose begins to blend into it; the reverse follows its end.
+* An actor who sits down stays seated for a while, and the next action is to stand up. Both actions are labelled if they
+  are among the classes; otherwise they happen without a label. The chair is there from the start.
+* An actor who walks or runs sets out in the current direction, and turns so as to stay within a few metres of the
+  start. The camera follows with a delay, and only in part.
+* The first 8 seconds set the exposure.
 * Passers-by and other distractors come at any time.
 
-A folder holds ``dark``, ``dark_mpeg4``, ``bright`` and ``truth`` as that of trimmed clips does, with a sub-folder for
-each split; ``index.csv`` has one row for each labelled segment (path,label,split,group,start,end; seconds), and
-``videos.csv`` one for each video (path,split,group,seconds).
+A folder holds ``dark``, ``dark_mpeg4``, ``bright`` and ``truth``, as for trimmed clips, but with one sub-folder per
+split. ``index.csv`` has one row per labelled segment (path,label,split,group,start,end; seconds). ``videos.csv`` has
+one row per video (path,split,group,seconds).
 """
 
 import hashlib
@@ -41,17 +41,17 @@ from .paint import WIDTH, View, paint
 from .scene import chair, distractors, draw_place
 from .stage import draw_view
 
-JOIN = 0.5  # seconds in which idling becomes an action, and an action idling
+JOIN = 0.5  # seconds of blending between idling and an action
 BLOCK = 120  # frames rendered together, so that memory stays small
-LEAD = 4  # frames before a block that its denoiser sees
+LEAD = 4  # frames before a block that warm up its denoiser
 
 
 @dataclass(frozen=True)
 class Untrimmed:
     """A set of untrimmed videos: ``videos`` in train, val and test; ``seconds`` their shortest and longest duration.
 
-    ``classes``, ``variety`` and ``seed`` as in :class:`kdlab.night.Night`. Three videos share an actor and a
-    place (a group). A video depends on everything but ``videos``. Raises ``ValueError`` on impossible values.
+    ``classes``, ``variety`` and ``seed`` are those of :class:`kdlab.night.Night`. Three videos share an actor and a
+    place (a group). A video depends on all values but ``videos``. Raises ``ValueError`` for impossible values.
     """
 
     classes: tuple[str, ...] = ACTIONS
@@ -67,7 +67,7 @@ class Untrimmed:
             raise ValueError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
             raise ValueError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
-        Night(self.classes, variety=self.variety, seed=self.seed)  # raises for what no clip can have either
+        Night(self.classes, variety=self.variety, seed=self.seed)  # checks the values that clips have too
 
     @property
     def name(self) -> str:
@@ -76,11 +76,11 @@ class Untrimmed:
         return f"night-untrimmed-v{self.variety:g}-s{self.seed}-{rest}"
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits of the values and of the generator's sources."""
+        """Hash of the values and of the generator's sources, 16 hex digits."""
         return hashlib.sha256(json.dumps([asdict(self), _generator()]).encode()).hexdigest()[:16]
 
     def catalogue(self) -> Catalogue:
-        """The labelled segments of the dark H.264 videos in the data folder; makes the videos that are missing."""
+        """The labelled segments of the dark H.264 videos in the data folder; makes missing videos."""
         return make_untrimmed(self)
 
 
@@ -96,12 +96,12 @@ class UntrimmedStream(Twins):
         return "night_untrimmed" + ("" if self.stream == "bright" else f"_{self.stream}")
 
     def catalogue(self) -> Catalogue:
-        """One record for each segment; makes the videos that are missing."""
+        """One record per segment; makes missing videos."""
         return make_untrimmed(self.night, stream=self.stream)
 
 
 class Segment(NamedTuple):
-    """What happens from ``start`` to ``end`` (seconds); ``label`` is one of :data:`ACTIONS`."""
+    """An action from ``start`` to ``end`` (seconds); ``label`` is one of :data:`ACTIONS`."""
 
     label: str
     start: float
@@ -110,8 +110,11 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Performance:
-    """A whole video's acting: the ``segments`` in order, also those without a label; ``pose`` (T frames), on
-    the spot; ``yaw`` (T,) degrees; ``at`` (T, 3) metres right, up, away; ``gait`` (T,), 1 while walking or running."""
+    """The actor's performance in a whole video of T frames.
+
+    ``segments`` in order, including unlabelled ones; ``pose`` without displacement; ``yaw`` (T,) in degrees; ``at``
+    (T, 3) in metres right, up, away; ``gait`` (T,), 1 while walking or running, 0 at rest.
+    """
 
     segments: tuple[Segment, ...]
     pose: Pose
@@ -122,7 +125,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Video(Clip):
-    """As a clip, but of T frames, with the ``segments`` in which something happens."""
+    """A clip of T frames, with the ``segments`` of its actions."""
 
     segments: tuple[Segment, ...] = ()
 
@@ -141,7 +144,7 @@ class _Job:
         return f"{stream}/{self.split}/{self.split}-{self.index:04d}{folder.STREAMS.get(stream, '.npz')}"
 
     def stage(self) -> tuple[Look, View, float, Performance]:
-        """Who, seen by which camera (as it starts) from how far, doing what."""
+        """The actor's look, the camera at the start, its distance in metres, and the performance."""
         (look_rng,) = generators(self.spec.seed, 5, SPLITS.index(self.split), self.index // 3, count=1)
         lens, act = generators(self.spec.seed, 6, SPLITS.index(self.split), self.index, count=2)
         look = draw_look(look_rng, self.spec.variety)
@@ -149,17 +152,20 @@ class _Job:
         return look, view, distance, perform(self.spec, distance, act)
 
 
-@cache  # each look at the catalogue asks again
+@cache  # each call of catalogue() needs it
 def _labelled(job: _Job) -> tuple[Segment, ...]:
     return tuple(segment for segment in job.stage()[3].segments if segment.label in job.spec.classes)
 
 
 def perform(spec: Untrimmed, distance: float, rng: np.random.Generator) -> Performance:
-    """Act for a while, beginning ``distance`` metres before the camera: a deck of the classes, shuffled, again and
-    again; Sit and Stand are one card."""
+    """Draw a performance that starts ``distance`` metres before the camera.
+
+    The order of actions comes from a shuffled deck of the classes, which is shuffled again when it is empty. Sit and
+    Stand form one card.
+    """
     time = np.arange(round(rng.uniform(*spec.seconds) * FPS)) / FPS
     sway = draw(rng, "sway", spec.variety)
-    never = Moment(time, time[-1] + 60, 1, 1, 1)  # an action that does not begin is standing about
+    never = Moment(time, time[-1] + 60, 1, 1, 1)  # an action that never begins: the actor stands
     pose = pose_of("Turn", never, sway, rng)
     yaw, forward, gait = draw(rng, "view", spec.variety) + pose["yaw"], np.zeros_like(time), np.zeros_like(time)
     cards = [("Sit", "Stand")] * bool({"Sit", "Stand"} & set(spec.classes))
@@ -190,19 +196,21 @@ def perform(spec: Untrimmed, distance: float, rng: np.random.Generator) -> Perfo
             segments.append(Segment(name, round(float(now), 3), round(float(now + span), 3)))
             now += span + pause
     at = _path(yaw, forward, distance)
-    at[:, 2] = at[:, 2].clip(1.1)  # not through the camera
+    at[:, 2] = at[:, 2].clip(1.1)  # keep the actor in front of the camera
     del pose["yaw"]
     return Performance(tuple(segments), pose | {"forward": 0 * time}, yaw, at, gait)
 
 
 def _path(yaw: np.ndarray, forward: np.ndarray, distance: float) -> np.ndarray:
-    """Where the actor stands (T, 3) who goes ``forward`` (T,) metres facing ``yaw`` (T,) degrees."""
+    """Positions (T, 3) in metres of an actor who moves ``forward`` (T,) metres in the directions ``yaw`` (T,), degrees.
+    """
     step, facing = np.diff(forward, prepend=forward[0]), np.deg2rad(yaw)
     return np.stack([np.cumsum(step * np.sin(facing)), 0 * step, distance - np.cumsum(step * np.cos(facing))], -1)
 
 
 def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: float) -> float:
-    """A change of direction, in degrees, small, but such that the way stays off the camera and does not lead far."""
+    """The change of direction, in degrees, whose path keeps away from the camera and near the start; small if possible.
+    """
     aside, near, far = max(distance, 3.5), max(0.7 * distance, 1.7), max(3 * distance, 8)
 
     def cost(bend: float) -> float:
@@ -214,7 +222,7 @@ def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: floa
 
 
 def render_video(spec: Untrimmed, split: str, index: int) -> Video:
-    """Video ``index`` of a split."""
+    """Render video ``index`` of a split. Raises ``ValueError`` for an unknown split or an impossible index."""
     if split not in SPLITS or int(index) != index or index < 0:
         raise ValueError(f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0")
     job, where, variety = _Job(spec, split, index), SPLITS.index(split), spec.variety
@@ -244,7 +252,7 @@ def render_video(spec: Untrimmed, split: str, index: int) -> Video:
         seen = replace(view, offset=view.offset[cut], roll=view.roll[cut])
         frames = seen.backdrop(place.radiance)
         shown = paint(frames, [replace(p, points=p.points[cut]) for p in parts], seen, place, fill)
-        if not start:  # the exposure of the first block holds for all
+        if not start:  # the first block sets the exposure of all blocks
             camera = replace(draw_camera(lit, frames), steps=())
             metered, top = _metered(frames, camera)
         now = _metered(frames, camera)[0] / metered
@@ -257,9 +265,9 @@ def render_video(spec: Untrimmed, split: str, index: int) -> Video:
 
 
 def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
-    """The median light by which ``expose`` sets the exposure of ``radiance``, and the gain of ``expose_well``.
+    """The median light from which ``expose`` sets the exposure of ``radiance``, and the gain of ``expose_well``.
 
-    Both meter what they are given; a block of a longer video has to be exposed as the first was.
+    Both functions meter their input, but every block of a video needs the exposure of the first block.
     """
     grey = _sample(radiance)
     middle, high = np.percentile(grey, (50, 98))
@@ -267,8 +275,8 @@ def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
 
 
 def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Generator) -> View:
-    """``view`` over as many frames as ``target`` (T, 3) metres has: it follows the target, drifts and trembles."""
-    from scipy.ndimage import gaussian_filter1d  # only who renders needs it
+    """Extend ``view`` to T frames in which it follows ``target`` (T, 3), in metres, with drift and tremor."""
+    from scipy.ndimage import gaussian_filter1d  # here, because only rendering needs it
 
     on_plane = view.plane(target[:, None])[0][:, 0]
     late = gaussian_filter1d(on_plane, 0.6 * FPS, axis=0, mode="nearest")
@@ -284,13 +292,13 @@ def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Gener
 
 def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | None = None,
                    progress: bool = True, stream: str = "dark") -> Catalogue:
-    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments, one
-    record for each, of one ``stream`` ("dark", "dark_mpeg4", "bright").
+    """Make the missing videos in ``root`` (default ``data_dir()/spec.name``); return the labelled segments of a stream.
 
-    As :func:`kdlab.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
+    There is one record per segment; ``stream`` is "dark", "dark_mpeg4" or "bright". As in
+    :func:`kdlab.night.make_night`, the work is parallel with the same bits, and resumable; a folder holds one data set.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
-    values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
+    values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # unlike in trimmed clips' folders
     del values["videos"]
     write_tables = partial(_write_tables, spec)
     folder.complete(root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress)
@@ -303,7 +311,7 @@ def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | 
 
 
 def _generator() -> str:
-    """Sixteen hex digits of the sources that decide what happens and how it looks."""
+    """Hash of the sources that determine actions and pixels, 16 hex digits."""
     return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py")
 
 
@@ -319,7 +327,7 @@ def _make_one(job: _Job, root: Path) -> None:
 
 
 def _write_tables(spec: Untrimmed, root: Path) -> None:
-    """List every finished video in the folder, also those of larger specifications."""
+    """Write ``index.csv`` and ``videos.csv`` with every complete video, including those of larger specifications."""
     segments, videos = [], []
     made = [_Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
             for path in sorted((root / folder.TRUTH).glob("*/*.npz"))]
