@@ -27,7 +27,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
 _MARK = {"Software": "kdlab predict, with matplotlib"}
-_MOMENTS = 4  # frames in the picture
+_MOMENTS = 4  # most frames in the picture
 
 
 @dataclass(frozen=True)

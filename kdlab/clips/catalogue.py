@@ -92,10 +92,10 @@ class Catalogue:
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used.
 
-        Raises CatalogueError for an empty split and for two clips with one id. If ``train`` is among the splits, also
-        for a class in val or test without training clips. If ``train`` and ``test`` are among the splits, also for a
-        single class, unless all clips are segments of untrimmed video, where background is the other class. Raises
-        FileNotFoundError for missing clips and for paths that are not plain files.
+        Raises CatalogueError for an empty split and for two clips with one id. If ``train`` is among the splits, it is
+        also raised for a class in val or test without training clips. If ``train`` and ``test`` are among the splits,
+        it is also raised for a single class, unless all clips are segments of untrimmed video, where background is the
+        other class. Raises FileNotFoundError for missing clips and for paths that are not plain files.
         """
         splits = splits or SPLITS
         records = [record for split in splits for record in self.split(split)]

@@ -192,7 +192,7 @@ def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
     info, count = index.info, len(index.kinds)
     try:
         for frame in stream.container.decode(stream):
-            if frame.is_corrupt:  # the decoder has filled it in from its neighbours
+            if frame.is_corrupt:  # the decoder has concealed damage
                 raise DamagedClip(path, f"damaged: frame {number} (counted from 0) is incomplete")
             if (frame.width, frame.height) != (info.width, info.height):
                 raise Unsuited(path, f"from frame {number} on its pictures have {frame.width}x{frame.height} pixels, "

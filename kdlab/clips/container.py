@@ -67,8 +67,8 @@ class DamagedClip(UnusableFile):
 class VideoInfo:
     """The container's description of its video stream, read without decoding.
 
-    ``frames`` is the announced number, or ``None``. ``fps`` is the mean rate if the container gives one, else its
-    nominal rate. ``width`` and ``height`` are the coded size in pixels, before any rotation. ``pixel`` is the pixel
+    ``frames`` is the announced number, or ``None``. ``fps`` is the container's mean rate, else FFmpeg's
+    guess. ``width`` and ``height`` are the coded size in pixels, before any rotation. ``pixel`` is the pixel
     aspect ratio (width / height); frames are read as if it were 1.
     """
 

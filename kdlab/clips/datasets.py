@@ -146,7 +146,7 @@ def thumos14(root: Path | str, split: str = "json") -> Catalogue:
     return Catalogue("THUMOS14", root, tuple(classes), used, notes)
 
 
-# --- what the readers share ----------------------------------------------------------------------------------------
+# --- shared by the readers -----------------------------------------------------------------------------------------
 
 def _finish(name: str, root: Path | str, index: Mapping[str, str], rows: Iterable[tuple], counts: Counts | None,
             notes: Iterable[str] = ()) -> Catalogue:
@@ -218,7 +218,7 @@ def _class_index(path: Path, first: int) -> dict[str, str]:
     return {number: index[number] for number in order}
 
 
-# --- one function opens them all -----------------------------------------------------------------------------------
+# --- opening any data set ------------------------------------------------------------------------------------------
 
 class DataSet(NamedTuple):
     """A public data set and its reader; docs/methods.md, 6, has counts and caveats.

@@ -5,9 +5,10 @@ or Matroska it seeks to the IDR picture before the frame, if every frame has its
 time. (Times are wrong in AVI with packed B-frames of MPEG-4 part 2.) It does not seek to other key frames, because
 decoding from there may differ from decoding in order. Pixels are used as stored, even if they are not square.
 
-``decoder="decord"``, or ``$KDLAB_DECODER``, selects decord, which also decodes in order; its frames must equal those of
-PyAV. When it seeks, decord 0.6.0 silently returns wrong frames of MPEG-4 part 2 with B-frames, of H.264 with open GOPs
-and of MP4 files with an edit list. It does not mirror, shortens truncated AVI files, and conceals damaged frames.
+``decoder="decord"``, or ``$KDLAB_DECODER``, selects decord, which also decodes in order; its frames must agree with
+those of PyAV. When it seeks, decord 0.6.0 silently returns wrong frames of MPEG-4 part 2 with B-frames, of H.264 with
+open GOPs and of MP4 files with an edit list. It does not mirror, shortens truncated AVI files, and conceals damaged
+frames.
 
 No decoder reports a truncated file, so the announced length is compared with the decoded length.
 """

@@ -70,7 +70,7 @@ def head_units(extradata: bytes) -> tuple[list[bytes], int]:
 
 
 def sequence_fault(unit: bytes) -> str:
-    """Why this sequence parameter set (7.3.2.1.1) leaves motion vectors ambiguous; empty if it does not.
+    """Why motion vectors cannot be used with this sequence parameter set (7.3.2.1.1); empty if they can.
 
     Raises CutOff.
     """
@@ -116,7 +116,10 @@ def _skip_scaling_list(bits: Bits, size: int) -> None:
 
 
 def picture_fault(unit: bytes) -> str:
-    """Why this picture parameter set (7.3.2.2) leaves motion vectors ambiguous; empty if it does not. Raises CutOff."""
+    """Why motion vectors cannot be used with this picture parameter set (7.3.2.2); empty if they can.
+
+    Raises CutOff.
+    """
     bits = Bits(unit[1:])
     bits.unsigned(), bits.unsigned(), bits.read(2)
     if bits.unsigned():

@@ -54,7 +54,7 @@ class Window:
         integer(1, frames=self.frames, side=self.side, crop=self.crop)
         if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
-        scales = list(getattr(self, "scales", (1.0,)))  # of training boxes, where a window has several
+        scales = list(getattr(self, "scales", (1.0,)))  # sizes of training boxes, if a window has several
         integer(1, number_of_scales=len(scales))
         positive(scales=scales)
         fraction("a box does not exceed the picture", scales=scales)
@@ -260,7 +260,7 @@ def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | 
 def _fault(clips: ClipBatches, record: ClipRecord) -> Exception | None:
     """Read one clip under every view, as an evaluation does, and return its error, or None."""
     try:
-        next(iter(replace(clips, records=(record,)).evaluation()))  # with the same cache
+        next(iter(replace(clips, records=(record,)).evaluation()))  # replace() keeps the cache
     except (ValueError, OSError) as error:  # damaged, too short, wrong codec, missing, unreadable
         return error
 

@@ -38,7 +38,7 @@ class Moment:
 
     @property
     def progress(self) -> np.ndarray:
-        """(T,) 0 before the active part, 1 after it."""
+        """Progress of the active part (T,), from 0 before it to 1 after it."""
         return np.clip((self.time - self.start) / self.span, 0, 1)
 
 

@@ -90,7 +90,7 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     slope = (srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone) / step
     slope *= (255 - camera.black) * _linear_at(camera)  # grey levels per unit of light, where 1 is the median
     left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
-    low, high = 0.0, 12.0  # logarithms
+    low, high = 0.0, 12.0  # bounds of log(electrons)
     for _ in range(16):
         electrons = np.exp(0.5 * (low + high))
         found = left * np.mean(slope * np.sqrt(grey * electrons + camera.read_noise**2)) / electrons

@@ -1,7 +1,7 @@
 """Positions and movements of actor, camera and props (chairs, cups, bottles, boxes).
 
 The camera's path does not depend on the class, so it reveals nothing about the class. Actors who walk or run take a
-heading that keeps them in view. Without context, props do not depend on the class either.
+heading that keeps them in view. Without context, props are drawn independently of the class.
 """
 
 from dataclasses import dataclass

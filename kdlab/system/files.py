@@ -96,7 +96,7 @@ def save_arrays(path: Path, arrays: dict) -> None:
     write_atomically(path, write)
 
 
-# --- whose a file is -------------------------------------------------------------------------------------------
+# --- ownership -------------------------------------------------------------------------------------------------
 
 
 def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
@@ -134,7 +134,7 @@ def begins_with(file: Path, text: str, within: int = 4096) -> bool:
         return text.encode() in opened.read(within)
 
 
-# --- what files hold -------------------------------------------------------------------------------------------
+# --- contents --------------------------------------------------------------------------------------------------
 
 _answers: ContextVar[dict | None] = ContextVar("answers", default=None)
 
