@@ -23,8 +23,8 @@ WITHIN = 0.15
 
 def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
     """The network of ``recipe``, in eval mode, at the step where its mean cross-entropy on all training clips first
-    falls to ``nats``; None if the loss never falls so far. The steps are those of :func:`kdlab.train.obtain.obtain`,
-    bit for bit."""
+    comes within :data:`WITHIN` of ``nats``; None where it never does. The steps are those of
+    :func:`kdlab.train.obtain.obtain`, bit for bit."""
     positive("a loss in nats", nats=nats)
     check(recipe)
     kept = paths.runs_dir() / "at_loss" / f"{recipe.name}-{source_hash(recipe)[:6]}-{nats:g}.safetensors"
@@ -40,7 +40,7 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
 
 
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
-    """Train until the loss is within :data:`WITHIN` of ``nats`` (True) or has fallen below half of it (False)."""
+    """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
     net, clips, count = ready.nets["student"], list(ready.train.evaluation()), len(ready.train.records)
     per_epoch, losses = count // min(recipe.settings.batch_size, count), [float("inf")]
 

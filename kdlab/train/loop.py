@@ -67,8 +67,8 @@ class Settings:
 @dataclass(frozen=True)
 class Progress:
     """The state of a training: ``step`` of ``steps``, and the return value of the method's ``prepare``. ``seed``
-    belongs to this step: draw from it where a draw must be the same for all parts of a batch, because torch's own
-    generator differs between processes."""
+    belongs to this step: use it for a draw that must be the same for all parts of a batch, because torch's own
+    generator gives each part different numbers."""
 
     step: int
     steps: int
@@ -82,10 +82,9 @@ class Progress:
 
 @dataclass
 class Trained:
-    """The result of :func:`fit`. ``history`` has one row per epoch. ``first_losses`` are the first ten losses; the
-    optimisers of a step follow each other in them. ``precision`` is the one that was used. ``owned`` names the trained
-    networks. With several processes, losses are those of whole batches, and CPU seconds are summed over the
-    processes."""
+    """The result of :func:`fit`. ``history`` has one row per epoch. ``first_losses`` are the first ten losses, in the
+    order of the optimisers within a step. ``precision`` is the one that was used. ``owned`` names the trained networks.
+    With several processes, losses are those of whole batches, and CPU seconds are summed over the processes."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
