@@ -183,8 +183,8 @@ def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice
 
 
 def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
-    """Sum the gradients of ``weights`` over all processes, in place; return the summed ``loss``. A weight without a
-    gradient in every process keeps none: an optimiser skips it, but would let it decay under a gradient of 0."""
+    """Sum the gradients of ``weights`` over all processes, in place; return the summed ``loss``. A weight with a
+    gradient in no process keeps none: an optimiser skips it, but would let it decay under a gradient of 0."""
     if launched().world == 1:
         return loss
     there = [weight.grad is not None for weight in weights]
