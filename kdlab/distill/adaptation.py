@@ -20,7 +20,7 @@ class AsItIs:
     view of them, and can serve as a teacher there."""
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns."""
+        """The networks that each optimiser owns."""
         return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
@@ -48,7 +48,7 @@ class ReEstimated(Passes):
     def prepare(self, nets, batches) -> None:
         """Reset the statistics; from then on every batch has equal weight."""
         for norm in norms(nets["student"]):
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # in eval mode: keep
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # a frozen norm keeps its own
                 norm.reset_running_stats()
                 norm.momentum = None
 

@@ -103,8 +103,8 @@ def _teacher(nets, batch, taps=()):
 
 class _Distiller(CrossEntropy):
     """Cross-entropy with weight ``labels``, plus the terms of a subclass.
-    ``terms(nets, student, teacher, batch, progress)`` receives the outputs of both networks and returns name → (weight,
-    term)."""
+    ``terms(nets, student, teacher, batch, progress)`` receives the outputs of both networks and returns pairs of weight
+    and term, by name."""
 
     labels = 1.0
 

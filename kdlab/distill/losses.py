@@ -1,7 +1,6 @@
 """The classical distillation losses, as pure functions of logits. Sections refer to docs/methods.md.
 
-The losses take the student's logits and apply log-softmax themselves, so they cannot receive its probabilities by
-mistake and apply softmax twice.
+The losses take the student's logits and apply log-softmax themselves: do not apply softmax first.
 """
 
 import torch

@@ -157,7 +157,8 @@ class CoViARNet:
 
 
 class FrameNet(StagedNet):
-    """The layers of torchvision's ``resnet``, by their names, behind ``data_bn``; the first stage includes the stem."""
+    """The layers of torchvision's ``resnet``, under their names, behind ``data_bn``; the first stage includes the
+    stem."""
 
     dropout = nn.Identity()
 

@@ -37,8 +37,8 @@ def channels_last(net: nn.Module) -> nn.Module:
 
 @contextmanager
 def one_thread(device: str = "cpu") -> Iterator[None]:
-    """Use one torch thread inside, if ``device`` is the CPU: weights depend on the number of threads, and kdlab runs in
-    parallel across runs."""
+    """Use one torch thread inside, if ``device`` is the CPU: weights depend on the number of threads, and kdlab
+    parallelises across runs instead."""
     before = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)

@@ -87,7 +87,7 @@ class TorchvisionVideo:
     @classmethod
     def of(cls, path: str | Path) -> "TorchvisionVideo":
         """The network for the weights in the file ``path``. The file has torchvision's name, such as
-        ``r3d_18-b3b3357e.pth``; a bare name is also searched in the folder of torch's hub."""
+        ``r3d_18-b3b3357e.pth``; a bare name is also searched for in the folder of torch's hub."""
         return cls(re.match(r"[a-z0-9_]*", Path(path).name)[0], Weights.of(path))
 
     @property

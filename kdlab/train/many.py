@@ -53,7 +53,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
         order = in_order(recipes)
         done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
-        for recipe in () if executor else todo:  # an executor's machine rehearses itself: its device may be absent here
+        for recipe in () if executor else todo:  # an executor's machines do it: their device may be absent here
             rehearse(recipe)
     workers = min(workers or available_cores(), len(todo)) if launched().world == 1 else 1
     how = dict(pretrained=pretrained, stale=stale)

@@ -32,8 +32,8 @@ from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 def rehearse(recipe: Recipe) -> None:
     """Rehearse the training of ``recipe`` on two clips: first the recipes it needs, then its steps, a checkpoint and a
     resume from it, evaluation, writing, and rebuilding the network. Raises ``ValueError`` with the part that fails and
-    how to fix it; errors in the clips are those of the training. Recipes that differ only in seed, rate and batch size
-    (above 1) are rehearsed once per version of the sources and packages, by any process."""
+    how to fix it; errors in the clips are those of the training. Recipes that differ only in condition, seed, rate and
+    batch size (above 1) are rehearsed once per version of the sources and packages, by any process."""
     if not _marker(recipe).exists():
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
             _rehearsed(recipe, Path(place))

@@ -95,7 +95,7 @@ class TrainedCurves:
 
     def run(self) -> Run:
         """The training for today's sources and clips, found or made now."""
-        # The first use may occur in an evaluation, and in only one of several processes: others may have cached frames.
+        # The first use may occur in an evaluation, and in one process alone while the others find cached frames.
         with torch.enable_grad(), by_itself():
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
 
@@ -169,6 +169,6 @@ def _named(enhancer: TrainedCurves, contents: str, frames: str) -> str:
 
 @cache
 def _net(enhancer: TrainedCurves, name: str) -> CurveNet:
-    """The network of the training ``name``; the key contains ``name``, because clips can change while this process
+    """The network of the training ``name``, which is part of the cache key because clips can change while this process
     runs."""
     return enhancer.run().net().to(memory_format=torch.channels_last)

@@ -21,8 +21,8 @@ from kdlab.distill.method import KD
 
 @dataclass(frozen=True)
 class DualLight(KD):
-    """:class:`~kdlab.distill.method.KD` from a teacher of the enhanced clip to a student of the raw one; α = 0.5 and
-    t = 4 are our defaults, not the paper's (unknown)."""
+    """:class:`~kdlab.distill.method.KD` from a teacher of the enhanced clip to a student of the raw clip. Our defaults
+    are α = 0.5 and t = 4; the paper's values are unknown."""
 
 
 @dataclass(frozen=True)

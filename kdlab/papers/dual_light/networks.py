@@ -1,8 +1,8 @@
 """Networks of DL-KDD's studies: networks that see both lights, and networks that start from one trained on bright
 clips.
 
-Both lights are six channels, three of the raw clip and three of the enhanced clip, which the view :class:`BothLights`
-gives. Such a network costs twice as much as a student (docs/methods.md, 1.3 and 1.6).
+The view :class:`BothLights` gives both lights as six channels, three of the raw clip and three of the enhanced clip.
+Such a network costs twice as much as a student (docs/methods.md, 1.3 and 1.6).
 """
 
 from collections.abc import Callable, Iterator, Sequence
