@@ -1,1 +1,1 @@
-"""Distillation methods: one module each, the pure formulas first."""
+"""Distillation methods; in each module the pure formulas come first."""

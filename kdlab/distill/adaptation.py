@@ -1,7 +1,8 @@
-"""A trained network and clips without labels: what can be had without a teacher, and first of all without a loss.
+"""Adapt a trained network to clips without labels: what is possible without a teacher, and first without a loss.
 
-Each is a method whose recipe has a ``start``. In training mode batch norm re-estimates its statistics whatever the
-loss is, so :class:`Passes` and :class:`ReEstimated` are the controls of all that trains on other clips than its start.
+Each class is a method for a recipe with a ``start``. In training mode batch norm re-estimates its statistics, whatever
+the loss is. :class:`Passes` and :class:`ReEstimated` are therefore the controls of every method that trains on other
+clips than its start.
 """
 
 from dataclasses import dataclass
@@ -15,25 +16,25 @@ from kdlab.distill.method import CrossEntropy
 
 @dataclass(frozen=True)
 class AsItIs:
-    """The network stays as it began, to the bit: its run is what the start says of other clips, or of another view of
-    them, and can teach there."""
+    """The network stays as it began, bit for bit. The run gives the start's predictions on other clips, or on another
+    view of them, and can serve as a teacher there."""
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns."""
+        """The networks that each optimiser owns."""
         return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
-        """Yield a loss of 0 that no weight knows of: without a gradient an optimiser leaves a weight alone, which for a
-        gradient of 0 it would let decay."""
+        """Yield a loss of 0 that depends on no weight: an optimiser skips a weight without a gradient, but would let it
+        decay under a gradient of 0."""
         yield "net", torch.zeros((), device=batch.views["student"].device, requires_grad=True), {}
 
 
 @dataclass(frozen=True)
 class Passes(AsItIs):
-    """Training-mode passes without a loss: batch norm's moving averages go on, and no weight changes."""
+    """Training-mode passes without a loss: batch norm updates its moving averages, and no weight changes."""
 
     def losses(self, nets, batch, progress):
-        """Show the batch to the student, in training mode; yield as :class:`AsItIs`."""
+        """Run the student on the batch in training mode; yield the loss of :class:`AsItIs`."""
         with torch.no_grad():
             nets["student"](batch.views["student"])
         yield from super().losses(nets, batch, progress)
@@ -41,40 +42,41 @@ class Passes(AsItIs):
 
 @dataclass(frozen=True)
 class ReEstimated(Passes):
-    """Batch norm's statistics forgotten, and those of the training clips in their place: the mean over all batches of
-    all passes (AdaBN, Li et al., arXiv 1603.04779; Schneider et al., arXiv 2006.16971). No weight changes."""
+    """Batch norm's statistics, re-estimated from scratch on the training clips: the mean over all batches of all passes
+    (AdaBN, Li et al., arXiv 1603.04779; Schneider et al., arXiv 2006.16971). No weight changes."""
 
     def prepare(self, nets, batches) -> None:
-        """Forget the statistics; from now on every batch counts alike."""
+        """Reset the statistics; from then on every batch has equal weight."""
         for norm in norms(nets["student"]):
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # else its statistics stay
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # a frozen norm keeps its own
                 norm.reset_running_stats()
                 norm.momentum = None
 
 
 @dataclass(frozen=True)
 class EntropyMinimisation(CrossEntropy):
-    """The entropy of what the student says is made small, by the scales and shifts of its norms alone (Tent, Wang et
-    al., arXiv 2006.10726); theirs is online on test clips, here are training clips and an end."""
+    """Minimise the entropy of the student's predictions by training only the scales and shifts of its norms (Tent, Wang
+    et al., arXiv 2006.10726). Tent adapts online on test clips; this method trains on training clips for a fixed number
+    of steps."""
 
     def prepare(self, nets, batches) -> None:
-        """Let no weight but the norms' be trained, and of those none that is frozen."""
+        """Freeze all weights but those of the norms; norm weights that came frozen stay frozen."""
         trained = [w for norm in norms(nets["student"]) for w in norm.parameters(recurse=False) if w.requires_grad]
         nets["student"].requires_grad_(False)
         for weight in trained:
             weight.requires_grad_(True)
 
     def losses(self, nets, batch, progress):
-        """Yield the mean entropy in nats of the student's answers to the batch."""
+        """Yield the entropy in nats of the student's predictions, mean over the batch."""
         log_p = F.log_softmax(nets["student"](batch.views["student"]), dim=-1)
-        nats = -(log_p.exp() * log_p).sum(-1).mean()  # finite, and so is its gradient, also where p rounds to 0
+        nats = -(log_p.exp() * log_p).sum(-1).mean()  # value and gradient are finite, also where p rounds to 0
         yield "net", nats, {"entropy": nats}
 
 
 @dataclass(frozen=True)
 class PseudoLabels(CrossEntropy):
-    """Cross-entropy with the class that the frozen teacher finds likeliest, as if it were the label (Lee 2013; there
-    the teacher is the student itself, as it is at that step)."""
+    """Cross-entropy with the frozen teacher's most probable class as the label (Lee 2013, where the current student is
+    its own teacher)."""
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""

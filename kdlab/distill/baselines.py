@@ -1,10 +1,10 @@
-"""The distillers every study compares with: DKD, FitNets, attention transfer, SimKD and feature norm (docs/methods.md,
-1.4 and 2). KD is in ``kdlab.distill.method``.
+"""The distillers with which every study compares: DKD, FitNets, attention transfer, SimKD and feature norm
+(docs/methods.md, 1.4 and 2). KD is in ``kdlab.distill.method``.
 
-Each is a pure function and, below, a method with the loss L = CE(z_S, y) + weight · distiller. The student and the
-teacher see the batch's ``student`` and ``teacher`` views; ``tap`` is the layer of both that is read, of the last
-features ``net.stages``, of gated networks ``net.backbone``. Which of several "feature norm" losses GenKD's paper means
-we do not know; here it is KD++.
+Each distiller is a pure function and, below, a method with the loss L = CE(z_S, y) + weight · distiller. Student and
+teacher see the batch's ``student`` and ``teacher`` views. ``tap`` names the layer that is read in both networks: the
+last features are ``net.stages``, those of gated networks ``net.backbone``. We do not know which of several "feature
+norm" losses GenKD's paper means; kdlab implements KD++.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
              alpha: float, beta: float) -> torch.Tensor:
     """``t² [α KL(b_T ‖ b_S) + β KL(o_T ‖ o_S)]``, mean over the batch (Zhao et al., arXiv 2203.08679).
 
-    Of softened probabilities, b is (the label's, all others' together) and o how the others share theirs; logits are
-    ``(B, K)``. With α = 1 and β = 1 − b_T(label) a sample's loss is that of ``losses.kd_loss``; DKD's point is that its
-    β does not shrink where the teacher is sure.
+    Logits are ``(B, K)``. In softened probabilities, b is the pair (label's class, sum of all others), and o is the
+    distribution over the other classes. With α = 1 and β = 1 − b_T(label), a sample's loss equals ``losses.kd_loss``.
+    DKD's β, in contrast, does not shrink where the teacher is confident.
     """
     alike(student_logits=student_logits, teacher_logits=teacher_logits)
     alike(labels=labels, clips=student_logits[:, 0])
@@ -42,8 +42,8 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
 
 
 def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference over all elements (Romero et al., arXiv 1412.6550); the student's features come out of a
-    regressor. Raises ``ValueError`` when the shapes differ."""
+    """Mean squared difference over all elements (Romero et al., arXiv 1412.6550). ``student_features`` are the output
+    of the regressor. Raises ``ValueError`` when the shapes differ."""
     if student_features.shape != teacher_features.shape:
         raise ValueError(f"the student's features are {tuple(student_features.shape)} after the regressor, the "
                          f"teacher's {tuple(teacher_features.shape)}; tap a layer at which both have the same time "
@@ -54,11 +54,11 @@ def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
 def attention_transfer_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
     """Mean over batch and places of ``(q_S − q_T)²`` (Zagoruyko & Komodakis, arXiv 1612.03928).
 
-    q is where a layer ``(B, C, T, H, W)`` is active: the mean of its squares over channels, flattened and divided by
-    its L2 norm, so a layer's scale does not matter and the sum over places is in [0, 2]. Channels may differ; an axis
-    on which the maps differ is average-pooled to the shorter one. The usual reference (mdistiller) pools the features
-    instead, before they are squared, and so gives up to half more or less where sizes differ; where they are equal the
-    two agree. Raises ``ValueError`` for different clips.
+    q is the attention map of a layer ``(B, C, T, H, W)``: the mean of its squares over channels, flattened and divided
+    by its L2 norm. The scale of a layer therefore has no effect, and the sum over places is in [0, 2]. Channels may
+    differ. An axis on which the maps differ is average-pooled to the shorter length. The usual reference (mdistiller)
+    pools the features before it squares them; where sizes differ, its loss is up to half larger or smaller, and where
+    they are equal both agree. Raises ``ValueError`` for different clips.
     """
     alike(student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0])
     maps = _pooled(*(features.square().mean(1, keepdim=True) for features in (student_features, teacher_features)))
@@ -66,15 +66,17 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
 
 
 def _pooled(*features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """``(B, C, T, H, W)`` each, time and space average-pooled to the shorter of both."""
+    """The features, each ``(B, C, T, H, W)``, average-pooled in time and space to the shorter length of both."""
     size = [min(lengths) for lengths in zip(*(each.shape[2:] for each in features), strict=True)]
     return tuple(F.adaptive_avg_pool3d(each, size) for each in features)
 
 
 def simkd_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
-    """MSE over all elements; time and space are average-pooled to the shorter of both (Chen et al., arXiv 2203.14001).
+    """MSE over all elements, after average pooling of time and space to the shorter length (Chen et al., arXiv
+    2203.14001).
 
-    The student's features come out of a projector, to the teacher's channels. Raises ``ValueError`` for others.
+    ``student_features`` are the output of a projector to the teacher's channels. Raises ``ValueError`` for other
+    channels.
     """
     if student_features.shape[:2] != teacher_features.shape[:2]:
         raise ValueError(f"the student's features are {tuple(student_features.shape)}, the teacher's "
@@ -86,8 +88,8 @@ def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: tor
                       labels: torch.Tensor) -> torch.Tensor:
     """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
 
-    ``student`` s and ``teacher`` t are pooled features ``(B, C)``, c is the label's row of ``centres (K, C)``, the
-    teacher's class means. In [0, 2]; 0 where s points along c and is no shorter than t.
+    ``student`` s and ``teacher`` t are pooled features ``(B, C)``; c is the label's row of ``centres (K, C)``, the
+    teacher's class means. The loss is in [0, 2]; it is 0 where s has the direction of c and is no shorter than t.
     """
     alike(student=student, teacher=teacher)
     along = (student * F.normalize(centres[labels], dim=1)).sum(1)
@@ -100,13 +102,15 @@ def _teacher(nets, batch, taps=()):
 
 
 class _Distiller(CrossEntropy):
-    """``terms(nets, student, teacher, batch, progress)``, of the outputs of both networks, gives name → (weight, term)
-    beside the cross-entropy, whose weight is ``labels``."""
+    """Cross-entropy with weight ``labels``, plus the terms of a subclass.
+    ``terms(nets, student, teacher, batch, progress)`` receives the outputs of both networks and returns pairs of weight
+    and term, by name."""
 
     labels = 1.0
 
     def losses(self, nets, batch, progress):
-        """Yield the weighted sum of cross-entropy (nats, mean over the batch) and terms, with each beside it."""
+        """Yield the weighted sum of cross-entropy (nats, mean over the batch) and terms, and each of them
+        unweighted."""
         taps = getattr(self, "taps", ())
         teacher = _teacher(nets, batch, taps)
         student = outputs(nets["student"], batch.views["student"], taps)
@@ -115,7 +119,7 @@ class _Distiller(CrossEntropy):
 
 
 class _AtLayer(_Distiller):
-    """Reads the layer ``tap`` of both networks."""
+    """A distiller that reads the layer ``tap`` of both networks."""
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -124,8 +128,8 @@ class _AtLayer(_Distiller):
 
 @dataclass(frozen=True)
 class DecoupledKD(_Distiller):
-    """DKD. The defaults are its authors' for CIFAR-100 (their best β depends on the teacher); ``warmup`` is the
-    fraction of training over which the term rises from 0, their 20 of 240 epochs."""
+    """DKD. The defaults are the authors' for CIFAR-100 (their best β depends on the teacher). ``warmup`` is the
+    fraction of training over which the weight of the term rises from 0; theirs is 20 of 240 epochs."""
 
     temperature: float = 4.0
     alpha: float = 1.0
@@ -146,10 +150,11 @@ class DecoupledKD(_Distiller):
 
 @dataclass(frozen=True)
 class FitNet(_AtLayer):
-    """FitNets' hint at the layer ``tap`` of both networks, through a 1×1×1 convolution that trains with the student.
+    """FitNets' hint at the layer ``tap`` of both networks, through a 1×1×1 convolution that is trained with the
+    student.
 
-    The paper first trains the lower half on the hint alone, then all on KD; here, as in later comparisons of distillers
-    (whose ``weight`` of 100 this is), labels and hint are learnt together.
+    The paper first trains the lower half on the hint alone, then the whole network with KD. Here labels and hint are
+    trained together, as in later comparisons of distillers, which also use the ``weight`` of 100.
     """
 
     tap: str = "net.stages.2"
@@ -159,7 +164,7 @@ class FitNet(_AtLayer):
         not_negative(weight=self.weight)
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
-        """The regressor, its channels read off one clip of ``batches`` and its weights decided by ``seed`` alone."""
+        """The regressor. One clip of ``batches`` determines its channels; ``seed`` alone determines its weights."""
         batch, channels = next(iter(batches)), []
         for name in ("student", "teacher"):
             was_training = nets[name].training
@@ -172,7 +177,7 @@ class FitNet(_AtLayer):
             return {"regressor": nn.Conv3d(*channels, kernel_size=1)}
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Student and regressor share the optimiser."""
+        """Student and regressor share one optimiser."""
         return {"net": ["student", "regressor"]}
 
     def terms(self, nets, student, teacher, batch, progress):
@@ -181,8 +186,8 @@ class FitNet(_AtLayer):
 
 @dataclass(frozen=True)
 class AttentionTransfer(_Distiller):
-    """Attention transfer, summed over the layers ``taps`` of both networks. ``weight`` 1000 is the authors' for the
-    *mean* over batch and places: their β of 10³ divided by batch and places, on the sum."""
+    """Attention transfer, summed over the layers ``taps`` of both networks. The ``weight`` of 1000 is the authors' for
+    a *mean* over batch and places; they divide β = 10³ by batch and places and apply it to the sum."""
 
     taps: tuple[str, ...] = ("net.stages.1", "net.stages.2", "net.stages.3")
     weight: float = 1000.0
@@ -197,16 +202,18 @@ class AttentionTransfer(_Distiller):
 
 @dataclass(frozen=True)
 class SimKD(_AtLayer):
-    """The student learns the teacher's features alone, and reuses its head: labels are never read.
+    """The student learns only the teacher's features and reuses its head; it never reads labels.
 
-    The head, whatever does not lie under ``tap``, must fit the student's (a projector: ``TinyC3D.projector``).
+    The head is everything outside ``tap``. The teacher's must fit the student's (with a projector:
+    ``TinyC3D.projector``).
     """
 
     tap: str = "net.stages"
     labels = 0.0
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict:
-        """Nothing more to train; puts the teacher's head into the student. It takes no gradient, so it stays."""
+        """Copy the teacher's head into the student; return no further networks. The head receives no gradient, so it
+        does not change. Raises ``ValueError`` where the heads' shapes differ."""
         own, head = ({k: v for k, v in nets[name].state_dict().items()
                       if k.startswith("net.") and not k.startswith(f"{self.tap}.")} for name in ("student", "teacher"))
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in head.items()}:
@@ -233,7 +240,8 @@ class FeatureNorm(_AtLayer):
         not_negative(weight=self.weight, soft=self.soft)
 
     def prepare(self, nets, batches) -> torch.Tensor:
-        """The teacher's features summed over each class's training clips, ``(K, C)``: they point where the means do."""
+        """The teacher's features, summed over each class's training clips, ``(K, C)``: they have the directions of the
+        class means."""
         sums = 0
         for batch in batches:
             teacher = _teacher(nets, batch, self.taps)

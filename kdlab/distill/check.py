@@ -1,4 +1,4 @@
-"""The preflight of a distillation: one sentence, with its mend, for each mistake that would cost days to find."""
+"""Check a distillation before training, for mistakes that would cost days to find; each error says how to fix it."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def _as_found(*nets: nn.Module):
-    """No gradients inside; afterwards modes, buffers and random states are what they were. Yields the buffers."""
+    """Disable gradients inside; afterwards restore modes, buffers and random states. Yields copies of the buffers."""
     modes = {module: module.training for net in nets for module in net.modules()}
     buffers = [{name: b.clone() for name, b in net.named_buffers()} for net in nets]
     devices = {p.device for net in nets for p in net.parameters() if p.is_cuda}
@@ -28,10 +28,11 @@ def _logits(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[str]:
-    """Run both networks once on ``batch`` (``views["teacher"]``, ``views["student"]``, ``labels``), look for mistakes.
+    """Run both networks once on ``batch`` (``views["teacher"]``, ``views["student"]``, ``labels``) and look for
+    mistakes.
 
-    Both networks and torch's random state are left as they were found. Returns warnings (a teacher that is worse than
-    its student); raises ``ValueError`` with a sentence for each mistake.
+    Both networks and torch's random state are restored afterwards. Returns warnings (a teacher that is worse than its
+    student). Raises ``ValueError`` with one sentence for each mistake.
     """
     findings = []
     if training := [name or "the whole" for name, module in teacher.named_modules() if module.training]:

@@ -1,6 +1,6 @@
-"""Losses of the classical kind, as pure functions of logits. Sections refer to docs/methods.md.
+"""The classical distillation losses, as pure functions of logits. Sections refer to docs/methods.md.
 
-Logits in, log-softmax inside: no function here takes probabilities, so none can be fed them by mistake twice.
+The losses take the student's logits and apply log-softmax themselves: do not apply softmax first.
 """
 
 import torch
@@ -23,8 +23,8 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
 def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """``t² KL(targets ‖ softmax_t(z_S))``, mean over the batch, for target *probabilities* ``(B, K)`` (section 1).
 
-    The factor t² keeps the gradient's scale when t grows (Hinton et al., arXiv 1503.02531). Raises ``ValueError`` for
-    shapes that differ, and for a temperature that is not above 0.
+    The factor t² keeps the scale of the gradient when t grows (Hinton et al., arXiv 1503.02531). Raises ``ValueError``
+    for shapes that differ, and for a temperature that is not above 0.
     """
     alike(student_logits=student_logits, targets=targets)
     positive(temperature=temperature)
@@ -39,7 +39,7 @@ def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperat
 
 
 def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -> torch.Tensor:
-    """Probabilities ``(B, K)``: ``1 − smoothing`` on the label, the rest spread evenly over the other classes."""
+    """Probabilities ``(B, K)``: ``1 − smoothing`` for the label, the rest spread evenly over the other classes."""
     integer(2, num_classes=num_classes)
     fraction(smoothing=smoothing)
     off = smoothing / (num_classes - 1)

@@ -1,8 +1,8 @@
-"""The two methods from which all others are made: labels alone, and labels with a teacher's soft targets.
+"""The two methods on which all others build: labels alone, and labels with a teacher's soft targets.
 
-A method's ``losses(nets, batch, progress)`` is a generator of ``(optimiser, loss, terms)``; the loop steps that
-optimiser before it asks for the next one. ``batch.views["student"]`` and ``["teacher"]`` share crop, flip and moment.
-All that a method may have is in :class:`kdlab.protocols.Method`.
+A method's ``losses(nets, batch, progress)`` is a generator of ``(optimiser, loss, terms)``. The loop steps that
+optimiser before it requests the next loss. ``batch.views["student"]`` and ``["teacher"]`` share crop, flip and sampled
+frames. :class:`kdlab.protocols.Method` documents everything that a method may have.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from kdlab.distill.losses import check_mixture, soft_target_loss
 
 
 def weighted_sum(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss, and the terms beside it, of name → (weight, term); a term of weight 0 is only told."""
+    """The loss and the unweighted terms, from name → (weight, term). A term of weight 0 is only recorded."""
     return sum(w * term for w, term in terms.values() if w), {name: term for name, (_, term) in terms.items()}
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Labels alone: every teacher, and every baseline without one."""
+    """Cross-entropy with labels alone: for every teacher, and for every baseline without one."""
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns: a teacher is in none."""
+        """The networks that each optimiser owns; no optimiser owns a teacher."""
         return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
@@ -46,12 +46,12 @@ class KD(CrossEntropy):
         check_mixture(self.temperature, self.alpha)
 
     def soft_targets(self, nets, batch, progress) -> torch.Tensor:
-        """The frozen teacher's softened probabilities ``(B, K)`` of its own view of the batch."""
+        """The frozen teacher's softened probabilities ``(B, K)`` for its own view of the batch."""
         with torch.no_grad():
             return F.softmax(nets["teacher"](batch.views["teacher"]) / self.temperature, dim=-1)
 
     def losses(self, nets, batch, progress):
-        """Yield the mixture, with its two terms beside it (nats, mean over the batch)."""
+        """Yield the mixture and its two unweighted terms (nats, mean over the batch)."""
         logits = nets["student"](batch.views["student"])
         ce = F.cross_entropy(logits, batch.labels)
         soft = soft_target_loss(logits, self.soft_targets(nets, batch, progress), self.temperature)

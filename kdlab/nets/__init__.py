@@ -1,1 +1,1 @@
-"""Networks that see a view of a clip."""
+"""Networks whose input is a view of a clip."""

@@ -1,6 +1,6 @@
-"""Temporal attention in place of average pooling: the head of DarkLight, the public pipeline nearest to DL-KDD.
+"""Temporal attention in place of average pooling: the head of DarkLight, the public pipeline closest to DL-KDD.
 
-A learned class token and learned positions, one transformer block, and the classifier reads the class token
+The head has a learned class token, learned positions and one transformer block; the classifier reads the class token
 (docs/methods.md, 1.3).
 """
 
@@ -41,7 +41,8 @@ class TemporalAttention(nn.Module):
 
 
 class AttendedNet(nn.Module):
-    """The trunk ``features``, of ``width`` channels, spatial average, :class:`TemporalAttention`, dropout, linear.
+    """The trunk ``features`` with ``width`` channels, spatial average, :class:`TemporalAttention`, dropout, linear
+    layer.
 
     Video ``(B, 3, T, H, W)`` → features ``(B, C, T', H', W')`` → T' tokens of C channels → logits ``(B, K)``.
     """
@@ -56,7 +57,7 @@ class AttendedNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """One token a time step of the features, ``(B, T', C)``."""
+        """One token per time step of the features, ``(B, T', C)``."""
         return self.features(x).mean((3, 4)).transpose(1, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,7 +66,8 @@ class AttendedNet(nn.Module):
 
 @dataclass(frozen=True)
 class Attended:
-    """The features of ``backbone`` under temporal attention; ``tokens`` is the most it will see (64 frames give 8)."""
+    """The features of ``backbone`` under temporal attention; ``tokens`` is the largest number of tokens (64 frames give
+    8)."""
 
     backbone: R2Plus1D | TinyR2Plus1D = R2Plus1D()
     tokens: int = 8
@@ -79,7 +81,7 @@ class Attended:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Those of the backbone's weights; None without weights."""
+        """The input statistics of the backbone's weights; None without weights."""
         return getattr(self.backbone, "statistics", None)
 
     @property

@@ -1,6 +1,7 @@
-"""Networks of one compressed-domain modality each: CoViAR's (arXiv 1712.00636; docs/methods.md, 3.1) and a tiny one.
+"""Networks for one compressed-domain modality each: CoViAR's (arXiv 1712.00636; docs/methods.md, 3.1) and a tiny one.
 
-A video ``(B, C, T, H, W)`` is T frames, one of each TSN segment; logits are their mean, before the softmax.
+A video ``(B, C, T, H, W)`` has T frames, one from each TSN segment. Its logits are the mean of the frames' logits,
+before the softmax.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +17,12 @@ from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.video import IMAGENET
 from kdlab.system.values import fraction, integer
 
-#: The channels of each modality: colours, or the two directions of motion.
+#: The channels of each modality: colours, or the two components of motion.
 CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
 
 
 class StagedNet(nn.Module):
-    """Four ``stages`` on every frame, each of which can be run by itself; then ``dropout`` and ``fc``."""
+    """Four ``stages`` applied to every frame, each of which can run separately; then ``dropout`` and ``fc``."""
 
     stages: Sequence[Callable[[torch.Tensor], torch.Tensor]]
 
@@ -31,7 +32,8 @@ class StagedNet(nn.Module):
         return frames.unflatten(0, (-1, segments)).mean(1)
 
     def features(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages, and logits ``(B, K)``, of ``(B, C, T, H, W)``."""
+        """The outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages and the logits ``(B, K)``, for video
+        ``(B, C, T, H, W)``."""
         h, taps = x.transpose(1, 2).flatten(0, 1), []
         for stage in self.stages:
             taps.append(h := stage(h))
@@ -42,9 +44,9 @@ class StagedNet(nn.Module):
 
 
 class EverySecond(nn.Conv2d):
-    """A 1×1 convolution of stride 2, as a matrix product with the pixels that it reads. oneDNN's own (of torch 2.14) is
-    slower, and where pictures are 60 pixels wide or more, as those of 4:3 are here, and of an even width, it writes
-    beyond its memory in the backward pass, and the process dies."""
+    """A 1×1 convolution of stride 2, computed as a matrix product with the pixels that it reads. oneDNN's convolution
+    (in torch 2.14) is slower. For feature maps of an even width of 60 pixels or more, such as those of 4:3 frames here,
+    its backward pass writes beyond its memory and the process dies."""
 
     def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         read = x.permute(0, 2, 3, 1)[:, ::2, ::2]
@@ -52,11 +54,11 @@ class EverySecond(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """A residual block of two 3×3 convolutions that halves the frame, in torchvision's order and names."""
+    """A residual block of two 3×3 convolutions that halves the resolution, in torchvision's order and names."""
 
     def __init__(self, channels_in: int, channels: int):
         super().__init__()
-        shortcut = EverySecond(channels_in, channels, 1, 2, bias=False)  # drawn first, registered last
+        shortcut = EverySecond(channels_in, channels, 1, 2, bias=False)  # initialised first, registered last
         self.conv1 = nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
@@ -70,7 +72,8 @@ class Block(nn.Module):
 
 
 class TinyNet(StagedNet):
-    """A :class:`StagedNet` of one residual block a stage, each halving the frame, behind an input batch norm."""
+    """A :class:`StagedNet` with one residual block per stage, each halving the resolution, behind an input batch
+    norm."""
 
     def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
@@ -83,7 +86,7 @@ class TinyNet(StagedNet):
 
 @dataclass(frozen=True)
 class TinyCompressed:
-    """A residual network of four blocks for frames of about 64×80: 155,000 parameters, 14 million MACs a frame.
+    """A residual network of four blocks for frames of about 64×80: 155,000 parameters, 14 million MACs per frame.
     ``channels`` are those of the modality (:data:`CHANNELS`)."""
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 64)
@@ -96,7 +99,7 @@ class TinyCompressed:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """See :func:`kdlab.nets.video.stages`; maps of each frame, ``(B*T, C, h, w)``."""
+        """See :func:`kdlab.nets.video.stages`; feature maps of each frame, ``(B*T, C, h, w)``."""
         return tuple(f"stages.{k}" for k in range(len(self.widths)))
 
     def make(self, num_classes: int) -> StagedNet:
@@ -105,22 +108,23 @@ class TinyCompressed:
 
 
 def tiny(modality: str) -> TinyCompressed:
-    """The network for ``modality`` as CoViAR divides the work: motion and residual get half the I-frame's widths."""
+    """The network for ``modality``, sized as in CoViAR: motion and residual have half the widths of the I-frame
+    network."""
     return matched(modality) if modality == "iframe" else TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
 
 
 def matched(modality: str) -> TinyCompressed:
-    """The network for ``modality`` where all three are to be alike, but for motion's two channels."""
+    """The network for ``modality`` with equal widths for all three modalities; motion has two input channels."""
     return TinyCompressed(channels=CHANNELS[modality])
 
 
 @dataclass(frozen=True)
 class CoViARNet:
-    """CoViAR's network for ``modality``: ResNet of ``depth`` 18, 50 or 152, for 224² frames, on all three.
+    """CoViAR's network for ``modality``: a ResNet of ``depth`` 18, 50 or 152 for 224² frames.
 
-    CoViAR has 152 for I-frames (50 in the PKD study) and 18 for the others, which see their pixels through an input
-    batch norm. ``weights`` are a checkpoint of its released code. Residuals come in RGB, as all kdlab's pixels; the
-    released networks were trained on BGR, so the network turns them round itself.
+    CoViAR uses depth 152 for I-frames (the PKD study 50) and 18 for motion and residual, which have an input batch
+    norm. ``weights`` are a checkpoint of its released code. kdlab's residuals are RGB, as are all its pixels. The
+    released networks were trained on BGR, so the network reverses the channels itself.
     """
 
     modality: str
@@ -138,14 +142,14 @@ class CoViARNet:
 
     @property
     def statistics(self) -> Statistics:
-        """As released, with or without weights: the input batch norm expects them."""
+        """The released input statistics, with or without weights: the input batch norm expects them."""
         if self.modality == "iframe":
             return IMAGENET
-        # ImageNet's deviations stand in RGB order before BGR channels in the released code: reversed here.
+        # The released code applies ImageNet's deviations in RGB order to BGR channels: reversed here.
         return ((0.5, 0.5), (1.0, 1.0)) if self.modality == "motion" else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
 
     def make(self, num_classes: int) -> StagedNet:
-        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # a second of imports
+        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # the import takes a second
 
         kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
         net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality).to(memory_format=torch.channels_last)
@@ -153,7 +157,8 @@ class CoViARNet:
 
 
 class FrameNet(StagedNet):
-    """The layers of torchvision's ``resnet``, by their names, behind ``data_bn``; the first stage includes the stem."""
+    """The layers of torchvision's ``resnet``, under their names, behind ``data_bn``; the first stage includes the
+    stem."""
 
     dropout = nn.Identity()
 

@@ -1,6 +1,8 @@
-"""A frozen network made quicker: its batch norms lie in the convolutions before them, where its answers stay the same.
+"""Make a frozen network faster: fold its batch norms into the convolutions before them, where its outputs stay the
+same.
 
-In evaluation mode a norm is a scale and a shift a channel, which weights can take as well as pixels.
+In evaluation mode a norm is a scale and a shift per channel, which can be applied to the convolution's weights instead
+of to its output.
 """
 
 import copy
@@ -12,20 +14,21 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._pytree import tree_leaves
 
-#: The layers that fold. A subclass may do anything with its weights, so it does not.
+#: The types of layers that fold. A subclass does not fold: it may use its weights in any way.
 CONVOLUTIONS, NORMS = (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-#: A folded network's answers differ by rounding: at most by so much of the largest.
+#: The largest difference between the outputs of the folded and the plain network, relative to the largest output.
 ROUNDING = 1e-4
 
 
 @torch.no_grad()
 def folded(net: nn.Module, x: torch.Tensor) -> nn.Module:
-    """A copy of the frozen ``net`` in evaluation mode with its batch norms folded into the convolutions before: the
-    same function but for rounding, in a seventh less time.
+    """A copy of the frozen ``net`` in evaluation mode with its batch norms folded into the convolutions before them:
+    the same function up to rounding, in a seventh less time.
 
-    A convolution and a norm fold where nothing but the norm reads what the convolution gives, in code that torch.fx can
-    trace: it does the same whatever it is shown. Where the folded network answers otherwise to the clips ``x``, nothing
-    folds. Layers keep their names and weights, and while a hook looks at either of a pair, both compute as before.
+    A convolution and a norm fold where only the norm reads the convolution's output, in code that torch.fx can trace:
+    code whose path does not depend on its input. Where the outputs for the clips ``x`` differ by more than
+    :data:`ROUNDING`, nothing folds. Layers keep their names and weights. While a hook is on either layer of a pair,
+    both compute as before.
     """
     plain, lean = copy.deepcopy(net).eval(), copy.deepcopy(net).eval()
     with torch.random.fork_rng(devices=[]):
@@ -41,11 +44,11 @@ def _alike(one, other) -> bool:
 
 
 def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
-    """The names of each convolution and of the norm that alone reads what it gives. What cannot be traced is looked at
-    child by child."""
+    """The names of each convolution and of the norm that alone reads its output. A module that cannot be traced is
+    searched child by child."""
     try:
         graph = torch.fx.Tracer().trace(net)
-    except Exception:  # the network's own code runs on stand-ins, which may raise anything
+    except Exception:  # the network's code runs on proxies, and may raise anything
         return [pair for name, child in net.named_children() for pair in pairs(child, f"{prefix}{name}.")]
     calls = [node for node in graph.nodes if node.op == "call_module"]
     times, found = Counter(node.target for node in calls), []
@@ -58,7 +61,7 @@ def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> None:
-    """Let the convolution give what its norm would make of that, and the norm what it is given."""
+    """Make the convolution output what its norm would compute from it, and the norm return its input."""
     weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps,
                                         norm.weight, norm.bias)
     conv.register_buffer("folded_weight", weight.detach(), persistent=False)
@@ -71,7 +74,7 @@ def _fold(conv: nn.Module, norm: nn.Module) -> None:
 class _Folded:
     @property
     def hooked(self) -> bool:
-        """Does a hook look at one of the two, which then has to give its own?"""
+        """Whether a hook is on either layer, which must then return its own output."""
         conv, norm = self.pair
         return bool(conv._forward_hooks or norm._forward_hooks or norm._forward_pre_hooks)
 

@@ -1,7 +1,8 @@
-"""I3D (Carreira & Zisserman, arXiv 1705.07750), its thinnings from one definition, and a tiny network of their kind.
+"""I3D (Carreira & Zisserman, arXiv 1705.07750), its variants with fewer temporal kernels, and a tiny network of that
+kind.
 
-GenKD's students are I3D without temporal kernels in some stages (docs/methods.md, 2). Strides in time stay, and so do
-the pools between stages: a stem without a temporal kernel takes every second frame and never sees the others.
+GenKD's students are I3D without temporal kernels in some stages (docs/methods.md, 2). The strides in time and the pools
+between stages remain: a stem without a temporal kernel takes every second frame and never sees the others.
 """
 
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.system.values import fraction, integer
 
-#: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
+#: Stages with temporal kernels, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
 STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 BOTTOM, TOP = STAGES[:6], STAGES[6:]
 
@@ -30,7 +31,8 @@ _POOLS = {"2c": ("2a_3x3", 1, 3), "3b": ("3a_3x3", 1, 3), "4b": ("4a_3x3", 3, 3)
 
 
 def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
-    """Zeros around time and space: a length n comes out as ⌈n / stride⌉. An odd one goes behind, as released."""
+    """Pad time and space with zeros, so that a length n comes out as ⌈n / stride⌉. An odd zero goes to the end, as
+    released."""
     pads = []
     for n, k, s in zip(x.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):
         total = max((-(-n // s) - 1) * s + k - n, 0)
@@ -39,11 +41,11 @@ def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> 
 
 
 class Unit(nn.Module):
-    """Convolution, batch norm, rectifier, under the released names."""
+    """Convolution, batch norm and ReLU, under the released names."""
 
     def __init__(self, channels_in: int, channels: int, kernel=(1, 1, 1), stride=(1, 1, 1)):
         super().__init__()
-        inside = [k // 2 for k in kernel] if stride == (1, 1, 1) else 0  # where it is symmetric no copy is needed
+        inside = [k // 2 for k in kernel] if stride == (1, 1, 1) else 0  # symmetric padding needs no copy
         self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, inside, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01)
 
@@ -53,14 +55,14 @@ class Unit(nn.Module):
 
 
 class Pool(nn.MaxPool3d):
-    """Maximum, zeros around: its inputs are rectified."""
+    """Max pooling with zero padding: its inputs are rectified."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(_same(x, self.kernel_size, self.stride))
 
 
 class PairPool(nn.Module):
-    """Mean over space and over each two neighbouring steps: ``(B, C, T', H', W')`` → ``(B, C, T' − 1, 1, 1)``."""
+    """Mean over space and over each pair of neighbouring steps: ``(B, C, T', H', W')`` → ``(B, C, T' − 1, 1, 1)``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.avg_pool3d(x, (min(2, x.shape[2]), *x.shape[3:]), 1)
@@ -83,7 +85,7 @@ class Mixed(nn.Module):
 
 
 class I3DNet(nn.Sequential):
-    """Video → logits ``(B, K)``, the mean over time; its layer ``Mixed_5c`` gives ``(B, 1024, T/8, H/32, W/32)``."""
+    """Video → logits ``(B, K)``, averaged over time; the layer ``Mixed_5c`` gives ``(B, 1024, T/8, H/32, W/32)``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x).mean((2, 3, 4))
@@ -91,10 +93,10 @@ class I3DNet(nn.Sequential):
 
 @dataclass(frozen=True)
 class I3D:
-    """I3D with kernels in time in the stages ``temporal`` (:data:`STAGES`), for RGB or flow (``channels`` 2).
+    """I3D with temporal kernels in the stages ``temporal`` (:data:`STAGES`), for RGB or flow (``channels`` 2).
 
-    12.7 million parameters with 400 classes, made for 64 × 224². ``weights`` are a checkpoint in the layout of the
-    widely used PyTorch conversion of the released networks; a head of other classes begins at random.
+    12.7 million parameters with 400 classes, for clips of 64 × 224². ``weights`` are a checkpoint in the layout of the
+    widely used PyTorch conversion of the released networks; a head for other classes keeps its random weights.
     """
 
     temporal: tuple[str, ...] = STAGES
@@ -110,7 +112,7 @@ class I3D:
 
     @property
     def statistics(self) -> Statistics | None:
-        """The released networks saw pixels and flow in [−1, 1]; None without weights."""
+        """The statistics that map pixels and flow to [−1, 1], as the released networks expect; None without weights."""
         return ((0.5,) * self.channels, (0.5,) * self.channels) if self.weights else None
 
     head: ClassVar = "logits.conv3d"
@@ -142,11 +144,12 @@ class I3D:
 
 @dataclass(frozen=True)
 class TinyC3D:
-    """Four convolutions, ``stages``: from 16 frames of 32² or 36² to features ``(widths[3], 4, 4, 4)``, then the head.
+    """Four convolutions, ``stages``, map 16 frames of 32² or 36² to features ``(widths[3], 4, 4, 4)``; then the head.
 
-    ``temporal`` says which keep kernels in time: ``(False, False, True, True)`` is the tiny Top-I3D. A student of half
-    the widths but the last has features of its teacher's shape. ``projector`` appends SimKD's, to as many channels:
-    1×1×1 to half of them, 3×3×3, 1×1×1 (arXiv 2203.14001). The first norm is per clip (``kdlab.nets.video.TinyNet``).
+    ``temporal`` states which convolutions have temporal kernels: ``(False, False, True, True)`` is the tiny Top-I3D. A
+    student with half the widths in all but the last has features of its teacher's shape. ``projector`` is the number of
+    output channels of SimKD's projector, which follows the stages: 1×1×1 to half as many, 3×3×3, 1×1×1 (arXiv
+    2203.14001). The first norm is per clip (``kdlab.nets.video.TinyNet``).
     """
 
     widths: tuple[int, int, int, int] = (8, 16, 32, 64)
@@ -167,7 +170,7 @@ class TinyC3D:
 
     def make(self, num_classes: int) -> nn.Module:
         inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))
-        # Space is halved by strides where maps are large; time by maxima, so that a 2-D stage still sees all frames.
+        # Strides halve space where maps are large; max pools halve time, so that a 2-D stage still sees all frames.
         strides, pools = ((1, 2, 2), (1, 2, 2), 1, 1), (None, (2, 1, 1), (2, 2, 2), None)
         stages = [_stage(a, b, (3 if t else 1, 3, 3), s, p, i == 0)
                   for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))]

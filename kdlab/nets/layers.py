@@ -1,4 +1,4 @@
-"""What is done with any network from outside, by the names of its layers: tapped, beheaded, made anew at random."""
+"""Operations on any network by the names of its layers: tap layers, remove the head, draw new random weights."""
 
 import copy
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-#: Where the wrappers of other libraries keep their network. Types by name: to import their modules takes seconds.
+#: Wrapper type → the attribute with its network. Types are given by name: to import their modules takes seconds.
 _INSIDE = {
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
     "torch.nn.parallel.data_parallel.DataParallel": "module",
@@ -19,15 +19,16 @@ _INSIDE = {
 
 
 def bare(net: nn.Module) -> nn.Module:
-    """The network inside the wrappers of data-parallel training, Fabric and torch.compile. They are known by their
-    types: a network's own layer may have any name."""
+    """The network inside the wrappers of data-parallel training, Fabric and torch.compile. Wrappers are identified by
+    type, because a network's own layer may have any name."""
     while inner := next(filter(None, (_INSIDE.get(f"{t.__module__}.{t.__qualname__}") for t in type(net).__mro__)), ""):
         net = getattr(net, inner)
     return net
 
 
 def channels_last(net: nn.Module) -> nn.Module:
-    """``net`` with the weights of its 3-D convolutions channels-last, as pixels lie; all other tensors as they are."""
+    """``net`` with the weights of its 3-D convolutions in channels-last order, like the pixels; other tensors are
+    unchanged."""
     convolutions = (layer for layer in net.modules() if isinstance(layer, nn.modules.conv._ConvNd))
     for weight in (weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5):
         weight.data = weight.data.to(memory_format=torch.channels_last_3d)
@@ -36,8 +37,8 @@ def channels_last(net: nn.Module) -> nn.Module:
 
 @contextmanager
 def one_thread(device: str = "cpu") -> Iterator[None]:
-    """One torch thread inside, where the work is done on the CPU: weights depend on the number of threads, and
-    parallelism is across runs."""
+    """Use one torch thread inside, if ``device`` is the CPU: weights depend on the number of threads, and kdlab
+    parallelises across runs instead."""
     before = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)
@@ -49,7 +50,8 @@ def one_thread(device: str = "cpu") -> Iterator[None]:
 
 @dataclass
 class Outputs:
-    """What a network gives: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""
+    """A network's outputs: ``logits (B, K)``; the requested ``taps``, by layer name; logits per exit,
+    ``exits (B, E, K)``."""
 
     logits: torch.Tensor
     taps: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -57,12 +59,13 @@ class Outputs:
 
 
 def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Outputs:
-    """Run ``net`` on video ``(B, C, T, H, W)`` and keep what the layers ``taps`` give, in the precision of the logits.
+    """Run ``net`` on video ``(B, C, T, H, W)``; return its logits and the outputs of the layers ``taps``, in the
+    precision of the logits.
 
-    Hooks read the layers, so any network can be tapped without editing it; a wrapped one by the names of the bare one.
-    A tap is what the layer gave when it was first asked, whatever is done in place to that later. That of a 2-D layer
-    on frames, ``(B·T, C, H, W)``, comes as ``(B, C, T, H, W)``. Raises ``ValueError`` for a name that it has not, and
-    for a layer that gives no tensor or is not used.
+    Hooks read the layers, so any network can be tapped without a change to its code. The layer names of a wrapped
+    network are those of the bare one. A tap is the layer's first output, and later in-place operations do not change
+    it. The tap of a 2-D layer on frames, ``(B·T, C, H, W)``, is reshaped to ``(B, C, T, H, W)``. Raises ``ValueError``
+    for an unknown name, and for a layer that is not used or returns no tensor.
     """
     found, taps = {}, list(taps)
     with _tapped(net, taps, len(x), found.__setitem__):
@@ -74,7 +77,7 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
 
 
 def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The ``taps`` of :func:`outputs` alone, in their order: nothing is computed after the last that answers."""
+    """Only the ``taps`` of :func:`outputs`, in their order; the forward pass stops once all are found."""
     found, wanted = {}, set(taps)
 
     def keep(name: str, out: torch.Tensor) -> None:
@@ -89,11 +92,11 @@ def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, 
 
 
 class _AllKept(Exception):
-    """All that was wanted of a forward pass."""
+    """Ends a forward pass once all requested taps are found."""
 
 
 def layers_of(net: nn.Module) -> dict[str, nn.Module]:
-    """The layers of the bare ``net`` by their names. Raises ``ValueError`` for TorchScript, which takes no hooks."""
+    """The layers of the bare ``net`` by name. Raises ``ValueError`` for TorchScript, which supports no hooks."""
     layers = dict(bare(net).named_modules(remove_duplicate=False))
     if scripted := [name or type(net).__name__ for name, layer in layers.items()
                     if isinstance(layer, torch.jit.ScriptModule)]:
@@ -110,8 +113,8 @@ def _check_used(taps: Iterable[str], found: dict) -> None:
 @contextmanager
 def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
             keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
-    """Inside, ``keep(name, output)`` is called for each of the layers ``taps`` of ``net`` when it has first answered to
-    so many ``clips``."""
+    """Inside, ``keep(name, output)`` is called for the first output of each of the layers ``taps`` of ``net``, for an
+    input of ``clips`` clips."""
     layers, handles = layers_of(net), []
     try:
         for name in taps:
@@ -125,8 +128,7 @@ def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
 
 
 def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Callable:
-    """The hook of a layer: its first output is kept, and the network goes on with a copy, which it may change in place.
-    """
+    """The hook of a layer: it keeps the first output, and passes on a copy that the network may change in place."""
     kept = False
 
     def hook(_layer, _inputs, out):
@@ -141,14 +143,15 @@ def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Ca
             return out.clone()
         video = out.unflatten(0, (clips, -1)).transpose(1, 2)
         keep(name, video)
-        return video.transpose(1, 2).flatten(0, 1).clone()  # the way goes through what is kept: gradients reach it
+        return video.transpose(1, 2).flatten(0, 1).clone()  # computed from the kept tensor, so gradients reach it
 
     return hook
 
 
 def trunk(net: nn.Module, last: str) -> nn.Sequential:
-    """The children of ``net`` up to the one in which the layer ``last`` lies, under their names: without the head,
-    where that is the last stage. Video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
+    """The children of ``net`` up to and including the one that contains the layer ``last``, under their names. Where
+    ``last`` is the last stage, this is the network without its head. Video ``(B, C, T, H, W)`` →
+    ``(B, C', T', H', W')``. Raises ``ValueError`` where ``last`` lies in none."""
     names = [name for name, _ in net.named_children()]
     if (child := last.split(".")[0]) not in names:
         raise ValueError(f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}")
@@ -156,8 +159,8 @@ def trunk(net: nn.Module, last: str) -> nn.Sequential:
 
 
 def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
-    """The untrained twin of ``net``: a frozen copy with other weights, decided by ``seed`` alone, behind the same
-    normalisation of its clips."""
+    """The untrained twin of ``net``: a frozen copy with other weights, which ``seed`` alone determines, and the same
+    input normalisation."""
     twin = copy.deepcopy(net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

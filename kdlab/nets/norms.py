@@ -1,7 +1,8 @@
-"""Norms of few channels, computed along rows where torch's kernels walk a channels-last picture pixel by pixel.
+"""Fast norms for few channels: they compute along rows, where torch's kernels process a channels-last picture pixel by
+pixel.
 
-``W·C`` numbers of a row lie side by side in memory, so sums over rows are sums of long vectors. The same norms but for
-rounding, under the same names of weights. Times of a backward or forward pass are in docs/log.md.
+The ``W·C`` numbers of a row are contiguous in memory, so sums over rows are sums of long vectors. The norms equal
+torch's up to rounding and have the same names of weights. docs/log.md gives the times of forward and backward passes.
 """
 
 import torch
@@ -12,9 +13,9 @@ from torch.nn import functional as F
 
 
 class ClipNorm(nn.GroupNorm):
-    """Instance norm of video ``(B, C, T, H, W)``: each channel of each clip by its own mean and deviation.
+    """Instance norm of video ``(B, C, T, H, W)``: each channel of each clip has its own mean and deviation.
 
-    In training it cannot be differentiated twice; in evaluation mode it can.
+    It can be differentiated twice in evaluation mode, but not in training mode.
     """
 
     def __init__(self, channels: int):
@@ -24,7 +25,7 @@ class ClipNorm(nn.GroupNorm):
         return _clip_norm(x, self.weight, self.bias, self.eps, self.training)
 
 
-@torch.fx.wrap  # so that a network can be traced for folding, although it asks what x is
+@torch.fx.wrap  # so that torch.fx can trace a network despite the tests of x
 def _clip_norm(x, weight, bias, eps, training):
     along_rows = x.is_cpu and x.dtype == weight.dtype and x.permute(0, 2, 3, 4, 1).is_contiguous()
     if along_rows and (training or not torch.is_grad_enabled()):
@@ -33,7 +34,7 @@ def _clip_norm(x, weight, bias, eps, training):
 
 
 class _OfClips(torch.autograd.Function):
-    """y = a x + c with a = w / σ and c = b − a μ, of each clip and channel."""
+    """y = a x + c with a = w / σ and c = b − a μ, for each clip and channel."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, eps):
@@ -46,7 +47,7 @@ class _OfClips(torch.autograd.Function):
             slope = scale * weight
             out = torch.addcmul(_wide(bias - mean * slope, rows), rows, _wide(slope, rows))
             out = out.view(x.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)
-        else:  # these fill vectors: torch's forward pass, not its backward pass, is as quick
+        else:  # full vectors: torch's forward pass is as fast, its backward pass is not
             out, mean, scale = torch.native_group_norm(x, weight, bias, len(x), channels, count, channels, eps)
         ctx.save_for_backward(x, weight, mean, scale)
         return out
@@ -69,12 +70,12 @@ class _OfClips(torch.autograd.Function):
 
 
 class PixelNorm(nn.BatchNorm2d):
-    """Batch norm of pictures ``(B, C, H, W)`` that need no gradient: a network's first layer."""
+    """Batch norm of pictures ``(B, C, H, W)`` that need no gradient: for a network's first layer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         whole = x.permute(0, 2, 3, 1)
         plain = x.is_cpu and x.dtype == self.weight.dtype and whole.is_contiguous() and not x.requires_grad
-        if not plain or self.momentum is None:  # None: update_bn takes the mean of all batches
+        if not plain or self.momentum is None:  # None: update_bn averages all batches
             return super().forward(x)
         rows, count = whole.flatten(0, 1).flatten(1)[None], x[:, 0].numel()  # (1, B·H, W·C)
         mean, variance = self.running_mean[None], self.running_var[None]
@@ -100,5 +101,5 @@ def _sums(rows: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def _wide(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """``(B, C)`` → ``(B, 1, W·C)``: each channel's value wherever it stands in a row."""
+    """``(B, C)`` → ``(B, 1, W·C)``: each channel's value, repeated along a row."""
     return values.repeat(1, rows.shape[2] // values.shape[1])[:, None]

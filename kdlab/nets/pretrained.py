@@ -1,6 +1,6 @@
-"""Weights that others trained, read from files on this machine: nothing is ever fetched (docs/methods.md, 1.3).
+"""Published weights, read from local files; kdlab never downloads any (docs/methods.md, 1.3).
 
-A file that is not where its path says is looked for by its name where torch's hub keeps its files, in ``$TORCH_HOME``.
+A file that is missing at its path is searched for by name in the folder of torch's hub, in ``$TORCH_HOME``.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from torch import nn
 from kdlab.nets.video import load_weights
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard deviation per channel, pixels in [0, 1]
-#: A trainer's own file has the epoch beside the weights; what holds those, and what wrappers put before their names.
+#: Some checkpoints also hold other values, such as the epoch: the keys of their weights, and prefixes of wrappers.
 _WRAPPERS = ("state_dict", "model_state", "model", "module")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
-_INNER = "base_model."  # CoViAR's, before some names
+_INNER = "base_model."  # CoViAR's prefix of some names
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint on this machine, ``Weights.of(path)``: a recipe's identity has its content, not its path."""
+    """A local checkpoint, ``Weights.of(path)``; the identity of a recipe contains its content, not its path."""
 
     path: str = field(metadata={"identity": False})
     sha256: str
@@ -32,7 +32,8 @@ class Weights:
     @classmethod
     def of(cls, path: str | Path) -> "Weights":
         """The file at ``path``, or of that name in torch's hub, with the SHA-256 of its bytes. Raises
-        ``FileNotFoundError``, and ``ValueError`` where eight hex digits in its name are not that hash's."""
+        ``FileNotFoundError``, and ``ValueError`` where the eight hex digits in its name differ from the start of that
+        hash."""
         return cls(str(_present(path)), _sha256(path))
 
     @property
@@ -40,20 +41,20 @@ class Weights:
         return self.sha256[:12]
 
     def into(self, net: nn.Module, head: str = "fc") -> nn.Module:
-        """``net`` with these weights, from ``.safetensors`` or what ``torch.save`` wrote of a state dict.
+        """``net`` with these weights, from ``.safetensors`` or from a state dict written by ``torch.save``.
 
-        Names are torchvision's. Prefixes of wrappers (``module.``, ``model.``, ``_orig_mod.``) are dropped where all
-        names have one and none fits with it; CoViAR's ``base_model.`` always. The last layer ``head`` keeps its own
-        weights where the file's has another number of classes. Raises ``FileNotFoundError``, and ``ValueError`` for a
-        file of another content, that cannot be read, or that belongs to another architecture, naming the first tensors
-        that do not fit.
+        Names are torchvision's. A prefix of a wrapper (``module.``, ``model.``, ``_orig_mod.``) is removed where all
+        names have it and none matches the network; CoViAR's ``base_model.`` is always removed. The last layer ``head``
+        keeps its own weights where the file has a different number of classes. Raises ``FileNotFoundError``. Raises
+        ``ValueError`` for a file with another content, an unreadable file, or a file of another architecture; the error
+        names the first tensors that do not fit.
         """
         if (found := _sha256(self.path)) != self.sha256:
             raise ValueError(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
                                "file back, or make a new recipe with Weights.of(path)")
         own, path = net.state_dict(), _present(self.path)
         state = _bare(_read(path), own)
-        # files from before torch 0.4.1 do not count batches
+        # files from before torch 0.4.1 have no count of batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
         init, loaded = own.get(f"{head}.weight"), state.get(f"{head}.weight")
         if init is not None and loaded is not None and loaded.shape[1:] == init.shape[1:] and len(loaded) != len(init):
@@ -68,7 +69,8 @@ def untrained(spec):
 
 
 def _bare(state: dict, own: dict) -> dict:
-    """``state`` by the names of ``own``: a prefix is a wrapper's where all names have it, else a layer's own name."""
+    """``state`` under the names of ``own``. A prefix that all names share belongs to a wrapper; otherwise it belongs to
+    a layer."""
     while (state.keys().isdisjoint(own)
            and (prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""))):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -77,7 +79,7 @@ def _bare(state: dict, own: dict) -> dict:
 
 
 def _present(path: str | Path) -> Path:
-    """The file at ``path``, else that of its name where torch's hub keeps them."""
+    """The file at ``path``, else the file of that name in the folder of torch's hub."""
     hub = Path(torch.hub.get_dir(), "checkpoints")
     for place in (Path(path), hub / Path(path).name):
         if place.is_file():
@@ -89,7 +91,7 @@ def _present(path: str | Path) -> Path:
 def _sha256(path: str | Path) -> str:
     with open(_present(path), "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # as torch's hub names its files
+    tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # torch hub's file names
     if tag and not found.startswith(tag[1]):
         raise ValueError(f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
                            "Copy it again, or take the digits out of its name")

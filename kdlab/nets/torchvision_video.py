@@ -1,7 +1,7 @@
-"""Video networks of torchvision's layers: those it has, and R(2+1)D with 34 layers (docs/methods.md, 1.3).
+"""Video networks from torchvision, and R(2+1)D with 34 layers built from torchvision's blocks (docs/methods.md, 1.3).
 
-Weights come from local files of torchvision's names; kdlab fetches none. torchvision takes a second to import, so it is
-imported where a network is made.
+Weights come from local files under torchvision's names; kdlab downloads none. The import of torchvision takes a second,
+so it happens where a network is made.
 """
 
 import re
@@ -13,11 +13,11 @@ from torch import nn
 
 from kdlab.nets.pretrained import Statistics, Weights
 
-#: What the R(2+1)D weights of torchvision (Kinetics) and of IG-65M were trained with.
+#: The input statistics of torchvision's R(2+1)D weights (Kinetics) and of the IG-65M weights.
 KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 _RESNET = "fc", ("layer1", "layer2", "layer3", "layer4")
-#: Architecture → the layer with a row a class, and the layers that give features ``(B, C, T, H, W)``; transformers have
-#: none of that shape.
+#: Architecture → the classifier layer (one row per class), and the layers with features ``(B, C, T, H, W)``;
+#: transformers have no features of that shape.
 _LAYERS = {
     "r3d_18": _RESNET, "mc3_18": _RESNET, "r2plus1d_18": _RESNET,
     "s3d": ("classifier.1", ("features.3", "features.6", "features.12", "features.15")),
@@ -28,8 +28,8 @@ _LAYERS = {
 
 @dataclass(frozen=True)
 class R2Plus1D:
-    """R(2+1)D of ``depth`` 34 in the layout of the public IG-65M weights, or 18 in torchvision's; for 112² clips (Tran
-    et al., arXiv 1711.11248).
+    """R(2+1)D of ``depth`` 34 in the layout of the public IG-65M weights, or of depth 18 in torchvision's; for clips of
+    112² pixels (Tran et al., arXiv 1711.11248).
 
     Video ``(B, 3, T, H, W)`` → logits ``(B, K)``; layer ``layer4`` gives ``(B, 512, T/8, H/16, W/16)``.
     """
@@ -44,16 +44,16 @@ class R2Plus1D:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Mean and standard deviation that the weights were trained with; None without weights."""
+        """The mean and standard deviation with which the weights were trained; None without weights."""
         return KINETICS if self.weights else None
 
     def make(self, num_classes: int) -> nn.Module:
         from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
         class OwnMidplanes(Conv2Plus1D):
-            """The middle channels of the original (Caffe2) networks: from this convolution's own input, not from the
-            block's. The second convolution of the first block of layers 2, 3 and 4 has 288, 576 and 1152 of them here,
-            230, 460 and 921 in torchvision."""
+            """The middle channels of the original (Caffe2) networks: computed from the convolution's own input, not
+            from the block's. The second convolution in the first block of layers 2, 3 and 4 has 288, 576 and 1152 of
+            them here, and 230, 460 and 921 in torchvision."""
 
             def __init__(self, channels_in: int, channels: int, midplanes: int, stride: int = 1, padding: int = 1):
                 own = channels_in * channels * 27 // (channels_in * 9 + channels * 3)
@@ -71,8 +71,9 @@ class R2Plus1D:
 class TorchvisionVideo:
     """torchvision's ``arch``: ``r3d_18``, ``mc3_18``, ``r2plus1d_18``, ``s3d``, ``swin3d_t`` or ``mvit_v2_s``.
 
-    Video ``(B, 3, T, H, W)`` → logits ``(B, K)``. ``Window(*spec.clip)`` is what the public weights were tested with;
-    the last two architectures and s3d cannot do with less. A head of ``weights`` of other classes is left out.
+    Video ``(B, 3, T, H, W)`` → logits ``(B, K)``. ``Window(*spec.clip)`` is the test setting of the public weights; the
+    last two architectures and s3d need at least this size. The head of ``weights`` is ignored where its number of
+    classes differs.
     """
 
     arch: str = "r3d_18"
@@ -85,8 +86,8 @@ class TorchvisionVideo:
 
     @classmethod
     def of(cls, path: str | Path) -> "TorchvisionVideo":
-        """The network whose weights the file ``path`` holds, by its name as torchvision gives it, such as
-        ``r3d_18-b3b3357e.pth``; a bare name is also looked for where torch's hub keeps its files."""
+        """The network for the weights in the file ``path``. The file has torchvision's name, such as
+        ``r3d_18-b3b3357e.pth``; a bare name is also searched for in the folder of torch's hub."""
         return cls(re.match(r"[a-z0-9_]*", Path(path).name)[0], Weights.of(path))
 
     @property
@@ -99,8 +100,8 @@ class TorchvisionVideo:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Mean and standard deviation that the weights were trained with, by the metadata of torchvision's public
-        Kinetics-400 weights; None without weights."""
+        """The mean and standard deviation with which the weights were trained, from the metadata of torchvision's
+        public Kinetics-400 weights; None without weights."""
         preset = self._metadata().transforms()
         return (tuple(preset.mean), tuple(preset.std)) if self.weights else None
 

@@ -1,4 +1,4 @@
-"""A tiny R(2+1)D for CPUs, the normalisation of every network's input, and how weights are put in.
+"""A tiny R(2+1)D for CPUs, the input normalisation of every network, and functions that load weights.
 
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
@@ -13,12 +13,12 @@ from kdlab.nets.layers import channels_last
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import finite, fraction, integer, positive
 
-#: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet's photographs, which are not dark.
+#: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet, whose photographs are not dark.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Stage(nn.Module):
-    """Spatial convolution (stride 2), then a temporal one (stride ``pace``), each normalised and rectified."""
+    """Spatial convolution (stride 2), then temporal convolution (stride ``pace``), each followed by a norm and ReLU."""
 
     def __init__(self, channels_in: int, channels: int, pace: int, per_clip: bool):
         super().__init__()
@@ -33,17 +33,18 @@ class Stage(nn.Module):
 
 
 class TinyNet(nn.Module):
-    """Four :class:`Stage`, global average pooling, dropout, linear: video ``(B, 3, T, H, W)`` → logits ``(B, K)``.
+    """Four :class:`Stage`, global average pooling, dropout, linear layer: video ``(B, 3, T, H, W)`` → logits
+    ``(B, K)``.
 
-    The very first normalisation is per clip (instance norm). Exposure differs between dark clips by factors, and under
-    batch statistics that difference drowns the actor: the same network with batch norm there stayed at chance where
-    this one reached 76 % (docs/log.md).
+    The first norm is per clip (instance norm). Exposure varies by factors between dark clips, and under batch
+    statistics this variation hides the actor: with batch norm there, the same network stayed at chance; with instance
+    norm it reached 76 % (docs/log.md).
     """
 
     def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
         channels = (3, *widths)
-        half = len(widths) // 2  # time is halved in the second half of the stages only: motion is read first
+        half = len(widths) // 2  # only the second half of the stages halves time, after motion is read
         self.stages = nn.Sequential(*(
             Stage(channels[i], channels[i + 1], pace=1 if i < half else 2, per_clip=i == 0) for i in range(len(widths))
         ))
@@ -56,7 +57,8 @@ class TinyNet(nn.Module):
 
 @dataclass(frozen=True)
 class TinyR2Plus1D:
-    """About 69,000 parameters at the default widths; about 500 clips of 16 × 36² a second and core in training."""
+    """About 69,000 parameters at the default widths; training processes about 500 clips of 16 × 36² per second and
+    core."""
 
     widths: tuple[int, ...] = (8, 16, 40, 88)
     dropout: float = 0.0
@@ -76,10 +78,11 @@ class TinyR2Plus1D:
 
 @dataclass(frozen=True)
 class WithStatistics:
-    """The network ``of`` behind fixed input ``statistics`` (mean, deviation), not those of the training clips' view.
+    """The network ``of`` with fixed input ``statistics`` (mean, deviation) instead of those of the training clips'
+    view.
 
-    Under ImageNet's a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
-    (docs/methods.md, 1): the control for every comparison of lights.
+    Under ImageNet's statistics a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
+    (docs/methods.md, 1). This network is the control for every comparison of lights.
     """
 
     of: TinyR2Plus1D = TinyR2Plus1D()
@@ -99,8 +102,8 @@ class WithStatistics:
 
 
 def stages(spec) -> tuple[str, ...]:
-    """The layers of the network of ``spec`` that give features, the pixels' first. Raises ``ValueError`` for one that
-    names none."""
+    """The names of the layers with features in the network of ``spec``, from input to output. Raises ``ValueError`` for
+    a spec that names none."""
     if not (names := getattr(spec, "stages", ())):
         raise ValueError(f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
                          "the pixels' first (kdlab.protocols.Net)")
@@ -108,10 +111,10 @@ def stages(spec) -> tuple[str, ...]:
 
 
 class Normalised(nn.Module):
-    """``net`` behind per-channel standardisation; the statistics travel with the weights.
+    """``net`` after standardisation per channel; the statistics are stored with the weights.
 
-    They belong to the view the network was trained on, so one cannot train with one normalisation and test with
-    another (a pitfall of the reference pipeline: docs/methods.md, 1).
+    The statistics belong to the view on which the network was trained. A network therefore cannot be trained with one
+    normalisation and tested with another (a pitfall of the reference pipeline: docs/methods.md, 1).
     """
 
     def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
@@ -122,7 +125,7 @@ class Normalised(nn.Module):
         self._still = {name for name, layer in self.named_modules() if not layer.training}
 
     def train(self, mode: bool = True) -> "Normalised":
-        """As of any module, but layers that ``net`` came with in evaluation stay there."""
+        """As ``nn.Module.train``, but layers that were in evaluation mode when ``net`` was wrapped stay there."""
         super().train(mode)
         for name, layer in self.named_modules():
             layer.training = layer.training and name not in self._still
@@ -130,14 +133,14 @@ class Normalised(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
-        # One pass over the pixels, along rows: three channels at a time would take three times as long.
+        # One pass over the pixels, along rows: a broadcast over three channels would take three times as long.
         scale, shift = (each.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
                         for each in (1 / self.std, -self.mean / self.std))
         return self.net(torch.addcmul(shift, x, scale))
 
 
 def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, std: torch.Tensor | None = None):
-    """A :class:`Normalised` network from its spec, its initial weights decided by ``seed`` alone."""
+    """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights."""
     mean = torch.zeros(3) if mean is None else mean
     std = torch.ones(3) if std is None else std
     with torch.random.fork_rng(devices=[]):
@@ -148,8 +151,9 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
 
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
              head: str = "fc") -> Normalised:
-    """Give ``net`` the weights of ``start``, row by row in the last layer ``head``: a class that ``start`` does not
-    know keeps its random row. Raises ``ValueError`` when the two have other shapes, or no such layer."""
+    """Give ``net`` the weights of ``start``. The last layer ``head`` is copied row by row: a class that ``start`` was
+    not trained on keeps its random row. Raises ``ValueError`` when other shapes differ, or when there is no such
+    layer."""
     state, own = dict(start.state_dict()), net.state_dict()
     known = [(i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes]
     if f"net.{head}.weight" not in own:
@@ -166,12 +170,13 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
 
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
-    """Put ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and ``mend``."""
+    """Load ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and the advice
+    ``mend``."""
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
     kinds = sorted(k for k in own.keys() & state.keys() if (own[k].is_floating_point(), own[k].is_complex())
-                   != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose something
+                   != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose information
     if missing or extra or shapes or kinds:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
@@ -183,7 +188,7 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
 
 
 def _writable(net: nn.Module) -> nn.Module:
-    """``net`` with memory of its own for every number of an expanded tensor, which could not be loaded else."""
+    """``net`` with memory for every element of its expanded tensors, which could not be loaded otherwise."""
     for tensor in (*net.parameters(), *net.buffers()):
         if tensor.layout is torch.strided and 0 in tensor.stride():
             tensor.data = tensor.data.contiguous()
@@ -191,7 +196,7 @@ def _writable(net: nn.Module) -> nn.Module:
 
 
 class Narrowed(nn.Module):
-    """``net`` with the logits of some of its classes only, in the order of ``kept``."""
+    """``net`` restricted to the logits of the classes ``kept``, in that order."""
 
     def __init__(self, net: nn.Module, kept: Sequence[int]):
         super().__init__()
@@ -204,8 +209,8 @@ class Narrowed(nn.Module):
 
 
 def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
-    """``net``, trained on ``classes``, as a network for ``wanted``: itself where they are equal. Raises ``ValueError``
-    for a wanted class that it was not trained on."""
+    """``net``, trained on ``classes``, as a network for the classes ``wanted``; ``net`` unchanged where they are equal.
+    Raises ``ValueError`` for a wanted class on which it was not trained."""
     if list(classes) == list(wanted):
         return net
     if unknown := [name for name in wanted if name not in classes]:

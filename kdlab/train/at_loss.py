@@ -1,4 +1,4 @@
-"""A network at a given training loss: minima are compared at equal loss (docs/methods.md, 5)."""
+"""Train a network to a given training loss: minima are compared at equal loss (docs/methods.md, 5)."""
 
 from collections.abc import Iterator
 
@@ -17,13 +17,14 @@ from kdlab.train.recipe import Prepared, Recipe, check
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import network_of, read_weights
 
-#: A network is *at* a loss when its own is that, give or take so much of it.
+#: The largest relative difference at which a network's loss counts as the loss asked for.
 WITHIN = 0.15
 
 
 def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
-    """The network of ``recipe``, in eval mode, when its mean cross-entropy on all training clips first came down to
-    ``nats``; None where it never does. It takes the steps of :func:`kdlab.train.obtain.obtain`, bit for bit."""
+    """The network of ``recipe``, in eval mode, at the step where its mean cross-entropy on all training clips first
+    comes within :data:`WITHIN` of ``nats``; None where it never does. The steps are those of
+    :func:`kdlab.train.obtain.obtain`, bit for bit."""
     positive("a loss in nats", nats=nats)
     check(recipe)
     kept = paths.runs_dir() / "at_loss" / f"{recipe.name}-{source_hash(recipe)[:6]}-{nats:g}.safetensors"
@@ -39,7 +40,7 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
 
 
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
-    """Train until the loss is ``nats``, or far below, and say which."""
+    """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
     net, clips, count = ready.nets["student"], list(ready.train.evaluation()), len(ready.train.records)
     per_epoch, losses = count // min(recipe.settings.batch_size, count), [float("inf")]
 
@@ -59,5 +60,6 @@ def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
 
 
 def next_look(loss: float, nats: float, per_epoch: int) -> int:
-    """Steps to the next look: an epoch, the fewer the nearer the loss is, and one where it has leapt below."""
+    """Steps until the loss is measured again: at most an epoch, fewer as the loss approaches ``nats``, and 1 once the
+    loss is below it."""
     return max(1, min(per_epoch, round(per_epoch * (loss / nats - 1))))

@@ -1,11 +1,11 @@
-"""One training loop for every method: it knows views, optimisers and checkpoints, and nothing of distillation.
+"""One training loop for every method. It handles views, optimisers and checkpoints, and contains no distillation.
 
-A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop takes a
-step with the optimiser of each loss before it asks for the next, so a method of two passes needs no loop of its own.
+A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop steps the
+optimiser of each loss before it requests the next loss, so a method with two passes needs no loop of its own.
 
-Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
-the same bits, and nothing but weights, optimiser moments and the step number needs to be stored. What a step's batch
-holds does not depend on how many processes share it (:mod:`kdlab.train.processes`); dropout's masks do.
+Every random number is a function of (seed, step). A run that is killed and resumed therefore ends in the same bits, and
+a checkpoint stores only weights, optimiser moments and the step number. The clips and draws of a batch do not depend on
+the number of processes (:mod:`kdlab.train.processes`); dropout masks do.
 """
 
 import hashlib
@@ -36,14 +36,15 @@ from kdlab.train.processes import is_first, launched, precision
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers of one optimisation by AdamW.
+    """The hyper-parameters of one optimisation by AdamW.
 
-    ``epochs`` are passes over the clips, in batches of ``batch_size``, over all processes together; the clips that are
-    left over at an epoch's end, too few for a batch, wait for the next epoch's order. ``lr`` is the peak of the
-    ``schedule`` (``one_cycle`` or ``cosine``); ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the
-    hardware has it (the ``paper`` profile). ``accumulate`` cuts what a process has of a batch into so many parts, whose
-    gradients are summed: less memory, the same step but for rounding, dropout and batch norm's statistics.
-    ``as_released`` puts a paper's released optimisers in AdamW's place, and their rates in that of the ``schedule``.
+    ``epochs`` are passes over the clips. A batch has ``batch_size`` clips over all processes together; the clips left
+    over at the end of an epoch, too few for a batch, are skipped in that epoch. ``lr`` is the peak rate of the
+    ``schedule`` (``one_cycle`` or ``cosine``). ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the
+    hardware supports it (the ``paper`` profile). ``accumulate`` is the number of parts into which a process divides its
+    share of a batch; the gradients of the parts are summed. This needs less memory and takes the same step, except for
+    rounding, dropout and batch norm's statistics. ``as_released`` replaces AdamW and the ``schedule`` with a paper's
+    released optimisers and rates.
     """
 
     epochs: int = 30
@@ -65,8 +66,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: ``step`` of ``steps``, and what the method's ``prepare`` returned. ``seed`` is of this
-    step, for a draw that is the whole batch's in whatever parts it is computed: torch's own generator is a part's."""
+    """The state of a training: ``step`` of ``steps``, and the return value of the method's ``prepare``. ``seed``
+    belongs to this step: use it for a draw that must be the same for all parts of a batch, because torch's own
+    generator gives each part different numbers."""
 
     step: int
     steps: int
@@ -80,9 +82,9 @@ class Progress:
 
 @dataclass
 class Trained:
-    """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are the first ten, those of a step's
-    optimisers in turn; ``precision`` is the one that was used; ``owned`` names the networks that were trained. Of
-    several processes losses are those of whole batches, and CPU seconds those of all."""
+    """The result of :func:`fit`. ``history`` has one row per epoch. ``first_losses`` are the first ten losses, in the
+    order of the optimisers within a step. ``precision`` is the one that was used. ``owned`` names the trained networks.
+    With several processes, losses are those of whole batches, and CPU seconds are summed over the processes."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -95,7 +97,7 @@ class Trained:
 
 
 def seeded(*parts: int) -> torch.Generator:
-    """A generator that is a function of ``parts`` alone (splitmix-style mixing of small integers)."""
+    """A generator that depends only on ``parts`` (splitmix-style mixing of small integers)."""
     state = 0x9E3779B97F4A7C15
     for part in parts:
         state = (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2))) * 0xBF58476D1CE4E5B9 % 2**63
@@ -104,8 +106,8 @@ def seeded(*parts: int) -> torch.Generator:
 
 @contextmanager
 def seeded_generators(*parts: int) -> Iterator[None]:
-    """Inside, what draws from a global generator of torch, NumPy or Python draws as ``parts`` say (:func:`_seed`);
-    afterwards the generators are as they were."""
+    """Seed the global generators of torch, NumPy and Python with ``parts`` (:func:`_seed`) inside the block; restore
+    their states afterwards."""
     numpys, pythons = np.random.get_state(), random.getstate()
     on = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=on):
@@ -118,7 +120,7 @@ def seeded_generators(*parts: int) -> Iterator[None]:
 
 
 def _seed(*parts: int) -> None:
-    """Make the global generators of torch, NumPy and Python a function of ``parts`` alone."""
+    """Seed the global generators of torch, NumPy and Python as a function of ``parts`` alone."""
     number = seeded(*parts).initial_seed()
     torch.manual_seed(number)
     np.random.seed(number % 2**32)
@@ -126,7 +128,8 @@ def _seed(*parts: int) -> None:
 
 
 def plan(count: int, settings: Settings, seed: int, step: int):
-    """What :func:`fit` asks of ``count`` clips at ``step``: their indices, and the generator of their draws."""
+    """The indices of the clips in the batch at ``step`` of :func:`fit`, out of ``count``, and the generator of their
+    draws."""
     batch_size = min(settings.batch_size, count)
     epoch, place = divmod(step, count // batch_size)
     order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
@@ -140,14 +143,14 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     net.eval()
     with torch.no_grad(), one_thread(device.type):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
-    for module, training in modes.items():  # net.train() would also wake what is to stay in evaluation
+    for module, training in modes.items():  # net.train() would also set frozen layers to training mode
         module.training = training
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
 
 
 def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
-    """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead. A
-    request may name a part of the batch, too."""
+    """Yield ``clips.training(*request)`` for each of ``requests``, in order, on ``device``; on CUDA, batches are
+    prepared ahead. A request is ``(indices, generator)``, and may add a slice that selects a part of the batch."""
     if device.type != "cuda":
         yield from (clips.training(*request).to(device) for request in requests)
         return
@@ -164,8 +167,8 @@ def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) ->
 
 
 def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterator:
-    """``make(*request)`` of each, in order, by so many ``threads`` that are as many ahead. Each has one torch thread:
-    they are the parallelism, and sums then have the bits of a CPU training."""
+    """Yield ``make(*request)`` for each request, in order; ``threads`` workers compute up to ``threads`` results ahead.
+    Each worker has one torch thread: the workers are the parallelism, and sums then have the bits of a CPU training."""
     with ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)) as workers:
         coming = deque()
         try:
@@ -184,13 +187,13 @@ def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> I
 
 
 def cpu_copies(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of ``state`` as a file can hold them: on the CPU, and each with memory of its own, also where two
-    names share a weight."""
+    """The tensors of ``state``, copied to the CPU so that a file can hold them. Each has memory of its own, also where
+    two names share a weight."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
 def weights_hash(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
+    """SHA-256 over the names and bytes of the tensors: equal exactly when all bits are equal."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode())
@@ -199,14 +202,14 @@ def weights_hash(state: dict[str, torch.Tensor]) -> str:
 
 
 def _save_checkpoint(path: Path, state: dict) -> None:
-    """The SHA-256 of what ``torch.save`` makes of ``state``, and then that."""
+    """Write the SHA-256 of the bytes that ``torch.save`` makes of ``state``, followed by those bytes."""
     torch.save(state, content := io.BytesIO())
     write_atomically(path, lambda p: p.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer()))
 
 
 def _read_checkpoint(path: Path) -> dict:
-    """What :func:`_save_checkpoint` wrote: tensors, numbers and texts, read as data and never as code. Raises
-    ``ValueError`` where the file is not whole."""
+    """Read a file of :func:`_save_checkpoint`: tensors, numbers and texts, as data and never as code. Raises
+    ``ValueError`` where the file is incomplete or altered."""
     content = path.read_bytes()
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError("its content is not what was written")
@@ -214,7 +217,7 @@ def _read_checkpoint(path: Path) -> dict:
 
 
 def _load_checkpoint(path: Path | None, fingerprint: str, say) -> dict | None:
-    """The checkpoint of this very training; None where there is none that can be used."""
+    """The checkpoint of exactly this training; None where there is none or it cannot be used."""
     if path is None or not path.exists():
         return None
     try:
@@ -229,7 +232,7 @@ def _load_checkpoint(path: Path | None, fingerprint: str, say) -> dict | None:
 
 
 def _fingerprint(method, nets, owned, *others) -> str:
-    """What a checkpoint and the training that goes on from it have in common."""
+    """A hash that a checkpoint shares only with the training that may resume from it."""
     shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in nets[name].state_dict().items()]
     return hashlib.sha256(repr((type(method).__qualname__, shapes, *others)).encode()).hexdigest()
 
@@ -240,12 +243,13 @@ def _fingerprint(method, nets, owned, *others) -> str:
 def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int, *,
         validation: ClipBatches | None = None, checkpoint: Path | None = None, identity: str = "", progress=iter,
         say=print) -> Trained:
-    """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
+    """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` if it exists.
 
-    A checkpoint that is damaged, or of another training or ``identity``, counts as none, and ``say`` gets a line about
-    it. Several processes (:mod:`kdlab.train.processes`) share each batch; the first writes and says.
-    ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises ``ValueError``
-    at the first loss that is no number, :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
+    A checkpoint that is damaged, or belongs to another training or ``identity``, is ignored, and ``say`` receives a
+    line about it. Several processes (:mod:`kdlab.train.processes`) share each batch; only the first writes files and
+    calls ``say``. ``progress`` wraps the range of steps, for example in a progress bar. On a CPU everything runs on one
+    thread. Raises ``ValueError`` at the first loss that is not finite, and :class:`kdlab.system.files.StorageFull` when
+    a checkpoint cannot be written.
     """
     used = precision(settings.precision)
     say = say if is_first() else lambda line: None
@@ -272,7 +276,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     fused = fabric.device.type in ("cpu", "cuda")
     trained = {key: _named_weights(nets, names) for key, names in parts.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
-    bare = nets  # what is kept is read from these: a wrapper's names are not the network's
+    bare = nets  # saved weights are read from these: a wrapper renames them
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
     processes.copy_from_first(bare[name] for name in owned)
@@ -299,13 +303,13 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
         cpu_before = found["cpu_seconds"]
     clock, sums = time.process_time(), {}
 
-    several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
+    several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch needs no slice
     requests = (_request(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
     batches = batches_on_device(train, requests, fabric.device)
     shares = [(cut.stop - cut.start) / batch_size for cut in cuts]
     for step, batch in zip(progress(range(start, steps)), zip(*[batches] * len(cuts), strict=True), strict=False):
         epoch, place = divmod(step, per_epoch)
-        _seed(seed, 3, step, launch.rank)  # dropout, and what a method draws
+        _seed(seed, 3, step, launch.rank)  # for dropout and the draws of a method
         rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
         for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), parts) for part in batch]):
@@ -319,7 +323,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 for term, value in ({f"loss_{key}": loss} | terms).items():
                     sums[term] = sums.get(term, 0.0) + share * value.detach()
             summed = processes.add_up([weight for _, weight in trained[key]], summed)
-            # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
+            # On a GPU this test would wait for the device at every step; there the sums are tested once per epoch.
             if fabric.device.type == "cpu" and not torch.isfinite(summed):
                 raise _diverged(settings, step, steps, key)
             optimisers[key].step()
@@ -334,7 +338,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
             if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
                 logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
                 accuracy = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
-                row["val_accuracy"] = fabric.broadcast(accuracy)  # of GPUs the bits may differ
+                row["val_accuracy"] = fabric.broadcast(accuracy)  # the bits may differ between GPUs
                 if watched:
                     row["val_loss"] = fabric.broadcast(float(F.cross_entropy(logits, labels)))
             history, sums = [*history, row], {}
@@ -351,8 +355,8 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
 
 
 def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
-    """``net`` in training where it ``learns``, else frozen. What asks for no gradient as it comes gets none, and layers
-    that come in evaluation, in a network that does not, stay there."""
+    """Set ``net`` to training mode where it ``learns``, else freeze it. Weights that come without a gradient get none.
+    In a network that comes in training mode, layers that come in evaluation mode stay there."""
     frozen = [weight for weight in net.parameters() if not weight.requires_grad]
     still = [module for module in net.modules() if not module.training] if net.training else []
     net.requires_grad_(learns).train(learns)
@@ -364,21 +368,21 @@ def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
 
 
 def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
-    """What is asked of the clips for a part of the batch at ``step``; a view or a window that draws from a global
-    generator draws the same after a resume."""
+    """The arguments of ``clips.training`` for a part of the batch at ``step``. Seeds the global generators, so that a
+    view or a window that draws from them draws the same after a resume."""
     _seed(seed, 2, step, 1)
     return *plan(count, settings, seed, step), *cut
 
 
 def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
-    """An optimiser's name and its turn ``(name, loss, terms)`` of each part of the batch, computed as it is asked for:
-    the losses of all ``parts`` go on in step."""
+    """Yield an optimiser's name and its ``(name, loss, terms)`` for each part of the batch, computed on demand: the
+    losses of all ``parts`` advance together."""
     while (turn := next(parts[0], None)) is not None:
         yield turn[0], chain([turn], map(next, parts[1:]))
 
 
 def _valid_losses(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
-    """The ``losses`` of a method, each of them one that can be trained on."""
+    """The ``losses`` of a method, each checked. Raises ``ValueError`` for one that cannot be trained on."""
     for given in losses:
         if not isinstance(given, tuple) or len(given) != 3:
             raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
@@ -395,7 +399,7 @@ def _valid_losses(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
 
 
 def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
-    """The weights of the networks ``names``, each called as in a run's file: ``student.net.fc.weight``."""
+    """The weights of the networks ``names``, named as in a run's file: ``student.net.fc.weight``."""
     return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
 
 

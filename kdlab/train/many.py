@@ -1,6 +1,6 @@
-"""Many runs at once: each after those it needs, in the processes of this machine, or by an executor on others.
+"""Train many runs at once, each after the runs it needs, in processes of this machine or on others through an executor.
 
-A run's folder on a shared disk is the state: a machine that is lost costs the epochs since the last checkpoint.
+A run's folder on a shared disk holds its state: a lost machine costs only the epochs since the last checkpoint.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ from kdlab.train.runs import Run
 
 
 def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """Recipes and those they need, each once, the needed first."""
+    """The recipes and those they need, each once; a needed recipe comes before the one that needs it."""
     order: dict[Recipe, None] = {}
     for recipe in recipes:
         order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
@@ -33,16 +33,16 @@ def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
 
 def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None,
                executor: Executor | None = None, say=print) -> list[Run]:
-    """Runs of all ``recipes``, in order, trained in ``workers`` processes (default: one a core).
+    """The runs of all ``recipes``, in order, trained in ``workers`` processes (default: one per core).
 
-    Each process trains on one thread, so the weights do not depend on how many there are. An ``executor``
-    (:class:`Ray`, :class:`Slurm`) trains on other machines that see the same folders. Raises ``ValueError`` before
-    anything is trained for what :func:`obtain` refuses, and one naming the run that failed once those at work have
-    ended. Finished runs are kept, and the same call goes on from there.
+    Each process trains on one thread, so the weights do not depend on the number of processes. An ``executor``
+    (:class:`Ray`, :class:`Slurm`) trains on other machines that see the same folders. Raises ``ValueError`` before any
+    training for a recipe that :func:`obtain` refuses. If a run fails, the runs in progress finish first; then a
+    ``ValueError`` names the failed run. Finished runs are kept, and the same call continues from there.
     """
     heard: dict[str, None] = {}
 
-    def say_once(line: str) -> None:  # a stale run is seen here, and again where it is trained
+    def say_once(line: str) -> None:  # a stale run is reported here and again by the process that trains it
         if line not in heard and is_first():
             heard[line] = None
             say(line)
@@ -53,7 +53,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
         order = in_order(recipes)
         done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
-        for recipe in () if executor else todo:  # else where it is trained: its device may not be here
+        for recipe in () if executor else todo:  # an executor's machines do it: their device may be absent here
             rehearse(recipe)
     workers = min(workers or available_cores(), len(todo)) if launched().world == 1 else 1
     how = dict(pretrained=pretrained, stale=stale)
@@ -74,7 +74,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
 
 
 def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how: dict):
-    """Submit each recipe once those it needs are done; after a failure no other begins."""
+    """Submit each recipe once the runs it needs are done; yield each as it ends. After a failure no other begins."""
     waiting, running, failed = list(todo), {}, []
     while running or (waiting and not failed):
         ready = [r for r in waiting if not failed and done.issuperset(r.needs().values())]
@@ -84,7 +84,7 @@ def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how:
             recipe = running.pop(job)
             try:
                 folder, lines = job.result()
-            except Exception as error:  # also a process that was killed
+            except Exception as error:  # includes a killed process
                 failed.append(f"{recipe.stem}: {type(error).__name__}: {error}")
             else:
                 done.add(recipe)
@@ -95,7 +95,7 @@ def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how:
 
 
 def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
-    """The run's folder, and what there was to say of this very run."""
+    """The run's folder, and the lines that :func:`obtain` reported about this run."""
     torch.set_num_threads(1)
     lines: list[str] = []
     folder = obtain(recipe, **how, say=lines.append).folder
@@ -107,8 +107,8 @@ def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
 
 @dataclass(frozen=True)
 class Ray(Executor):
-    """A Ray cluster at ``address``, or a Ray of this machine; needs the extra ``ray``. A training takes a core, or so
-    many ``gpus``."""
+    """A Ray cluster at ``address``, or a Ray of this machine; needs the extra ``ray``. A training takes one core and
+    ``gpus`` GPUs."""
 
     address: str | None = None
     gpus: float = 0
@@ -126,8 +126,8 @@ class Ray(Executor):
 
 @dataclass(frozen=True)
 class Slurm(Executor):
-    """SLURM through submitit, whose files lie in ``folder``; needs the extra ``slurm``. ``options`` are submitit's:
-    ``(("timeout_min", 600), ("gpus_per_node", 1))``."""
+    """SLURM through submitit, which keeps its files in ``folder``; needs the extra ``slurm``. ``options`` are
+    submitit's: ``(("timeout_min", 600), ("gpus_per_node", 1))``."""
 
     folder: str
     options: tuple[tuple[str, object], ...] = ()

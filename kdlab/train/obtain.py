@@ -1,4 +1,4 @@
-"""How a notebook, a study or the command line obtains the run of a recipe: found, or trained now.
+"""Obtain the run of a recipe for a notebook, a study or the command line: find it, or train it now.
 
 The order is: check the recipe, look in ``runs/`` and in the committed ``pretrained/``, rehearse, obtain the runs that
 it needs, train, write.
@@ -30,12 +30,14 @@ from kdlab.train.runs import CHECKPOINT, Run, find, write_run
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
-    ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
-    clips: ``"use"`` it and say so, or ``"retrain"`` it. One on clips or of classes of your own is always trained again.
-    The old one is kept in ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that
-    :func:`.recipe.check` refuses, :class:`.runs.DamagedRun` for a run whose files are not what its training wrote.
-    Two processes that want the same run do not train it twice, unless they were started to train together: then all do,
-    and the first looks for the run, locks, says and writes it (:mod:`kdlab.train.processes`).
+    ``pretrained=False`` ignores the committed weights. ``stale`` decides about a run made by other sources or clips:
+    ``"use"`` it and report it, or ``"retrain"`` it. A stale run on clips or with classes of your own is always trained
+    again. The old run is kept in ``runs/stale/``. ``say`` receives lines of text. Raises ``ValueError`` for a recipe
+    that :func:`.recipe.check` refuses, and :class:`.runs.DamagedRun` for a run whose files are not those its training
+    wrote.
+
+    Two processes that want the same run do not train it twice. Processes that torchrun started together share the
+    training; the first of them looks for the run, locks, reports and writes (:mod:`kdlab.train.processes`).
     """
     say = say if is_first() else lambda line: None
     check(recipe)
@@ -51,8 +53,8 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 
 
 def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
-    """The run that is there already, if ``stale`` lets it pass; ``say`` gets a line. Of several processes all have to
-    ask, and get what the first finds."""
+    """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line. Every process
+    of a shared training must call this, and receives what the first process finds."""
     folder = from_first(lambda: _finished_folder(recipe, pretrained, stale, say))
     return Run(folder, recipe) if folder else None
 
@@ -106,7 +108,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     run = Run(folder, recipe)
     accuracy = run.predictions().accuracy if ready.splits else np.nan
     outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")
-    if np.isnan(accuracy):  # of an enhancer, or a detector, whose mAP is measure's, which stands on runs
+    if np.isnan(accuracy):  # an enhancer, or a detector: kdlab.measure, which uses runs, computes its mAP
         outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
     elif teacher:
         outcome += f", teacher {teacher.predictions().accuracy:.1f} %"
@@ -115,7 +117,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
 
 
 def _set_aside(folder: Path) -> None:
-    """Make room for a new training: what was finished moves to ``runs/stale/``, in place of what lay there."""
+    """Make room for a new training: a finished run moves to ``runs/stale/`` and replaces the one there."""
     if not (folder / "run.json").is_file():
         return
     kept = folder.parent / "stale" / folder.name

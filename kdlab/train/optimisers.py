@@ -1,7 +1,7 @@
-"""Which optimiser a training has and at what rate: AdamW under one schedule, or what a paper's released code has.
+"""The optimiser of a training and its learning rate: AdamW under one schedule, or those of a paper's released code.
 
-The released rules are data (:class:`AsReleased`), so that a recipe tells them. A rate is a function of the epoch and of
-what the history says, so a resumed training needs no more than it stores anyway.
+The released rules are data (:class:`AsReleased`), so a recipe states them. A rate is a function of the epoch and the
+history, so a resumed training needs nothing beyond the usual checkpoint.
 """
 
 import re
@@ -17,9 +17,10 @@ from kdlab.system.values import fraction, integer, not_negative, one_of, positiv
 
 @dataclass(frozen=True)
 class Rule:
-    """One optimiser: ``adamw``, ``adam`` (decay is added to the gradient) or ``sgd`` (so it is, with ``momentum``).
+    """One optimiser: ``adamw``; ``adam``, which adds the decay to the gradient; or ``sgd``, which does so too and has
+    ``momentum``.
 
-    ``share`` and ``decay`` are parts of the settings' rate and weight decay.
+    ``share`` and ``decay`` are fractions of the settings' rate and weight decay.
     """
 
     kind: str = "adam"
@@ -38,13 +39,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class AsReleased:
-    """Optimisers and schedule of a paper's released code: the one switch, ``Settings.as_released``.
+    """Optimisers and schedule of a paper's released code, switched on by ``Settings.as_released``.
 
-    ``rules`` are those of the method's optimisers, by its names for them. ``shares`` are pairs of a pattern and a part
-    of the rate: the first pattern that is found in a weight's name (``student.net.fc.weight``) gives that weight's, and
-    where none is it has the whole. Without ``biases`` nothing with ``bias`` in its name decays. The rate is a tenth
-    from each of the epochs ``falls`` on, counted from 0; with ``patience`` it is a tenth after more epochs than that
-    without a lower loss on validation clips (torch's ``ReduceLROnPlateau``); else it stays.
+    ``rules`` maps the names of the method's optimisers to their rules. ``shares`` are pairs of a pattern and a fraction
+    of the rate: the first pattern found in a weight's name (``student.net.fc.weight``) gives that weight's fraction; a
+    weight that no pattern matches has the full rate. Without ``biases``, weights with ``bias`` in their name do not
+    decay. The rate is divided by ten at each of the epochs ``falls``, counted from 0. With ``patience`` it is divided
+    by ten after more than that number of epochs without a lower validation loss (torch's ``ReduceLROnPlateau``).
+    Otherwise it is constant.
     """
 
     rules: tuple[tuple[str, Rule], ...] = (("net", Rule()),)
@@ -62,7 +64,7 @@ class AsReleased:
                              "plateau; give one of them")
 
     def rule(self, key: str) -> Rule:
-        """That of the method's optimiser ``key``."""
+        """The rule of the method's optimiser ``key``. Raises ``ValueError`` where there is none."""
         found = dict(self.rules)
         if key not in found:
             raise ValueError(f"as_released has rules for {', '.join(found)}, and the method an optimiser {key!r}: add "
@@ -79,15 +81,15 @@ class AsReleased:
         return [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in groups.items()]
 
     def rate(self, lr: float, epoch: int, losses: Sequence[float]) -> float:
-        """The rate in ``epoch`` (from 0), after the validation ``losses`` of the epochs before."""
+        """The rate in ``epoch`` (from 0), given the validation ``losses`` of the earlier epochs."""
         if self.patience:
             return _on_plateau(lr, self.patience, tuple(losses))
         return lr * 0.1 ** sum(epoch >= fall for fall in self.falls)
 
 
-@lru_cache(maxsize=8)  # a rate is asked for at every step
+@lru_cache(maxsize=8)  # called at every step
 def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
-    """The rate after epochs with these ``losses``: torch's own scheduler, replayed from the first."""
+    """The rate after epochs with these ``losses``: torch's own scheduler, replayed from the first epoch."""
     bearer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(bearer, patience=patience)
     for loss in losses:
@@ -97,12 +99,12 @@ def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
 
 def optimiser_for(settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
                   fused: bool) -> torch.optim.Optimizer:
-    """The method's optimiser ``key`` over named ``weights``, as ``settings`` (``kdlab.train.loop.Settings``) say.
+    """The method's optimiser ``key`` over named ``weights``, according to ``settings`` (``kdlab.train.loop.Settings``).
 
-    A group with a ``share`` has that part of :func:`learning_rate`. ``fused``: one pass over weights and moments.
+    A group with a ``share`` has that fraction of :func:`learning_rate`. ``fused``: one pass over weights and moments.
     """
     weights, released = list(weights), settings.as_released
-    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch fuses no complex weights
+    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch does not fuse complex weights
     if released is None:
         plain = [weight for _, weight in weights]
         return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)
@@ -114,8 +116,9 @@ def optimiser_for(settings, key: str, weights: Iterable[tuple[str, nn.Parameter]
 
 
 def learning_rate(settings, step: int, steps: int, epoch: int = 0, history: Sequence[dict] = ()) -> float:
-    """The rate at ``step`` of ``steps``: ``one_cycle`` rises linearly over the first fifth, both fall to 0 along a half
-    cosine. ``settings.as_released`` asks for the ``epoch`` instead, and for the ``history`` of those before."""
+    """The rate at ``step`` of ``steps``. ``one_cycle`` rises linearly over the first fifth; both schedules fall to 0
+    along a half cosine. ``settings.as_released`` uses the ``epoch`` instead, and the ``history`` of the earlier
+    epochs."""
     if settings.as_released:
         return settings.as_released.rate(settings.lr, epoch, [row["val_loss"] for row in history if "val_loss" in row])
     warm = steps / 5 if settings.schedule == "one_cycle" else 0

@@ -1,4 +1,4 @@
-"""What a training needs before its first step: its networks, its batches, and how its outcome will be predicted."""
+"""Build what a training needs before its first step: networks, batches, and the function that predicts."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,22 +19,23 @@ from kdlab.train.recipe import Prepared, Recipe
 
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
-    """The clips of ``split`` as the recipe's network sees them (or under other ``views``), made by its ``window``."""
+    """The clips of ``split`` in the views of the recipe's networks (or in other ``views``), cut by the recipe's
+    ``window``."""
     return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
 
 
 def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
-    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`. Only the trained
-    network is tested."""
+    """Training, validation and test clips, after a check that each can be read; raises as :func:`open_all`. Test clips
+    have only the view of the trained network."""
     parts = batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
     open_all(parts)
     return parts
 
 
 def open_ahead(recipes: Iterable[Recipe]) -> None:
-    """Fill the cache, on all cores, with the clips of ``recipes`` before each is trained in a process of its own, which
-    has one core. What is wrong with them is left to the trainings to say."""
-    # one that has its own way to prepare learns from networks, whose recipes open the clips
+    """Fill the cache with the clips of ``recipes``, on all cores, before each recipe is trained in a process with one
+    core. Errors in the clips are ignored here; the trainings report them."""
+    # a recipe with its own prepare() learns from networks, whose recipes open the clips
     alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")}
     for recipe in alike.values():
         with suppress(ValueError, OSError):
@@ -42,12 +43,12 @@ def open_ahead(recipes: Iterable[Recipe]) -> None:
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
-    """What training ``recipe`` needs; ``needed`` are runs, by what they are to it.
+    """The :class:`.recipe.Prepared` of ``recipe``; ``needed`` maps ``teacher`` and ``start`` to their runs.
 
-    Of records without a label, such as windows of untrimmed video, nothing is validated in between, and a teacher's
-    answers are not compared with the student's: distillation goes through layers, whose shapes the method checks.
+    Records without a label, such as windows of untrimmed video, have no validation during training, and the preflight
+    does not compare teacher and student: such a method distils features, whose shapes it checks itself.
     """
-    with seeded_generators(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
+    with seeded_generators(recipe.seed, 6):  # for networks initialised from NumPy or Python
         return recipe.prepare(needed, catalogue) if hasattr(recipe, "prepare") else _prepared(
             recipe, needed, catalogue, say)
 
@@ -73,7 +74,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
         few = next(replace(train, records=train.records[:2]).evaluation())
-        nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # only now: an untrained twin has its norms
+        nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # after extra_nets, which may copy its norms
         if recipe.settings.precision == "bf16":
             nets["teacher"] = in_bf16(nets["teacher"])
 
@@ -81,7 +82,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
         loaded = batches(recipe, split, {"student": recipe.view})
         if not loaded.records:
             return (), None
-        # Tables of labels are as long as the fullest window of their batch needs, so they do not stack.
+        # The length of a table of labels depends on the fullest window of the batch, so tables do not stack.
         shown = (b if labelled else replace(b, labels=torch.zeros(len(b.ids))) for b in loaded.evaluation())
         return loaded.records, predict(student, islice(shown, most), "student")[0]
 
@@ -89,9 +90,9 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
 
 
 def in_bf16(net: nn.Module) -> nn.Module:
-    """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
-    training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
-    bf16 (:func:`kdlab.train.processes.precision`)."""
+    """``net`` with a forward pass in bf16 mixed precision and an output in fp32. A frozen teacher needs this in a
+    ``bf16`` training, whose loop applies mixed precision only to the networks that it trains. Returns ``net`` unchanged
+    where the hardware has no bf16 (:func:`kdlab.train.processes.precision`)."""
     if precision("bf16") != "bf16":
         return net
     plain = net.forward
@@ -100,12 +101,12 @@ def in_bf16(net: nn.Module) -> nn.Module:
         with torch.autocast(x.device.type, torch.bfloat16):
             return plain(x).float()
 
-    net.forward = forward  # the layers keep their names, by which methods tap them
+    net.forward = forward  # the layers keep their names: methods tap them by name
     return net
 
 
 def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
-    """The network of the run ``teacher`` for the catalogue's classes."""
+    """The network of the run ``teacher``, for the catalogue's classes."""
     classes = teacher.provenance["classes"]
     if list(classes) == list(catalogue.classes):
         return teacher.net()
@@ -116,7 +117,8 @@ def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
 
 
 def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
-    """Those that the network was pre-trained with, where it says so, else those of the training clips' view."""
+    """The input statistics of the network's pre-training, where its spec has them, else those of the training clips'
+    view."""
     if given := getattr(recipe.net, "statistics", None):
         return tuple(torch.tensor(values) for values in given)
     return train.statistics("student")

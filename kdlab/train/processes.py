@@ -1,14 +1,14 @@
-"""On what device a process trains, and how several share one training.
+"""The device of a process, and how several processes share one training.
 
-torchrun starts them and Lightning Fabric brings each to its device. Each computes the gradient of its parts of a batch,
-and the gradients are added once for each step of an optimiser, weighted by clips: the gradient of a mean over the whole
-batch, up to rounding. Fabric's wrapper (torch's DistributedDataParallel) is left out: methods here take several
-optimisers in turn, tap layers, ask a network twice and leave weights without a gradient, and each of these needs
-another of its switches. What is not a mean over clips stays a part's own: batch norm's statistics on a CPU, a detection
-loss's division by the number of its positives.
+torchrun starts the processes, and Lightning Fabric selects the device of each. Each process computes the gradient of
+its parts of a batch. The gradients are summed once per step of an optimiser, weighted by clips: the sum is the gradient
+of a mean over the whole batch, up to rounding. kdlab does not use Fabric's wrapper (torch's DistributedDataParallel):
+its methods step several optimisers in turn, tap layers, call a network twice and leave weights without a gradient, and
+each of these needs a different switch of the wrapper. Quantities that are not a mean over clips are computed per part:
+batch norm's statistics on a CPU, and a detection loss's division by the number of its positives.
 
-All processes have the same kdlab, packages, clips, arguments and runs folder, and ask each other the same questions in
-the same order. An error ends its process, and torchrun then ends the others.
+All processes have the same kdlab, packages, clips, arguments and runs folder, and exchange the same values in the same
+order. An error ends its process, and torchrun then ends the others.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-#: How long the others wait for the first process, which may wait for another training to let a run go.
+#: How long the others wait for the first process, which may wait for another training to release a run.
 PATIENCE = timedelta(days=2)
-#: Fabric's words for the settings' precisions.
+#: Fabric's names for the settings' precisions.
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _alone = ContextVar("alone", default=False)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """This process is the ``rank``-th of ``world``, and the ``local_rank``-th of ``local_world`` on this machine."""
+    """This process is number ``rank`` of ``world``, and number ``local_rank`` of ``local_world`` on this machine."""
 
     rank: int = 0
     world: int = 1
@@ -44,7 +44,8 @@ class Launch:
 
 
 def launched() -> Launch:
-    """What the environment says. Raises ``ValueError`` where a variable of torchrun is missing or no number."""
+    """The process's place, from torchrun's environment variables. Raises ``ValueError`` where a variable is missing or
+    not a number."""
     if _alone.get() or os.environ.get("WORLD_SIZE", "1") == "1":
         return Launch()
     try:
@@ -56,7 +57,7 @@ def launched() -> Launch:
 
 @contextlib.contextmanager
 def by_itself() -> Iterator[None]:
-    """Inside, this process is alone, however it was started: for what each process does for itself."""
+    """Inside, this process counts as alone, however it was started: for work that each process does for itself."""
     token = _alone.set(True)
     try:
         yield
@@ -70,7 +71,7 @@ def by_itself() -> Iterator[None]:
 def device() -> str:
     """``cpu``, ``cuda`` or ``mps``: ``$KDLAB_DEVICE``, else a CUDA GPU where there is one.
 
-    Raises ``ValueError`` when that device is not here, or not for this process of several.
+    Raises ``ValueError`` when this machine lacks that device, or has too few GPUs for this process.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     here = ["cpu"] + ["cuda"] * bool(gpus) + ["mps"] * torch.backends.mps.is_available()
@@ -84,8 +85,8 @@ def device() -> str:
 
 
 def bf16() -> tuple[bool, str]:
-    """Whether the device of this training computes in bf16 by its hardware, and why: of a GPU the compute capability
-    tells, of a CPU its flags. Elsewhere bf16 is emulated, slower than fp32."""
+    """Whether the hardware of this training's device computes in bf16, and the reason: a GPU's compute capability or a
+    CPU's flags. Other hardware emulates bf16, which is slower than fp32."""
     if device() == "cuda":
         major, minor = torch.cuda.get_device_capability()
         return major >= 8, f"compute capability {major}.{minor} against 8.0"
@@ -96,14 +97,15 @@ def bf16() -> tuple[bool, str]:
 
 
 def precision(wanted: str) -> str:
-    """``bf16`` where that is ``wanted`` and the hardware of this training has it, else ``fp32``."""
+    """``bf16`` where it is ``wanted`` and the hardware of this training supports it, else ``fp32``."""
     return "bf16" if wanted == "bf16" and bf16()[0] else "fp32"
 
 
 def cpu_features() -> str:
-    """What decides the bits of a CPU training besides the sources: the processor, its vector sets, oneDNN's limit."""
+    """The hardware properties that determine the bits of a CPU training: processor, vector instruction sets, oneDNN's
+    limit."""
     model, flags = platform.processor() or platform.machine(), set()
-    with contextlib.suppress(OSError):  # Linux alone tells more
+    with contextlib.suppress(OSError):  # only Linux has this file
         about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
         model, flags = about.get("model name", model), set(about.get("flags", "").split())
     wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
@@ -111,17 +113,18 @@ def cpu_features() -> str:
 
 
 def fabric_for(precision: str):
-    """Lightning Fabric for the hardware at hand and the processes that were started.
+    """Lightning Fabric for this hardware and the processes that were started.
 
-    The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
+    The environment is passed explicitly, because Fabric's own detection treats any SLURM allocation as a start by
+    ``srun``.
     """
-    from lightning_fabric import Fabric  # seconds of imports that only training needs
+    from lightning_fabric import Fabric  # a slow import that only training needs
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
     class Together(DDPStrategy):
         def setup_module(self, module: nn.Module) -> nn.Module:
-            return module  # add_up does what its wrapper would
+            return module  # add_up replaces its wrapper
 
     launch, several = launched(), launched().world > 1
     where = dict(accelerator=device(), devices=launch.local_world, num_nodes=launch.world // launch.local_world)
@@ -138,13 +141,13 @@ def fabric_for(precision: str):
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks for all."""
+    """Whether this process writes files and prints for all processes."""
     return launched().rank == 0
 
 
 @cache
 def _connect() -> None:
-    """Meet the other processes. From here on the first alone shows how far all are."""
+    """Connect to the other processes. From here on only the first shows progress."""
     if not is_first():
         os.environ["KDLAB_HEADLESS"] = "quiet"
     if device() == "cuda":
@@ -153,7 +156,7 @@ def _connect() -> None:
 
 
 def from_first(decide: Callable[[], object]):
-    """What ``decide()`` gives on the first process, on all of them."""
+    """The result of ``decide()`` on the first process, returned on all processes."""
     if launched().world == 1:
         return decide()
     _connect()
@@ -163,10 +166,10 @@ def from_first(decide: Callable[[], object]):
 
 
 def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice]:
-    """Places in a batch of so many clips of the parts that this process takes, one after the other.
+    """The slices of a ``batch`` of clips that are this process's parts, in order.
 
-    Parts are equal, but for a ``batch`` of fewer clips than ``wanted``: all that there are. Raises ``ValueError`` for a
-    ``wanted`` batch that does not divide among the processes, and for fewer clips than parts.
+    Parts are equal, unless there are fewer clips (``batch``) than the ``wanted`` batch size. Raises ``ValueError`` for
+    a ``wanted`` batch size that does not divide among the processes, and for fewer clips than parts.
     """
     if wanted % launch.world:
         raise ValueError(f"a global batch of {wanted} does not divide among {launch.world} processes: give another "
@@ -180,8 +183,8 @@ def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice
 
 
 def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
-    """Make the gradients of ``weights`` the sums of those of all processes; the sum of their losses. A weight without a
-    gradient in any keeps none: an optimiser leaves it alone, and would let it decay for a gradient of 0."""
+    """Sum the gradients of ``weights`` over all processes, in place; return the summed ``loss``. A weight with a
+    gradient in no process keeps none: an optimiser skips it, but would let it decay under a gradient of 0."""
     if launched().world == 1:
         return loss
     there = [weight.grad is not None for weight in weights]
@@ -189,7 +192,7 @@ def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
     flat = torch.cat([each.flatten() for each in (loss, torch.tensor(there, device=loss.device), *gradients)])
     torch.distributed.all_reduce(flat)
     loss, has, *sums = flat.split([1, len(there), *(each.numel() for each in gradients)])
-    somewhere = there if all(there) else has.tolist()  # only asked where needed: a GPU would be waited for
+    somewhere = there if all(there) else has.tolist()  # read only where needed: reading waits for a GPU
     for weight, gradient, total, any_has in zip(weights, gradients, sums, somewhere, strict=True):
         if any_has:
             weight.grad = gradient.copy_(total.view(gradient.shape))
@@ -206,13 +209,14 @@ def total(value: float | torch.Tensor) -> float:
 
 
 def synchronised(net: nn.Module) -> nn.Module:
-    """``net`` with batch norms that see the whole batch, where several processes have a GPU each; else itself."""
+    """``net`` with batch norms that see the whole batch, where several processes have a GPU each; else ``net``
+    unchanged."""
     return nn.SyncBatchNorm.convert_sync_batchnorm(net) if launched().world > 1 and device() == "cuda" else net
 
 
 def copy_from_first(nets: Iterable[nn.Module]) -> None:
-    """Give all processes the weights and buffers of the first: another processor may round statistics otherwise, and
-    on a CPU each process has batch norm's statistics of its own clips."""
+    """Copy the weights and buffers of the first process to all others: another processor may round statistics
+    differently, and on a CPU each process has batch norm's statistics of its own clips."""
     if launched().world > 1:
         with torch.no_grad():
             for tensor in chain.from_iterable(net.state_dict().values() for net in nets):

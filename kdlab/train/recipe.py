@@ -1,8 +1,8 @@
-"""A recipe says everything a training depends on; from it come the run's name, its JSON and its staleness.
+"""A recipe states everything that a training depends on; the run's name, its JSON and its staleness derive from it.
 
-Recipes are trees of frozen dataclasses: a student's recipe holds its teacher's. There is no registry: the JSON of a
-recipe names each dataclass by its module. :func:`from_json` finds it there, in kdlab or in a module of somebody else's
-that is imported already; nothing else is ever imported because a file names it.
+Recipes are trees of frozen dataclasses: a student's recipe contains its teacher's. There is no registry: the JSON of a
+recipe names each dataclass by its module. :func:`from_json` finds the class there, in kdlab or in another module that
+is already imported; a file never causes an import of anything outside kdlab.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ _PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocol
 
 
 class NotImported(ValueError):
-    """A recipe of a class that this process has not imported, or that another version had."""
+    """A recipe of a class that this process has not imported, or that existed in another version."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train on what, taught by whom, with which seed.
+    """The specification of one training: network, data, teacher, method, seed.
 
-    ``condition`` is the study's word for it (``ce_raw``, ``dlkdd``, …); ``view`` is what the trained network sees;
-    ``method`` yields the losses; ``settings`` are the optimiser's; ``window`` is what a clip becomes. The network
-    begins as the trained one of ``start``, where there is one, else with random weights.
+    ``condition`` is the study's name for it (``ce_raw``, ``dlkdd``, …). ``view`` is the input of the trained network;
+    ``method`` yields the losses; ``settings`` are the optimiser's; ``window`` cuts clips. The network starts from the
+    trained network of ``start``, if given, else from random weights.
     """
 
     condition: str
@@ -60,16 +60,16 @@ class Recipe:
         integer(0, seed=self.seed)
 
     def views(self) -> dict[str, View]:
-        """The views one training batch holds."""
+        """The views in one training batch, by role: ``student`` and, with a teacher, ``teacher``."""
         return {"student": self.view} | ({"teacher": self.teacher.view} if self.teacher else {})
 
     def needs(self) -> "dict[str, Recipe]":
-        """The recipes that must have been run before this one, by what they are to it."""
+        """The recipes that must be trained before this one, by role: ``teacher``, ``start``."""
         return {k: r for k, r in (("teacher", self.teacher), ("start", self.start)) if r}
 
     def digest(self) -> str:
-        """64 hex digits over everything but paths. Your own clips stand in it by what they are, so they have to be
-        there: raises ``FileNotFoundError`` where they are not, and what else opening them raises."""
+        """64 hex digits over everything but paths. The content of your own clips is part of it, so the clips must
+        exist: raises ``FileNotFoundError`` where they do not, and any other error of opening them."""
         try:
             identity = to_json(self, identity=True)
         except FileNotFoundError as error:
@@ -78,21 +78,21 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """A folder name for people: ``dlkdd-night-s3-7f3a2c``; raises as :meth:`digest`."""
+        """A readable folder name: ``dlkdd-night-s3-7f3a2c``; raises as :meth:`digest`."""
         return f"{self.stem}-{self.digest()[:6]}"
 
     @property
     def stem(self) -> str:
-        """The name without its digits, for which no clip need be there."""
+        """The name without the digits of the digest; it needs no clips."""
         data = "night" if isinstance(self.data, Night) else self.data.name
         return f"{portable(f'{self.condition}-{data}')}-s{self.seed}"
 
 
 @dataclass
 class Prepared:
-    """What a training begins with: networks by what they are; batches to ``train`` on, and for ``validation`` in
-    between, if any; ``answers(student, split, most)``, which gives a split's records and what the student answers to
-    them, or to the first ``most`` batches of them; and the ``splits`` whose answers are kept."""
+    """The inputs of a training: networks by role; batches to ``train`` on, and batches for ``validation`` during
+    training, if any; ``answers(student, split, most)``, which returns the records of a split and the student's
+    predictions for them, or for their first ``most`` batches; and the ``splits`` whose predictions are saved."""
 
     nets: dict[str, nn.Module]
     train: object
@@ -102,8 +102,8 @@ class Prepared:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise ``ValueError``, in a sentence, for a recipe whose run could not be opened again, or whose parts lack what a
-    training asks of them (:mod:`kdlab.protocols`)."""
+    """Raise ``ValueError`` for a recipe whose run could not be opened again, or whose parts lack what a training
+    requires (:mod:`kdlab.protocols`)."""
     parts = list(dataclasses_in(recipe))
     for part in parts:
         kind = type(part)
@@ -118,7 +118,7 @@ def check(recipe: Recipe) -> None:
     for part in reversed(parts):  # the innermost first
         try:
             again = from_json(json.loads(json.dumps(to_json(part))))
-        except TypeError:  # a field that __init__ does not take
+        except TypeError:  # a field that __init__ does not accept
             again = None
         if again != part:
             raise ValueError(f"{type(part).__qualname__} would come back as another than it is: keep nothing in it but "
@@ -136,7 +136,7 @@ def _check_parts(recipe: Recipe) -> None:
     for name, protocol in {} if hasattr(recipe, "prepare") else _PROTOCOLS.items():
         _require(getattr(recipe, name), name, protocol)
     _require(recipe.method, "method", protocols.Method)
-    for name, other in recipe.needs().items():  # whose networks see one draw of a clip, cut for all of them
+    for name, other in recipe.needs().items():  # student and teacher see one draw of a clip, cut by one window
         if name != "start" and getattr(other, "window", recipe.window) != recipe.window:
             raise ValueError(f"the {name} of {recipe.stem}, {other.stem}, was trained through {other.window}, "
                              f"and would be shown clips through {recipe.window}: give both one window")
@@ -152,28 +152,28 @@ def _require(value: object, name: str, protocol: type) -> None:
 
 
 def lacking(value: object, protocol: type) -> list[str]:
-    """What ``protocol`` requires and ``value`` has not."""
+    """The names that ``protocol`` requires and ``value`` lacks."""
     return [name for name in sorted(protocol.__abstractmethods__) if not hasattr(type(value), name)
             and name not in getattr(value, "__dataclass_fields__", ())
             and not (name == "read" and hasattr(type(value), "each_frame"))]
 
 
 def portable(text: str) -> str:
-    """``text`` as the beginning of a file name that is valid everywhere and leads nowhere.
+    """``text`` as the start of a file name that is valid on every system and contains no path.
 
     >>> portable("ce_raw-clips-../../x"), portable("con.a"), portable("dlkdd-night_bright-c0.9")
     ('ce_raw-clips-.._.._x', '_con.a', 'dlkdd-night_bright-c0.9')
     """
     plain = re.sub(r"[^A-Za-z0-9_.+=~@-]", "_", text)[:100]
-    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE)  # Windows has these in every folder
+    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE)  # reserved names on Windows
     return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
 
 
 def to_json(value, identity: bool = False):
-    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
-    the ``contents()`` of what lies in files of yours, such as :class:`UserClips`.
+    """Plain JSON values for a tree of dataclasses. ``identity`` omits fields that do not change the result, and adds
+    the ``contents()`` of classes that read your own files, such as :class:`UserClips`.
 
-    What the environment chooses is written down (``resolved()``, such as a clip's decoder).
+    Choices of the environment, such as a clip's decoder, are written explicitly (``resolved()``).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = value.resolved() if hasattr(value, "resolved") else value
@@ -193,8 +193,8 @@ def to_json(value, identity: bool = False):
 
 
 def from_json(value):
-    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported`, naming all modules to import, for classes that
-    are neither kdlab's nor imported, ``ValueError`` for what is no frozen dataclass at a module's top level."""
+    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported`, with all modules to import, for classes that are
+    neither kdlab's nor imported, and ``ValueError`` for anything but a frozen dataclass at a module's top level."""
     strangers = sorted(name for name in _types(value) if not is_kdlab(name) and name.split(":")[0] not in sys.modules)
     if strangers:
         modules = dict.fromkeys(name.split(":")[0] for name in strangers)

@@ -1,6 +1,7 @@
-"""All of a training once, on two clips and untrained networks, before anything is trained. It decides no weight.
+"""Run every part of a training once, on two clips and untrained networks, before the training. No weight depends on it.
 
-It is done by the functions that train: what a network or a method cannot do there is told before hours are spent.
+The rehearsal uses the same functions as the training, so an error in a network or a method appears before hours are
+spent.
 """
 
 import hashlib
@@ -29,24 +30,24 @@ from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 
 
 def rehearse(recipe: Recipe) -> None:
-    """Do all of the training of ``recipe`` on two clips: the recipes it needs first, steps, a checkpoint and going on
-    from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and the
-    mend; what is wrong with the clips is told as the training would. Recipes that differ in seed, rate and epochs alone
-    are rehearsed once by the same sources and packages, in whatever process."""
+    """Rehearse the training of ``recipe`` on two clips: first the recipes it needs, then its steps, a checkpoint and a
+    resume from it, evaluation, writing, and rebuilding the network. Raises ``ValueError`` with the part that fails and
+    how to fix it; errors in the clips are those of the training. Recipes that differ only in condition, seed, rate and
+    batch size (above 1) are rehearsed once per version of the sources and packages, by any process."""
     if not _marker(recipe).exists():
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
             _rehearsed(recipe, Path(place))
 
 
 def _marker(recipe: Recipe) -> Path:
-    """Is there once a recipe of this kind was rehearsed."""
+    """The file that exists once a recipe of this kind was rehearsed."""
     what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
     return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 def _kind(value):
-    """What a rehearsal depends on: of kdlab's own clips only how they are read and their classes, of settings not how
-    fast and how much is learnt."""
+    """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
+    but the rate, with a batch size of at most 2."""
     if isinstance(value, Recipe):
         each = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")}
         data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
@@ -58,7 +59,7 @@ def _kind(value):
 
 @dataclass(frozen=True)
 class _Few:
-    """Two clips of each split of the data ``of``, from its beginning and its middle."""
+    """Two clips of each split of the data ``of``: the first and the middle one."""
 
     of: object
 
@@ -79,20 +80,20 @@ class _Few:
 
 
 def _rehearsed(recipe: Recipe, place: Path) -> Run:
-    """The run of ``recipe`` after two steps, in the folder ``place``. Of a kind that was rehearsed before only its run
-    is wanted."""
+    """The run of ``recipe`` after two steps, in the folder ``place``. A kind that was rehearsed before only produces
+    its run."""
     known = (marker := _marker(recipe)).exists()
     needed = {}
     for what, other in recipe.needs().items():
         (place / what).mkdir()
         needed[what] = _rehearsed(other, place / what)
     settings = replace(recipe.settings, batch_size=min(2, recipe.settings.batch_size), accumulate=1)
-    few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # other weights than Run.net() begins with
+    few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # a seed other than the one in Run.net()
     if not hasattr(recipe, "prepare"):
         try:
             opened(few)
         except (ValueError, OSError):
-            opened(recipe)  # names all clips that are wrong, not these alone
+            opened(recipe)  # reports all unreadable clips, not only these
             raise
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     doing = f"{net} does not fit these clips"
@@ -110,36 +111,36 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
         if known:
             return run
         answers = [_first_answers(ready, net) for net in (trained.nets["student"], run.net().to(trained.device))]
-        # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
+        # bit for bit on a CPU; elsewhere two passes may sum in different orders
         if not (torch.equal if trained.device == "cpu" else partial(torch.allclose, rtol=1e-3, atol=1e-4))(*answers):
             raise ValueError("it answers otherwise than the one that was trained. Keep all that training changes in "
                              "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
         resumed = _steps(few, needed, place / "begun")[1]
-        if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere sums may come in other orders
+        if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere the order of sums may differ
             raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
                              "change in parameters and persistent buffers, and draw from the global generators of "
                              "torch, NumPy or Python, which are seeded for each step")
     except Exception as error:
-        if type(error).__module__.startswith("kdlab."):  # it is a sentence already
+        if type(error).__module__.startswith("kdlab."):  # its message is already a full sentence
             raise
         if isinstance(error, KeyError) and error.args == ("teacher",) and not getattr(recipe, "teacher", None):
             raise ValueError(f"{method} learns from a teacher, and the recipe of {recipe.stem} has none: give it "
                              "teacher=Recipe(…)") from error
         message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{doing}: {message}") from error
-    with suppress(OSError):  # the next process rehearses again
+    with suppress(OSError):  # without the marker the next process rehearses again
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
     return run
 
 
 def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = None) -> tuple[Prepared, Trained]:
-    """Train ``recipe`` for two steps, or go on to the second from a ``checkpoint``; the one after the first goes to
-    ``keep``."""
+    """Train ``recipe`` for two steps, or resume with the second from a ``checkpoint``. The checkpoint after the first
+    step is copied to ``keep``."""
     ready, begun = prepared(recipe, needed, recipe.data.catalogue(), str), checkpoint.exists()
     if hasattr(ready.train, "records"):
-        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # of windows there may be more
+        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # there may be more than two windows
 
     def two(steps: range):
         if begun and not steps.start:
@@ -159,15 +160,15 @@ def _hash(trained: Trained) -> str:
 
 
 def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:
-    """What ``net`` answers to one batch; nothing where nothing is ever answered."""
+    """The logits of ``net`` for one batch; an empty tensor where nothing is predicted."""
     with seeded_generators(0):
         found = (ready.answers(net, split, 1) for split in ready.splits)
         return next((logits for records, logits in found if records), torch.zeros(0))
 
 
 def _check_net(recipe: Recipe) -> None:
-    """Raise ``ValueError`` where the untrained network lacks what it names or, of clips with labels, answers otherwise
-    than with a row of logits a clip."""
+    """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
+    not return one row of logits per clip."""
     spec, classes = recipe.net, len(recipe.data.catalogue().classes)
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:2]).evaluation())).views["student"]

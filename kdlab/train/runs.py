@@ -1,8 +1,8 @@
-"""Runs: the folder that a training leaves, read and written.
+"""Read and write runs: the folders that trainings leave.
 
-It holds ``weights.safetensors``, ``history.csv``, ``predictions.npz`` and, written last, ``run.json`` (recipe and
-provenance): a folder without ``run.json`` is unfinished work that the next call of :func:`kdlab.train.obtain.obtain`
-resumes. Weights are loaded as data, never as code.
+A run's folder holds ``weights.safetensors``, ``history.csv``, ``predictions.npz`` and, written last, ``run.json``
+(recipe and provenance). A folder without ``run.json`` is unfinished, and the next call of
+:func:`kdlab.train.obtain.obtain` resumes it. Weights are loaded as data, never as code.
 """
 
 import json
@@ -31,18 +31,18 @@ from kdlab.train.loop import Trained, cpu_copies, weights_hash
 from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import NotImported, Prepared, Recipe, from_json
 
-#: What a training goes on from, in the run's folder.
+#: The file in the run's folder from which a training resumes.
 CHECKPOINT = "checkpoint.pt"
 #: The packages whose versions can change the bits of a run.
 DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 
 
 class DamagedRun(ValueError):
-    """A file in a run's folder that is missing, cannot be read, or is not the one that the training wrote."""
+    """A file in a run's folder is missing, unreadable, or not the one that the training wrote."""
 
 
 def damaged(file: Path, cause: object) -> DamagedRun:
-    """The error to raise for ``file`` in a run's folder, with the mend."""
+    """The error to raise for ``file`` in a run's folder, with the remedy."""
     why = getattr(cause, "strerror", None) or str(cause).strip().partition("\n")[0] or type(cause).__name__
     mend = f"delete the folder {file.parent}, and the same call trains it again"
     if file.parent.parent == paths.pretrained_dir():
@@ -53,15 +53,16 @@ def damaged(file: Path, cause: object) -> DamagedRun:
 
 
 class NoPredictions(ValueError):
-    """A run of something that gives no classes, such as a learnt enhancer."""
+    """A run without class predictions, such as that of a learnt enhancer."""
 
 
 @dataclass(frozen=True)
 class Predictions:
     """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order.
 
-    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``. Of a detector they are its
-    answers ``(W, S, P, K + 3)`` to the windows ``ids``, labels are −1, and ``kdlab.measure.detection`` scores them.
+    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``. For a detector, ``logits``
+    are its outputs ``(W, S, P, K + 3)`` for the windows ``ids``, labels are −1, and ``kdlab.measure.detection`` scores
+    them.
     """
 
     ids: np.ndarray
@@ -71,18 +72,18 @@ class Predictions:
 
     @property
     def correct(self) -> np.ndarray:
-        """``(N,)`` bool: is the largest logit the label's?"""
+        """``(N,)`` bool: True where the largest logit is the label's."""
         return self.logits.argmax(-1) == np.expand_dims(self.labels, tuple(range(1, self.logits.ndim - 1)))
 
     @property
     def accuracy(self) -> float:
-        """In percent; the mean over exits, where there are several; nan of untrimmed videos, which have no label."""
+        """Accuracy in percent; with several exits their mean; nan for untrimmed videos, which have no label."""
         return float("nan") if (self.labels < 0).any() else 100 * float(self.correct.mean())
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training on disk; ``wanted`` is the recipe that it was obtained for, if it was."""
+    """A finished training on disk; ``wanted`` is the recipe for which it was obtained, if any."""
 
     folder: Path
     wanted: Recipe | None = field(default=None, compare=False, repr=False)
@@ -94,17 +95,17 @@ class Run:
     def provenance(self) -> dict:
         """Recipe, seed, versions, source and data fingerprints, device, CPU seconds, first losses.
 
-        Raises :class:`DamagedRun`, as all that reads a file of the run does.
+        Raises :class:`DamagedRun`, like every method that reads a file of the run.
         """
         return _read_note(self.folder / "run.json")
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The one asked for, else the one written down. Raises :class:`.recipe.NotImported` where that is of a class
-        that is not."""
+        """The recipe for which the run was obtained, else the one in ``run.json``. Raises :class:`.recipe.NotImported`
+        where that contains a class that is not imported."""
         if self.wanted is not None:
             return self.wanted
-        chosen()  # a decoder that is not there is no fault of the run's
+        chosen()  # a missing decoder is not an error of the run
         try:
             return from_json(self.provenance["recipe"])
         except NotImported as error:
@@ -115,16 +116,17 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch."""
+        """One row per epoch."""
         try:
             return pd.read_csv(self.folder / "history.csv")
         except (OSError, ValueError) as error:
             raise damaged(self.folder / "history.csv", error) from error
 
     def predictions(self, split: str = "test") -> Predictions:
-        """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``.
+        """The trained network's predictions on ``val`` or ``test``; a network with exits also has those on one draw of
+        ``train``.
 
-        Raises ``ValueError`` for a split without clips, and of a run that predicts nothing.
+        Raises ``ValueError`` for a split without clips, and for a run that predicts nothing.
         """
         path = self.folder / "predictions.npz"
         try:
@@ -145,11 +147,11 @@ class Run:
         classes = len(self.provenance["classes"])
         if not hasattr(self.recipe, "prepare"):
             return network_of(self.recipe, classes, own, str(path))
-        with torch.random.fork_rng(devices=[]):  # it sees features, which nothing normalises
+        with torch.random.fork_rng(devices=[]):  # its input is features, which are not normalised
             return load_weights(self.recipe.net.make(classes), own, str(path)).eval()
 
     def staleness(self) -> str:
-        """Why this run is not what today's sources and clips would give; empty when it is."""
+        """The reason why today's sources and clips would give another run; empty when they would give this one."""
         recipe, reasons = self.recipe, []
         if self.provenance.get("digest", recipe.digest()) != recipe.digest():
             raise damaged(self.folder / "run.json", "it tells of another recipe than its folder is named after")
@@ -165,8 +167,9 @@ class Run:
 
 
 def network_of(recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str) -> nn.Module:
-    """The recipe's network for so many ``classes`` with the weights ``state``, which ``source`` holds, in eval mode."""
-    statistics = state["mean"].flatten(), state["std"].flatten()  # of as many channels as the network sees
+    """The recipe's network for ``classes`` classes with the weights ``state``, in eval mode; ``source`` names the
+    weights in errors."""
+    statistics = state["mean"].flatten(), state["std"].flatten()  # one value per input channel
     return load_weights(build(untrained(recipe.net), classes, 0, *statistics), state, source).eval()
 
 
@@ -178,8 +181,8 @@ def _read_note(file: Path) -> dict:
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors in ``file``. Raises :class:`DamagedRun` where they are not those whose :func:`.loop.weights_hash` the
-    ``run.json`` beside it has, if there is one."""
+    """The tensors in ``file``. Raises :class:`DamagedRun` where their :func:`.loop.weights_hash` differs from that in
+    the ``run.json`` beside it, if there is one."""
     note = file.with_name("run.json")
     noted = _read_note(note).get("weights") if note.exists() else None
     try:
@@ -192,18 +195,18 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def find(recipe: Recipe, pretrained: bool) -> Run | None:
-    """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
+    """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed runs."""
     name = recipe.name
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
-        if os.path.lexists(place / name / "run.json"):  # also one that cannot be read: using it says so
+        if os.path.lexists(place / name / "run.json"):  # also an unreadable one: its use raises DamagedRun
             return Run(place / name, recipe)
     return None
 
 
 def unfit(run: Run) -> str:
-    """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged, or of classes that are not
-    imported; empty when it is sound."""
+    """Why ``run`` must not be shown: it is stale, damaged, or its classes are not imported; empty when it is sound. For
+    lists that skip such runs."""
     try:
         return run.staleness()
     except (DamagedRun, NotImported) as error:
@@ -216,14 +219,14 @@ def committed_runs() -> list[Run]:
 
 
 def versions() -> dict[str, str]:
-    """Of kdlab and the deciding packages, as they are installed."""
+    """The installed versions of kdlab and of the packages that determine a run's bits."""
     return {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES}
 
 
 def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
-    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
-    training ``began`` then, by ``time.monotonic``. Raises ``ValueError``, and writes nothing, for a network that is no
-    number."""
+    """Write the networks of ``trained``, their predictions and the provenance ``about`` into ``folder``; delete the
+    checkpoint. ``began`` is the start of the training by ``time.monotonic``. Raises ``ValueError``, and writes nothing,
+    for a network with weights or logits that are not finite."""
     student = trained.nets["student"]
     weights = ((f"{n}.{k}", w) for n in trained.owned for k, w in trained.nets[n].named_parameters())
     broken = [name for name, weight in weights if not weight.isfinite().all()]
@@ -234,7 +237,7 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
             broken += [f"what it says of {split} clips"] * (not logits.isfinite().all())
             columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
             predictions |= columns | {f"{split}_logits": logits.numpy()}
-    if broken:  # the loss of the last step was still a number
+    if broken:  # the loss of the last step was still finite
         raise ValueError(f"{broken[0]} is no number after the last step: lower the learning rate, or look for a "
                          "division by zero in the method")
     state = cpu_copies({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()})

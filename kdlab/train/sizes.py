@@ -1,6 +1,6 @@
-"""Three sizes of every experiment: ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
+"""Three sizes of every experiment: ``smoke`` for tests, ``demo`` for notebooks, ``study`` for reported results.
 
-The papers' own hyper-parameters on their data sets, for a GPU, stand at the end of each paper's ``recipes``.
+Each paper's ``recipes`` module ends with the paper's own hyper-parameters on its data sets, for a GPU.
 """
 
 import os
@@ -11,20 +11,20 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.train.loop import Settings
 
-#: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
+#: The ``variety`` of demo and study: here plain CE on raw clips is neither trivial nor hopeless.
 VARIETY = 0.25
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large an experiment is; a tuple of numbers counts training, validation and test clips, or videos."""
+    """The size of an experiment; a tuple of three numbers counts training, validation and test clips, or videos."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Profile(Size):
-    """DL-KDD's: clips of ``night``, optimiser settings, window, and how many ``seeds``."""
+    """The size of DL-KDD: clips of ``night``, optimiser settings, window, network, and the number of ``seeds``."""
 
     night: Night
     settings: Settings
@@ -35,7 +35,8 @@ class Profile(Size):
 
 @dataclass(frozen=True)
 class GenerativeSize(Size):
-    """GenKD's: clips of `night` a class; epochs there and on few real clips; seeds on both; the window."""
+    """The size of GenKD: clips of `night` per class; epochs on them and on few real clips; seeds on both; the
+    window."""
 
     per_class: tuple[int, int, int]
     epochs: int
@@ -47,8 +48,8 @@ class GenerativeSize(Size):
 
 @dataclass(frozen=True)
 class DetectionSize(Size):
-    """Of GenKD for detection: videos of untrimmed `night`, their shortest and longest ``seconds``; the students'
-    epochs, of which the teacher has twice as many; seeds."""
+    """The size of GenKD for detection: videos of untrimmed `night` with their shortest and longest length in
+    ``seconds``; the students' epochs (the teacher has twice as many); seeds."""
 
     videos: tuple[int, int, int]
     seconds: tuple[float, float]
@@ -58,10 +59,10 @@ class DetectionSize(Size):
 
 @dataclass(frozen=True)
 class ExitSize(Size):
-    """PKD's: clips of `night` a class; epochs of the three networks and of the internal classifiers, there and on few
-    real clips; and how many random ``draws`` of a training clip the classifiers see. Where places tell the class
-    (context above 0) the I-frame network learns them in ``iframe_epochs``; where they tell nothing, residual and motion
-    networks need ``plain_epochs`` before they may teach."""
+    """The size of PKD: clips of `night` per class; epochs of the three networks and of the internal classifiers, on
+    them and on few real clips; and the number of random ``draws`` of a training clip for the classifiers. Where the
+    place predicts the class (context above 0), the I-frame network trains for ``iframe_epochs``. Where the place
+    predicts nothing, residual and motion networks train for ``plain_epochs`` before they teach."""
 
     per_class: tuple[int, int, int]
     epochs: int
@@ -76,10 +77,11 @@ class ExitSize(Size):
 
 @dataclass(frozen=True)
 class RegimeSize(Size):
-    """DL-KDD's among networks that were pre-trained on bright clips: dark clips of ``night``; ``bright`` ones a class
-    for the starts, which have so many ``epochs``. Dark clips without labels are seen in ``adapted`` epochs, with labels
-    in ``tuned`` where ``few`` a class have them, in half as many where all do; ``tested`` test clips a class; seeds,
-    window, network."""
+    """The size of DL-KDD with networks that were pre-trained on bright clips. ``night`` gives the dark clips;
+    ``bright`` is the number of bright clips per class for the starts, which train for ``epochs``. Training on dark
+    clips without labels takes ``adapted`` epochs. Training with labels takes ``tuned`` epochs where ``few`` clips per
+    class have labels, and half as many where all have. ``tested`` is the number of test clips per class; then seeds,
+    window and network."""
 
     night: Night
     bright: tuple[int, int, int]
@@ -93,7 +95,7 @@ class RegimeSize(Size):
     net: TinyR2Plus1D = TinyR2Plus1D()
 
 
-#: Two thirds of the pixels of :class:`Window`'s own, and no less accurate with few clips (docs/log.md).
+#: Two thirds of the pixels of the default :class:`Window`, and no less accurate with few clips (docs/log.md).
 _SMALL = Window(12, 38, 34)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=3)
@@ -101,7 +103,7 @@ STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs
 _SIZES = (
     SMOKE, DEMO, STUDY,
     GenerativeSize("smoke", (3, 1, 2), 2, 2, 2, window=Window(12, 36, 32)),
-    # of 550 validation clips the student, KD and GenKD know 51, 54 and 60 % in 12 frames, 51, 55 and 60 in 16
+    # accuracy on 550 validation clips, student, KD, GenKD: 51, 54 and 60 % with 12 frames, 51, 55 and 60 % with 16
     GenerativeSize("demo", (24, 4, 12), 25, 80, 2, window=Window(12, 36, 32)),
     GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5, window=Window(12, 36, 32)),
     DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
@@ -110,7 +112,7 @@ _SIZES = (
     ExitSize("smoke", per_class=(3, 1, 2), epochs=2,
              iframe_epochs=2, plain_epochs=2, exit_epochs=2,
              real_epochs=2, real_exit_epochs=2, draws=2, seeds=2),
-    # I-frames: 20 epochs 89.3 % of 550 validation clips, 80 epochs 89.2; the others gain 6 and 11 points from 40 to 80
+    # 550 validation clips: I-frames 89.3 % in 20 epochs, 89.2 in 80; from 40 to 80 the others gain 6 and 11 points
     ExitSize("demo", per_class=(16, 6, 10), epochs=80,
              iframe_epochs=20, plain_epochs=80, exit_epochs=15,
              real_epochs=250, real_exit_epochs=100, draws=4, seeds=2),
@@ -124,8 +126,8 @@ _SIZES = (
 
 
 def current(name: str | None = None, kind: type = Profile):
-    """The size of that ``kind`` called ``name``, or as ``$KDLAB_PROFILE`` says, or ``demo``. A ``kind`` of your own, of
-    which nothing stands here, has a :class:`Profile`'s."""
+    """The size of this ``kind`` named ``name``, else named by ``$KDLAB_PROFILE``, else ``demo``. A ``kind`` of your
+    own, without sizes in this module, has those of :class:`Profile`. Raises ``ValueError`` for an unknown name."""
     name = name or os.environ.get("KDLAB_PROFILE") or "demo"
     known = {size.name: size for size in _SIZES if type(size) is kind} or {s.name: s for s in (SMOKE, DEMO, STUDY)}
     if name not in known:

@@ -1,7 +1,7 @@
-"""More controls of DL-KDD (docs/methods.md, 1.4): brightness as augmentation, and a teacher's targets of other clips.
+"""More controls of DL-KDD (docs/methods.md, 1.4): brightness augmentation, and soft targets from other clips.
 
-:class:`RandomGamma` asks whether a student gains from light without a teacher. :class:`StoredTargets` asks what of the
-teacher's soft targets matters: what it says of the clip, of the clip's class, or that it says anything at all.
+:class:`RandomGamma` tests whether a student gains from brightness without a teacher. :class:`StoredTargets` tests which
+part of the teacher's soft targets matters: the prediction for the clip, for its class, or only their distribution.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kdlab.system.values import fraction, integer, one_of, positive
 
 @dataclass(frozen=True)
 class RandomGamma(CrossEntropy):
-    """Brightness augmentation without a teacher: labels, :meth:`brightened` clips in training, raw ones in tests."""
+    """Brightness augmentation without a teacher: labels, :meth:`brightened` clips in training, raw clips in tests."""
 
     probability: float = 0.5
     low: float = 1.0
@@ -29,10 +29,10 @@ class RandomGamma(CrossEntropy):
             raise ValueError(f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens")
 
     def brightened(self, x: torch.Tensor) -> torch.Tensor:
-        """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the others stay as they are.
+        """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the other clips are unchanged.
 
-        Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``], both from torch's
-        global generator: the loop seeds it at each step.
+        Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``]. Both are drawn from
+        torch's global generator, which the loop seeds at each step.
         """
         chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
         return torch.where(chosen < self.probability, x.pow(1 / (self.low + (self.high - self.low) * place)), x)
@@ -44,10 +44,11 @@ class RandomGamma(CrossEntropy):
 
 
 def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
-    """For each clip the number of the clip whose targets it gets, ``(N,)``: a permutation decided by ``seed``.
+    """For each clip, the index of the clip whose targets it receives, ``(N,)``: a permutation that ``seed`` determines.
 
-    ``no`` gives each its own; ``within`` permutes the clips of each class, ``between`` all clips. Permutations are
-    uniform, not derangements: on average one clip (of each class, or of all) keeps its own, a class's only clip always.
+    ``no`` is the identity; ``within`` permutes the clips of each class; ``between`` permutes all clips. Permutations
+    are uniform, not derangements: on average one clip (per class, or of all) keeps its own targets. The only clip of a
+    class always keeps them under ``within``.
     """
     generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
     groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
@@ -58,9 +59,10 @@ def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class StoredTargets(DualLight):
-    """DL-KDD with the teacher run once, on the centre view of each training clip; it does not see the student's crop,
-    flip and moments. ``shuffled`` and ``seed`` are :func:`shuffle`'s: ``within`` keeps what the teacher knows of
-    classes and destroys what it says of the clip; ``between`` keeps only how its targets are distributed."""
+    """DL-KDD with a teacher that runs once, on the centre view of each training clip; it does not see the student's
+    crop, flip and sampled frames. ``shuffled`` and ``seed`` are those of :func:`shuffle`. ``within`` keeps the
+    teacher's knowledge of classes and destroys its prediction for the clip. ``between`` keeps only the distribution of
+    its targets."""
 
     shuffled: str = "no"
     seed: int = 0
@@ -71,7 +73,7 @@ class StoredTargets(DualLight):
         integer(0, seed=self.seed)
 
     def prepare(self, nets, batches) -> tuple[torch.Tensor, dict[str, int]]:
-        """Soft targets ``(N, K)`` of all training clips, shuffled, and each clip's row by its id."""
+        """Soft targets ``(N, K)`` of all training clips, shuffled, and the row of each clip by its id."""
         logits, labels, ids = [], [], []
         with torch.no_grad():
             for batch in batches:
@@ -83,6 +85,6 @@ class StoredTargets(DualLight):
         return targets[order.to(targets.device)], {clip: row for row, clip in enumerate(ids)}
 
     def soft_targets(self, nets, batch, progress) -> torch.Tensor:
-        """The rows ``(B, K)`` of the batch's clips in what :meth:`prepare` returned."""
+        """The rows ``(B, K)`` for the batch's clips in the result of :meth:`prepare`."""
         targets, rows = progress.prepared
         return targets[[rows[clip] for clip in batch.ids]]

@@ -1,4 +1,4 @@
-"""Zero-DCE as an enhancer like the others: trained on dark clips at its first use, found again afterwards."""
+"""Zero-DCE with the interface of the other enhancers: trained on dark clips at its first use, loaded afterwards."""
 
 import hashlib
 import json
@@ -26,12 +26,12 @@ from kdlab.train.processes import by_itself
 from kdlab.train.recipe import Prepared, Recipe, portable, to_json
 from kdlab.train.runs import Run
 
-_AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
+_AT_ONCE = 2**16  # pixels of a picture per forward pass; each takes about 1.5 kB of memory
 
 
 @dataclass(frozen=True)
 class CurveRecipe(Recipe):
-    """Zero-DCE's training on frames of at most ``clips`` training clips, spread over the data."""
+    """Zero-DCE's training on frames of at most ``clips`` training clips, spread evenly over the data."""
 
     clips: int = 96
 
@@ -40,12 +40,12 @@ class CurveRecipe(Recipe):
         integer(1, clips=self.clips)
 
     def chosen(self, catalogue: Catalogue) -> tuple:
-        """The records that it is trained on."""
+        """The records on which it is trained."""
         records = catalogue.split("train")
         return records[:: ceil(len(records) / self.clips)]
 
     def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
-        """Untrained curves, decided by the seed alone, and the chosen clips; it predicts no classes."""
+        """An untrained curve network, determined by the seed alone, and the chosen clips; it predicts no classes."""
         train = replace(batches(self, "train"), records=self.chosen(catalogue))
         open_all([train])
         with torch.random.fork_rng(devices=[]):
@@ -58,10 +58,10 @@ class CurveRecipe(Recipe):
 class TrainedCurves:
     """Zero-DCE, trained without labels on the dark *training* clips of ``data`` (docs/methods.md, 1.1).
 
-    At most ``clips`` of them, spread over the data, are seen as single frames of ``side`` × ``side`` pixels, ``batch``
-    at once, for ``steps`` steps (rounded up to whole passes) of peak rate ``lr``. ``steady`` brightens all frames by
-    the mean of their curve maps, with the same weights. The first call trains, where :meth:`run` is not there yet.
-    Raises what reading ``data`` raises.
+    It sees at most ``clips`` of them, spread evenly over the data, as single frames of ``side`` × ``side`` pixels in
+    batches of ``batch``, for ``steps`` steps (rounded up to whole passes) at peak rate ``lr``. With ``steady``, the
+    mean of a clip's curve maps brightens all its frames, with the same weights. The first call trains, where
+    :meth:`run` finds no finished training. Raises the errors of reading ``data``.
     """
 
     data: Night | UserClips
@@ -82,25 +82,25 @@ class TrainedCurves:
 
     @property
     def name(self) -> str:
-        """Unique for one training: today's sources and clips are part of its digits, as frames that it has brightened
-        are kept under it. It is asked with every clip, so it takes :meth:`UserClips.recent_fingerprint`."""
+        """Unique for one training: its digits depend on today's sources and clips, because brightened frames are cached
+        under this name. It is read for every clip, so it uses :meth:`UserClips.recent_fingerprint`."""
         return _name(self) + ("-steady" if self.steady else "")
 
     def recipe(self) -> CurveRecipe:
-        """Its training, for which the clips are looked at."""
+        """The recipe of its training; this opens the catalogue of the clips."""
         recipe = CurveRecipe("zerodce", self.data, method=ZeroDce(), net=Curves(self.width), clips=self.clips,
                              window=Window(1, self.side, self.side), seed=self.seed)
         epochs = ceil(self.steps / max(1, len(recipe.chosen(self.data.catalogue())) // self.batch))
         return replace(recipe, settings=Settings(epochs, self.batch, self.lr, weight_decay=1e-4))
 
     def run(self) -> Run:
-        """The training of today's sources and clips, found or made now."""
-        # The first use may come from an evaluation, and in one of several processes, where others find frames kept.
+        """The training for today's sources and clips, found or made now."""
+        # The first use may occur in an evaluation, and in one process alone while the others find cached frames.
         with torch.enable_grad(), by_itself():
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
 
     def training(self) -> pd.DataFrame:
-        """The training curve, a row an epoch: the weighted loss ``loss_net`` and its four terms."""
+        """The training curve, one row per epoch: the weighted loss ``loss_net`` and its four terms."""
         return self.run().history
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -108,9 +108,9 @@ class TrainedCurves:
         return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
 
     def fitted(self, clip: Callable[[], Iterator[np.ndarray]]) -> Callable[[int, np.ndarray], np.ndarray]:
-        """See ``kdlab.clips.enhance``: each frame by itself, because the network's maps of a whole clip can fill the
-        memory, or with the mean of all curve maps."""
-        net, means = _net(self, _name(self)), []  # by strips
+        """See ``kdlab.clips.enhance``. Each frame is brightened separately, because the curve maps of a whole clip can
+        fill the memory; with ``steady``, by the mean of all curve maps."""
+        net, means = _net(self, _name(self)), []  # one per strip
         if self.steady:
             every, count = (_maps(net, frame) for frame in clip()), 1
             means = next(every)
@@ -128,15 +128,16 @@ class TrainedCurves:
 
 
 def _strips(frame: np.ndarray) -> list[slice]:
-    """The rows of a picture ``(H, W, 3)`` that the network sees at once: all, unless it is a large one."""
+    """The slices of rows of a picture ``(H, W, 3)`` for one forward pass each: one slice, unless the picture is
+    large."""
     tall = max(_AT_ONCE // frame.shape[1], 32)
     return [slice(top, min(top + tall, len(frame))) for top in range(0, len(frame), tall)]
 
 
 @torch.no_grad()
 def _maps(net: CurveNet, frame: np.ndarray) -> list[torch.Tensor]:
-    """Curves of each of a picture's strips: the same bits as of the whole, because each convolution is given the row
-    beyond the strip that it looks at."""
+    """The curve maps of each strip of a picture: bit for bit those of the whole picture, because each strip is extended
+    by the rows that its convolutions read."""
     strips, found = _strips(frame), []
     around = len(net.convs) if len(strips) > 1 else 0
     with one_thread():
@@ -159,7 +160,7 @@ def _name(enhancer: TrainedCurves) -> str:
 
 @cache
 def _named(enhancer: TrainedCurves, contents: str, frames: str) -> str:
-    """``contents`` are the fingerprint of its data; ``frames`` say by which decoder they are read."""
+    """``contents`` is the fingerprint of the data; ``frames`` names the decoder."""
     own = {f.name: to_json(getattr(enhancer, f.name)) for f in fields(enhancer) if f.name not in ("data", "steady")}
     parts = json.dumps([own, source_hash(enhancer), contents, frames], sort_keys=True)
     data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
@@ -168,5 +169,6 @@ def _named(enhancer: TrainedCurves, contents: str, frames: str) -> str:
 
 @cache
 def _net(enhancer: TrainedCurves, name: str) -> CurveNet:
-    """The network of the training ``name``, whose clips can change while this process lives."""
+    """The network of the training ``name``, which is part of the cache key because clips can change while this process
+    runs."""
     return enhancer.run().net().to(memory_format=torch.channels_last)

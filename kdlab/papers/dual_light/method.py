@@ -1,13 +1,13 @@
 """DL-KDD: Dual-Light Knowledge Distillation for Action Recognition in the Dark (arXiv 2406.02468), and its controls.
 
-A teacher trained on the *enhanced* clip gives soft targets to a student that sees only the *raw dark* clip; at test
-time only the student runs, on raw video (abstract). No code was released and the exact loss is unknown to us: we use
+A teacher trained on the *enhanced* clip gives soft targets to a student that sees only the *raw dark* clip. At test
+time only the student runs, on raw video (abstract). No code was released and the exact loss is unknown to us. We use
 the usual mixture of cross-entropy and softened targets (docs/methods.md, 1):
 
     L = (1 − α) CE(z_S(raw), y) + α t² KL( softmax_t(z_T(enhanced)) ‖ softmax_t(z_S(raw)) )
 
-Nothing below knows about light: which view each network sees stands in the recipe. The same-light control is the same
-method with a teacher whose view is raw, and whether *dual* light matters is the difference between the two.
+The code below is independent of light: the recipe determines the view of each network. The same-light control is the
+same method with a teacher that sees the raw view. The difference between the two shows whether *dual* light matters.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from kdlab.distill.method import KD
 
 @dataclass(frozen=True)
 class DualLight(KD):
-    """:class:`~kdlab.distill.method.KD` from a teacher of the enhanced clip to a student of the raw one; α = 0.5 and
-    t = 4 are our defaults, not the paper's (unknown)."""
+    """:class:`~kdlab.distill.method.KD` from a teacher of the enhanced clip to a student of the raw clip. Our defaults
+    are α = 0.5 and t = 4; the paper's values are unknown."""
 
 
 @dataclass(frozen=True)
 class MatchedSmoothing(DualLight):
-    """The control for dark knowledge: label smoothing in the teacher's place, with the teacher's mean entropy.
+    """The control for dark knowledge: label smoothing instead of a teacher, with the teacher's mean entropy.
 
-    The loss, its weights and its temperature are :class:`DualLight`'s; only the soft targets change, from the
-    teacher's to a fixed distribution per label whose entropy is the teacher's mean over training clips. What this
-    gains is regularisation; what :class:`DualLight` gains beyond it is what the teacher knows about clips and classes.
+    Loss, weights and temperature are those of :class:`DualLight`. Only the soft targets differ: a fixed distribution
+    per label, whose entropy is the teacher's mean over training clips. The gain of this control is regularisation; any
+    further gain of :class:`DualLight` comes from the teacher's knowledge of clips and classes.
     """
 
     def prepare(self, nets, batches) -> torch.Tensor:
@@ -44,5 +44,5 @@ class MatchedSmoothing(DualLight):
         return smoothed_targets(labels, classes, smoothing_of_entropy(nats, classes))
 
     def soft_targets(self, nets, batch, progress) -> torch.Tensor:
-        """The row of each label in what :meth:`prepare` returned."""
+        """The row of each label in the result of :meth:`prepare`."""
         return progress.prepared[batch.labels]

@@ -1,7 +1,8 @@
-"""Networks of DL-KDD's studies: one that sees both lights, and those that begin as a network of bright clips.
+"""Networks of DL-KDD's studies: networks that see both lights, and networks that start from one trained on bright
+clips.
 
-Both lights are six channels, the raw clip's three and the enhanced clip's: :class:`BothLights` is the view that gives
-them. Such a network costs twice a student (docs/methods.md, 1.3 and 1.6).
+The view :class:`BothLights` gives both lights as six channels, three of the raw clip and three of the enhanced clip.
+Such a network costs twice as much as a student (docs/methods.md, 1.3 and 1.6).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, stages
 
 @dataclass(frozen=True)
 class BothLights(Streamed):
-    """The view ``of`` in channels 0 to 2 and, brightened by ``by``, in channels 3 to 5."""
+    """The view ``of`` in channels 0 to 2, and the same view brightened by ``by`` in channels 3 to 5."""
 
     by: Callable[[np.ndarray], np.ndarray]
     of: View = Raw()
@@ -41,14 +42,14 @@ class TwoLightNet(AttendedNet):
     """DarkLight: one backbone for both lights, then attention over the tokens of both."""
 
     def tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """Those of the raw clip, then those of the enhanced one, ``(B, 2 T', C)``."""
+        """The tokens of the raw clip, then those of the enhanced clip, ``(B, 2 T', C)``."""
         # one light after the other: batch norm sees one light at a time, as in the reference
         return torch.cat([super(TwoLightNet, self).tokens(light) for light in x.chunk(2, 1)], 1)
 
 
 @dataclass(frozen=True)
 class TwoLights(Attended):
-    """As :class:`Attended`, on both lights: 16 tokens at 64 frames."""
+    """:class:`Attended` for both lights: 16 tokens for 64 frames."""
 
     tokens: int = 16
     channels: ClassVar = 6
@@ -56,14 +57,14 @@ class TwoLights(Attended):
 
     @property
     def statistics(self) -> Statistics | None:
-        """Those of the backbone's weights, once for each light; None without weights."""
+        """The statistics of the backbone's weights, once per light; None without weights."""
         own = super().statistics
         return own and (own[0] * 2, own[1] * 2)
 
 
 @dataclass(frozen=True)
 class _Around:
-    """A network made of the one ``of``."""
+    """A network made from the network ``of``."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
 
@@ -77,8 +78,8 @@ class _Around:
 
 @dataclass(frozen=True)
 class BatchNormed(_Around):
-    """The network ``of`` with batch norm where it normalises each clip by itself: as networks of full size are, which
-    bring the statistics of bright clips along from the first layer on."""
+    """The network ``of`` with batch norm in place of its per-clip norms. Full-size networks have batch norm from the
+    first layer on, so all their layers carry the statistics of bright clips."""
 
     def make(self, num_classes: int) -> nn.Module:
         net = self.of.make(num_classes)
@@ -90,11 +91,11 @@ class BatchNormed(_Around):
 
 @dataclass(frozen=True)
 class OwnStatistics(_Around):
-    """The network ``of`` that begins with a start's weights and the input statistics of its own training clips; any
-    other brings those of the start's clips along."""
+    """The network ``of``, started from a start's weights but with the input statistics of its own training clips; other
+    networks inherit those of the start's clips."""
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Put all but the input statistics of ``start``, which knows the same classes, into ``net``."""
+        """Load ``start`` into ``net``, except for the input statistics; both have the same classes."""
         own = {"mean": net.mean, "std": net.std}
         return load_weights(net, dict(start.state_dict()) | own, "the start's recipe")
 
@@ -114,22 +115,22 @@ class _TwoNets(nn.Module):
 class TwoNets(_Around):
     """Two networks ``of`` one kind, one for each light of a :class:`BothLights` view, trained together.
 
-    The teacher of ActLumos (arXiv 2502.03724) in our size: theirs fuses features by a learnt weight, here logits are
-    averaged. Two networks, not one for both: batch norm's statistics are then each light's own.
+    This is the teacher of ActLumos (arXiv 2502.03724) in our size: theirs fuses features by a learnt weight, ours
+    averages logits. With two networks instead of one, batch norm has separate statistics for each light.
     """
 
     channels: ClassVar = 6
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those of the network that sees the dark clip."""
+        """The stages of the network that sees the dark clip."""
         return tuple(f"lights.0.{name}" for name in stages(self.of))
 
     def make(self, num_classes: int) -> nn.Module:
         return _TwoNets([self.of.make(num_classes) for _ in range(2)])
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Let both begin as ``start``, a network ``of`` one light that knows the same classes."""
+        """Start both networks from ``start``, a network ``of`` one light with the same classes."""
         state = {name: torch.cat([getattr(start, name)] * 2, 1) for name in ("mean", "std")}
         state |= {f"net.lights.{light}.{name}": tensor for light in range(2)
                   for name, tensor in start.net.state_dict().items()}

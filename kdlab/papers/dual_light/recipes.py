@@ -1,6 +1,5 @@
-"""Recipes of DL-KDD and of its controls for one seed, by condition; sizes are in :mod:`kdlab.train.sizes`. Last those
-of the paper's size, whose numbers section 1.5 of docs/methods.md explains.
-"""
+"""Recipes of DL-KDD and of its controls for one seed, by condition; sizes are in :mod:`kdlab.train.sizes`. The recipes
+of the paper's size come last; docs/methods.md, 1.5, explains their numbers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +27,12 @@ from kdlab.train.sizes import Profile
 
 def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, enhancer=Gamma(),
                dark: View = Raw()) -> dict[str, Recipe]:
-    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path will do) or `night`.
+    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path or clips) or `night`.
 
-    ``dark`` is what the students see (``Darkened()`` makes bright clips dark), and what ``enhancer`` brightens.
-    Every student has the same steps; ``ce_2x`` alone has those of a teacher added, and ``two_lights`` alone is one
-    network that sees both (late fusion, ``two_stream``, is made of two runs: ``study.fused``). A student's teacher has
-    the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
+    ``dark`` is the students' view (``Darkened()`` darkens bright clips), and the input of ``enhancer``. All students
+    train for equal steps, except ``ce_2x``, which has the steps of a teacher in addition. Only ``two_lights`` is one
+    network that sees both lights; late fusion (``two_stream``) combines two runs: ``study.fused``. A student's teacher
+    has the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
     """
     clips = UserClips(data) if isinstance(data, str) else data or profile.night
     base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
@@ -41,7 +40,7 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     longer = replace(profile.settings, epochs=2 * profile.settings.epochs)
     taught_bright = replace(bright, seed=seed + 1)
     taught_dark = replace(base, seed=seed + 1)
-    large = isinstance(profile.net, Attended)  # DarkLight's dropout of 0.8 is too much for the tiny one (docs/log.md)
+    large = isinstance(profile.net, Attended)  # DarkLight's dropout of 0.8 is too high for the tiny net (docs/log.md)
     both = TwoLights(profile.net.backbone) if large else TwoLights(profile.net, dropout=0.0)
     return {
         "ce_raw": base,
@@ -55,8 +54,8 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
 
 
 def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> Recipe:
-    """The smallest experiment, of notebook 00: cross-entropy on raw clips of three actions of `night`; on clips of your
-    own in ``data``, of all their classes."""
+    """The smallest experiment, in notebook 00: cross-entropy on raw clips of three actions of `night`, or on clips of
+    your own in ``data``, with all their classes."""
     recipe = dual_light(profile, seed, data)["ce_raw"]
     if data:
         return recipe
@@ -64,15 +63,15 @@ def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> R
     return replace(recipe, data=three, settings=replace(profile.settings, batch_size=16))
 
 
-#: Half the widths of the student, a quarter of its multiply–accumulates.
+#: Half the widths of the student, a quarter of its multiply–accumulate operations.
 SMALL = TinyR2Plus1D((4, 8, 20, 44))
 
 
 def controls(profile: Profile, seed: int = 0) -> dict[str, Recipe]:
-    """What else could explain a gain of DL-KDD, by condition (docs/methods.md, 1.4); each changes one thing.
+    """Other possible explanations of a gain of DL-KDD, by condition (docs/methods.md, 1.4); each changes one thing.
 
     The first four and ``ce_small`` have no teacher. ``reversed`` is DL-KDD with the lights exchanged: a teacher of raw
-    clips and a student of enhanced ones. The others have DL-KDD's student and teacher.
+    clips and a student of enhanced clips. The others have DL-KDD's student and teacher.
     """
     made = dual_light(profile, seed)
     raw, student = made["ce_raw"], made["dlkdd"]
@@ -94,7 +93,7 @@ def controls(profile: Profile, seed: int = 0) -> dict[str, Recipe]:
     return {condition: replace(recipe, condition=condition) for condition, recipe in found.items()}
 
 
-#: How the conditions read in figures, in the order of a table.
+#: The titles of the conditions in figures, in the order of a table.
 TITLES = {
     "ce_raw": "CE, raw",
     "ce_enhanced": "CE, enhanced (teacher)",
@@ -109,15 +108,16 @@ TITLES = {
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-#: What a teacher sees, from the clips it is trained on. Zero-DCE's width and picture size are its release's.
+#: The teacher's enhancer, made for its training clips. Width and picture size of Zero-DCE are those of its release.
 ENHANCERS = {"gamma1.8": lambda clips: Gamma(1.8), "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256)}
 
 
 def paper_profile(weights: Path | str | None = None, as_released: bool = False, precision: str = "bf16") -> Profile:
-    """R(2+1)D-34 with temporal attention on 64 × 112², beginning from a checkpoint at ``weights`` or at random.
+    """R(2+1)D-34 with temporal attention on clips of 64 × 112², from a checkpoint at ``weights`` or from random
+    weights.
 
-    ``as_released``: DarkLight's AdamW without warm-up. Gradients of 16 batches of 8 are added up for a step; the rate
-    falls to a tenth after 5 epochs without a lower validation loss.
+    ``as_released``: DarkLight's AdamW without warm-up. The gradients of 16 batches of 8 clips are summed for one step;
+    the rate is divided by ten after 5 epochs without a lower validation loss.
     """
     net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
     settings = Settings(epochs=200, batch_size=8, lr=1e-5, weight_decay=1e-3, schedule="one_cycle",
@@ -131,7 +131,7 @@ def paper_profile(weights: Path | str | None = None, as_released: bool = False, 
 def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
     """(split, enhancer, condition) → recipe; the conditions are those of :func:`dual_light`.
 
-    A condition that no enhancer enters stands once, under the first.
+    A condition without an enhancer appears once, under the first enhancer.
     """
     found = {}
     for split in which.splits:
@@ -145,6 +145,6 @@ def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> 
 
 PAPER = Paper("1.5", (
     PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
-    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the 5,572 clips reported
+    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the reported 5,572 clips
     PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
 ), paper_recipes)

@@ -1,7 +1,8 @@
-"""The pre-trained regime: DL-KDD among networks that begin as one trained on *bright* clips (docs/methods.md, 1.6).
+"""The pre-trained regime: DL-KDD with networks that start from one trained on *bright* clips (docs/methods.md, 1.6).
 
-From nothing a teacher of enhanced clips knows no more than one of raw clips. A network that comes from bright video
-does: the dark is new to it. Here are a start, all that can be made of it without a dark label, and all with some.
+Among networks with random initial weights, a teacher of enhanced clips is no better than a teacher of raw clips. Among
+networks pre-trained on bright video it is better, because the dark is new to them. This module has the recipes of the
+start, of all conditions without dark labels, and of those with some.
 """
 
 from dataclasses import replace
@@ -23,23 +24,23 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile, RegimeSize
 
-#: The first normalisation: batch norm as everywhere else, or kdlab's, which is each clip's own.
+#: The first norm: batch norm, as in the other layers (``bn``), or kdlab's per-clip norm (``gn``).
 NORMS = "bn", "gn"
-#: How many dark clips have labels.
+#: The number of dark clips with labels.
 LABELS = "none", "few", "many"
 ENHANCERS = "gamma", "zerodce"
-#: Bright clips are of this data seed, whose actors, places and light are in no dark clip.
+#: The data seed of bright clips; no dark clip shares their actors, places and light.
 BRIGHT = 1
-#: Training-mode passes over the clips, in batches of 64, of which re-estimated statistics are the mean.
+#: Training-mode passes over the clips, in batches of 64; re-estimated statistics are the mean over these passes.
 PASSES = 4
-#: Of adaptation and fine-tuning; a start has the usual one.
+#: The learning rate of adaptation and fine-tuning; a start has the default rate.
 RATE = 1e-3
-#: γ of brightness augmentation in pre-training: below 1 darkens. 0.25 brings a level of 110 to that of real dark clips.
+#: Brightness augmentation in pre-training: γ below 1 darkens. γ = 0.25 maps a level of 110 to that of real dark clips.
 DARKENING = RandomGamma(0.5, 0.25, 1.0)
 
 
 def start(size: RegimeSize, norm: str, seed: int, augmented: bool = False) -> Recipe:
-    """A network of bright clips; ``augmented``: some of them darkened, one γ a clip."""
+    """The recipe of a network for bright clips; ``augmented`` darkens some of them, with one γ per clip."""
     clips = NightStream(Night(size.night.classes, size.bright, size.night.variety, seed=BRIGHT))
     net = BatchNormed(size.net) if norm == "bn" else size.net
     return Recipe("start_augmented" if augmented else "start", clips, net=net, window=size.window,
@@ -48,11 +49,11 @@ def start(size: RegimeSize, norm: str, seed: int, augmented: bool = False) -> Re
 
 def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Night | UserClips,
                    enhancer) -> dict[str, Recipe]:
-    """What can be made of ``start`` with dark clips whose labels are not read, by condition.
+    """The conditions that start from ``start`` and use dark clips without their labels.
 
-    Names that end in ``_re`` begin with re-estimated statistics, the student's and the teacher's alike; ``_bright``
-    with those of bright clips. A student learns from soft targets alone (α = 1, t = 1). All have fixed steps and last
-    weights: nothing chooses.
+    In conditions whose names end in ``_re``, student and teacher begin with re-estimated statistics; in ``_bright``,
+    with those of bright clips. A student learns from soft targets alone (α = 1, t = 1). All conditions train for fixed
+    steps and keep the last weights, without any selection.
     """
     light, steps = Enhanced(enhancer), Settings(size.adapted, lr=RATE)
 
@@ -81,9 +82,9 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
 
 
 def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer, epochs: int) -> dict[str, Recipe]:
-    """What can be made of ``start`` with labelled dark clips, by condition: those of :func:`.recipes.dual_light` with
-    every network begun there, and a student taught by a network of both lights. Teachers are fine-tuned in training
-    mode, which re-estimates their statistics; they stand among the conditions as ``dlkdd:teacher`` and so on."""
+    """The conditions that start from ``start`` and use labelled dark clips: those of :func:`.recipes.dual_light`, with
+    every network started there, and a student taught by a network of both lights. Teachers are fine-tuned in training
+    mode, which re-estimates their statistics; the conditions include them as ``dlkdd:teacher`` and so on."""
     settings = Settings(epochs, lr=RATE)
     profile = Profile(size.name, size.night, settings, size.window, start.net)
 
@@ -101,8 +102,8 @@ def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhanc
 
 def conditions(size: RegimeSize, seed: int, norm: str = "bn", labels: str = "none",
                enhancer: str = "gamma") -> dict[str, Recipe]:
-    """All that is trained for one seed in one regime, by condition; the start has the same seed. A regime is a first
-    normalisation of :data:`NORMS`, as many labels as :data:`LABELS` has words for, and one of :data:`ENHANCERS`."""
+    """All recipes for one seed in one regime, by condition; the start has the same seed. A regime is a first norm of
+    :data:`NORMS`, an entry of :data:`LABELS`, and an enhancer of :data:`ENHANCERS`."""
     one_of(NORMS, norm=norm)
     one_of(LABELS, labels=labels)
     one_of(ENHANCERS, enhancer=enhancer)

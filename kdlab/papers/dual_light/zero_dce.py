@@ -1,13 +1,13 @@
 """Zero-DCE: learning to brighten without references (Guo et al., arXiv 2001.06826; docs/methods.md, 1.1).
 
-A network gives curves that brighten a picture. Four losses say what a well exposed picture is like. None reads a label
-or a bright twin:
+A network predicts curves that brighten a picture. Four losses describe a well exposed picture; none needs a label or a
+bright twin:
 
     L = 1·L_spa + 10·L_exp + 5·L_col + 200·L_TV
 
-Pictures are ``(B, 3, H, W)`` in [0, 1]. Forms and weights are those of the released code. What differs is the
-optimiser, that of ``kdlab.train.loop``: AdamW under one cycle without clipping, where the release has Adam at a
-constant 1e-4 and clips the gradient's norm at 0.1. In as many steps ours ends at a lower loss (docs/methods.md, 1.1).
+Pictures are ``(B, 3, H, W)`` in [0, 1]. Formulas and weights are those of the released code. The optimiser differs: it
+is that of ``kdlab.train.loop``, AdamW under one cycle without clipping. The release uses Adam at a constant 1e-4 and
+clips the norm of the gradient at 0.1. After as many steps ours reaches a lower loss (docs/methods.md, 1.1).
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
     """``x ← x + r (x² − x)`` for each map r of ``curves`` in turn, per pixel and colour.
 
     x: ``(B, 3, …)`` in [0, 1]; curves: ``(B, 3 n, …)`` in [−1, 1], n maps of three colours (dimensions of size 1
-    broadcast); the result is like x. −1 brightens, 0 is the identity, +1 darkens; [0, 1] stays in itself and the
-    order of values is kept.
+    broadcast). The result has the shape of x. −1 brightens, 0 is the identity, +1 darkens. A curve maps [0, 1] into
+    itself and preserves the order of values.
     """
     for r in curves.split(3, dim=1):
         x = x + r * (x * x - x)
@@ -34,7 +34,7 @@ def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
 class CurveNet(nn.Module):
     """Seven 3 × 3 convolutions of ``width`` channels with skips 3→5, 2→6, 1→7; the last gives the maps, through tanh.
 
-    79,416 parameters at the released width of 32 and 8 ``iterations``. Fully convolutional: any size of picture.
+    79,416 parameters at the released width of 32 and 8 ``iterations``. Fully convolutional: pictures may have any size.
     """
 
     def __init__(self, width: int = 32, iterations: int = 8):
@@ -60,7 +60,7 @@ class CurveNet(nn.Module):
 
 @dataclass(frozen=True)
 class Curves:
-    """The recipe's :class:`CurveNet` of a ``width``; it knows no classes."""
+    """The spec of a :class:`CurveNet` with ``width`` channels; it has no classes."""
 
     width: int = 16
 
@@ -72,13 +72,13 @@ class Curves:
 
 
 def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """L_spa: the contrast between neighbouring 4 × 4 regions is kept.
+    """L_spa: preserve the contrast between neighbouring 4 × 4 regions.
 
     With Y and I the grey regions of output and input, Σ over four neighbours ((Y_i − Y_j) − (I_i − I_j))², mean over
-    regions. Outside the picture there is zero, as in the released code.
+    regions. Outside the picture the values are zero, as in the released code.
     """
     alike(enhanced=enhanced, x=x)
-    gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)  # the differences are linear: take them once
+    gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)  # the differences are linear: compute them once
     wide = F.pad(gain, (1, 1, 1, 1))
     sides = wide[..., 1:-1, :-2], wide[..., 1:-1, 2:], wide[..., :-2, 1:-1], wide[..., 2:, 1:-1]
     return sum((gain - side) ** 2 for side in sides).mean()
@@ -94,7 +94,7 @@ def exposure_loss(enhanced: torch.Tensor, level: float = 0.6, patch: int = 16) -
 def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
     """L_col: no colour dominates. sqrt(Σ over pairs of channels (m_a − m_b)⁴) of the channel means, mean over pictures.
 
-    The norm's gradient at zero is zero here; the released root has an infinite one at a grey picture.
+    Here the gradient of the norm at zero is zero; the root in the released code has an infinite one for a grey picture.
     """
     r, g, b = enhanced.mean((2, 3)).unbind(1)
     pairs = torch.stack([(r - g) ** 2, (r - b) ** 2, (g - b) ** 2], 1)
@@ -104,7 +104,7 @@ def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
 def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
     """L_TV of curves ``(B, 24, H, W)``: (2/B) (Σ(∂_h r)² / ((H−1) W) + Σ(∂_w r)² / (H (W−1))), summed over the maps."""
     h, w = curves.shape[2:]
-    maps = curves.permute(0, 2, 3, 1)  # as they lie in memory, so that the gradient does, too
+    maps = curves.permute(0, 2, 3, 1)  # the order in memory, so that the gradient has it, too
     down = F.mse_loss(maps[:, 1:], maps[:, :-1], reduction="sum")
     right = F.mse_loss(maps[:, :, 1:], maps[:, :, :-1], reduction="sum")
     return 2 / len(curves) * (down / ((h - 1) * w) + right / (h * (w - 1)))
@@ -125,12 +125,12 @@ class ZeroDce:
         fraction(level=self.level)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns."""
+        """The networks that each optimiser owns."""
         return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
-        """Yield the weighted sum, with its four terms (unweighted) beside it; the batch's labels are not read."""
-        x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # every frame is a picture of its own
+        """Yield the weighted sum and its four unweighted terms; labels are not used."""
+        x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # every frame is a separate picture
         curves, enhanced = nets["student"](x)
         terms = {"spatial": spatial_loss(enhanced, x), "exposure": exposure_loss(enhanced, self.level),
                  "colour": colour_loss(enhanced), "smoothness": smoothness_loss(curves)}
