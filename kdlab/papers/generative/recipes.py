@@ -2,9 +2,9 @@
 
 Teachers are tiny C3Ds. Students are tiny Top-I3Ds: half the widths below the last stage, and kernels in time in the
 last two stages only (docs/methods.md, 2). GenKD's networks are gated; its competitors' are plain, as in their papers.
-The condition ``student_gate`` therefore measures the gate alone. Every student has the same steps, clips, order of
-clips and seed; its teacher has the seed + 1. The module ends with the recipes of the paper's size; docs/methods.md, 2.2
-explains their numbers.
+The condition ``student_gate`` therefore measures the gate alone. All students have the same clips, order of clips and
+seed, and, except ``student_2x`` and ``alternating``, the same steps. A teacher has the student's seed + 1. The module
+ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their numbers.
 """
 
 from collections.abc import Mapping
