@@ -39,8 +39,8 @@ def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
 
 
 def yours(clips: UserClips) -> UserClips | HeldOut:
-    """Your ``clips``, checked before anything is trained: all are MPEG-4, and two or more groups are left to calibrate
-    exits on. Raises an error that names the obstacle."""
+    """Your ``clips`` for networks and exits: all MPEG-4, with validation clips of two or more groups to calibrate exits
+    on. Raises the errors of :func:`kdlab.clips.coviar.all_mpeg4`, before anything is trained."""
     return all_mpeg4(with_halves(clips))
 
 
