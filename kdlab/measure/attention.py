@@ -121,9 +121,9 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
     """The :class:`Units` of the output of layer ``name``.
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge, strides alone would misplace it,
-    since half of its window is padding. This function therefore replaces the network's layers by means over the same
-    windows, with norms switched off, and feeds it the pixels' coordinates: each output is the mean coordinate of the
-    pixels that the unit sees.
+    since half of its window is padding. This function therefore replaces each convolution and pool by the mean over
+    the same window, skips norms, and feeds the network the pixels' coordinates. Each output is then the mean coordinate
+    of the pixels that the unit sees.
     """
     handles, sizes, far = [], x.shape[2:], 1e3  # so far from 0 that no rectifier cuts anything off
     for part in net.modules():
