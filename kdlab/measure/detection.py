@@ -204,7 +204,7 @@ def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, tru
     """A bool mask ``(predictions,)`` of the predictions that get a true segment. Predictions choose by falling score;
     the pairs (i, j) that are ``near`` enough stand in order of choice. In each round all predictions choose at once.
     Where two choose the same true segment, the one with the lower score drops it and chooses again. The result equals
-    that of taking turns, but needs only a few rounds."""
+    that of taking turns, since every true segment prefers the higher score, but needs only a few rounds."""
     i, j = i[near], j[near]
     holder = np.full(truths, predictions)
     while True:
