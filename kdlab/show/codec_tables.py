@@ -118,7 +118,7 @@ def shares_apart(one: pd.DataFrame, other: pd.DataFrame, groups: np.ndarray) -> 
 
 def recorded_again(record: ClipRecord, folder: Path, noise: bool, rng: int = 0) -> dict[str, float]:
     """A row of :func:`vectors` for a bright clip that its own camera records again in the dark. ``noise`` keeps the
-    camera's noise; without it, the recording has so many photons and no read noise that none is left. The file is
+    camera's noise; without it, the camera has so many photons, and so little read noise, that none is left. The file is
     written into ``folder``."""
     of = truth(record)
     camera = Camera(**{f.name: float(of[f.name]) for f in fields_of(Camera) if f.name != "steps"})
