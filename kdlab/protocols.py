@@ -99,8 +99,8 @@ class Net(Protocol):
         parameters and persistent buffers: kdlab rebuilds a run from its recipe and these, and the rebuilt network must
         predict as before. kdlab checks that before it trains."""
 
-    #: The classification layer, with one row per class. kdlab matches its rows by class to those of a ``start`` that
-    #: was trained on other classes.
+    #: The classification layer, with one row per class. Its rows are matched by class to those of a ``start`` that was
+    #: trained on other classes.
     head: str = "fc"
     #: Layers whose outputs are features, ordered from the pixels to the logits. Features are ``(B, C', T', H', W')``;
     #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Without
@@ -114,8 +114,8 @@ class Net(Protocol):
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def begin(self, net: nn.Module, start: nn.Module) -> nn.Module:
-        """``net`` with the matching weights of the trained ``start``; both are Normalised. Default: all weights, those
-        of the head row by row."""
+        """Put the matching weights of the trained ``start`` into the new ``net``, in place; both are Normalised.
+        Default: all weights, those of the head row by row."""
 
 
 class Method(Protocol):

@@ -83,7 +83,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
         found = []
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            inputs = x[batch].detach().clone().requires_grad_()  # also where the weights are frozen
+            inputs = x[batch].detach().clone().requires_grad_()  # gradients flow even where the weights are frozen
             cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))

@@ -38,7 +38,7 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
     times = {name: [] for name in ways}
     with one_thread(), torch.no_grad():
         for way in ways.values():
-            way()  # warm
+            way()  # warm-up
         for _ in range(repeats):
             for name, way in ways.items():
                 start = time.process_time()

@@ -129,13 +129,13 @@ class Evaluation:
         found, truth = (table["video"].map(place).to_numpy(int) for table in (self.found, self.truth))
         result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
         labels, true_labels = (table["label"].to_numpy() for table in (self.found, self.truth))
-        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run down, over samples that lie side by side
+        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run along V, with samples side by side in memory
         for label in np.unique(true_labels):
             rows = np.flatnonzero(labels == label)
             often, there = drawn[found[rows]], drawn[truth[true_labels == label]].sum(0)
             seen = often.cumsum(0, drawn.dtype)
             for t in range(len(self.tious)):
-                right = np.flatnonzero(self.true[rows, t])  # precision has its peaks there
+                right = np.flatnonzero(self.true[rows, t])  # precision peaks only at true positives
                 hits = often[right]
                 precision = hits.cumsum(0, drawn.dtype) / np.maximum(seen[right], 1e-9)
                 area = (hits * np.maximum.accumulate(precision[::-1], 0)[::-1]).sum(0)
@@ -264,6 +264,6 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
     found = []
     for one in each:
         selected = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
-        few = np.array_split(weights, -(-len(weights) // 1000))  # at a time, for memory's sake
+        few = np.array_split(weights, -(-len(weights) // 1000))  # 1000 samples at a time, to limit memory
         found.append(np.concatenate([np.nanmean(selected.average_precision(videos, part), 1).mean(1) for part in few]))
     return 100 * np.stack(found)

@@ -285,7 +285,7 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = hessian.gradient()
     norm = float((stretch * gradient).norm())
-    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding
+    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # a rise within rounding
     first = random[1] if blind else stretch * gradient
     rises = []
     for start in (first, -first, random[0])[:starts]:

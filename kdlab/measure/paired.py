@@ -59,7 +59,7 @@ class Spread:
         own = float(covariance.trace() / seeds)
         if seeds == 1:
             return cls(0.0, own, 0.0)
-        unit = float((covariance.sum() - covariance.trace()) / (seeds * (seeds - 1)))  # what all seeds have in common
+        unit = float((covariance.sum() - covariance.trace()) / (seeds * (seeds - 1)))  # shared by all seeds
         rest = max(0.0, own - unit)
         return cls(float(np.var(each, ddof=1) - rest / units), max(0.0, unit), rest)
 
@@ -151,7 +151,7 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
-    # Units of several sizes: a mean of ratios, linear about the mean.
+    # Units differ in size, so the mean is a ratio; it is linearised about the mean.
     return Effect.of(mean, Spread.of_cells((sums - mean * sizes) / sizes.mean()), seeds, count)
 
 

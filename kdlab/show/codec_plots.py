@@ -44,7 +44,7 @@ def timeline(streams: dict[str, Stream]) -> Figure:
 
 def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
     """Motion (H, W, 2) as float RGB (H, W, 3): grey at rest, right orange, left blue, up light, down dark, with full
-    colour at ``most`` pixels. Unlike the usual rainbow, the colours can be told apart without seeing red and green."""
+    colour at ``most`` pixels. Unlike the usual rainbow, it needs no distinction of red and green."""
     within = motion / np.maximum(np.linalg.norm(motion, axis=-1, keepdims=True), most)
     return np.clip(0.5 + within[..., :1] * _RIGHT - 0.45 * within[..., 1:], 0, 1)
 

@@ -30,7 +30,7 @@ DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's le
 
 
 def drawn(k: int, **more) -> dict:
-    """Colour, mark and line style of the ``k``-th of several lines, which can also be told apart in grey."""
+    """Colour, mark and line style of the ``k``-th of several lines; the lines also differ in grey."""
     how = dict(color=f"C{k}", marker="os^Dv"[k % 5], linestyle=("-", "--", ":", "-.")[k % 4], markersize=4)
     return how | more
 
@@ -82,7 +82,7 @@ def key(fig: Figure) -> None:
 def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], axis: str = "x",
            end: bool = False) -> str:
     """Draw dotted lines at the ``marks`` (name → level in percent) near ``values``, and return the others as words for
-    the axis, such as "; chance 9.1 %": with far marks on the axis, the values could not be told apart. The name of a
+    the axis, such as "; chance 9.1 %": far marks on the axis would squeeze the values together. The name of a
     horizontal line stands at its beginning, or at its ``end``."""
     values = np.array([value for value in values if np.isfinite(value)])
     lowest, highest = (values.min(), values.max()) if len(values) else (-np.inf, np.inf)
@@ -110,7 +110,7 @@ def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None
     how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
     sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": "small"}, ax=ax, **how)
     cells = ax.collections[-1].get_facecolors()[np.isfinite(table.to_numpy(float)).ravel()]
-    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's rule leaves white on khaki
+    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's own rule puts white letters on khaki
         text.set_color("black" if sns.utils.relative_luminance(colour) > 0.18 else "white")
     ax.grid(False)
     ax.tick_params(axis="both", rotation=0)
@@ -223,7 +223,7 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     Intervals of differences are in :func:`effects`.
 
     ``also`` names further reference lines in percent, such as a majority class. A line that is farther from the seeds
-    than these are from each other becomes a note below the axis, so the seeds can still be told apart.
+    than these are from each other becomes a note below the axis, so the seeds stay distinct.
     """
     import seaborn as sns
 

@@ -29,7 +29,7 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
     shown = len(bright) // 2
     frames = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
-    camera = replace(camera, steps=())  # its auto-exposure is timed for a whole clip
+    camera = replace(camera, steps=())  # steps of the auto-exposure are timed for a whole clip
     dark = darken(frames, exposure, np.random.default_rng(seed), camera)[-1:]
     pictures = {"ordinary light": frames[-1], f"dark: {np.log2(exposure):+.3g} stops": dark[0]}
     if enhancer:

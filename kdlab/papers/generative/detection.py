@@ -138,14 +138,14 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     at = torch.arange(steps, device=labels.device)
     low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
     in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
-    before = F.pad(in_segment.cumsum(1), (1, 0))  # steps of segments before each
+    before = F.pad(in_segment.cumsum(1), (1, 0))  # the number of steps inside segments, before each step
     until = (at + part).long()
     free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
     taken = torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
 
     done = long.any(1) & free.any(1)
     behind = taken > start
-    first = torch.where(behind, cut, cut - part)  # of the inserted part
+    first = torch.where(behind, cut, cut - part)  # the first step of the inserted part
     moved = torch.where(behind, (at >= first) & (at < taken + part), (at >= taken) & (at < cut))
     source = torch.where(behind, at - part, at + part)
     source = torch.where((at >= first) & (at < first + part), taken + at - first, source)

@@ -62,7 +62,7 @@ class Detector:
         return DetectionNet(self, num_classes)
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """The detector ``net`` with the backbone and the normalisation of the classifier ``start`` (gated or not).
+        """Put the backbone and the normalisation of the classifier ``start`` (gated or not) into the detector ``net``.
         Raises ``ValueError`` when their shapes differ."""
         state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
         state |= {"mean": start.mean, "std": start.std}

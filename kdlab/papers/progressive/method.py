@@ -173,7 +173,7 @@ class SettledCrossEntropy(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
-        if progress.fraction >= self.freeze_after:  # at every step, as the loop's validation ends in train mode
+        if progress.fraction >= self.freeze_after:  # at every step, since the loop's validation returns to train mode
             for module in nets["student"].modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

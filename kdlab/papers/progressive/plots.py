@@ -27,7 +27,7 @@ def exit_curves(scores: Scores, title: str = "") -> Figure:
     fig, ax = plt.subplots(figsize=(7, 3.2))
     for line, condition in enumerate(scores.predicted):
         right = 100 * scores.correct(condition).mean((0, 1))
-        x, y = (np.insert(v, (4, 8), np.nan) for v in (np.arange(12.0), right))  # a line for each network
+        x, y = (np.insert(v, (4, 8), np.nan) for v in (np.arange(12.0), right))  # nan separates the networks' lines
         ax.plot(x, y, label=TITLES.get(condition, condition), **drawn(line))
         ax.plot(FINALS, right[FINALS], "*", color="black", markersize=9)
     ax.axhline(100 / len(scores.classes), color="grey", linestyle=":", label="chance")

@@ -161,7 +161,7 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 
         backbones.append(Recipe(m, Night(), Compressed(m), by.SettledCrossEntropy(), net=net, window=window,
                                 settings=settings))
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", precision)
-    if as_released:  # one optimiser for the nine exits, which share nothing
+    if as_released:  # one optimiser for the nine heads, which share no parameters
         most = max(_RATES.values())
         shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
         settings = replace(settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250)))
