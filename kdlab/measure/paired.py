@@ -173,8 +173,8 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
 
 
 def missed(units: int) -> float:
-    """The difference in points that so many test ``units`` miss with probability 5 %. All n units agree with
-    probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
+    """The difference in points that so many test ``units`` miss with probability 5 %. If networks differ on a share p
+    of all units, n units miss it with probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
     return float(100 * (1 - (1 - LEVEL) ** (1 / units)))
 
 

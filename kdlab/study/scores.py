@@ -94,7 +94,7 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
 
     ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, when
     runs of one condition differ in their sources, or when runs on the same data differ in their clips. The last two can
-    happen only with ``stale="use"``.
+    happen with ``stale="use"``.
     """
     one_of(("clip", "group"), unit=unit)
     seeds = same_seeds(recipes)
