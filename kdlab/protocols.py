@@ -1,13 +1,13 @@
-"""What you can bring: a data set, a view, a window, a network and a method, with all that kdlab asks of each.
+"""The interfaces of your own data set, view, window, network and method.
 
 Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), and give it
-to a :class:`kdlab.train.recipe.Recipe`; you need not inherit from the classes here. Its fields are plain values,
-tuples and other frozen dataclasses: they are the run's identity, and what its JSON holds. Its module, and what that
-imports from its own package or folder, is hashed with the run, so a changed line makes the run stale. A run can be
-opened wherever its classes have been imported. A class in a notebook's cell is refused, because training processes
+to a :class:`kdlab.train.recipe.Recipe`. You need not inherit from the classes here. The fields are plain values, tuples
+and other frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, and
+also every file that the module imports from its own package or folder: a changed line makes the run stale. A run can be
+opened wherever its classes have been imported. kdlab refuses a class from a notebook's cell, because training processes
 cannot import it.
 
-What is ``abstract`` below is required, all else optional; the docstrings of the optional say what happens without it.
+Members marked ``abstract`` are required. All others are optional; their docstrings give the default.
 Shapes: video ``(B, C, T, H, W)``, float, pixels in [0, 1]; logits ``(B, K)``; labels ``(B,)``, int64.
 """
 
@@ -27,52 +27,54 @@ class Data(Protocol):
     @property
     @abstractmethod
     def name(self) -> str:
-        """A word for people: it begins the names of runs."""
+        """A readable word, with which the names of runs begin."""
 
     @abstractmethod
     def catalogue(self):
-        """A ``kdlab.clips.catalogue.Catalogue(name, root, classes, records)``: each ``ClipRecord(id, path, label,
-        split, group)`` a video file with its whole ``path``, ``label`` an index into ``classes``, ``split`` of train,
-        val and test, ``group`` what must not be on both sides of a split (a person, a place). Train and test have
-        clips. Makes or fetches what is missing, in any process that asks first; raises ``FileNotFoundError`` where it
-        cannot. Your clips may lie anywhere; kdlab's own lie in ``kdlab.system.paths.data_dir()``."""
+        """A ``kdlab.clips.catalogue.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
+        split, group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split``
+        is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place). Train
+        and test must have clips. The first process that calls this makes or fetches missing clips, and raises
+        ``FileNotFoundError`` where it cannot. Your clips may lie anywhere; kdlab's own lie in
+        ``kdlab.system.paths.data_dir()``."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever a clip, label or split does, and with nothing else; ``self.catalogue().fingerprint()``."""
+        """A hash that changes if and only if a clip, label or split changes: ``self.catalogue().fingerprint()``."""
 
     def contents(self) -> str:
-        """What the clips are, as part of a run's *name*, where the fields do not say it (a folder that may hold other
-        clips tomorrow). Without it other clips make a run stale, not another one."""
+        """A hash of the clips that becomes part of a run's *name*. Define it where the fields do not fix the clips (a
+        folder may hold other clips tomorrow). Without it, other clips make the same run stale; with it, they make a
+        new run."""
 
 
 class View(Protocol):
-    """What a network sees of a clip. Teacher and student see two views of the same moment, place and flip."""
+    """A network's view of a clip. Teacher and student see two views of the same moment, place and flip."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Names the pixels on disk (the frame cache): every field that changes pixels belongs in it."""
+        """The name of the pixels in the frame cache on disk. It must contain every field that changes pixels."""
 
     @abstractmethod
     def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of a file, all or those at ascending ``indices``: uint8 ``(T, H, W, C)``, as many as the file has. A
-        view that has ``each_frame(path, indices)``, which yields them one by one, needs none: inherit ``read`` from
-        ``kdlab.clips.decode.Streamed``, and frames from ``kdlab.clips.decode.each_frame``."""
+        """Frames of a file, uint8 ``(T, H, W, C)``: all, or those at ascending ``indices``, as many as the file has. A
+        view may instead define ``each_frame(path, indices)``, which yields frames one by one, and inherit ``read`` from
+        ``kdlab.clips.decode.Streamed``. ``kdlab.clips.decode.each_frame`` yields the frames of a file."""
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Change a cut batch ``(B, C, T, H, W)`` in [0, 1] where it lies, CPU or GPU, before it is normalised. Without
-        it the batch is as it was read."""
+        """The cropped batch ``(B, C, T, H, W)`` in [0, 1], changed on its own device (CPU or GPU) before it is
+        normalised. Default: the batch stays as it was read."""
 
     def mirrored(self, pixels):
-        """Cut ``(T, h, w, C)``, an array or a tensor, of a flipped clip. Without it left and right are swapped; motion
-        also turns the sign of x."""
+        """The crop ``(T, h, w, C)`` (array or tensor) of a flipped clip. Default: left and right are swapped. A view of
+        motion must also change the sign of x."""
 
 
 class Window(Protocol):
-    """How a clip becomes a network's input. ``kdlab.clips.windows.Window(frames, side, crop)`` does for most: inherit
-    from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher have one
-    window, since they are shown one draw of each clip."""
+    """How a clip becomes a network's input. ``kdlab.clips.windows.Window(frames, side, crop)`` serves most purposes:
+    inherit from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher
+    share a window, since both see the same draw of each clip."""
 
     frames: int  # T
     side: int  # pixels of the short side to which frames are scaled for the cache
@@ -80,67 +82,69 @@ class Window(Protocol):
 
     @abstractmethod
     def batches(self, catalogue, split: str, views: dict):
-        """A ``kdlab.clips.windows.ClipBatches`` (or one that inherits from it) of the clips of ``split``."""
+        """A ``kdlab.clips.windows.ClipBatches`` (or a subclass) of the clips of ``split``."""
 
 
 class Net(Protocol):
-    """A network before it has weights: the recipe's ``net``. The trained one is ``Normalised(make(K))``, which
-    standardises pixels per channel first; its layers' names then begin with ``net.``."""
+    """A network before it has weights: the recipe's ``net``. kdlab trains ``Normalised(make(K))``, which standardises
+    pixels per channel first. The names of its layers therefore begin with ``net.``."""
 
     @abstractmethod
     def make(self, num_classes: int) -> nn.Module:
-        """Untrained, all its randomness torch's (it is seeded outside): video ``(B, C, T, H, W)``, standardised, to
-        logits ``(B, num_classes)``, in training and in evaluation. It works on whatever device its weights lie. Video
-        and the weights of 3-D convolutions lie channels-last in memory, so use ``reshape`` and not ``view``. Weights
-        that ask for no gradient stay as they are, and layers that are in evaluation here (``layer.eval()``) stay there
-        in training, so that a norm keeps its statistics. All that training changes is in parameters and persistent
-        buffers: a run is built again from its recipe and these, and has to answer as before, which is tried before
-        anything is trained."""
+        """The untrained module: standardised video ``(B, C, T, H, W)`` → logits ``(B, num_classes)``, in training and
+        in evaluation. Draw random numbers from torch alone, which kdlab seeds before. The module must work on the
+        device of its weights. Video and the weights of 3-D convolutions lie channels-last in memory, so use ``reshape``
+        and not ``view``. Weights without ``requires_grad`` stay as they are. Layers that you put in eval mode here
+        (``layer.eval()``) stay in it during training, so a norm keeps its statistics. Training may change only
+        parameters and persistent buffers: kdlab rebuilds a run from its recipe and these, and the rebuilt network must
+        predict as before. kdlab checks that before it trains."""
 
-    #: The layer with a row a class, by which a ``start`` of other classes is fitted to these.
+    #: The classification layer, with one row per class. Its rows are matched by class to those of a ``start`` that was
+    #: trained on other classes.
     head: str = "fc"
-    #: Layers that give features ``(B, C', T', H', W')``, or on frames ``(B·T', C', H', W')``, which are read as those;
-    #: the pixels' first. Grad-CAM looks at the last; else name
-    #: a layer where one is wanted. For a detector or an attention head on top of it, the network's children come in the
-    #: order in which they are applied, up to the last stage.
+    #: Layers whose outputs are features, ordered from the pixels to the logits. Features are ``(B, C', T', H', W')``;
+    #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Without
+    #: stages, name a layer wherever one is needed. Under a detector or an attention head, the network's children up to
+    #: the last stage must be declared in the order in which they are applied.
     stages: tuple[str, ...]
-    #: C of the video that it sees.
+    #: C of the input video.
     channels: int = 3
-    #: Mean and deviation per channel that its weights were trained with; without it those of the training clips.
+    #: Mean and standard deviation per channel with which the weights were trained. Default: those of the training
+    #: clips.
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def begin(self, net: nn.Module, start: nn.Module) -> nn.Module:
-        """Put what fits of the trained ``start`` into the new ``net``, both Normalised. Without it all of it, the head
-        row by row."""
+        """Put the matching weights of the trained ``start`` into the new ``net``, in place; both are Normalised.
+        Default: all weights, those of the head row by row."""
 
 
 class Method(Protocol):
-    """A loss, and who learns from it."""
+    """A loss, and the networks that it trains."""
 
     @abstractmethod
     def parts(self, nets: dict[str, nn.Module]) -> dict[str, list[str]]:
-        """Optimiser → names of the networks it trains (AdamW at the settings' rate, or by the rule that their
-        ``as_released`` has for that name); every other is frozen and in eval mode. ``nets`` has ``student``, with a
-        teacher ``teacher``, and those of :meth:`extra_nets`."""
+        """Optimiser → names of the networks that it trains. Optimisers are AdamW at the settings' rate, or follow the
+        rule of the settings' ``as_released`` for that name. All other networks are frozen and in eval mode. ``nets``
+        holds ``student``, ``teacher`` if there is one, and the networks of :meth:`extra_nets`."""
 
     @abstractmethod
     def losses(self, nets: dict[str, nn.Module], batch, progress) -> Iterator[tuple[str, torch.Tensor, dict]]:
-        """Yield ``(optimiser, loss, terms)``: the loop takes a step of that optimiser before it asks for the next, so
-        several optimisers take turns on one batch. ``terms`` (name → scalar tensor) only go into the history.
-        ``batch.views["student"]`` and ``["teacher"]`` are video, ``batch.labels`` and ``batch.ids`` theirs;
-        ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. The global generators of torch, NumPy
-        and Python are seeded for each step: draw from these. Ask the frozen under
-        ``torch.no_grad()``; read layers by ``seen = kdlab.nets.layers.outputs(net, x, names)``: ``seen.logits``, and
-        ``seen.taps[name]``."""
+        """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
+        so several optimisers can take turns on one batch. ``terms`` (name → scalar tensor) are only recorded in the
+        history. ``batch.views["student"]`` and ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``.
+        ``progress`` has ``step``, ``steps``, ``fraction`` in [0, 1) and ``prepared``. The global generators of torch,
+        NumPy and Python are seeded for each step: draw from these. Run frozen networks under ``torch.no_grad()``. To
+        read layers, call ``out = kdlab.nets.layers.outputs(net, x, names)``: ``out.logits`` and ``out.taps[name]``."""
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
-        """More networks by name, trained (if :meth:`parts` says so) and saved beside the student: a regressor, a
-        discriminator. ``batches`` are training batches in evaluation order, to read shapes from: under
-        ``torch.no_grad()`` and in eval mode, since a pass in training mode moves batch norm's statistics. ``seed``
-        alone decides weights (``torch.random.fork_rng``, ``torch.manual_seed``); ``needed["teacher"]`` is the teacher's
-        run."""
+        """Further networks by name, such as a regressor or a discriminator. They are saved beside the student, and
+        trained if :meth:`parts` lists them. ``batches`` are training batches in evaluation order, from which you can
+        read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode changes batch
+        norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
+        ``torch.manual_seed``). ``needed["teacher"]`` is the teacher's run."""
 
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:
-        """Computed once before the first step, found in ``progress.prepared``; ``batches`` are all training clips."""
+        """A value computed once before the first step and passed on as ``progress.prepared``. ``batches`` hold all
+        training clips."""
 
-    taps: tuple[str, ...]  # layers of the teacher that are read; without it a bf16 teacher loses its layers' names
+    taps: tuple[str, ...]  # layers that you read from the teacher; without it a bf16 teacher loses its layers' names

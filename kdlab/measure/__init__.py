@@ -1,1 +1,1 @@
-"""Evidence: accuracy, intervals, cost."""
+"""Measures: accuracy and intervals, detection, attention, flatness, darkness, cost."""

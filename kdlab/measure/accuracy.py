@@ -1,4 +1,4 @@
-"""One network's accuracy: its interval, and the test on ten crops."""
+"""The accuracy of one network: its interval, and the test on ten crops."""
 
 from dataclasses import replace
 
@@ -13,14 +13,15 @@ from kdlab.train.preparing import batches
 from kdlab.train.processes import device
 from kdlab.train.runs import Predictions, Run
 
-#: Where a crop lies: the corners and the centre.
+#: Places (top, left) of crops as fractions of the room: the corners and the centre.
 PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Interval in percent for one network's accuracy over clips: Wilson's, which stays inside [0, 100].
+    """Wilson's interval in percent for the accuracy of one network; it stays inside [0, 100].
 
-    ``correct (N,)`` bool. It treats clips as independent: for clips that share scenes it is too narrow (say so).
+    ``correct (N,)`` is bool. The interval treats clips as independent: for clips that share scenes it is too narrow
+    (say so). Raises ``ValueError`` without clips.
     """
     if len(correct) == 0:
         raise ValueError("an accuracy needs at least one clip")
@@ -32,13 +33,14 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
 
 
 def ten_draws(window: Window, length: int) -> list[Draw]:
-    """The evaluation draw of a clip of ``length`` frames at the four corners and the centre, then all mirrored."""
+    """Ten draws of a clip of ``length`` frames: the evaluation draw at the four corners and the centre, then the same
+    five mirrored."""
     draw = window.centre(length)
     return [replace(draw, top=top, left=left, flip=flip) for flip in (False, True) for top, left in PLACES]
 
 
 def ten_cropped(net: nn.Module, clips: ClipBatches) -> torch.Tensor:
-    """Logits ``(N, K)`` of ``net`` in evaluation mode on ``clips``, the mean over ten crops of each."""
+    """Logits ``(N, K)`` of ``net`` in evaluation mode on ``clips``, the mean over ten crops of each clip."""
     def made(index: int) -> torch.Tensor:
         draws = ten_draws(clips.window, clips.length(clips.records[index]))
         return clips.collate([index] * len(draws), draws).views["student"]
@@ -50,8 +52,8 @@ def ten_cropped(net: nn.Module, clips: ClipBatches) -> torch.Tensor:
 
 
 def ten_crops(run: Run, split: str = "test") -> Predictions:
-    """What the network of ``run`` answers on ten crops of each clip of ``split``, as CoViAR and DarkLight test.
-    It trains nothing, so any run on clips can be asked."""
+    """Predictions of the network of ``run`` on ten crops of each clip of ``split``, the test of CoViAR and DarkLight.
+    It works for any run on clips, since nothing is trained."""
     recipe = run.recipe
     clips = batches(recipe, split, {"student": recipe.view})
     columns = (np.array([getattr(record, what) for record in clips.records]) for what in ("id", "group", "label"))

@@ -1,6 +1,6 @@
-"""Where a network looks: Grad-CAM on video, its scores against the actor's true place, and the tests of any such map.
+"""Where a network looks: Grad-CAM on video, scores of maps against the actor's true place, and tests of their fidelity.
 
-docs/methods.md, 7. Maps are ``(N, T, H, W)`` over the pixels of N clips, not negative; masks are bool of that shape.
+docs/methods.md, 7. Maps are non-negative, ``(N, T, H, W)`` over the pixels of N clips; masks are bool in that shape.
 """
 
 import difflib
@@ -25,16 +25,18 @@ SCORES = ("pointing_game", "energy_inside", "iou")
 
 
 class Maps(NamedTuple):
-    """``maps (N, T, H, W)``, float32, and whether each is ``constant (N,)``: it says nothing, and is 1 everywhere."""
+    """``maps (N, T, H, W)``, float32, and a bool ``constant (N,)`` for each. A constant map has no information, and is
+    1 everywhere."""
 
     maps: np.ndarray
     constant: np.ndarray
 
 
 class Units(NamedTuple):
-    """Where a layer's units stand along time, height and width: what brings them to pixels, each ``(pixels, units)``.
+    """The matrices that interpolate a layer's units to pixels along time, height and width, each ``(pixels, units)``.
 
-    Linear between units, each at the centre of what it sees of the picture, level beyond the first and the last.
+    A unit stands at the centre of the part of the picture that it sees. Values are linear between units, and constant
+    beyond the first and the last.
     """
 
     time: torch.Tensor
@@ -43,16 +45,16 @@ class Units(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many there are along each."""
+        """The number of units along time, height and width."""
         return tuple(to.shape[1] for to in self)
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
-        """A value for each unit, ``(N, t, h, w)``, over the clip's pixels: ``(N, T, H, W)``."""
+        """The map ``(N, T, H, W)`` over the clip's pixels from one value per unit, ``(N, t, h, w)``."""
         return torch.einsum("ntij,Tt,Hi,Wj->nTHW", values, *(to.to(values) for to in self))
 
     def pooled(self, maps: np.ndarray) -> np.ndarray:
-        """``maps (N, T, H, W)`` as they would be had they only these units: the mean around each, spread as Grad-CAM's
-        own are. So a fine map competes on a coarse one's terms."""
+        """``maps (N, T, H, W)`` at the resolution of these units: the mean around each unit, then :meth:`spread`. A
+        fine map can thus be compared with Grad-CAM's coarse one on equal terms."""
         fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
         return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
 
@@ -63,10 +65,11 @@ class Units(NamedTuple):
 def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer: str, batch_size: int = 64) -> Maps:
     """Grad-CAM (arXiv 1610.02391) of logit ``target`` (one, or ``(N,)``) at ``layer`` for clips ``x (N, C, T, H, W)``.
 
-    At a layer in 3-D a channel's weight is its mean gradient over time and space; at one in 2-D, which sees N·T frames,
-    that of each frame. Rectified, then brought to the clip linearly, each unit at the centre of what it sees of the
-    picture. The network is asked in eval mode. Raises ``ValueError`` for an unknown layer (nearest names), one
-    without extent in space, inference mode, and maps that are not finite.
+    At a 3-D layer, the weight of a channel is its mean gradient over time and space. At a 2-D layer, which sees N·T
+    frames, it is the mean gradient over each frame. The map is rectified, then interpolated linearly to the clip's
+    pixels, with each unit at the centre of the part of the picture that it sees. The network runs in eval mode. Raises
+    ``ValueError`` for an unknown layer (with the nearest names), a layer without extent in space, inference mode, and
+    maps that are not finite.
     """
     from captum.attr import LayerGradCam  # takes a second to import
 
@@ -80,7 +83,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
         found = []
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            inputs = x[batch].detach().clone().requires_grad_()  # also where the weights are frozen
+            inputs = x[batch].detach().clone().requires_grad_()  # gradients flow even where the weights are frozen
             cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
@@ -90,13 +93,13 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     maps = np.concatenate(found)
     if not np.isfinite(maps).all():
         raise ValueError(f"the map at {layer!r} is not finite: look at the weights and the clips")
-    # Rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant.
+    # Rounding noise marks no place: a map whose range is below 1e-5 of its largest value counts as constant.
     constant = np.ptp(maps, axis=(1, 2, 3)) <= 1e-5 * np.abs(maps).max((1, 2, 3))
     return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
 
 
 def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
-    """Where the units of ``layer`` stand in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
+    """The :class:`Units` of ``layer`` in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
     mode = net.training
     net.eval()
     try:
@@ -115,13 +118,14 @@ def _layer(net: nn.Module, name: str) -> nn.Module:
 
 @torch.no_grad()
 def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
-    """Of the layer's output.
+    """The :class:`Units` of the output of layer ``name``.
 
-    A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
-    centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
-    and norms do nothing, is shown the pixels' own coordinates: it answers with their means.
+    A unit stands at the centre of all paths that lead to it from pixels. At the edge, strides alone would misplace it,
+    since half of its window is padding. This function therefore replaces each convolution and pool by the mean over
+    the same window, skips norms, and feeds the network the pixels' coordinates. Each output is then the mean coordinate
+    of the pixels that the unit sees.
     """
-    handles, sizes, far = [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
+    handles, sizes, far = [], x.shape[2:], 1e3  # so far from 0 that no rectifier cuts anything off
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
             handles.append(part.register_forward_hook(_window_mean))
@@ -144,14 +148,15 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
 
 
 def _window_mean(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
-    """In the place of what a convolution or pool says of its window, in each channel: its mean, 0 beyond the edge."""
+    """The mean over each window of a convolution or pool, in every output channel, with 0 beyond the edge. It replaces
+    the layer's output."""
     h, dims = inputs[0].mean(1, keepdim=True), out.dim() - 2
     settings = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
     kernel, stride, padding, dilation = ((v,) * dims if isinstance(v, int | str) else v for v in settings)
     pads = []
     for n, m, k, s, p, d in zip(h.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True):
         missing = (m - 1) * s + d * (k - 1) + 1 - n
-        inside = isinstance(p, str) or missing > 2 * p and not getattr(layer, "ceil_mode", False)  # it pads by itself
+        inside = isinstance(p, str) or missing > 2 * p and not getattr(layer, "ceil_mode", False)  # layer pads itself
         front = missing // 2 if inside else p
         pads = [front, missing - front, *pads]
     window = h.new_full((1, 1, *kernel), 1 / np.prod(kernel))
@@ -160,19 +165,20 @@ def _window_mean(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.
 
 
 def _interpolation(centres: np.ndarray, length: int) -> torch.Tensor:
-    """Linear between units at ``centres (units,)``, level beyond the first and the last: ``(length, units)``."""
+    """The interpolation matrix ``(length, units)``: linear between units at ``centres (units,)``, constant beyond the
+    first and the last."""
     columns = [np.interp(np.arange(length), centres, row) for row in np.eye(len(centres))]
     return torch.from_numpy(np.stack(columns, 1)).float()
 
 
-# --- the truth, and what knows nothing of it -------------------------------------------------------------------
+# --- the truth, and maps without a network ---------------------------------------------------------------------
 
 
 def actor_masks(clips: ClipBatches) -> np.ndarray:
-    """The actor's pixels of `night` clips as the network sees them (same moments, size and crop): bool (N, T, h, w).
+    """Masks of the actor in `night` clips, bool (N, T, h, w), at the moments, size and crop of the network's input.
 
-    A pixel is the actor's where a quarter of it is covered: half would lose arms. An I-frame has the mask of its own
-    moment. Raises ``FileNotFoundError`` for clips that are not `night`'s.
+    A pixel belongs to the actor where the actor covers a quarter of it: a threshold of half would lose arms. An I-frame
+    has the mask of its own moment. Raises ``FileNotFoundError`` for clips that are not `night`'s.
     """
     (view, *_), found = clips.views.values(), []
     for record in clips.records:
@@ -186,20 +192,20 @@ def actor_masks(clips: ClipBatches) -> np.ndarray:
 
 
 def uniform(shape: Sequence[int]) -> np.ndarray:
-    """The map that does not look: ones (T, H, W)."""
+    """The uniform map: ones (T, H, W)."""
     return np.ones(shape, np.float32)
 
 
 def centred(shape: Sequence[int]) -> np.ndarray:
-    """A Gaussian in the middle of each frame (T, H, W), its deviation a quarter of the short side."""
+    """A Gaussian in the middle of each frame (T, H, W); its standard deviation is a quarter of the short side."""
     y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape[1:]), indexing="ij")
     blob = np.exp(-(x**2 + y**2) / (2 * (0.25 * min(shape[1:])) ** 2))
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
 def frame_difference(x: torch.Tensor) -> np.ndarray:
-    """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
-    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's."""
+    """The motion in ``x (N, C, T, H, W)`` without any network, (N, T, H, W): |change from the frame before|, a mean
+    over colours, blurred by a twentieth of the short side. The first frame has the map of the second."""
     change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]].abs().mean(1)
     return _blurred(change.numpy(), 0.05 * min(change.shape[2:]))
 
@@ -213,17 +219,17 @@ def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """How well maps (N, T, H, W) find masks: three scores in [0, 1], each (N,).
+    """Three scores in [0, 1], each (N,), of how well maps (N, T, H, W) find masks (N, T, H, W).
 
-    ``pointing_game``: is the largest value on the actor? ``energy_inside``: the map's share on the actor. ``iou``: of
-    the mask and as many of the map's largest pixels. Ties count by their share, so a constant map has the scores of
-    blind chance. Each is a mean over the frames in which the actor is seen; ``nan`` where there is none. Raises
+    ``pointing_game``: is the largest value on the actor? ``energy_inside``: the share of the map on the actor. ``iou``:
+    the IoU of the mask and as many of the map's largest pixels. Tied pixels count by their share, so a constant map
+    scores at chance. Each score is a mean over the frames that show the actor, and ``nan`` without such a frame. Raises
     ``ValueError`` for other shapes.
     """
     if maps.shape != masks.shape or maps.ndim != 4:
         raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape, got {maps.shape} and {masks.shape}")
     m, inside = np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64), masks.reshape(*maps.shape[:2], -1)
-    m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
+    m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros counts as uniform
     count = inside.sum(2)
     share = lambda selected: (selected & inside).sum(2) / np.maximum(selected.sum(2), 1)  # noqa: E731
     point = share(m == m.max(2, keepdims=True))
@@ -239,7 +245,7 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each two maps, (N,); ``nan`` where one of them is constant."""
+    """Pearson correlation (N,) of each pair of maps; ``nan`` where one of the two is constant."""
     a, b = (v.reshape(len(v), -1) - v.reshape(len(v), -1).mean(1, keepdims=True) for v in (a, b))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.where(norms > 1e-12, (a * b).sum(1) / np.maximum(norms, 1e-12), np.nan)
@@ -247,11 +253,11 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray) -> dict[str, np.ndarray]:
-    """Deletion and insertion curves (arXiv 1806.07421): probability of ``target (N,)`` while the pixels of ``x`` are
-    blurred away, or come back, by a tenth of them a step from the map's largest value on: each ``(N, 11)``.
+    """Deletion and insertion curves (arXiv 1806.07421), each ``(N, 11)``: the probability of ``target (N,)`` while the
+    pixels of ``x`` are blurred (deletion) or restored (insertion). Each step changes a tenth of the pixels, in falling
+    order of the map.
 
-    Compare with the curves of maps that belong to *other* clips: smooth maps of anything delete faster than scattered
-    pixels.
+    Compare with the curves of maps that belong to *other* clips: any smooth map deletes faster than scattered pixels.
     """
     net = folded(net, x[:2])
     blurred = torch.from_numpy(_blurred(x.numpy(), 0.15 * min(x.shape[3:])))
@@ -265,7 +271,7 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
         return probabilities.gather(1, target[:, None])[:, 0].numpy()
 
     firsts = [rank < round(k * places.shape[1] / 10) for k in range(1, 10)]
-    whole, none = asked(x), asked(blurred)  # what one curve begins with, the other ends with
+    whole, none = asked(x), asked(blurred)  # each curve ends where the other begins
     deletion = [asked(torch.where(first, blurred, x)) for first in firsts]
     insertion = [asked(torch.where(first, x, blurred)) for first in firsts]
     return {"deletion": np.stack([whole, *deletion, none], 1), "insertion": np.stack([none, *insertion, whole], 1)}

@@ -1,4 +1,4 @@
-"""What a prediction costs: multiply–accumulates counted by a library, CPU time measured, never quoted."""
+"""The cost of a prediction: multiply–accumulates counted by torch, and measured CPU time; nothing is quoted."""
 
 import copy
 import time
@@ -15,7 +15,7 @@ from kdlab.train.loop import one_thread
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply–accumulates of one forward pass on an input of ``shape`` (torch's counter; 1 MAC = 2 FLOP).
 
-    Only shapes are followed, on the meta device: a network of any size is counted in no time, and ``net`` is untouched.
+    The meta device computes only shapes, so a network of any size is counted at once. ``net`` is unchanged.
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton
 
@@ -27,17 +27,18 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def parameters(net: nn.Module) -> int:
-    """How many numbers ``net`` learns."""
+    """The number of parameters of ``net``."""
     return sum(p.numel() for p in net.parameters())
 
 
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:
-    """CPU seconds of each way, ``(repeats,)``, interleaved in one process on one thread: read them as ratios."""
+    """CPU seconds ``(repeats,)`` of each function in ``ways``, interleaved in one process on one thread. Only their
+    ratios are meaningful."""
     integer(1, repeats=repeats)
     times = {name: [] for name in ways}
     with one_thread(), torch.no_grad():
         for way in ways.values():
-            way()  # warm
+            way()  # warm-up
         for _ in range(repeats):
             for name, way in ways.items():
                 start = time.process_time()
@@ -47,7 +48,8 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
 
 
 def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:
-    """Median ratio a/b of interleaved timings and its 95 % bootstrap interval over repeats."""
+    """The ratio of medians a/b of interleaved timings, and the low and high end of its 95 % bootstrap interval over
+    repeats."""
     alike(a=a, b=b)
     positive(a=a.tolist(), b=b.tolist())
     integer(1, replicates=replicates)

@@ -1,4 +1,4 @@
-"""How dark a clip is, and what an enhancer is worth. All clips are ``uint8 (T, H, W, 3)`` RGB, all levels 0–255."""
+"""How dark a clip is, and how good an enhancer is. All clips are ``uint8 (T, H, W, 3)`` RGB, all levels 0–255."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-#: Where real ARID clips lie (tenth to ninetieth percentile of clips; ``change`` rounded), in the words of `darkness`.
+#: The range of real ARID clips (tenth to ninetieth percentile; ``change`` rounded) in the measures of :func:`darkness`.
 ARID = {"median": (9.0, 18.0), "p99": (25.0, 105.0), "change": (0.4, 0.8)}
-#: What :func:`scores` and :func:`score` measure, and in which unit.
+#: The measures of :func:`scores` and :func:`score`, and their units.
 UNITS = {"luma": "levels", "entropy": "bits", "flicker": "levels", "psnr": "dB", "ssim": "1", "ms_per_frame": "ms"}
 
 
@@ -19,10 +19,10 @@ def luma(frames: np.ndarray) -> np.ndarray:
 
 
 def darkness(frames: np.ndarray) -> dict[str, float]:
-    """Three marks of a clip: ``median`` and ``p99`` (99th percentile) of luma, and ``change``.
+    """Three measures of a clip: ``median`` and ``p99`` (99th percentile) of luma, and ``change``.
 
-    ``change`` is the mean absolute difference of consecutive frames after averaging down to 85×64 pixels: motion plus
-    what noise the codec and the averaging leave. It needs two frames or more; of a single one it is ``nan``.
+    ``change`` is the mean absolute difference of consecutive frames after averaging down to 85×64 pixels. It measures
+    motion plus the noise that remains after codec and averaging. It needs two frames or more, and is ``nan`` for one.
     """
     grey = luma(frames)
     small = np.stack([cv2.resize(frame, (85, 64), interpolation=cv2.INTER_AREA) for frame in grey])
@@ -31,7 +31,7 @@ def darkness(frames: np.ndarray) -> dict[str, float]:
 
 
 def colours(frames: np.ndarray) -> int:
-    """Number of different RGB triples in the clip."""
+    """The number of different RGB triples in the clip."""
     r, g, b = np.moveaxis(frames.astype(np.uint32), -1, 0)
     return len(np.unique(r << 16 | g << 8 | b))
 
@@ -39,9 +39,9 @@ def colours(frames: np.ndarray) -> int:
 def flicker(raw: np.ndarray, enhanced: np.ndarray) -> float:
     """Mean absolute change of luma, in grey levels, at pixels whose raw colour is the same in two consecutive frames.
 
-    Nothing happened there, so whatever changes is the enhancer's doing: 0 for every fixed table. (The mean level of a
-    frame would not show it: equalisation keeps that level while everything in the frame changes its own.) ``nan`` where
-    no pixel keeps its value.
+    The raw clip does not change there, so any change comes from the enhancer; a fixed table has flicker 0. (The mean
+    level of a frame would not show flicker: equalisation keeps the mean while each pixel changes.) ``nan`` where no
+    pixel keeps its value.
     """
     same = (raw[1:] == raw[:-1]).all(-1)
     change = np.abs(np.diff(luma(enhanced), axis=0))
@@ -49,11 +49,12 @@ def flicker(raw: np.ndarray, enhanced: np.ndarray) -> float:
 
 
 def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None) -> dict[str, float]:
-    """Scores of one enhanced clip; those against the bright noise-free ``twin`` only where there is one.
+    """Scores of one enhanced clip.
 
-    ``luma``: median level; ``entropy``: bits of the luma histogram, 8 at most; ``flicker``; ``psnr`` (dB, over the
-    whole clip) and ``ssim`` (colour, mean over at most eight frames) against the twin. An enhancer is not told how
-    bright the twin is: PSNR and SSIM also judge its exposure. Raises ``ValueError`` where the shapes differ.
+    ``luma``: median level; ``entropy``: bits of the luma histogram, at most 8; ``flicker``: :func:`flicker`. With a
+    bright noise-free ``twin`` also ``psnr`` (dB, over the whole clip) and ``ssim`` (colour, mean over at most eight
+    frames). An enhancer does not know the twin's brightness, so PSNR and SSIM also judge its exposure. Raises
+    ``ValueError`` where the shapes differ.
     """
     from skimage.measure import shannon_entropy  # half a second of imports, and scipy.stats with them
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -65,7 +66,7 @@ def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None
     bits = float(shannon_entropy(level.round().astype(np.uint8)))
     found = {"luma": float(np.median(level)), "entropy": bits, "flicker": flicker(raw, enhanced)}
     if twin is not None:
-        with np.errstate(divide="ignore"):  # the twin itself: infinitely many decibels
+        with np.errstate(divide="ignore"):  # a clip equal to its twin has infinite PSNR
             found["psnr"] = float(peak_signal_noise_ratio(twin, enhanced, data_range=255))
         frames = np.unique(np.linspace(0, len(raw) - 1, 8).round().astype(int))
         found["ssim"] = float(np.mean([structural_similarity(twin[t], enhanced[t], channel_axis=-1) for t in frames]))
@@ -73,10 +74,11 @@ def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None
 
 
 def score(enhancers: dict[str, Callable], clips: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> pd.DataFrame:
-    """:func:`scores` and ``ms_per_frame`` of each enhancer on each clip, given as (dark clip, bright twin or ``None``).
+    """A table of :func:`scores` and ``ms_per_frame`` of each enhancer on each clip (dark clip, bright twin or
+    ``None``).
 
-    One row for each clip and name (column ``enhancer``), clip by clip, so that timings are interleaved.
-    ``ms_per_frame`` is CPU time of all threads; on the first clip every enhancer runs once more beforehand, so that
+    It has one row per clip and enhancer (column ``enhancer``), clip by clip, so timings are interleaved.
+    ``ms_per_frame`` is the CPU time of all threads. Before the first clip is timed, every enhancer runs on it once, so
     neither a training at first use nor warming up is counted.
     """
     rows = []

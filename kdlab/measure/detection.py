@@ -1,14 +1,14 @@
-"""Temporal action detection, scored by ActivityNet's public protocol, which THUMOS14's published scores use too.
+"""Temporal action detection, scored by ActivityNet's public protocol, which THUMOS14's published scores also use.
 
-Segments are tables: ``video`` (any name), ``label`` (class number), ``start`` and ``end`` in seconds; predictions have
-a positive ``score`` too. By falling score each takes, of the true segments of its video and class that are not taken,
-the one with the highest tIoU, if that is at least the threshold, and is a false positive otherwise, as a second one of
-an action is. AP is the area under the interpolated precision (VOC 2011), mAP the mean over the classes that have a true
-segment; predictions of others do not count. Among equal scores the order of the rows decides, among equal tIoUs that of
-the truth (public evaluators leave both to their sort).
+Segments are tables: ``video`` (any name), ``label`` (class number), ``start`` and ``end`` in seconds; predictions also
+have a positive ``score``. Predictions are matched by falling score. Each takes the free true segment of its video and
+class with the highest tIoU, if that tIoU reaches the threshold. Otherwise it is a false positive, and so is a second
+prediction of one action. AP is the area under the interpolated precision (VOC 2011). mAP is the mean over the classes
+that have a true segment; predictions of other classes do not count. Equal scores keep the order of the rows, equal
+tIoUs that of the truth (public evaluators leave both to their sort).
 
-mAP is no mean over videos, so a bootstrap over videos computes it anew for each sample: how often a video was drawn is
-its weight in every precision and recall. Intervals are those of :mod:`kdlab.measure.paired`.
+mAP is not a mean over videos, so a bootstrap over videos computes it anew for each sample: the number of times that a
+video was drawn is its weight in every precision and recall. Intervals are those of :mod:`kdlab.measure.paired`.
 """
 
 from collections.abc import Sequence
@@ -23,41 +23,43 @@ from kdlab.measure.paired import Effect, counts
 from kdlab.system.values import fraction, integer, not_negative, positive
 from kdlab.train.runs import Run
 
-#: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
+#: The tIoU thresholds of published averages: the THUMOS14 challenge (and GenKD), AFSD and most later papers,
+#: ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
             "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
 TIOUS = tuple(sorted({threshold for average in AVERAGES.values() for threshold in average}))
-#: What a prediction can be. ``double``: of an action that another prediction took; ``localisation``: of the right
-#: class, with too small a tIoU; ``confusion``: on an action of another class; ``background``: on none (tIoU below 0.1).
+#: Kinds of predictions. ``double``: its action is already taken by another prediction; ``localisation``: the right
+#: class, but too small a tIoU; ``confusion``: on an action of another class; ``background``: on no action (tIoU below
+#: 0.1).
 KINDS = ("true", "double", "localisation", "confusion", "background")
 SPAN = ["start", "end"]
 #: GenKD's own average on THUMOS14; fixed before any test video was looked at.
 HEADLINE = "0.1-0.5"
-#: Detections of a video that are kept, the surest, after soft-NMS.
+#: The number of detections kept per video, those with the highest scores after soft-NMS.
 KEPT = 40
-#: Widths of Gaussian soft-NMS to choose from.
+#: The candidate widths of Gaussian soft-NMS.
 WIDTHS = (0.1, 0.3, 0.5)
 
 
 def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Temporal intersection over union of segments ``(..., 2)``, broadcast; 0 where both are of length zero."""
+    """Temporal intersection over union of segments ``(..., 2)``, broadcast; 0 where both have length zero."""
     shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
 def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: int | None = None) -> pd.DataFrame:
-    """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503): from the surest on, each multiplies the scores of the others
-    of its video and class by ``exp(−tIoU² / sigma)``. The order stays.
+    """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503). In falling order of score, each segment multiplies the scores
+    of the remaining segments of its video and class by ``exp(−tIoU² / sigma)``. The order of rows stays.
 
-    What falls below ``least`` is left out, and of a class in a video what comes after its ``most`` surest: in AFSD's
-    code 0.001 and 5000. (There the last one left of a class is lost, too: its loop ends a step early.)
+    Only segments with a score of at least ``least`` are kept, and at most ``most`` per class and video; AFSD's code has
+    0.001 and 5000. (AFSD's code also loses the last remaining segment of a class: its loop ends a step early.)
     """
     positive("0.5 is usual", sigma=sigma)
     not_negative(least=least)
     integer(1, most=1 if most is None else most)
-    # All groups (a class in a video) go at once, a row of a table each, the largest on top: the k-th pass serves the
-    # k-th surest of every group that has so many.
+    # All groups (a class in a video) are processed at once, one row per group, the largest group first. Pass k selects
+    # the segment with the k-th highest score in every group of at least k segments.
     groups = found.groupby(["video", "label"])
     group, column = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
     sizes = np.bincount(group)
@@ -65,7 +67,7 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: 
     sizes = -np.sort(-sizes)
     segments, scores = np.zeros((len(sizes), max(sizes, default=0), 2)), np.zeros((len(sizes), max(sizes, default=0)))
     segments[place], scores[place] = found[SPAN], found["score"]
-    left = scores.copy()  # −1 for who has had its turn
+    left = scores.copy()  # −1 marks segments that were selected
     for turn in range(min(scores.shape[1], most or scores.shape[1])):
         rows = np.arange(np.searchsorted(-sizes, -turn))
         waiting, best = left[: len(rows)], left[: len(rows)].argmax(1)
@@ -84,12 +86,12 @@ def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
 
 def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most: int | None = 1000,
            least: float = 0.0, each: int | None = None) -> pd.DataFrame:
-    """What a detector says of whole videos, after soft-NMS, the surest first.
+    """A detector's predictions on whole videos after soft-NMS, by falling score.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
-    steps a second. Scores are the quality times the mean class probability of the S stages; segments are the last
-    stage's, cut to the video. Of a video the ``most`` surest above 0.01 (None: all) come to soft-NMS, whose ``least``
-    and ``most`` are ``least`` and ``each`` here.
+    steps a second. A score is the quality times the mean class probability over the S stages. Segments are the last
+    stage's, cut to the video. For each video, the ``most`` highest scores above 0.01 (None: all) go to soft-NMS, whose
+    ``least`` and ``most`` are ``least`` and ``each`` here.
     """
     positive(rate=rate)
     integer(1, most=1 if most is None else most)
@@ -110,8 +112,8 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sig
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions ``found``, the surest first, beside the ``truth``: ``true (N, thresholds)`` says which are right at
-    each of ``tious``."""
+    """N predictions ``found``, by falling score, matched to the ``truth``. ``true (N, thresholds)`` marks the correct
+    ones at each of ``tious``."""
 
     truth: pd.DataFrame
     found: pd.DataFrame
@@ -120,20 +122,20 @@ class Evaluation:
     true: np.ndarray
 
     def average_precision(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
-        """AP in [0, 1], ``(R, classes, thresholds)``, where each of ``videos`` counts as often as ``weights (R, V)``
-        say: R bootstrap samples need no new matching. NaN for a class without a true segment. Whole numbers as weights
-        (at least 32 bits) are summed as such, which is faster."""
+        """AP in [0, 1], ``(R, classes, thresholds)``, of R samples of the V ``videos``; NaN for a class without a true
+        segment. ``weights (R, V)`` are the times that each video counts, so a bootstrap needs no new matching. Integer
+        weights (at least 32 bits) are summed as integers, which is faster."""
         place = {video: i for i, video in enumerate(videos)}
         found, truth = (table["video"].map(place).to_numpy(int) for table in (self.found, self.truth))
         result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
         labels, true_labels = (table["label"].to_numpy() for table in (self.found, self.truth))
-        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run down, over samples that lie side by side
+        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run along V, with samples side by side in memory
         for label in np.unique(true_labels):
             rows = np.flatnonzero(labels == label)
             often, there = drawn[found[rows]], drawn[truth[true_labels == label]].sum(0)
             seen = often.cumsum(0, drawn.dtype)
             for t in range(len(self.tious)):
-                right = np.flatnonzero(self.true[rows, t])  # precision has its peaks there
+                right = np.flatnonzero(self.true[rows, t])  # precision peaks only at true positives
                 hits = often[right]
                 precision = hits.cumsum(0, drawn.dtype) / np.maximum(seen[right], 1e-9)
                 area = (hits * np.maximum.accumulate(precision[::-1], 0)[::-1]).sum(0)
@@ -141,7 +143,8 @@ class Evaluation:
         return result
 
     def mean_ap(self) -> dict[str, float]:
-        """mAP in [0, 1] at each threshold (key ``"0.5"``), and those of :data:`AVERAGES` whose thresholds are here."""
+        """mAP in [0, 1] at each threshold (key ``"0.5"``), and each of :data:`AVERAGES` whose thresholds are all in
+        ``tious``."""
         videos = pd.concat([self.truth["video"], self.found["video"]]).unique()
         means = np.nanmean(self.average_precision(videos, np.ones((1, len(videos))))[0], 0)
         at = dict(zip(self.tious, means.tolist(), strict=True))
@@ -149,8 +152,9 @@ class Evaluation:
         return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
     def kinds(self, threshold: float = 0.5) -> np.ndarray:
-        """One of :data:`KINDS` for each of ``found``. (A simplification of Alwassel et al., arXiv 1807.10706: their
-        two kinds of a wrong label are one.) Low scores are mostly background: look at as many as there are truths."""
+        """One of :data:`KINDS` for each prediction in ``found``. (A simplification of Alwassel et al., arXiv
+        1807.10706, which merges their two kinds of a wrong label.) Predictions of low score are mostly background, so
+        look only at as many as there are true segments."""
         column = self.tious.index(threshold)
         i, j, overlap = _pairs(self.found, self.truth, ["video"])
         same = self.found["label"].to_numpy()[i] == self.truth["label"].to_numpy()[j]
@@ -164,10 +168,10 @@ class Evaluation:
 def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS) -> Evaluation:
     """Match predictions to the truth at each of ``tious``.
 
-    True segments may overlap, also of one class (each counts), and reach beyond their video; a prediction of length
-    zero is a false positive. Raises ``ValueError`` naming the first impossible row: a segment that ends before it
-    starts, a true one of length zero, a time or score that is not finite, a label that is none of the ``classes``, a
-    score that is not positive; and for a threshold outside (0, 1].
+    True segments may overlap, even within a class (each counts), and may reach beyond their video. A prediction of
+    length zero is a false positive. Raises ``ValueError`` that names the first impossible row: a segment that ends
+    before it starts, a true segment of length zero, a time or score that is not finite, a label outside the
+    ``classes``, or a score that is not positive. Raises it also for an empty truth and for a threshold outside (0, 1].
     """
     integer(1, classes=classes)
     fraction(tious=list(tious))
@@ -190,21 +194,22 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
 
 
 def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows (i, j) that agree on some columns, and their tIoU."""
+    """The pairs of rows (i, j) that agree in the columns ``on``, and their tIoU."""
     both = one[on].assign(i=np.arange(len(one))).merge(other[on].assign(j=np.arange(len(other))), on=on)
     i, j = both["i"].to_numpy(), both["j"].to_numpy()
     return i, j, tiou(one[SPAN].to_numpy(float)[i], other[SPAN].to_numpy(float)[j])
 
 
 def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int) -> np.ndarray:
-    """Which predictions ``(predictions,)`` get a truth, when the surest choose first, of pairs (i, j) in their order
-    of choice. All choose at once; where two want the same, the later drops it and chooses again until none has to:
-    as every truth prefers the surer one, this ends as taking turns does, in a few rounds instead of one for each."""
+    """A bool mask ``(predictions,)`` of the predictions that get a true segment. Predictions choose by falling score;
+    the pairs (i, j) that are ``near`` enough stand in order of choice. In each round all predictions choose at once.
+    Where two choose the same true segment, the one with the lower score drops it and chooses again. The result equals
+    that of taking turns, since every true segment prefers the higher score, but needs only a few rounds."""
     i, j = i[near], j[near]
     holder = np.full(truths, predictions)
     while True:
         first = np.flatnonzero(np.diff(i, prepend=-1))[::-1]
-        holder[j[first]] = i[first]  # backwards, so that the surest is written last
+        holder[j[first]] = i[first]  # backwards, so the highest score is written last
         free = i <= holder[j]
         if free.all():
             return np.isin(np.arange(predictions), i)
@@ -212,7 +217,8 @@ def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, tru
 
 
 def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
-    """The windows of a split on which ``run`` was tested. Raises ``ValueError`` when its videos are others today."""
+    """The windows of ``split`` on which ``run`` was tested. Raises ``ValueError`` when the videos have changed since.
+    """
     selected = windows(run.recipe.data.catalogue(), split, run.recipe.window)
     if [window.id for window in selected] != run.predictions(split).ids.tolist():
         raise ValueError(f"{run.folder} was tested on other videos than today's {split}: delete it to train it again")
@@ -220,8 +226,8 @@ def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
 
 
 def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluation:
-    """What ``run`` finds in its own videos, beside the truth: the :data:`KEPT` surest of each video, after soft-NMS of
-    width ``sigma``."""
+    """The :class:`Evaluation` of ``run`` on its own videos: the :data:`KEPT` highest scores of each video, after
+    soft-NMS of width ``sigma``."""
     selected = of_split(run, split)
     found = decode(run.predictions(split).logits, selected, run.recipe.window.rate, sigma=sigma)
     found = found.groupby("video", sort=False).head(KEPT).reset_index(drop=True)
@@ -229,19 +235,19 @@ def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluatio
 
 
 def best_width(student: Run) -> float:
-    """Of :data:`WIDTHS` the one with the best :data:`HEADLINE` on the ``student``'s validation videos."""
+    """The one of :data:`WIDTHS` with the best :data:`HEADLINE` mAP on the ``student``'s validation videos."""
     return max(WIDTHS, key=lambda sigma: mean_aps([evaluated(student, "val", sigma=sigma)])[0])
 
 
 def mean_aps(evaluations: Sequence[Evaluation], name: str = HEADLINE) -> np.ndarray:
-    """mAP in percent of each, ``(S,)``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
+    """mAP in percent ``(S,)`` of the S ``evaluations``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
     return 100 * np.array([evaluation.mean_ap()[name] for evaluation in evaluations])
 
 
 def difference(one: Sequence[Evaluation], other: Sequence[Evaluation], name: str = HEADLINE) -> Effect:
-    """mAP of ``one`` method minus that of the ``other`` in points, with its interval over seeds and videos. Each has an
-    evaluation a seed, all on the same videos; one in which nothing is annotated and nothing was found does not count.
-    Raises ``ValueError`` for another number of seeds."""
+    """The mAP of ``one`` method minus that of the ``other`` in points, with its interval over seeds and videos. Each
+    method has one evaluation per seed, all on the same videos. A video without annotations and predictions does not
+    count. Raises ``ValueError`` when the numbers of seeds differ."""
     if len(one) != len(other):
         raise ValueError(f"{len(one)} seeds of one method and {len(other)} of the other: give the same seeds of both")
     tables = [table for each in (*one, *other) for table in (each.truth, each.found)]
@@ -250,13 +256,14 @@ def difference(one: Sequence[Evaluation], other: Sequence[Evaluation], name: str
 
 
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
-    """mAP ``name`` in percent, ``(S, 1 + R)``: of all ``videos``, and of R bootstrap samples, always the same."""
+    """mAP ``name`` in percent, ``(S, 1 + R)``: on all ``videos``, then on R bootstrap samples, which are always the
+    same."""
     n = len(videos)
     weights = np.concatenate([np.ones((1, n), np.int32), counts(n, replicates).astype(np.int32)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
     found = []
     for one in each:
         selected = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
-        few = np.array_split(weights, -(-len(weights) // 1000))  # at a time, for memory's sake
+        few = np.array_split(weights, -(-len(weights) // 1000))  # 1000 samples at a time, to limit memory
         found.append(np.concatenate([np.nanmean(selected.average_precision(videos, part), 1).mean(1) for part in few]))
     return 100 * np.stack(found)

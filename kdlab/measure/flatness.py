@@ -1,8 +1,8 @@
 """The loss of a network as a function of its weights: gradient, Hessian products, SAM's and ASAM's sharpness.
 
-docs/methods.md, 5: fixed clips, evaluation mode (batch-norm buffers as they are, no dropout), no weight decay, fp32 or
-fp64, sums in fp64. A Hessian belongs to its coordinates: two networks that are one function can have any ratio of
-traces, and the Hessian of a cross-entropy shrinks as confidence grows.
+docs/methods.md, 5: fixed clips, evaluation mode (fixed batch-norm buffers, no dropout), no weight decay, fp32 or fp64,
+sums in fp64. A Hessian depends on its coordinates: the traces of two networks that compute the same function can have
+any ratio. The Hessian of a cross-entropy shrinks as confidence grows.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from kdlab.system.values import integer, positive
 from kdlab.train.loop import one_thread, seeded
 
-#: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
-#: needs probes of its own (benchmarks/flatness.py).
+#: The number of blocks into which a network's weights are cut for the trace. With more blocks the variance of probes
+#: falls, but each block needs its own probes (benchmarks/flatness.py).
 BLOCKS = 8
 
 
@@ -29,20 +29,21 @@ def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 class Hessian:
-    """The mean loss of ``net`` over ``data`` in those of its weights that need gradients: value, gradient ``(P,)``,
-    products with the Hessian, whose rows ``products`` counts.
+    """The mean loss of ``net`` over ``data`` as a function of the P weights that need gradients: its value, gradient
+    ``(P,)`` and Hessian products. ``products`` counts the rows of all products.
 
-    ``data`` gives ``(inputs, labels)`` mini-batches again and again: a list, a loader that does not shuffle, or a
-    function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch. ``gauss_newton``
+    ``data`` gives the same ``(inputs, labels)`` mini-batches in every pass: a list, a loader that does not shuffle, or
+    a function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch. ``gauss_newton``
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
-    ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
-    :data:`BLOCKS`. Memory holds one graph; the rows of one :meth:`product` share it. Where the data is one mini-batch,
-    its graph is kept until a weight changes: give all clips at once where they fit. Layers compute as they are. Folding
-    norms into convolutions saves a third of the time, but rounds otherwise; in fp32 a rectifier that opens or shuts by
-    rounding moves a large network's products by a thousandth.
-    Raises ``ValueError`` in inference mode, for nothing to measure, half precision, NaN, no data, and where two
-    passes differ or move a buffer (shuffled or augmented data, a random layer).
+    ``blocks`` are the slices of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
+    :data:`BLOCKS` slices. Memory holds one graph, which the rows of one :meth:`product` share. The graph of a single
+    mini-batch is kept until a weight changes, so give all clips at once if they fit. Norms are not folded into
+    convolutions. Folding would save a third of the time, but rounds differently: in fp32 some rectifiers would switch,
+    which changes the products of a large network by a thousandth.
+
+    Raises ``ValueError`` in inference mode, without weights to measure, for half precision, NaN or no data, and where
+    two passes differ or change a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -71,13 +72,14 @@ class Hessian:
 
     @classmethod
     def of(cls, loss: Callable[[], torch.Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
-        """Of any ``loss()`` in ``weights``: a formula, or a loss that mini-batches cannot say."""
+        """The Hessian of any ``loss()`` in ``weights``, such as a formula or a loss that is no mean over mini-batches.
+        """
         net = nn.Module()
         net.weights, net.forward = nn.ParameterList(weights), lambda _: loss()
         return cls(net, [(torch.zeros(1), torch.zeros(1))], criterion=lambda value, _: value)
 
     def value(self) -> tuple[float, float]:
-        """Loss, and accuracy in [0, 1]: nan where outputs are not logits ``(B, K)``."""
+        """Loss and accuracy in [0, 1]; the accuracy is nan where outputs are not logits ``(B, K)``."""
         loss = right = count = 0.0
         with self._mode(), torch.no_grad():
             for x, y in self._batches():
@@ -88,7 +90,7 @@ class Hessian:
         return loss / count, right / count
 
     def gradient(self) -> tuple[float, torch.Tensor]:
-        """Loss, and its gradient ``(P,)`` in fp64."""
+        """Loss and its gradient ``(P,)`` in fp64."""
         total = gradient = count = 0
         with self._mode():
             for x, y in self._batches():
@@ -107,29 +109,30 @@ class Hessian:
         return images
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
-        """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
-        weights.
+        """H v within one block, ``(P_block,)``, for each pair (block number, ``v (P_block,)``) in ``probes``; v is 0 in
+        all other weights.
 
-        Only the graph behind that block is walked: the last layers' cost hardly anything. Not counted in ``products``.
+        Only the graph behind the block is computed, so products in the last layers cost very little. ``products`` does
+        not count them.
         """
         images = [torch.zeros_like(row) for _, row in probes]
         self._add([(self._parts[block], row) for block, row in probes], images)
         return images
 
     def _add(self, rows: Sequence[tuple[slice, torch.Tensor]], images: Iterable[torch.Tensor]) -> None:
-        """To each of ``images`` the Hessian times its row, within that part of the weights."""
+        """Add the Hessian times each row to the matching one of ``images``, within the row's part of the weights."""
         with self._mode():
             for size, times in self._graphs():
                 for (part, row), image in zip(rows, images, strict=True):
                     pieces = times(self._split(row, part), part)
                     for place, piece in zip(image.split([p.numel() for p in pieces]), pieces, strict=True):
                         place.view(piece.shape).add_(piece, alpha=size / self.samples)
-                del times  # with it goes its graph, before the next one comes
+                del times  # frees its graph before the next one is built
 
     @contextlib.contextmanager
     @torch.no_grad()
     def moved(self, step: torch.Tensor):
-        """Inside, the weights are moved by ``step (P,)``; afterwards they are what they were, bit by bit."""
+        """A context in which the weights are moved by ``step (P,)``. Afterwards they are restored bit by bit."""
         before = [w.clone() for w in self.weights]
         try:
             for w, s in zip(self.weights, self._split(step.to(self.device)), strict=True):
@@ -140,7 +143,7 @@ class Hessian:
                 w.copy_(b)
 
     def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
-        """One tensor a weight, in its own memory layout: convolutions would convert other ones in every product."""
+        """One tensor per weight, in the weight's memory layout: convolutions would convert others in every product."""
         weights = self.weights[part]
         pairs = [(p.view(w.shape), w) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
         return [p if w.is_contiguous() else torch.empty_like(w).copy_(p) for p, w in pairs]
@@ -152,7 +155,7 @@ class Hessian:
         modes = {module: module.training for module in self.net.modules()}
         self.net.eval()
         try:
-            # The fused attention kernels have no second derivative; the plain one is the same function.
+            # The fused attention kernels have no second derivative; the plain kernel computes the same function.
             with (torch.enable_grad(), torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH),
                   one_thread() if self.device.type == "cpu" else contextlib.nullcontext()):
                 yield
@@ -169,7 +172,7 @@ class Hessian:
             raise ValueError("the data holds no mini-batch")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
-        """The samples in each mini-batch, and the function v → H v on it."""
+        """The number of samples in each mini-batch, and the function v → H v on it."""
         state, kept = [w._version for w in self.weights], None  # autograd's own count of changes in place
         if self._kept[0] == state:
             yield self._kept[1]
@@ -197,8 +200,8 @@ class Hessian:
 
 
 def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
-    """At most :data:`BLOCKS` runs of consecutive ``weights``, equal in layers: a layer is a weight of two or more
-    dimensions with the biases and norms that follow it."""
+    """At most :data:`BLOCKS` slices of consecutive ``weights``, with equal numbers of layers. A layer is a weight of
+    two or more dimensions with the biases and norms that follow it."""
     layers = [i for i, w in enumerate(weights) if w.dim() > 1 or i == 0]
     count = min(BLOCKS, len(layers))
     chosen = [layers[len(layers) * i // count] for i in range(count)]
@@ -206,8 +209,8 @@ def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
 
 
 def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence[torch.Tensor]]:
-    """(v, part) → H v, or Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian.
-    """
+    """The function (v, part) → H v within ``part`` of the weights, or with ``gauss_newton`` Jᵀ C J v. J is the Jacobian
+    of the outputs, C the Hessian of the criterion."""
     z = net(x)
     if not gauss_newton:
         gradient = _gradient(criterion(z, y), weights)
@@ -223,7 +226,8 @@ def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., S
 
 
 def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[torch.Tensor]:
-    """Gradient that has a graph of its own, or none (``last``); zeros where ``outputs`` do not depend on ``inputs``."""
+    """The gradient, with a graph of its own unless it is the ``last``; zeros where ``outputs`` do not depend on
+    ``inputs``. Raises ``ValueError`` for an operation without a second derivative."""
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
     pairs = [(z, v) for z, v in zip(outputs, vectors or [None] * len(outputs), strict=True) if z.requires_grad]
     if not pairs:  # a loss that is linear in the weights
@@ -236,7 +240,7 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
         if "not implemented" not in str(error):
             raise
         raise ValueError(f"an operation has no second derivative: {error}") from error
-    # For a function marked once_differentiable torch would silently give zeros.
+    # For a function marked once_differentiable, torch would silently return zeros.
     if not last and any("Error" in node.name() for node in _nodes(found)):
         own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
         raise ValueError(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
@@ -255,8 +259,8 @@ def _nodes(tensors: Iterable[torch.Tensor]) -> list:
 
 
 class Sharpness(NamedTuple):
-    """The rise of the loss within a ball: by SAM's single step (nan where the gradient is only rounding), and by
-    projected ascent, at least that. ``gradient_norm`` is taken in the ball's coordinates."""
+    """The rise of the loss within a ball: ``one_step`` by SAM's single step (nan where the gradient is only rounding),
+    and ``ascent`` by projected ascent, which is at least as large. ``gradient_norm`` is in the ball's coordinates."""
 
     one_step: float
     ascent: float
@@ -269,9 +273,10 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / |w|‖ ≤ ``radius`` (``adaptive``:
     ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
-    The gradient is that of all samples. Ascent takes ``steps`` of length ``radius``, pulled back into the ball, from
-    ``starts`` on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
-    short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
+    The gradient is that of all samples. Ascent takes ``steps`` steps of length ``radius``, projected into the ball,
+    from each of ``starts`` points on its surface: along the gradient, against it, and random. (Steps of ``radius`` / 5
+    were never better, and stayed 0.1 % below a closed form. Away from a minimum, one start and one or two steps are
+    enough.) At a minimum the single step is 0/0.
     """
     positive(radius=radius)
     integer(1, starts=starts)
@@ -280,7 +285,7 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = hessian.gradient()
     norm = float((stretch * gradient).norm())
-    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding
+    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # a rise within rounding
     first = random[1] if blind else stretch * gradient
     rises = []
     for start in (first, -first, random[0])[:starts]:

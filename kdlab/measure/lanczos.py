@@ -1,10 +1,11 @@
-"""Trace and extreme eigenvalues of a matrix known by its products alone (docs/methods.md, 5).
+"""Trace and extreme eigenvalues of a matrix that is known by its products alone (docs/methods.md, 5).
 
-An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``; for its trace also
-``blocks`` of its diagonal and ``within`` them: a :class:`kdlab.measure.flatness.Hessian`. Products are what costs, so
-they serve twice: one Lanczos run gives extreme eigenvalues *and* a subspace on which the trace is known; probes see
-what lies outside, where the few large eigenvalues that make them differ are gone. And a probe's image of a
-million numbers says more about how much probes differ than its one sum does.
+An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``. Its trace also needs
+``blocks`` of the diagonal and products ``within`` them, as a :class:`kdlab.measure.flatness.Hessian` has. Products are
+the main cost, so each serves twice. One Lanczos run gives the extreme eigenvalues *and* a subspace on which the trace
+is exact. Probes then estimate the trace outside this subspace, where their variance is small: the few large eigenvalues
+are gone. The variance itself is estimated from all numbers of a probe's image, which is far more precise than an
+estimate from the probes' sums.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,17 +18,19 @@ from scipy.special import ndtri, stdtrit
 
 from kdlab.train.loop import seeded
 
-#: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
-#: copies of millions in another precision as much as a product.
+#: The number of weights per piece in sums and differences of vectors. Pieces that fit a processor's cache cost very
+#: little; a copy of millions of weights in another precision costs as much as a product.
 PIECE = 1 << 16
-#: Vectors of a Lanczos basis that room is made for at first.
+#: The number of vectors for which a Lanczos basis allocates memory at first.
 _ROWS = 16
-#: Probes with which each block begins. Two would do for its variance, but leave too little of Student's t.
+#: The initial number of probes per block. Two would give a variance, but leave too few degrees of freedom for
+#: Student's t.
 FIRST = 3
 
 
 class Scaled:
-    """D H D for the diagonal ``scale (P,)``: H where a step of 1 is a step of ``scale`` in each weight."""
+    """The operator D H D with the diagonal ``scale (P,)``: H in coordinates in which a step of 1 moves each weight by
+    its ``scale``."""
 
     def __init__(self, operator, scale: torch.Tensor):
         self.operator, self.scale = operator, scale
@@ -46,8 +49,9 @@ class Scaled:
 
 
 class Krylov(NamedTuple):
-    """A Lanczos run of m steps: in the orthonormal rows of ``basis (m, P)`` the operator is tridiagonal, ``diagonal``
-    and ``beside``, each ``(m,)``; the last of ``beside`` leads out of the basis, to ``beyond (P,)``, of length 1."""
+    """A Lanczos run of m steps. In the orthonormal rows of ``basis (m, P)`` the operator is tridiagonal, with
+    ``diagonal`` and ``beside``, each ``(m,)``. The last of ``beside`` couples the basis to the next vector, ``beyond
+    (P,)``, of length 1."""
 
     basis: torch.Tensor
     diagonal: np.ndarray
@@ -60,8 +64,9 @@ class Krylov(NamedTuple):
         return float(self.diagonal.sum())
 
     def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Of the operator's ``image`` of ``row``, both ``(P_block,)`` and the row 0 elsewhere: what the part of the
-        operator that maps the basis's complement to itself has to do with it."""
+        """``row`` under (I − Q) H (I − Q), ``(P_block,)``, where Q projects onto the basis: the operator H on the
+        complement of the basis. ``image`` is H times ``row`` within the block; both are ``(P_block,)``, and the row is
+        0 in all other weights."""
         basis, beyond, out = self.basis[:, block], self.beyond[block], float(self.beside[-1])
         inside = (basis @ row).double().cpu().numpy()
         mapped = self.diagonal * inside
@@ -71,14 +76,16 @@ class Krylov(NamedTuple):
         return image - torch.from_numpy(mapped).to(basis) @ basis - (out * float(inside[-1])) * beyond
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Approximate eigenvalues, ascending; their weights in the start vector, of sum 1; residuals ‖Hy − θy‖."""
+        """Approximate eigenvalues θ, ascending; their weights in the start vector, which sum to 1; and the residuals
+        ‖Hy − θy‖."""
         values, vectors = eigh_tridiagonal(self.diagonal, self.beside[:-1])
         return values, vectors[0] ** 2, self.beside[-1] * np.abs(vectors[-1])
 
 
 class Extremes(NamedTuple):
-    """The largest and the smallest eigenvalue (most negative, not least in magnitude), and the ``run`` behind them.
-    ``residuals`` ‖Hy − θy‖ are relative: the largest's to itself, the smallest's to the larger magnitude of the two."""
+    """The largest and the smallest eigenvalue (the most negative, not the least in magnitude), and their Lanczos
+    ``run``. ``residuals`` ‖Hy − θy‖ of (largest, smallest) are relative: the first to the largest eigenvalue, the
+    second to the larger magnitude of the two."""
 
     largest: float
     smallest: float
@@ -87,10 +94,10 @@ class Extremes(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` say of its trace outside the known
-    subspace, with standard deviation ``spread (blocks,)``.
+    """An estimate of the trace, and its standard ``error``. ``probes``, ``(n,)`` for each block, estimate the trace of
+    the block outside the known subspace; ``spread (blocks,)`` is their standard deviation.
 
-    1.96 errors on both sides hold the truth in 95 of 100 cases: an error from few probes is widened by Student's t.
+    The interval of ± 1.96 errors contains the truth in 95 of 100 cases: Student's t widens an error from few probes.
     """
 
     value: float
@@ -100,12 +107,12 @@ class Trace(NamedTuple):
 
 
 class _Block:
-    """The probes of one block: their ``values``, and from their images how much such probes differ.
+    """The probes of one block: their ``values``, and the variance of such probes, estimated from their images.
 
-    Let d = v ∘ Hv be a probe's numbers, of which it sees the sum. Each has the variance Σ_{j≠i} H_ij² under random
-    signs, and their sum has twice the sum of these. So 2 Σ‖d − mean d‖² / (n − 1) is that variance without bias; and as
-    it is made of very many numbers, few probes tell it well. Their few *sums* would not: two that agree by chance would
-    stop the search, and often do.
+    Let d = v ∘ Hv be the numbers of a probe v, whose value is their sum. Under random signs, d_i has the variance
+    Σ_{j≠i} H_ij², and the sum has twice the sum of these variances. So 2 Σ‖d − mean d‖² / (n − 1) estimates the
+    variance of the values without bias. A few probes suffice for it, since it averages very many numbers. The variance
+    of a few *values* would be unreliable: two that agree by chance would stop the search, and often do.
     """
 
     def __init__(self):
@@ -119,7 +126,7 @@ class _Block:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of what one probe sees."""
+        """The standard deviation of one probe's value."""
         return (2 * self.apart / (len(self.values) - 1)) ** 0.5
 
 
@@ -143,11 +150,11 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
             if m > 1:
                 part.sub_(rows[-2], alpha=beside[-1])
             again += rows @ part.to(rows.dtype)
-        # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
+        # Exact arithmetic needs no more. Without this, rounding makes copies of eigenvalues that have converged.
         for rows, part in zip(known, w.split(PIECE), strict=True):
             part.sub_(again.to(rows.dtype) @ rows)
         beside.append(dot(w, w) ** 0.5)
-        if m == len(basis):  # most searches end long before ``steps``
+        if m == len(basis):  # allocated late, since most searches end long before ``steps``
             basis = torch.cat([basis, basis.new_empty(min(m, steps + 1 - m), operator.size)])
         for part, piece in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
             piece.copy_(part.div_(beside[-1] or 1.0))
@@ -157,21 +164,23 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
 
 
 def dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Of two vectors, in fp64 over their pieces: fp32 sums over millions of weights lose three digits."""
+    """The dot product of two vectors in fp64, piece by piece: fp32 sums over millions of weights lose three digits."""
     return sum(float(x.double() @ y.double()) for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True))
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
-    """``steps`` products from ``start (P,)`` (default: random signs); fewer where the operator closes their span."""
+    """A Lanczos run of ``steps`` products from ``start (P,)`` (default: random signs). It has fewer where the operator
+    maps the span of the basis to itself."""
     *_, last = _steps(operator, steps, start, seed)
     return last
 
 
 def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True,
              seed: int = 0) -> Extremes:
-    """Extreme eigenvalues by Lanczos, once residuals are below ``tolerance`` and the largest moves by under 0.1 %.
+    """Extreme eigenvalues by Lanczos, which stops when the residuals are below ``tolerance`` and the largest eigenvalue
+    changes by less than 0.1 % per step.
 
-    Without ``smallest`` only the largest is waited for. Raises ``ValueError`` with the residuals
+    Without ``smallest``, only the residual of the largest eigenvalue counts. Raises ``ValueError`` with the residuals
     when they stay too large.
     """
     before = np.inf
@@ -194,20 +203,20 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
           max_probes: int = 512, seed: int = 0) -> Trace:
     """Hutchinson's estimate of the trace by random signs; with ``known``, exact on its span and estimated outside.
 
-    Each probe is 0 but in one of the operator's ``blocks``. What one layer has to do with another adds nothing to a
-    trace and most to the variance of its estimate; such probes do not see it, and walk only the graph behind their
-    block. Where a block's differ more, it gets more of them (Neyman's allocation).
+    Each probe is zero except in one of the operator's ``blocks``. Couplings between layers add nothing to the trace,
+    but most of the variance of its estimate. A probe in one block does not see them, and only computes the graph behind
+    its block. Blocks whose probes vary more get more probes (Neyman's allocation).
 
-    With a :func:`lanczos` run that is Hutch++ (arXiv 2010.09649) in its Krylov form (2205.01736), whose subspace costs
-    one product a vector. Begins with ``min_probes`` in all, at least :data:`FIRST` in each block, and goes on until the
-    standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
-    ``max_probes``. Probes are independent of the run, at any seed.
+    With a :func:`lanczos` run as ``known``, this is Hutch++ (arXiv 2010.09649) in its Krylov form (2205.01736), whose
+    subspace costs one product per vector. The search begins with ``min_probes`` in all, at least :data:`FIRST` in each
+    block. It stops when the standard error is at most ``relative_error`` of the estimate, or when every block that
+    needs more probes has ``max_probes``. Probes are independent of the run, at any seed.
     """
     blocks, generator = operator.blocks, seeded(seed, 3)
     all_of = [_Block() for _ in blocks]
     wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
     while True:
-        for start in range(0, max(wanted), FIRST):  # those of as many turns share a pass, and its graphs
+        for start in range(0, max(wanted), FIRST):  # the probes of FIRST turns share a pass, and its graphs
             due = [b for turn in range(start, start + FIRST) for b in range(len(blocks))
                    if len(all_of[b].values) <= turn < wanted[b]]
             if not due:
@@ -216,7 +225,7 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
             for b, row, image in zip(due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True):
                 all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
         counts, spread = (np.array(part) for part in zip(*((len(b.values), b.spread) for b in all_of), strict=True))
-        # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
+        # One degree of freedom per probe, in any block: images give more, but the probes' values are skewed.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         value = (known.captured if known else 0.0) + sum(float(np.mean(b.values)) for b in all_of)
         error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)

@@ -1,7 +1,8 @@
 """Paired differences over seeds and test units, their intervals, and the verdicts computed from them.
 
-A claim is about networks of *other* seeds on *other* clips. So both are samples: seeds (rows) and test units (columns:
-clips, people or scene groups), crossed, because every seed met the same units. The rules are those of docs/ledger.md.
+A claim is about networks of *other* seeds on *other* clips. Seeds (rows) and test units (columns: clips, people or
+scene groups) are therefore both samples. They are crossed, because every seed is tested on the same units. The rules
+are those of docs/ledger.md.
 """
 
 from bisect import bisect_left
@@ -15,21 +16,21 @@ from scipy.special import stdtrit
 from kdlab.system.values import integer
 
 LEVEL = 0.95
-#: The level at which each of fifteen claims is read, so that all hold together at 95 %.
+#: The level of each of fifteen claims, so that all hold together at 95 %.
 STRICT = 1 - 0.05 / 15
-#: A word from fewer seeds is provisional: few values know little of their spread.
+#: A verdict from fewer seeds is provisional, since few values estimate their spread poorly.
 ENOUGH_SEEDS = 10
-#: How many seeds or units are thought of when asking how many would decide.
+#: The largest number of seeds or units that :func:`needed` considers.
 _MOST = 1_000_000
-#: Nine people or fifteen places that happen to agree are no reason to think that others would: of fewer test units than
-#: these no word is told about two points.
+#: With fewer test units, no verdict says that an effect is below two points: nine people or fifteen places that happen
+#: to agree do not show that others would.
 FEWEST_UNITS = 20
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Why a mean paired difference varies, as variances in points²: between seeds, between test units, and the rest,
-    which a seed has with a unit. Those of a two-way analysis of variance; ``seed``, an estimate, can be below 0.
+    """The variances of a paired difference in points²: between seeds, between test units, and the rest, the interaction
+    of seed and unit. They are the estimates of a two-way analysis of variance; ``seed`` can be negative.
     """
 
     seed: float
@@ -38,10 +39,10 @@ class Spread:
 
     @classmethod
     def of_cells(cls, cells: np.ndarray) -> Self:
-        """Of each unit's difference under each seed, ``(S, U)``, in points."""
+        """The variances of ``cells (S, U)``, the difference of each unit under each seed, in points."""
         seeds, units = cells.shape
         rows, columns = cells.mean(1), cells.mean(0)
-        if seeds == 1 or units == 1:  # what cannot be told apart is the only one's of which there are several
+        if seeds == 1 or units == 1:  # all variance is attributed to the factor that has several values
             alone = [float(mean.var(ddof=1)) if len(mean) > 1 else 0.0 for mean in (rows, columns)]
             return cls(*alone, 0.0)
         rest = ((cells - rows[:, None] - columns + cells.mean()) ** 2).sum() / ((seeds - 1) * (units - 1))
@@ -50,22 +51,23 @@ class Spread:
 
     @classmethod
     def of_samples(cls, each: np.ndarray, samples: np.ndarray, units: int) -> Self:
-        """Of a difference that is no mean over units (such as mAP): that of ``each`` seed ``(S,)``, and the same of
-        ``samples (S, R)`` in which the ``units`` were drawn again, the same for all seeds."""
+        """The variances of a difference that is not a mean over units (such as mAP). ``each (S,)`` is the difference of
+        each seed; ``samples (S, R)`` are the differences on R bootstrap samples of the ``units``, which are the same
+        for all seeds."""
         seeds = len(each)
         covariance = np.atleast_2d(np.cov(samples)) * units * units / max(1, units - 1)
         own = float(covariance.trace() / seeds)
         if seeds == 1:
             return cls(0.0, own, 0.0)
-        unit = float((covariance.sum() - covariance.trace()) / (seeds * (seeds - 1)))  # what all seeds have in common
+        unit = float((covariance.sum() - covariance.trace()) / (seeds * (seeds - 1)))  # shared by all seeds
         rest = max(0.0, own - unit)
         return cls(float(np.var(each, ddof=1) - rest / units), max(0.0, unit), rest)
 
     def half_width(self, seeds: int, units: int, level: float) -> float:
-        """Half of the interval of a mean over so many ``seeds`` and ``units``.
+        """Half of the width of the interval of a mean over so many ``seeds`` and ``units``; infinite for one of each.
 
-        A t-interval over the seeds, whose means vary by their own part and the rest, with that of the units' part
-        added. It covers 94 to 98 % in all that `benchmarks/coverage.py` draws, from two seeds on.
+        It adds, in squares, a t-interval over the seeds (whose means vary by the seed and the rest variance) and a
+        t-interval over the units. From two seeds on, coverage is 94 to 98 % in all cases of `benchmarks/coverage.py`.
         """
         if seeds == units == 1:
             return np.inf
@@ -80,9 +82,10 @@ class Spread:
 class Effect:
     """A mean paired difference in points, its plain 95 % interval and its interval at the ledger's strict level.
 
-    ``seeds_needed`` (with these units) and ``units_needed`` (with these seeds) would decide, if mean and spread stay:
-    zero outside the strict interval, or the plain one inside ±2. Infinite where no number would. ``left`` is the plain
-    half-width that these units would leave with seeds without end; ``spread`` is what the intervals are made of.
+    ``seeds_needed`` (with these units) and ``units_needed`` (with these seeds) would decide if mean and spread stay the
+    same; infinite where no number would. To decide means: zero lies outside the strict interval, or the plain interval
+    lies inside ±2. ``left`` is the plain half-width that would remain with these units and infinitely many seeds.
+    ``spread`` holds the variances behind the intervals.
     """
 
     mean: float
@@ -99,7 +102,7 @@ class Effect:
 
     @classmethod
     def of(cls, mean: float, spread: Spread, seeds: int, units: int) -> Self:
-        """``mean`` over so many ``seeds`` and ``units`` with its intervals."""
+        """The effect with this ``mean`` over so many ``seeds`` and ``units``, with its intervals."""
         plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, STRICT))
         intervals = mean - plain, mean + plain, mean - strict, mean + strict
         left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
@@ -107,14 +110,15 @@ class Effect:
 
     @classmethod
     def of_samples(cls, gaps: np.ndarray, units: int) -> Self:
-        """Of a difference that is no mean over units: of each seed ``(S, 1 + R)`` in points, first on all ``units``,
-        then on R samples of them, the same for all seeds (see :meth:`Spread.of_samples`)."""
+        """The effect of a difference that is not a mean over units. ``gaps (S, 1 + R)`` are the differences of each
+        seed in points: first on all ``units``, then on R bootstrap samples of them, the same for all seeds (see
+        :meth:`Spread.of_samples`)."""
         each = gaps[:, 0]
         return cls.of(float(each.mean()), Spread.of_samples(each, gaps[:, 1:], units), len(gaps), units)
 
     @property
     def half_width(self) -> float:
-        """Of the plain interval, in points."""
+        """Half of the width of the plain interval, in points."""
         return (self.high - self.low) / 2
 
     def __str__(self) -> str:
@@ -123,17 +127,18 @@ class Effect:
 
 @lru_cache(maxsize=16)
 def counts(units: int, replicates: int) -> np.ndarray:
-    """How often each unit is drawn in a bootstrap, ``(R, units)``, always the same: an interval must not change from
-    one reading to the next. Most of a bootstrap's time goes into drawing, so the draws are kept."""
+    """The number of times that each unit is drawn in each bootstrap sample, ``(R, units)``. The draws are always the
+    same, so an interval does not change from one call to the next. They are kept, since drawing takes most of a
+    bootstrap's time."""
     integer(1, replicates=replicates)
     often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
-    return often.astype(np.min_scalar_type(often.max()))  # hardly ever more than a byte
+    return often.astype(np.min_scalar_type(often.max()))  # almost always a byte
 
 
 def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Effect:
-    """Effect of ``a`` − ``b`` in points; each ``(seeds, clips)``, 1 where right (or any score in [0, 1]).
+    """The effect of ``a`` − ``b`` in points. Each is ``(seeds, clips)``, 1 where correct (or any score in [0, 1]).
 
-    Row s of both is the same seed, column n the same clip; ``units (clips,)`` groups clips that belong together
+    Row s of both is the same seed, column n the same clip. ``units (clips,)`` groups clips that belong together
     (default: each clip alone). Raises ``ValueError`` for other shapes, and scores that are not finite.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
@@ -146,14 +151,14 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
-    # Units of several sizes: a mean of ratios, linear about the mean.
+    # Units differ in size, so the mean is a ratio; it is linearised about the mean.
     return Effect.of(mean, Spread.of_cells((sums - mean * sizes) / sizes.mean()), seeds, count)
 
 
 def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, float]:
-    """The fewest seeds (with these units) and units (with these seeds), more than there are, that would decide; see
-    :class:`Effect`. Of an effect that is decided they mean nothing."""
-    if seeds == 1 or units == 1:  # nothing is known of the other part
+    """The smallest numbers of seeds (with these units) and of units (with these seeds) that would decide, each larger
+    than today's; see :class:`Effect`. They are meaningless for an effect that is decided already."""
+    if seeds == 1 or units == 1:  # the variance of the other factor is unknown
         return np.inf, np.inf
     likely = replace(spread, seed=max(0.0, spread.seed))
 
@@ -168,24 +173,26 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
 
 
 def missed(units: int) -> float:
-    """Points by which networks may differ, though none of so many test ``units`` shows it, in one case of twenty: all
-    are alike with probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
+    """The difference in points that so many test ``units`` miss with probability 5 %. If networks differ on a share p
+    of all units, n units miss it with probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
     return float(100 * (1 - (1 - LEVEL) ** (1 / units)))
 
 
 def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
-    """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
+    """The ledger's verdict on ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
-    A control *explains* a supported effect when method − control is surely below 2 points and not surely above 0, so
-    that it is not seen to give less. One that is undecided does not, nor one of which the method is surely ahead.
-    *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, all say the
-    same and are so few that two points may be :func:`missed`, or they are fewer than :data:`FEWEST_UNITS` and the plain
-    interval holds zero. A word from fewer than ten seeds says so. Where only the plain interval excludes zero the word
-    is *underpowered*, with the strict interval; of few units the direction is told.
+    A control *explains* a supported effect when method − control is significantly below 2 points and not significantly
+    above 0. A control that is undecided does not explain it, nor does one that the method significantly exceeds.
+
+    *Not testable on this set* has three causes. The units alone leave an uncertainty of two points, and no number of
+    seeds would decide. Or all units agree, and are so few that two points may be :func:`missed`. Or there are fewer
+    than :data:`FEWEST_UNITS` units, and the plain interval contains zero. A verdict from fewer than ten seeds says so.
+    Where only the plain interval excludes zero, the verdict is *underpowered* and gives the strict interval; with few
+    units it also gives the direction.
     """
-    if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
+    if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # an observed spread of 0 does not prove 0
         return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
-    if claim.low == claim.high and claim.spread and claim.spread.rest:  # clips differ, and their sums happen to agree
+    if claim.low == claim.high and claim.spread and claim.spread.rest:  # clips differ, but their sums happen to agree
         return f"underpowered (its {claim.seeds} seeds happen to agree, and tell nothing of their spread: train more)"
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
@@ -212,7 +219,7 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
 
 
 def provisional(seeds: int) -> str:
-    """What is added to a word of the ledger that so few ``seeds`` gave; nothing from ten on."""
+    """The note that a verdict is provisional with so few ``seeds``; empty from ten seeds on."""
     return f" ({seeds} seed{'s' if seeds > 1 else ''}: provisional)" if seeds < ENOUGH_SEEDS else ""
 
 

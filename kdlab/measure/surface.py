@@ -1,7 +1,7 @@
 """Pictures of the loss around and between networks: filter-normalised curves and surfaces, linear paths.
 
-docs/methods.md, 5. Random directions see the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
-stay those of the centre, and go stale away from it.
+docs/methods.md, 5. Random directions show the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
+stay those of the centre, so they no longer match the weights away from it.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from kdlab.train.loop import seeded
 
 
 def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """``rows`` of each weight as ``(filters, filter size)``, flat; 0 for biases and the parameters of norms."""
+    """One vector ``(P,)`` of ``rows`` applied to each weight as ``(filters, filter size)``; 0 for biases and norms."""
     return flat(rows(w.detach().double().flatten(1)) if w.dim() > 1 else torch.zeros_like(w) for w in hessian.weights)
 
 
 def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
     """A Gaussian direction ``(P,)`` in which every filter (an output channel of a convolution, a row of a linear layer)
-    has the norm of the weights' own (Li et al., arXiv 1712.09913)."""
+    has the same norm as the network's filter (Li et al., arXiv 1712.09913)."""
     generator = seeded(seed, 5)
 
     def rows(w: torch.Tensor) -> torch.Tensor:
@@ -31,18 +31,18 @@ def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
 
 
 def filter_scale(hessian: Hessian) -> torch.Tensor:
-    """‖filter‖ / √(filter size) of each weight ``(P,)``. The trace of ``Scaled(hessian, filter_scale(hessian))`` is the
-    expected curvature of :func:`curve` at 0: blind to a scale of filters that the next layer takes back."""
+    """‖filter‖ / √(filter size) for each weight ``(P,)``. The trace of ``Scaled(hessian, filter_scale(hessian))`` is
+    the expected curvature of :func:`curve` at 0. It is invariant to a scale of filters that the next layer undoes."""
     return _filters(hessian, lambda w: (w.norm(dim=1, keepdim=True) / w.shape[1] ** 0.5).expand_as(w))
 
 
 def curve(hessian: Hessian, direction: torch.Tensor, at: np.ndarray) -> np.ndarray:
-    """Loss at w + a × ``direction`` for each a of ``at (A,)``: ``(A,)``."""
+    """The losses ``(A,)`` at w + a × ``direction`` for each a of ``at (A,)``."""
     return surface(hessian, direction, direction, at, np.zeros(1))[:, 0]
 
 
 def surface(hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.ndarray, beside: np.ndarray):
-    """Loss at w + a × ``first`` + b × ``second``, a of ``at (A,)`` and b of ``beside (B,)``: an array ``(A, B)``."""
+    """The losses ``(A, B)`` at w + a × ``first`` + b × ``second``, for a of ``at (A,)`` and b of ``beside (B,)``."""
     losses = np.empty((len(at), len(beside)))
     for i, j in np.ndindex(losses.shape):
         with hessian.moved(at[i] * first + beside[j] * second):

@@ -1,6 +1,6 @@
-"""Papers at their own size: their data sets, and what a training step of their recipes costs.
+"""Papers at their own size: their data sets, their recipes, and the cost of a training step.
 
-Each paper's recipes have a ``PAPER``; ``kdlab paper NAME`` lists or trains what it holds.
+The ``recipes`` module of each paper has a ``PAPER``; ``kdlab paper NAME`` lists or trains its recipes.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ from kdlab.train.runs import Run
 
 
 class Cost(NamedTuple):
-    """Multiply–accumulates of one clip, ``forward`` and in a ``training`` step; how many numbers are ``trained``."""
+    """Multiply–accumulates of one clip, in a ``forward`` pass and in a ``training`` step, and the number of ``trained``
+    parameters."""
 
     forward: float
     training: float
@@ -36,7 +37,7 @@ class Cost(NamedTuple):
 
 
 def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
-    """A training's networks, a batch of one empty clip, and what of it the student sees."""
+    """The networks of a training, a batch of one empty clip, and the student's view of that batch."""
     channels, window = getattr(recipe.net, "channels", 3), recipe.window
     nets = {"student": build(untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels))}
     views = {"student": torch.zeros(1, channels, window.frames, window.crop, window.crop)}
@@ -52,11 +53,11 @@ def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, 
 
 
 def cost(recipe: Recipe, classes: int, example: Callable = example, device: str = "meta") -> Cost:
-    """What the recipe's own method does with its own networks on one clip, counted in a training step (torch's counter;
-    1 MAC = 2 FLOP). On the meta device no pixel is computed.
+    """The cost of one clip under the recipe's own method and networks, by torch's counter (1 MAC = 2 FLOP). On the meta
+    device no pixel is computed.
 
-    Of passes that take turns by epochs it is the mean. A method that asks its teacher before the first step
-    (``prepare``) has a step like that on labels alone.
+    For passes that alternate by epochs, the training cost is their mean. A method that uses its teacher only before the
+    first step (``prepare``) is counted as a step on labels alone.
     """
     from torch.fx.experimental import _config as on_meta  # these import sympy and triton
     from torch.utils.flop_counter import FlopCounterMode
@@ -64,7 +65,7 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
     if hasattr(recipe.method, "prepare"):
         recipe = replace(recipe, method=CrossEntropy(), teacher=None)
     method, turns = recipe.method, getattr(recipe.method, "alternating", 0) or 1
-    with torch.device(device), on_meta.patch(meta_nonzero_assume_all_nonzero=True):  # all of a detector's answers learn
+    with torch.device(device), on_meta.patch(meta_nonzero_assume_all_nonzero=True):  # all priors of a detector learn
         nets, batch, clip = example(recipe, classes)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             nets["student"](clip)
@@ -80,10 +81,10 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
 
 @dataclass(frozen=True)
 class PaperSet:
-    """A data set of the paper: its ``folder`` in the data root (docs/real-clips.md has the layout).
+    """A data set of the paper, in ``folder`` of the data root (docs/real-clips.md has the layout).
 
-    ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them.
+    ``clips`` is the number of training clips in each split's list, from which validation is carved. For untrimmed
+    videos, ``windows`` is the number of windows to train on.
     """
 
     title: str
@@ -102,9 +103,9 @@ HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HM
 class Paper:
     """A paper at its own size: the command ``kdlab paper NAME``.
 
-    ``recipes(which, root, size, seed)`` gives the trainings on a data set by key: split, what else tells them apart,
-    condition. ``section`` of docs/methods.md says whose its numbers are, and what of the released settings is not
-    reproduced. ``example`` is that of :func:`cost`.
+    ``recipes(which, root, size, seed)`` gives the recipes on a data set by key: split, further marks such as the
+    stream, condition. ``section`` of docs/methods.md gives the source of each number, and the released settings that
+    are not reproduced. ``example`` is that of :func:`cost`.
     """
 
     section: str
@@ -113,8 +114,8 @@ class Paper:
     example: Callable = example
 
     def overview(self, root: Path, size, tflops: float = 140) -> str:
-        """The paper's data sets, its recipes with hyper-parameters and costs, as text. ``tflops`` is the rate that
-        these networks are assumed to reach on a GPU."""
+        """A text with the paper's data sets, and its recipes with their hyper-parameters and costs. ``tflops`` is the
+        assumed rate of these networks on a GPU."""
         table, lines = self._table(root, size), []
         macs = 1e9 * table["to train"] @ table.epochs
         for which in self.sets:
@@ -131,7 +132,7 @@ class Paper:
             f"{self.section}."])
 
     def _table(self, root: Path, size) -> pd.DataFrame:
-        """A row for each recipe of the first data set's first split, and of the teachers they need."""
+        """A row for each recipe on the first split of the first data set, and for each teacher that these need."""
         first = self.sets[0]
         names = {recipe: " ".join(key[1:]) for key, recipe in self.recipes(first, root, size, 0).items()
                  if key[0] == first.splits[0]}
@@ -146,8 +147,8 @@ class Paper:
         return pd.DataFrame(rows)
 
     def run(self, root: Path, size, seed: int = 0, say=print) -> dict[tuple[str, ...], Run]:
-        """Train (or find) everything on the data sets that are in ``root``: (title, *key) → run. Raises
-        ``FileNotFoundError`` when none is there, and ``ValueError`` for bf16 where the hardware has none."""
+        """Train (or find) all recipes on the data sets in ``root``: (title, *key) → run. Raises ``FileNotFoundError``
+        when ``root`` has none of the data sets, and ``ValueError`` for bf16 on hardware without it."""
         sets = [which for which in self.sets if (root / which.folder).is_dir()]
         if not sets:
             raise FileNotFoundError(f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "

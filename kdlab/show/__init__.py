@@ -1,1 +1,1 @@
-"""Pictures: plots, widgets, source listings."""
+"""Pictures: plots, widgets, source listings, and the exercises of notebooks."""

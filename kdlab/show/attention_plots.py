@@ -1,4 +1,4 @@
-"""Where networks look in a clip, beside the actor's true place. Each function returns a Figure, but for the widget."""
+"""Where networks look in a clip, beside the actor's true place. Each picture function returns a Figure."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,12 +13,12 @@ from kdlab.clips.enhance import Gamma
 from kdlab.show.plots import PAGE, drawn, image, key
 from kdlab.show.widgets import explore
 
-#: How a map lies over a frame.
+#: The style of a map over a frame.
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
 
 
 def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray) -> None:
-    """A grey frame (H, W, 3) under ``heat (H, W)`` in [0, 1]; the actor's outline in white over black."""
+    """Draw a frame (H, W, 3) in grey under ``heat (H, W)`` in [0, 1], and the actor's outline in white on black."""
     image(ax, frame.mean(-1), cmap="gray", vmin=0, vmax=255)
     ax.imshow(heat, **HEAT)
     if mask.any() and not mask.all():
@@ -27,7 +27,7 @@ def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray) -
 
 
 def _scale(fig, axes: np.ndarray) -> None:
-    """What the colours over ``axes`` mean."""
+    """Draw the colour bar of the maps on ``axes``."""
     bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes.ravel().tolist(), alpha=HEAT["alpha"],
                        fraction=0.03, pad=0.02)
     bar.set_label("part of the map's\nlargest value", fontsize="small")
@@ -35,8 +35,8 @@ def _scale(fig, axes: np.ndarray) -> None:
 
 def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
                   enhanced: bool = True, title: str = "") -> Figure:
-    """Maps over one clip ``uint8 (T, H, W, 3)``: name → map (T, H, W), each divided by its own maximum; the actor's
-    ``masks`` are outlined. ``enhanced``: the frames below are brightened, so that a person sees something."""
+    """Maps over the ``frames uint8 (T, H, W, 3)`` of one clip, a row for each of ``rows``: name → map (T, H, W), each
+    divided by its own maximum. The outlines are the actor's ``masks (T, H, W)``. ``enhanced`` brightens the frames."""
     shown = Gamma(2.2)(frames) if enhanced else frames
     moments = [m for m in moments if m < len(frames)]
     size = 1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3
@@ -50,12 +50,13 @@ def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndar
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize="small")
     _scale(fig, axes)
-    fig.suptitle(title, parse_math=False)  # it may hold the name of somebody's file
+    fig.suptitle(title, parse_math=False)  # the title may hold the name of a user's file
     return fig
 
 
 def percent_on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Percent ``(T,)`` of each frame of a map ``(T, H, W)`` on the actor; ``nan`` where there is none, or no map."""
+    """The percentage ``(T,)`` of a map ``(T, H, W)`` that lies on the actor in each frame; ``nan`` without an actor, or
+    where the map is zero."""
     total, inside = heat.sum((1, 2)), (heat * masks).sum((1, 2))
     seen = masks.any((1, 2)) & (total > 0)
     return np.where(seen, 100 * inside / np.where(seen, total, 1), np.nan)
@@ -63,10 +64,10 @@ def percent_on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def over_time(frames: np.ndarray, maps: dict[str, np.ndarray], masks: np.ndarray, at: int, enhanced: bool = True,
               title: str = "") -> Figure:
-    """Maps ``(T, H, W)`` side by side over frame ``at`` of a clip ``uint8 (T, H, W, 3)``, by name; below, how much of
-    each lies on the actor (``masks (T, H, W)``) in every frame, beside a map that is alike everywhere.
+    """Maps ``(T, H, W)`` by name, side by side over frame ``at`` of a clip ``uint8 (T, H, W, 3)``. Below stands the
+    percentage of each map on the actor (``masks (T, H, W)``) in every frame, beside that of a uniform map.
 
-    A map is divided by its own largest value over the whole clip. Raises ``IndexError`` for a frame that is not there.
+    Each map is divided by its largest value over the whole clip. Raises ``IndexError`` for a frame outside the clip.
     """
     shown, columns = Gamma(2.2)(frames[[at]])[0] if enhanced else frames[at], len(maps) + 1
     fig = plt.figure(figsize=(PAGE, PAGE / columns + 2.9))
@@ -88,8 +89,8 @@ def over_time(frames: np.ndarray, maps: dict[str, np.ndarray], masks: np.ndarray
 
 
 def time_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, maps: Callable):
-    """Drag time through :func:`over_time`, and choose the clip; ``maps(clip)`` are asked for once. ``None``, with a
-    line that says so, when headless."""
+    """Controls for time, clip and brightening over :func:`over_time`. ``maps(clip)`` is called once per clip. Returns
+    ``None`` and prints a line when headless."""
     known, count = cache(maps), masks.shape[1]
 
     def picture(clip: int, frame: int, enhanced: bool) -> None:
@@ -100,7 +101,8 @@ def time_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, 
 
 
 def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Deletion and insertion: whose map → ``measure.attention.fidelity``'s curves ``(N, steps)``, means over clips."""
+    """Deletion and insertion curves, means over clips: name of the map → the curves ``(N, steps)`` of
+    ``measure.attention.fidelity``."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
     for ax, what in zip(axes, ("deletion", "insertion"), strict=True):
         for k, (name, values) in enumerate(curves.items()):

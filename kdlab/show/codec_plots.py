@@ -1,4 +1,4 @@
-"""Pictures of notebook 06: what a codec keeps of a clip, and a decoder's steps. See docs/methods.md, section 4."""
+"""Pictures of notebook 06: the data that a codec stores, and the steps of a decoder. See docs/methods.md, section 4."""
 
 from pathlib import Path
 
@@ -13,22 +13,22 @@ from kdlab.show.plots import PAGE, image, key
 from kdlab.show.widgets import explore
 from kdlab.system.values import integer
 
-_RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
-#: Of a frame as an equation: reference, motion, reference moved, residual, frame.
+_RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange at equal luma; the opposite direction leads to blue
+#: The panels of :func:`equation`: reference, motion, moved reference, residual, frame.
 PANELS = 5
-#: What happens at each step of a P-frame, in words.
+#: The steps of decoding a P-frame, in words.
 STEPS = ("a whole picture is there to copy from", "where each block comes from", "the blocks are copied",
          "what is still missing", "the frame: what was copied plus what was missing")
 
 
 def _energies(frame: Modalities) -> dict[str, float]:
-    # a tenth of NumPy's time, in double precision
+    # in double precision, and in a tenth of NumPy's time
     return {"difference": cv2.norm(frame.picture, frame.reference, cv2.NORM_L2SQR) / frame.picture.size,
             "residual": cv2.norm(frame.residual, cv2.NORM_L2SQR) / frame.picture.size}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:
-    """Bytes of each frame over time, I-frames dark and P-frames light: name → what ``scan`` says of the file."""
+    """Bytes of each frame over time, I-frames dark and P-frames light: name → the :class:`Stream` from ``scan``."""
     fig, axes = plt.subplots(len(streams), 1, figsize=(8, 1.7 * len(streams)), squeeze=False, sharex=True)
     for ax, (name, stream) in zip(axes[:, 0], streams.items(), strict=True):
         for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
@@ -43,14 +43,14 @@ def timeline(streams: dict[str, Stream]) -> Figure:
 
 
 def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
-    """Motion (H, W, 2) as float RGB (H, W, 3): grey at rest, right orange, left blue, up light, down dark; full at
-    ``most`` pixels. Unlike the usual rainbow it does not ask to tell red from green."""
+    """Motion (H, W, 2) as float RGB (H, W, 3): grey at rest, right orange, left blue, up light, down dark, with full
+    colour at ``most`` pixels. Unlike the usual rainbow, it needs no distinction of red and green."""
     within = motion / np.maximum(np.linalg.norm(motion, axis=-1, keepdims=True), most)
     return np.clip(0.5 + within[..., :1] * _RIGHT - 0.45 * within[..., 1:], 0, 1)
 
 
 def _wheel(ax: plt.Axes, most: float) -> None:
-    """The legend of ``flow_colours``, right of a picture."""
+    """Draw the legend of :func:`flow_colours` on the right of a picture."""
     inset = ax.inset_axes((1.03, 0.0, 0.2, 0.25))
     xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
     image(inset, np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
@@ -58,14 +58,14 @@ def _wheel(ax: plt.Axes, most: float) -> None:
 
 
 def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, longer: float = 2) -> Figure:
-    """Motion as arrows (``longer`` times as long, from where a block came) on a picture uint8 (H, W, 3), and in
-    colours: name → the picture, and a frame whose motion is that since the frame before."""
+    """Motion as arrows on a picture uint8 (H, W, 3), and in colours: name → (picture, frame), where the frame's motion
+    is that since the frame before. Arrows begin where a block came from, and are ``longer`` times as long."""
     fig, axes = plt.subplots(len(rows), 2, figsize=(7.4, 3 * len(rows)), squeeze=False)
     for (left, right), (name, (picture, frame)) in zip(axes, rows.items(), strict=True):
         grey = luma(picture).astype(np.uint8)
         image(left, grey, f"{name}: vectors, {longer:g} times as long", cmap="gray", vmin=0, vmax=255)
         b = frame.blocks
-        d = -np.stack([b["motion_x"], b["motion_y"]], 1) / np.maximum(b["motion_scale"], 1)[:, None]  # stored: to where
+        d = -np.stack([b["motion_x"], b["motion_y"]], 1) / np.maximum(b["motion_scale"], 1)[:, None]  # stored reversed
         places = b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1]
         how = dict(angles="xy", scale_units="xy", scale=1, width=0.008, edgecolor="black", linewidth=0.6)
         left.quiver(*places, *longer * d.T, color="#ffb000", **how)
@@ -76,8 +76,9 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
 
 
 def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2, shown: int = 5) -> Figure:
-    """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
-    whether the reference is the I-frame, or the frame before. Of the five panels the first ``shown`` are uncovered."""
+    """A frame as its moved reference plus the residual, which is shown ``gain`` times as strong around mid grey. The
+    reference is the I-frame (``accumulated``) or the frame before. The first ``shown`` of the five panels are visible.
+    """
     integer(1, f"1 to {PANELS}", shown=shown)
     energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
@@ -91,7 +92,7 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     for place, (ax, (title, picture)) in enumerate(zip(axes, panels.items(), strict=True)):
         if place < shown:
             image(ax, picture, title)
-        else:  # a covered panel has the place of the picture, and no more
+        else:  # a hidden panel keeps the place of its picture
             image(ax, np.full_like(frame.picture, 225), "?")
     if shown > 1:
         _wheel(axes[1], most)
@@ -102,9 +103,9 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
 
 
 def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:
-    """An MPEG-4 part 2 file after so many steps, from 1 on: five to a P-frame (:data:`STEPS`), of which the panels to
-    come are covered. Motion and residual are those from the I-frame of the group (``accumulated``), or from the frame
-    before. Raises what ``kdlab.clips.compressed.modalities`` does."""
+    """The decoding of an MPEG-4 part 2 file at ``step``, counted from 1, with five steps per P-frame (:data:`STEPS`).
+    Later panels are hidden. Motion and residual are those since the I-frame of the GOP (``accumulated``) or since the
+    frame before. Raises the errors of ``kdlab.clips.compressed.modalities``."""
     numbers = [number for number, kind in enumerate(scan(path).kinds) if kind == "P"]
     integer(1, f"five to each of {len(numbers)} P-frames", step=step)
     place, panel = divmod(min(step, PANELS * len(numbers)) - 1, PANELS)
@@ -116,8 +117,8 @@ def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:
 
 
 def gop_widget(path: Path | str):
-    """Step through a file over :func:`gop_step`: once a slider has the focus, the arrow keys go one step on or back.
-    ``None``, with a line that says so, when headless."""
+    """A slider for the steps of :func:`gop_step`. Once it has the focus, arrow keys go one step on or back. Returns
+    ``None`` and prints a line when headless."""
     steps = 1, 1, PANELS * scan(path).kinds.count("P"), 1, "step (click, then arrow keys)"
     which = "from the I-frame (else from the frame before)"
     return explore(lambda step, accumulated: gop_step(path, step, accumulated), step=steps, accumulated=which)

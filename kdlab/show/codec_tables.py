@@ -1,7 +1,7 @@
-"""Numbers of notebook 06: what a codec keeps of clips of `night`, bright and dark.
+"""Numbers of notebook 06: the data that a codec stores of `night` clips, bright and dark.
 
-``twins`` are pairs of records, the bright clip and the dark one, both MPEG-4 part 2. Tables are pandas', a row what is
-compared, shares in percent unless a text says otherwise.
+``twins`` are pairs of records (bright clip, dark clip), both MPEG-4 part 2. Tables are pandas DataFrames with shares in
+percent, unless a docstring says otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,24 +24,24 @@ from kdlab.night.codec import write_mpeg4
 Twins = Sequence[tuple[ClipRecord, ClipRecord]]
 
 LIGHTS = ("bright", "dark")
-#: Of :func:`on_actor`, in words.
+#: Titles of the shares of :func:`on_actor`.
 SHARES = {"moved": "pixels that carry a vector", "background": "… of the background", "actor": "… of the actor",
           "on_actor": "moved pixels that are the actor's"}
-_VALUES = np.arange(-255, 256)  # of motion or residual
-#: What the network's 8 bits hold, pixels and grey levels, and how they hold it.
+_VALUES = np.arange(-255, 256)  # all values of motion or residual
+#: The range of the network's 8-bit input (pixels of motion, grey levels of the residual), and its quantisation.
 _INPUTS = {"motion": (-20, 20, quantise_motion), "residual": (-128, 127, quantise_residual)}
 
 
 def night_twins(night: Night, every: int = 4) -> tuple[list[tuple[ClipRecord, ClipRecord]], np.ndarray]:
-    """Every so-manieth clip of ``night`` in both lights, and the groups ``(N,)`` that are drawn again together: one
-    actor in one place."""
+    """The twins of each ``every``-th clip of ``night``, and their groups ``(N,)``. A group, one actor in one place, is
+    one unit in intervals."""
     bright, dark = (make_night(night, stream=stream).records for stream in ("bright", "dark_mpeg4"))
     some = list(zip(bright, dark, strict=True))[::every]
     return some, np.array([pair[0].group for pair in some])
 
 
 def bytes_by_type(files: Mapping[str, Iterable[Path]]) -> pd.DataFrame:
-    """Where the bytes go: a row for each name and type of frame."""
+    """The number of frames and bytes by type: one row for each name and type of frame."""
     rows = []
     for name, paths in files.items():
         streams = [scan(path) for path in paths]
@@ -53,8 +53,8 @@ def bytes_by_type(files: Mapping[str, Iterable[Path]]) -> pd.DataFrame:
 
 
 def eight_bits(files: Mapping[str, Iterable[Path]]) -> pd.DataFrame:
-    """Of the accumulated motion and residual in P-frames: percent of values that are zero and that 8 bits cut off, and
-    the entropy of the network's 8-bit input."""
+    """Statistics of the accumulated motion and residual in P-frames: the percentages of values that are zero and that 8
+    bits cut off, and the entropy (bits) of the network's 8-bit input."""
     rows = []
     for name, paths in files.items():
         counts = {what: np.zeros(len(_VALUES)) for what in _INPUTS}
@@ -73,16 +73,17 @@ def eight_bits(files: Mapping[str, Iterable[Path]]) -> pd.DataFrame:
 
 
 def previous_motion(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers ``(P,)`` of a file's P-frames, and their motion since the frame before: int16 (P, H, W, 2), pixels."""
+    """The numbers ``(P,)`` of a file's P-frames, and their motion since the frame before, int16 (P, H, W, 2) in pixels.
+    """
     found = [(frame.number, frame.motion) for frame in modalities(path, accumulated=False) if frame.kind == "P"]
     return np.array([number for number, _ in found]), np.stack([motion for _, motion in found])
 
 
 def on_actor(motion: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """Where motion is, for ``motion (P, H, W, 2)`` and the actor's ``masks (P, H, W)``, as shares from 0 to 1.
+    """Shares in [0, 1] of moved pixels, for ``motion (P, H, W, 2)`` and the actor's ``masks (P, H, W)``.
 
-    ``moved``: of all pixels; ``actor``, ``background``: of the actor's pixels and of the others; ``on_actor``: of the
-    moved pixels, how many are the actor's (``nan`` where nothing moves).
+    ``moved``: the share of moved pixels among all; ``actor``, ``background``: the same among the actor's pixels and
+    among the others; ``on_actor``: the actor's share of the moved pixels (``nan`` where nothing moves).
     """
     moved = (motion[..., 0] | motion[..., 1]) != 0  # ``any(-1)`` takes a hundred times as long
     both = np.count_nonzero(moved & masks)
@@ -98,15 +99,15 @@ def _file_shares(path: Path, masks: np.ndarray) -> dict[str, float]:
 
 
 def vectors(twins: Twins) -> dict[str, pd.DataFrame]:
-    """:func:`on_actor` of each clip in either light, and its ``bytes`` a frame."""
+    """Light → table with a row per clip: its shares of :func:`on_actor` in [0, 1], and its ``bytes`` per frame."""
     masks = [truth(bright)["masks"] for bright, _ in twins]
     return {light: pd.DataFrame([_file_shares(pair[k].path, m) for pair, m in zip(twins, masks, strict=True)])
             for k, light in enumerate(LIGHTS)}
 
 
 def shares_apart(one: pd.DataFrame, other: pd.DataFrame, groups: np.ndarray) -> dict[str, Effect]:
-    """Paired differences of two tables of :func:`vectors`, ``one`` minus the ``other``, in points: title → effect.
-    Clips in which nothing moves have no share of what moves, and are left out there."""
+    """Title → effect: the paired differences of two tables of :func:`vectors`, ``one`` minus the ``other``, in points.
+    A clip in which nothing moves has no ``on_actor``, and is left out of that difference."""
     found = {}
     for what, title in SHARES.items():
         a, b = one[what].to_numpy(), other[what].to_numpy()
@@ -116,8 +117,9 @@ def shares_apart(one: pd.DataFrame, other: pd.DataFrame, groups: np.ndarray) -> 
 
 
 def recorded_again(record: ClipRecord, folder: Path, noise: bool, rng: int = 0) -> dict[str, float]:
-    """A row of :func:`vectors` for a bright clip that its own camera records once more in the dark: with its noise, or
-    with so many photons, and so little to read them, that none is left. The file is written into ``folder``."""
+    """A row of :func:`vectors` for a bright clip that its own camera records again in the dark. ``noise`` keeps the
+    camera's noise; without it, the camera has so many photons, and so little read noise, that none is left. The file is
+    written into ``folder``."""
     of = truth(record)
     camera = Camera(**{f.name: float(of[f.name]) for f in fields_of(Camera) if f.name != "steps"})
     camera = camera if noise else replace(camera, electrons=1e7, read_noise=0)
@@ -127,7 +129,7 @@ def recorded_again(record: ClipRecord, folder: Path, noise: bool, rng: int = 0) 
 
 
 def means(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row of means for each name's table of :func:`vectors`."""
+    """The means of each table of :func:`vectors`, one row per name."""
     rows = [(name, *(100 * table[what].mean() for what in ("moved", "background", "on_actor")), table.bytes.mean())
             for name, table in found.items()]
     return pd.DataFrame(rows, columns=["clip", "moved (%)", "of the background (%)", "on the actor (%)",

@@ -1,7 +1,7 @@
 """``kdlab.check("03.2", answer)``: right or wrong, with one hint. ``exercises.json`` has all exercises.
 
-An exercise has a ``number`` that an answer must come ``within``, the salted ``digest`` of the right one of its
-``choices``, or ``cases`` (arguments, result) that a function of the reader's is called with.
+There are three kinds of exercises. A ``number`` must be met to ``within``. Of several ``choices``, the file holds the
+salted ``digest`` of the right one. A function of the reader's is called with ``cases`` (arguments, result).
 """
 
 import copy
@@ -22,11 +22,11 @@ def exercises() -> dict[str, dict]:
 
 
 def check(name: str, answer: object = ...) -> None:
-    """Print whether ``answer`` is right for the exercise ``name``, with a hint where it is not.
+    """Print whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
     ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", "b")`` a letter, ``kdlab.check("03.5", f)`` a
-    function. Without an answer the exercise is printed. Raises ``ValueError`` for an exercise that there is not, and
-    for an answer of another kind.
+    function. Without an answer, the exercise is printed. Raises ``ValueError`` for an unknown exercise, and for an
+    answer of the wrong kind.
     """
     if name not in exercises():
         raise ValueError(f"there is no exercise {name!r}; there are {', '.join(exercises())}")
@@ -41,7 +41,8 @@ def check(name: str, answer: object = ...) -> None:
 
 
 def fault(name: str, answer: object) -> str | None:
-    """None for the right ``answer`` to the exercise ``name``; else what is wrong, empty where that would tell it."""
+    """None for the right ``answer`` to the exercise ``name``, else a description of the fault. The description is empty
+    where it would reveal the answer. Raises ``ValueError`` for an answer of the wrong kind."""
     exercise = exercises()[name]
     if "number" in exercise:
         answer = answer.item() if hasattr(answer, "item") else answer
@@ -58,12 +59,12 @@ def fault(name: str, answer: object) -> str | None:
 
 
 def digest(name: str, word: str) -> str:
-    """What ``exercises.json`` keeps of the right ``word`` of the exercise ``name``."""
+    """The salted digest by which ``exercises.json`` stores the right ``word`` of the exercise ``name``."""
     return hashlib.sha256(f"kdlab exercise {name}: {word}".encode()).hexdigest()[:20]
 
 
 def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
-    """What is wrong with the reader's ``function`` in one case; empty for nothing. It takes arrays or tensors."""
+    """The fault of the reader's ``function`` in one case, empty if it is right with arrays or with tensors."""
     arrays = [np.asarray(each) if isinstance(each, list) else each for each in arguments]
     shown = (str(each) if np.size(each) <= 12 else f"an array of shape {np.shape(each)}" for each in arguments)
     case = f"for ({', '.join(shown)}) it"
@@ -85,7 +86,7 @@ def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
 
 
 def _tensors(arrays: list) -> list:
-    import torch  # late: who answers with a number need not wait for it
+    import torch  # late: exercises with a number do not need it
 
     numbers = [isinstance(each, np.ndarray) and each.dtype.kind in "biuf" for each in arrays]
     return [torch.from_numpy(each.copy()) if n else each for n, each in zip(numbers, arrays, strict=True)]

@@ -1,6 +1,6 @@
 """Pictures of notebook 08: the loss around networks, and measures of one function in other weights.
 
-Networks keep one colour, one mark and one kind of line everywhere. Each function returns a Figure, but for the widget.
+A network has the same colour, mark and line in all pictures. Each function except the widget returns a Figure.
 """
 
 import matplotlib.pyplot as plt
@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from kdlab.show.plots import PAGE, drawn, key
 from kdlab.show.widgets import explore
 
-#: At how many nats the loss is cut off.
+#: The loss in nats at which pictures are cut off.
 CEILING = 6.0
 
 
 def surfaces(at: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
-    """The loss in two directions from networks, as reliefs side by side: name → losses ``(A, A)``, on one scale."""
+    """The loss in two directions around each network, as reliefs side by side on one scale: name → losses ``(A, A)``.
+    """
     fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
     for ax, (name, values) in zip(np.atleast_1d(axes), losses.items(), strict=True):
         how = dict(cmap="cividis", vmin=0, vmax=CEILING, edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
@@ -29,8 +30,8 @@ def surfaces(at: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
 
 
 def walk_picture(at: np.ndarray, losses: dict[str, dict[str, np.ndarray]], direction: str, step: float = 0.0) -> Figure:
-    """The loss of each network along one ``direction`` (network → direction → losses at the steps ``at``), with a mark
-    where ``step`` leads."""
+    """The loss of each network along one ``direction``, with a mark at ``step``. ``losses``: network → direction →
+    losses at the steps ``at``."""
     fig, ax = plt.subplots(figsize=(PAGE - 2, 3.2))
     for k, (network, along) in enumerate(losses.items()):
         here = np.interp(step, at, along[direction])
@@ -44,14 +45,15 @@ def walk_picture(at: np.ndarray, losses: dict[str, dict[str, np.ndarray]], direc
 
 
 def walk_widget(at: np.ndarray, losses: dict[str, dict[str, np.ndarray]]):
-    """Drag the step, and choose the direction, over :func:`walk_picture`."""
+    """Controls for the step and the direction over :func:`walk_picture`."""
     directions = list(next(iter(losses.values())))
     return explore(lambda direction, step: walk_picture(at, losses, direction, step), direction=directions,
                    step=(0.0, float(at[0]), float(at[-1]), 0.01))
 
 
 def ratios(table: pd.DataFrame, title: str = "One function, other weights") -> Figure:
-    """Measures of rescaled networks over those of the network itself: rows are the factors, columns the measures."""
+    """The ratio of each measure of a rescaled network to that of the network itself. ``table`` has a row per factor and
+    a column per measure."""
     fig, ax = plt.subplots(figsize=(6.4, 3))
     for k, measure in enumerate(table):
         ax.plot(table.index, table[measure], label=measure, **drawn(k, markersize=5))

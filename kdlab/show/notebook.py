@@ -1,8 +1,8 @@
-"""What a notebook begins with, and how figures, tables and code reach its reader.
+"""The first lines of a notebook, and its display of figures, tables and code.
 
-Figures are sharp where somebody watches, small where they are stored, and have a text for whoever does not see them.
-JupyterLab shows the text of HTML alone; nbconvert also that of a picture's metadata. So a figure is HTML where somebody
-watches, and a picture with metadata where it is stored.
+Figures are sharp on screen, small in stored notebooks, and have an alternative text. JupyterLab shows the alternative
+text of HTML only; nbconvert also shows that of a picture's metadata. A figure is therefore HTML in a live notebook, and
+a picture with metadata in a stored one.
 """
 
 import base64
@@ -26,14 +26,15 @@ from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
 from kdlab.train.sizes import Profile, current
 
-#: Pixels an inch of what is stored; where somebody watches it is twice as many.
+#: Pixels per inch of stored figures; live figures have twice as many.
 DPI = 110
-#: Letters of an alternative text at most; who listens wants the picture's gist.
+#: The most letters of an alternative text, which gives a listener only the gist.
 LONGEST = 600
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
-    """Set the style of figures and print what makes the numbers below; the profile of sizes called ``profile``."""
+    """The profile of sizes called ``profile``. Also sets the style of figures, and prints the versions, profile, clips
+    and device behind the notebook's numbers."""
     style()
     chosen = current(profile)
     clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"
@@ -44,9 +45,9 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
 
 
 def style() -> None:
-    """Sizes, fonts and colours of all figures, and how notebooks display them; call it once per notebook.
+    """Set sizes, fonts and colours of all figures, and their display in notebooks. Call it once per notebook.
 
-    Letters are never less than "small", which on the page is what a notebook's own letters are.
+    Letters are at least "small", the size of a notebook's own letters on the page.
     """
     plt.style.use("seaborn-v0_8-whitegrid")
     plt.rc("font", **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
@@ -64,8 +65,8 @@ def style() -> None:
 
 
 def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
-    """``rows`` as a notebook display with texts in full (a plain DataFrame cuts them at 50 letters). An index that has
-    a name becomes the first column; another is left out."""
+    """``rows`` as a notebook display with full texts (a plain DataFrame cuts them at 50 letters). A named index becomes
+    the first column; an unnamed one is left out."""
     rows = rows.reset_index() if rows.index.name else rows
     left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
             {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"}]
@@ -79,11 +80,11 @@ def source(thing) -> Code:
 
 
 def _display_figures() -> None:
-    """From now on this notebook shows and stores figures as this module says; elsewhere nothing happens."""
+    """Make this notebook show and store figures as the module's docstring says. Does nothing outside notebooks."""
     shell = get_ipython()
     if shell is None:
         return
-    set_matplotlib_formats()  # forget those of before
+    set_matplotlib_formats()  # clears earlier formats
     formatters = shell.display_formatter.formatters
     if headless():
         formatters["image/png"].for_type(Figure, partial(_as_picture, frames=False))
@@ -93,8 +94,8 @@ def _display_figures() -> None:
 
 
 def _as_picture(fig: Figure, frames: bool) -> tuple[str, dict] | None:
-    """Figures with ``frames`` of video as JPEG, where they take a fifth of the room; charts as PNG, which stay sharp.
-    ``None`` of the other kind."""
+    """``fig`` as a picture with metadata. With ``frames`` it is a JPEG of a figure with images, a fifth of the size of
+    PNG; without, a PNG of a chart, which stays sharp. ``None`` for a figure of the other kind."""
     if any(ax.images for ax in fig.axes) != frames:
         return None
     how = dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True}) if frames else {}
@@ -103,18 +104,18 @@ def _as_picture(fig: Figure, frames: bool) -> tuple[str, dict] | None:
 
 
 def _as_html(fig: Figure) -> str | None:
-    """Two pixels for each of the screen's, which many screens have."""
+    """``fig`` as an HTML image with two pixels per screen pixel, for screens of high density; ``None`` if empty."""
     picture = print_figure(fig, fmt="retina")
     if picture is None:
         return None
-    width = int.from_bytes(picture[16:20], "big") // 2  # of a PNG
+    width = int.from_bytes(picture[16:20], "big") // 2  # the width field of a PNG
     source = base64.b64encode(picture).decode()
     return f'<img src="data:image/png;base64,{source}" width="{width}" alt="{escape(alt(fig))}">'
 
 
 def alt(fig: Figure) -> str:
-    """The words of ``fig`` in at most :data:`LONGEST` letters: its label, if it was given one (``Figure.set_label``);
-    else titles, axes, names of rows, and keys, each once."""
+    """The alternative text of ``fig``, at most :data:`LONGEST` letters: its label (``Figure.set_label``), or else its
+    titles, axes, names of rows, and keys, each once."""
     kind = "Pictures" if any(ax.images for ax in fig.axes) else "Chart"
     words = [fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
     for ax in (ax for ax in fig.axes if ax.get_visible()):
@@ -127,5 +128,5 @@ def alt(fig: Figure) -> str:
 
 
 def _words(texts) -> list[str]:
-    """Those of ``texts`` that are no mere numbers, such as ticks of a scale."""
+    """The ``texts`` with words; plain numbers, such as ticks of a scale, are left out."""
     return [text.get_text() for text in texts if re.search(r"[^\W\d_]", re.sub(r"\$.*\$|\d[eE]", "", text.get_text()))]

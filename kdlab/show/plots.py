@@ -1,5 +1,5 @@
-"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. What returns no Figure draws a part
-of one: an image, a key, a map of numbers, a line that can be told apart in grey."""
+"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. Functions that return no Figure
+draw a part of one: an image, a key, a map of numbers, rows, reference lines."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,15 +14,15 @@ from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
-#: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
-#: seaborn takes most of a second to import: only what draws with it does.
+#: seaborn's colour-blind-safe palette, with its pale colours darkened for projectors (contrast 3 to 1 on white).
+#: seaborn takes most of a second to import, so only the functions that draw with it import it.
 PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
-#: Of words beside the matter, 5 to 1 on white; lines may be "grey".
+#: The grey of secondary text (contrast 5 to 1 on white); lines may be "grey".
 PALE = "0.42"
-#: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
+#: The width of a notebook's page in inches. A wider figure would be shrunk there, with its letters.
 PAGE = 9
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
-#: What :func:`effects` shows, and how.
+#: The label of the axis of :func:`effects`.
 DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
@@ -30,27 +30,29 @@ DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's le
 
 
 def drawn(k: int, **more) -> dict:
-    """Colour, mark and line of the ``k``-th of several, which differ in grey, too."""
+    """Colour, mark and line style of the ``k``-th of several lines; the lines also differ in grey."""
     how = dict(color=f"C{k}", marker="os^Dv"[k % 5], linestyle=("-", "--", ":", "-.")[k % 4], markersize=4)
     return how | more
 
 
 def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
-    """``picture`` under a small title without formulas, which may be the name of somebody's file; no ticks."""
+    """Show ``picture`` without ticks under a small title, which may be the name of a user's file: it is never read as a
+    formula."""
     ax.imshow(picture, **how)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
 
 
 def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
-    """A row for each name from the top down; ``labels`` as for ``Axes.set``."""
+    """Set one row per name on the y axis, from the top down; ``labels`` are those of ``Axes.set``."""
     names = list(names)
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
 def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
-    """Of an axis that shows 0, the band ± ``near`` and the intervals: the strict ones, unless they are so long (of two
-    or three seeds ten times the plain ones) that beside them nobody would see the plain ones, which then decide."""
+    """The limits of an axis that shows 0, the band ± ``near`` and the strict intervals. Where strict intervals are so
+    long that plain ones would be invisible (with two or three seeds they are ten times as long), the axis shows the
+    plain intervals."""
     found = list(found)
     plain, strict = (_room([*ends, *(e.mean for e in found), -near, near]) for ends in (
         [end for e in found for end in (e.low, e.high)], [end for e in found for end in (e.strict_low, e.strict_high)]))
@@ -58,14 +60,14 @@ def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
 
 
 def _room(values: list[float]) -> tuple[float, float]:
-    """From the least to the largest finite one of ``values``, and a little more."""
+    """The limits from the smallest to the largest finite value in ``values``, plus a margin."""
     finite = [value for value in values if np.isfinite(value)]
     margin = 0.05 * (max(finite) - min(finite)) or 1.0
     return min(finite) - margin, max(finite) + margin
 
 
 def key(fig: Figure) -> None:
-    """What the labelled lines, marks and bars of all axes mean, each once, below them: it never lies over data."""
+    """Draw one legend below all axes, with each label once; it never lies over data."""
     found: dict[str, object] = {}
     for ax in fig.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -79,9 +81,9 @@ def key(fig: Figure) -> None:
 
 def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], axis: str = "x",
            end: bool = False) -> str:
-    """Dotted lines at those of ``marks`` (name → level) that lie near ``values``; the others, beside which the values
-    would be one blot, as words for the axis: "; chance 9.1 %". Names of horizontal lines stand where they begin, or at
-    their ``end``."""
+    """Draw dotted lines at the ``marks`` (name → level in percent) near ``values``, and return the others as words for
+    the axis, such as "; chance 9.1 %": far marks on the axis would squeeze the values together. The name of a
+    horizontal line stands at its beginning, or at its ``end``."""
     values = np.array([value for value in values if np.isfinite(value)])
     lowest, highest = (values.min(), values.max()) if len(values) else (-np.inf, np.inf)
     room = max(highest - lowest, 5)
@@ -101,14 +103,14 @@ def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], ax
 
 
 def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None:
-    """``table`` as a map of colours with ``words`` in it; where no ``cmap`` is given, of values around 0."""
+    """Draw ``table`` as a heat map with ``words`` in its cells. The default ``cmap`` is for values around 0."""
     import seaborn as sns
 
-    most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3: the darkest colours would hide the numbers
+    most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3 avoids the darkest colours, which hide numbers
     how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
     sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": "small"}, ax=ax, **how)
     cells = ax.collections[-1].get_facecolors()[np.isfinite(table.to_numpy(float)).ravel()]
-    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's rule leaves white on khaki
+    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's own rule puts white letters on khaki
         text.set_color("black" if sns.utils.relative_luminance(colour) > 0.18 else "white")
     ax.grid(False)
     ax.tick_params(axis="both", rotation=0)
@@ -118,7 +120,7 @@ def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None
 
 
 def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
-    """Clips as rows of frames: name → ``uint8 (T, H, W, 3)``; the same moments in every row."""
+    """Clips as rows of frames, with the same moments in every row: name → ``uint8 (T, H, W, 3)``."""
     first = next(iter(rows.values()))
     moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
     h, w = first.shape[1:3]
@@ -129,14 +131,14 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
         for ax, t in zip(line, moments, strict=True):
             when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
             image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
-        line[0].set_ylabel(name, fontsize="small", parse_math=False)  # names of somebody's files, perhaps
+        line[0].set_ylabel(name, fontsize="small", parse_math=False)  # a name may be that of a user's file
     if title:
         fig.suptitle(title, parse_math=False)
     return fig
 
 
 def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3) -> Figure:
-    """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
+    """Frames ``uint8 (H, W, 3)`` by name, each above the PSNR, SSIM and flicker in its row of ``scores``."""
     lines = -(-len(pictures) // columns)
     h, w = next(iter(pictures.values())).shape[:2]
     fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.6) * lines), squeeze=False)
@@ -151,14 +153,14 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
 
 
 def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
-    """Percentage of ``values``, of any shape, between each two of ``edges``."""
+    """Draw the percentage of ``values`` (any shape) in each bin between ``edges``."""
     counts, _ = np.histogram(values, edges)
     ax.stairs(100 * counts / counts.sum(), edges, **how)
 
 
 def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?", width: int = 4) -> Figure:
-    """Pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``. Its
-    alternative text tells each median."""
+    """Histograms of pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``.
+    The alternative text gives the medians."""
     fig, ax = plt.subplots()
     edges, medians = np.arange(0, 257, width), []
     for name, group in clips.items():
@@ -172,7 +174,7 @@ def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark i
 
 
 def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
-    """Frames side by side, each above its histogram of luma: name → ``uint8 (H, W, 3)``."""
+    """Frames side by side, each above its luma histogram: name → ``uint8 (H, W, 3)``."""
     size = 1.85 * len(pictures), 3
     fig, axes = plt.subplots(2, len(pictures), figsize=size, squeeze=False, sharey="row", height_ratios=(1.7, 1))
     for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
@@ -184,7 +186,7 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
 
 
 def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> Figure:
-    """Training loss and validation accuracy against optimiser steps; name → history."""
+    """Training loss and validation accuracy against optimiser steps: name → history."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     for name, history in histories.items():
         left.plot(history.step, history.loss_net, label=name)
@@ -199,7 +201,7 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
 
 
 def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
-    """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
+    """Recall per class: the mean over seeds, with a bar from the lowest to the highest seed."""
     import seaborn as sns
 
     shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
@@ -217,18 +219,18 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
 
 
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
-    """Test accuracy of every seed (dots), its mean and a standard deviation over seeds (bar), with the chance line;
-    what a difference is worth, :func:`effects` tells.
+    """Test accuracy of every seed (dots), the mean, and the standard deviation over seeds (bar), with the chance line.
+    Intervals of differences are in :func:`effects`.
 
-    ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
-    from them than they are from each other would make one blot of them, and is a note below the axis instead.
+    ``also`` names further reference lines in percent, such as a majority class. A line that is farther from the seeds
+    than these are from each other becomes a note below the axis, so the seeds stay distinct.
     """
     import seaborn as sns
 
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
-    # beside each other by a rule and not by chance: the same picture comes out the same
+    # a swarm places dots by a rule, not at random, so the picture is reproducible
     sns.swarmplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, warn_thresh=1, ax=ax)
     how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
     sns.pointplot(table, x="accuracy", y="", errorbar="sd", ax=ax, **how)
@@ -239,8 +241,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
 
 
 def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
-    """Paired differences by name: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
-    each is stands beside it. A bar that runs out of the axis ends there in an arrow head."""
+    """Paired differences by name: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points. The
+    numbers stand beside the bars. A bar that leaves the axis ends there in an arrow head."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
     left, right = _limits(found.values(), near)
     ax.set_xlim(left, right)
@@ -261,7 +263,8 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
 
 def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
                      label: int | None = None) -> Figure:
-    """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
+    """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them.
+    """
     import seaborn as sns
 
     shares = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, index=classes)

@@ -1,4 +1,4 @@
-"""Sliders over plain functions: what a widget draws, its ``..._picture`` function draws without one."""
+"""Sliders over plain functions: the ``..._picture`` function of a widget draws the same picture without sliders."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,21 +15,21 @@ from kdlab.show.plots import light_and_histograms, soft_target_bars
 from kdlab.system.pool import STILL, headless
 from kdlab.system.values import positive
 
-_SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
+_SETTLED = 4  # the number of frames after which the running mean of the camera's denoiser has settled
 
 
 def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
                      camera: Camera = Camera(), seed: int = 0) -> Figure:
     """The middle frame of a well exposed clip ``bright uint8 (T, H, W, 3)``, the same frame recorded in the dark by
-    ``camera``, and that brightened by ``enhancer`` (of ``kdlab.clips.enhance``, or none).
+    ``camera``, and the dark frame brightened by ``enhancer`` (from ``kdlab.clips.enhance``, or none).
 
-    ``exposure`` is the light on the sensor, 1 for a typical dark clip. Above the frames stands the signal-to-noise
-    ratio of the photo-electrons at the median, before denoising. Raises ValueError for an exposure not above 0.
+    ``exposure`` is the light on the sensor, 1 for a typical dark clip. The title gives the signal-to-noise ratio of the
+    photo-electrons at the median, before denoising. Raises ``ValueError`` for an exposure that is not positive.
     """
     positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
     shown = len(bright) // 2
     frames = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
-    camera = replace(camera, steps=())  # its auto-exposure is timed for a whole clip
+    camera = replace(camera, steps=())  # steps of the auto-exposure are timed for a whole clip
     dark = darken(frames, exposure, np.random.default_rng(seed), camera)[-1:]
     pictures = {"ordinary light": frames[-1], f"dark: {np.log2(exposure):+.3g} stops": dark[0]}
     if enhancer:
@@ -43,8 +43,8 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
 
 
 def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
-    """Drag exposure, gain, read noise and enhancer over :func:`exposure_picture`; ``None``, with a line that says so,
-    when headless."""
+    """Controls for exposure, gain, read noise and enhancer over :func:`exposure_picture`. Returns ``None`` and prints a
+    line when headless."""
 
     others = {"none": None, "histogram equalisation": HistogramEqualisation(), "CLAHE": Clahe()}
 
@@ -61,8 +61,8 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
                         label: int | None = None) -> Figure:
-    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats. Raises
-    ValueError for a temperature not above 0."""
+    """The softmax of one clip's ``logits (K,)`` at temperature 1 and at ``temperature``, with the entropy of the latter
+    in nats. Raises ``ValueError`` for a temperature that is not positive."""
     positive("1 is the softmax as it is", temperature=temperature)
     nats = entr(softmax(logits / temperature)).sum()
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
@@ -72,7 +72,8 @@ def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperatur
 
 
 def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int | None = None):
-    """Drag the temperature over :func:`temperature_picture`; ``None``, with a line that says so, when headless."""
+    """A slider for the temperature over :func:`temperature_picture`. Returns ``None`` and prints a line when headless.
+    """
 
     from ipywidgets import FloatLogSlider
 
@@ -83,9 +84,12 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
 
 def explore(picture: Callable, **controls):
-    """``picture(**values)`` drawn anew whenever a control is let go; nothing where nobody can move one, so that no dead
-    slider is stored. A control is a slider (start, lowest, highest, step, and its words, if they are not its name),
-    whole where its step is; a list of choices; the words of a tick, which is set; or any widget."""
+    """A widget that draws ``picture(**values)`` anew whenever a control is released. When headless it returns ``None``
+    and prints a line, so no dead slider is stored.
+
+    A control is one of four: a slider (start, lowest, highest, step, and its label if that is not its name), with whole
+    numbers where the step is an int; a list of choices; the label of a checkbox, which is ticked at first; or any
+    widget."""
     if headless():
         print(STILL)
         return None
@@ -109,7 +113,7 @@ def explore(picture: Callable, **controls):
     made = {name: control(given) for name, given in controls.items()}
     for each in made.values():
         each.style.description_width = "initial"
-        # Words and slider stand side by side: by default long words leave no room for it.
+        # Label and slider stand side by side; by default a long label leaves no room for the slider.
         each.layout.width = each.layout.width or "36em"
         if hasattr(each, "continuous_update"):
             each.continuous_update = False

@@ -1,6 +1,6 @@
-'''Studies: what several networks predict on the same test clips, and paired differences with intervals.
+'''Studies: the predictions of several networks on the same test clips, and paired differences with intervals.
 
-One of your own is a page, ``my_study.py``::
+Your own study is one file, ``my_study.py``::
 
     """Does a teacher on enhanced clips help a student on dark ones, beyond training twice as long?"""
 
@@ -11,8 +11,8 @@ One of your own is a page, ``my_study.py``::
         Claim("an enhanced teacher helps", "dlkdd", "ce_raw", controls=("ce_2x",)),
     ])
 
-``kdlab study my_study.py`` trains what is not trained yet, prints the verdicts and writes a table and the predictions
-to ``runs/studies/``.
+``kdlab study my_study.py`` trains the missing runs, prints the verdicts, and writes a table and the predictions to
+``runs/studies/``.
 '''
 
 from kdlab.study.edition import effects, evidence

@@ -1,4 +1,4 @@
-"""What every run of a study predicted on the same test clips, and how such tables of predictions are made."""
+"""The predictions of all runs of a study on the same test clips, and the function that collects them."""
 
 import dataclasses
 import json
@@ -19,11 +19,11 @@ from kdlab.train.runs import Run
 
 @dataclass(frozen=True)
 class Scores:
-    """What every run of a study said of the same test clips.
+    """The predictions of all runs of a study on the same N test clips.
 
-    ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``, or
-    ``(S, N, E)`` of networks with E exits;
-    ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)``: clips of one count as one in intervals.
+    ``predicted``: condition → class indices ``(S, N)``, or ``(S, N, E)`` for networks with E exits. Row s of every
+    condition belongs to seed ``seeds[s]``. ``logits``: condition → ``(N, K)`` of the first seed. ``units (N,)``: the
+    test unit of each clip; intervals treat clips of the same unit as one.
     """
 
     classes: tuple[str, ...]
@@ -34,24 +34,24 @@ class Scores:
     predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     logits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     recipes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of what trained it
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of the code that trained it
 
     def correct(self, condition: str) -> np.ndarray:
-        """``(S, N)`` in {0, 1}, or ``(S, N, E)``."""
+        """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
         predicted = self.predicted[condition]
         return (predicted == np.expand_dims(self.labels, tuple(range(1, predicted.ndim - 1)))).astype(float)
 
     def accuracy(self, condition: str) -> np.ndarray:
-        """Percent, ``(S,)``."""
+        """The accuracy of each seed in percent, ``(S,)``."""
         return 100 * self.correct(condition).mean(1)
 
     def effect(self, condition: str, baseline: str) -> Effect:
-        """Paired difference in points."""
+        """The paired difference ``condition`` − ``baseline`` in points."""
         return effect(self.correct(condition), self.correct(baseline), self.units)
 
     def save(self, path: Path) -> None:
-        """One compressed npz without pickles: classes as the smallest whole numbers that hold them, logits as
-        float16."""
+        """Write one compressed npz without pickles. Classes are stored in the smallest integer type that holds them,
+        logits as float16."""
         note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
         whole = np.min_scalar_type(len(self.classes) - 1)
         arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(whole)}
@@ -61,7 +61,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What :meth:`save` kept. Raises ``FileNotFoundError``, and ``ValueError`` for a file that is damaged."""
+        """The scores that :meth:`save` wrote. Raises ``FileNotFoundError``, and ``ValueError`` for a damaged file."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -78,8 +78,8 @@ class Scores:
 
 
 def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
-    """The seeds that all conditions have, in the same order; teachers among them may have others, each that of its
-    student's row. Raises ``ValueError`` where they differ."""
+    """The seeds of the conditions, which must be the same in the same order. Teachers among the conditions may have
+    other seeds, in the rows of their students. Raises ``ValueError`` where seeds differ."""
     students = {c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")}
     seeds = {tuple(r.seed for r in column) for column in (students or recipes).values()}
     if len(seeds) != 1:
@@ -89,10 +89,12 @@ def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
 
 def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "retrain",
             workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
-    """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
+    """The scores of a study, and condition → runs; missing runs are trained. ``recipes`` is condition → one recipe per
+    seed (the same seeds in each).
 
-    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, runs of
-    one condition in their sources, or runs on the same data in their clips (with ``stale="use"`` they can).
+    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, when
+    runs of one condition differ in their sources, or when runs on the same data differ in their clips. The last two can
+    happen with ``stale="use"``.
     """
     one_of(("clip", "group"), unit=unit)
     seeds = same_seeds(recipes)

@@ -1,4 +1,4 @@
-"""A study: conditions × seeds → predictions → paired differences → verdicts, and the two files that keep them."""
+"""A study: conditions × seeds → predictions → paired differences → verdicts, and the two files that store them."""
 
 import importlib
 import sys
@@ -18,7 +18,8 @@ from kdlab.train.sizes import current
 
 @dataclass(frozen=True)
 class Claim:
-    """``method`` is better than ``rival``. One of the ``controls`` explains the difference when it is as good."""
+    """The claim that ``method`` is better than ``rival``. A control explains the difference if it is as good as
+    ``method`` (see :func:`kdlab.measure.paired.verdict`)."""
 
     says: str
     method: str
@@ -28,10 +29,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """``conditions(size, seed)`` gives one recipe for each condition, all with that seed.
+    """A study. ``conditions(size, seed)`` gives one recipe for each condition, all with that seed.
 
-    ``size`` has a ``name`` and a number of ``seeds``; without one it is the profile of ``$KDLAB_PROFILE``, else demo.
-    ``unit`` says what an interval counts as one: ``"clip"``, or ``"group"`` for clips of one person or place.
+    ``size`` has a ``name`` and a number of ``seeds``; the default is the profile of ``$KDLAB_PROFILE``, or else demo.
+    ``unit`` is the test unit of intervals: ``"clip"``, or ``"group"`` for all clips of one person or place. Raises
+    ``ValueError`` for a ``name`` that is not an identifier.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Study:
             raise ValueError(f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only")
 
     def recipes(self, size=None, seeds: int | None = None) -> dict[str, list[Recipe]]:
-        """Condition → its recipes, one a seed. Raises ``ValueError`` for a claim about an unknown condition."""
+        """Condition → its recipes, one per seed. Raises ``ValueError`` for a claim about an unknown condition."""
         size = size or self.size or current()
         each = [self.conditions(size, seed) for seed in range(seeds or size.seeds)]
         for claim in self.claims:
@@ -55,9 +57,10 @@ class Study:
         return {condition: [recipes[condition] for recipes in each] for condition in each[0]}
 
     def run(self, size=None, seeds: int | None = None, workers: int | None = None, say=print) -> Scores:
-        """Train what is not trained yet, and write ``runs/studies/NAME.csv`` and ``.npz``; ``say`` hears the verdicts.
+        """The scores of the study. Trains the missing runs, writes ``runs/studies/NAME.csv`` and ``.npz``, and passes
+        the verdicts to ``say``.
 
-        A stopped study goes on where it was. Runs made by other sources or clips are trained again.
+        A stopped study continues where it stopped. Runs from other sources or clips are trained again.
         """
         scores, runs = collect(self.recipes(size, seeds), unit=self.unit, stale="retrain", workers=workers, say=say)
         rows = [dict(study=self.name, condition=condition, seed=run.recipe.seed, accuracy=run.predictions().accuracy,
@@ -83,8 +86,9 @@ class Study:
 
 
 def study_in(file: Path) -> Study:
-    """The study in the Python ``file``. Its folder is added to ``sys.path``, so that training processes find its
-    classes; of a package it is the folder in which the package lies. Raises ``ValueError`` where there is none."""
+    """The study in the Python ``file``. The file's folder is added to ``sys.path``, so that training processes find its
+    classes; for a module of a package, the folder that holds the package is added. Raises ``ValueError`` for a missing
+    or broken file, and for a file without exactly one study."""
     file = file.resolve()
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file; name a Python file with a kdlab.study.Study in it")

@@ -1,27 +1,28 @@
-"""What a temporal detector learns from labelled segments, and GenKD for detection (arXiv 2312.08644; docs/methods.md,
+"""The losses of a temporal detector on labelled segments, and GenKD for detection (arXiv 2312.08644; docs/methods.md,
 2.3).
 
-The losses are those of AFSD (arXiv 2103.13137), on sigmoid classes. A prior that lies in a segment learns it; of
-several the shortest, with all its classes where a segment is annotated under two. With N such priors, for each stage
+The losses are those of AFSD (arXiv 2103.13137), with sigmoid classes. A prior inside a segment learns that segment. A
+prior inside several learns the shortest, and all its classes where one segment is annotated under two. With N such
+priors, the loss of each stage is
 
     L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
 
-over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised IoU. The second
-stage learns where the first has a tIoU of at least 0.5.
+Σ runs over all priors, Σ⁺ over those that learn a segment s; p is the predicted segment, IoU* the generalised IoU. The
+second stage learns only where the first stage has a tIoU of at least 0.5.
 
-Detectors with maps of boundaries learn starts and ends from these maps, too, and from spliced windows. A *map*
-``(B, 2C, T)`` answers for T equal parts of a window of some steps; half of its channels look for starts, the other half
-for ends. Segments are in steps. The numbers are those of the released code, but for rounding: there the places of a
-segment's ends are whole steps.
+Detectors with boundary maps also learn starts and ends from these maps and from spliced windows. A *map*
+``(B, 2C, T)`` covers T equal parts of a window; half of its channels detect starts, the other half ends. Segments are
+in steps. All constants are those of the released code, except that the released code rounds the ends of a segment to
+whole steps.
 
-GenKD is as in :mod:`kdlab.papers.generative.method`, with the sum L_det of these in the place of the class loss, and
-each term summed over the taps i:
+GenKD is as in :mod:`kdlab.papers.generative.method`, with the detection loss L_det (the sum of the losses above) in
+place of the class loss. Each term is summed over the taps i:
 
     pass 1   L = Σ_i MSE(F_i, F'_i) + 0.1 KL_i + 0.01 MSE(F'_i, F'_i,T)      F'_i = CVAE_i(F_i, λ_i)
     pass 2   L = L_det + Σ_i 0.5 w MSE(Dec_i(λ_i + ε, λ_i), F_i) + β MSE(λ_i, λ_i,T) + b L_bg
 
-F_i are the features as the backbone gives them: the released code has overwritten them by the gated ones when it comes
-to pass 2. L_bg asks the detector to see nothing in ``F ⊙ (1 − λ)``; b = 0 leaves it out.
+F_i are the backbone's features before the gate; the released code has overwritten them with the gated ones by pass 2.
+L_bg trains the detector to predict background on ``F ⊙ (1 − λ)``; b = 0 leaves it out.
 """
 
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ from kdlab.system.values import not_negative
 
 
 def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """tIoU in [0, 1] and generalised IoU in (−1, 1] (arXiv 1902.09630) of segments ``(..., 2)``, each ``(...)``; they
-    are equal unless segments are apart."""
+    """tIoU in [0, 1] and generalised IoU in (−1, 1] (arXiv 1902.09630) of segments ``(..., 2)``, each ``(...)``. Both
+    are equal unless the segments are disjoint."""
     (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
     shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp_min(0)
     union = ((end - start).clamp_min(0) + (high - low) - shared).clamp_min(1e-6)
@@ -50,9 +51,9 @@ def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
 
 
 def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
-    """What each of ``priors (P,)`` learns of ``labels (B, N, 3)`` (start, end, class; −1 for no row, −2 for one to
-    ignore): segments ``(B, P, 2)``, classes ``(B, P, K)`` of zeros and ones (all zero: background), and whether the
-    prior is left out ``(B, P)``."""
+    """The targets of ``priors (P,)``: segments ``(B, P, 2)``, classes ``(B, P, K)`` of zeros and ones (all zero:
+    background), and a bool mask ``(B, P)`` of the priors to leave out. ``labels (B, N, 3)`` hold start, end and class;
+    class −1 is an empty row, −2 a segment to ignore."""
     start, end, label = (column[:, None] for column in labels.unbind(-1))
     inside = (start < priors[:, None]) & (priors[:, None] < end)
     length = torch.where(inside & (label >= 0), end - start, torch.inf)
@@ -64,15 +65,16 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
 
 
 def focal_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """The focal loss (arXiv 1708.02002) of each logit, alpha 0.25 and gamma 2, of their shape."""
+    """The focal loss (arXiv 1708.02002) of each logit, with alpha 0.25 and gamma 2, in the shape of ``logits``."""
     from torchvision.ops import sigmoid_focal_loss  # a second of imports that only training needs
 
     return sigmoid_focal_loss(logits, classes, alpha=0.25, gamma=2)
 
 
 def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
-    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`."""
+    """The four terms of the module's L, each divided by N and summed over the stages: ``focal``, ``tiou``, ``l1`` and
+    ``quality``. ``output (B, S, P, K + 3)`` is the output of a :mod:`.detector`. Raises ``ValueError`` for shapes that
+    do not fit."""
     if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
         raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
                          "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
@@ -94,9 +96,9 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
 
 
 def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
-    """Where a start, and where an end, is: ``(B, 2, steps)`` of zeros and ones, of ``labels (B, N, 3)`` as of
-    :class:`kdlab.clips.untrimmed.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on
-    either side; segments to be left out have none."""
+    """Boundary targets ``(B, 2, steps)`` of zeros and ones: first the starts, then the ends. ``labels (B, N, 3)`` are
+    those of :class:`kdlab.clips.untrimmed.WindowBatches`. A boundary is as wide as a tenth of its segment, at least two
+    steps, half on either side. Ignored segments have no boundaries."""
     ends, known = labels[..., :2], labels[..., 2] >= 0
     half = (ends.diff(dim=-1) / 10).clamp_min(2) / 2
     low, high = ((ends + way * half).round().clamp(0, steps - 1)[..., None] for way in (-1, 1))
@@ -105,21 +107,23 @@ def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
 
 
 def boundary_loss(both: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """−[y ln p + (1 − y) ln(1 − p)], a mean over places, of starts plus that of ends. p is the mean over channels of
-    tanh of a map that is not negative; y are the ``targets (B, 2, steps)`` at the first steps of its places."""
+    """The loss −[y ln p + (1 − y) ln(1 − p)] of the starts plus that of the ends, each a mean over the map's places. p
+    is the mean over channels of tanh of the non-negative map ``both``. y are the ``targets (B, 2, steps)`` at the first
+    step of each place."""
     p = torch.tanh(both).unflatten(1, (2, -1)).mean(2)
     return 2 * F.binary_cross_entropy(p, F.interpolate(targets, p.shape[2]).to(p.dtype))
 
 
 def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cut an action of each window in two and put some background between, by moving frames; drawn from torch's global
-    generator.
+    """Splice windows: cut one action of each window in two and move background between the parts. Draws come from
+    torch's global generator.
 
-    Gives the frames' new order ``(B, steps)``; ``pieces (B, 2, 3)``, starts and ends of the action's first part, its
-    second, and the background between; and which windows ``(B,)`` had an action and a background long enough. The
-    others stay as they are. The inserted part is as long as the shortest action that ``labels`` tell of (of the video,
-    where windows are ``dense``), the action more than twice that. The background is drawn from all stretches free of
-    segments; released, a gap is drawn first, and then a stretch in it.
+    Returns the new order of the frames ``(B, steps)``; ``pieces (B, 2, 3)``, the starts and ends of the action's first
+    part, of its second part, and of the background between; and a bool mask ``(B,)`` of the windows that were spliced.
+    A window whose actions or background are too short keeps its order. The inserted background is as long as the
+    shortest action in ``labels`` (where windows are ``dense``: in the video). The cut action is more than twice as
+    long. The background is drawn from all stretches without segments; the released code first draws a gap, and then a
+    stretch in it.
     """
     start, end, label = labels.unbind(-1)
     known = label >= 0
@@ -134,14 +138,14 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     at = torch.arange(steps, device=labels.device)
     low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
     in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
-    before = F.pad(in_segment.cumsum(1), (1, 0))  # steps of segments before each
+    before = F.pad(in_segment.cumsum(1), (1, 0))  # the number of steps inside segments, before each step
     until = (at + part).long()
     free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
     taken = torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
 
     done = long.any(1) & free.any(1)
     behind = taken > start
-    first = torch.where(behind, cut, cut - part)  # of the inserted part
+    first = torch.where(behind, cut, cut - part)  # the first step of the inserted part
     moved = torch.where(behind, (at >= first) & (at < taken + part), (at >= taken) & (at < cut))
     source = torch.where(behind, at - part, at + part)
     source = torch.where((at >= first) & (at < first + part), taken + at - first, source)
@@ -152,25 +156,28 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 def triplet_loss(both: torch.Tensor, pieces: torch.Tensor, done: torch.Tensor, steps: int) -> torch.Tensor:
-    """max(0, 1 + |e₁ − s₂| − |e₁ − s₃|), a mean over the windows that are ``done``: where :func:`spliced` cut, the end
-    of the first part is more like the start of the second than like the start of the background. s and e are what the
-    map ``both`` says of ``pieces``; Euclidean distances over channels, as torch's ``TripletMarginLoss``."""
+    """The triplet loss max(0, 1 + |e₁ − s₂| − |e₁ − s₃|), mean over the windows that are ``done``. It draws the end of
+    the action's first part to the start of its second part, and away from the start of the inserted background (see
+    :func:`spliced`). s and e are the features of the ``pieces``' starts and ends, pooled from the map ``both``.
+    Distances are Euclidean over channels, as in torch's ``TripletMarginLoss``."""
     starts, ends = pooled_ends(both, pieces, steps)
     each = F.triplet_margin_loss(ends[..., 0], starts[..., 1], starts[..., 2], reduction="none")
     return (each * done).sum() / done.sum().clamp_min(1)
 
 
-#: The maps of boundaries, and how much each counts beside the first (released: 1, and 0.1 for each of two branches).
+#: The boundary maps and their weights relative to the first (released: 1, and 0.1 for each of two branches).
 _MAPS = {"net.moments": 1.0, "net.ends": 0.1}
 
 
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
-    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.untrimmed.WindowBatches`. ``tiou``,
-    ``l1`` (w₁) and ``quality`` (w_q) are weights of the module's L.
+    """The detection loss on labelled segments, without distillation. ``batch.labels (B, N, 3)`` are those of
+    :class:`kdlab.clips.untrimmed.WindowBatches`. ``tiou``, ``l1`` (w₁) and ``quality`` (w_q) weigh the terms of the
+    module's L.
 
-    ``boundary`` weighs what ``Detector(boundaries=True)`` learns of where starts and ends are, and ``splice`` what it
-    learns from windows of which an action is cut in two; 0 leaves them out. AFSD's code has 10, 10, 1, 1 and 0.1.
+    ``boundary`` weighs :func:`boundary_loss` and ``splice`` weighs :func:`triplet_loss` on the boundary maps of
+    ``Detector(boundaries=True)``; 0 leaves a term out. AFSD's code has tIoU 10, l1 10, quality 1, boundary 1 and
+    splice 0.1.
     """
 
     l1: float = 1.0
@@ -183,7 +190,7 @@ class Detection(CrossEntropy):
         not_negative(l1=self.l1, quality=self.quality, tiou=self.tiou, boundary=self.boundary, splice=self.splice)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Raises ``ValueError`` where there are no maps to teach."""
+        """The networks to train. Raises ``ValueError`` where the detector lacks the boundary maps to train."""
         if self.maps and not any(hasattr(module, "moments") for module in nets["student"].modules()):
             raise ValueError(f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
                              "not: make it as Detector(refine=True, boundaries=True)")
@@ -191,12 +198,12 @@ class Detection(CrossEntropy):
 
     @property
     def maps(self) -> tuple[str, ...]:
-        """The layers whose maps are taught; none by default."""
+        """The layers that give the boundary maps to train; none by default."""
         return tuple(_MAPS) if self.boundary or self.splice else ()
 
     def weights(self, net: nn.Module, out: Outputs, labels: torch.Tensor) -> dict[str, tuple[float, torch.Tensor]]:
-        """:func:`detection_terms` and the boundaries', each with its weight; ``out`` is what ``net`` and its
-        :attr:`maps` answer."""
+        """Name → (weight, term): :func:`detection_terms`, and :func:`boundary_loss` where it has a weight. ``out`` has
+        the outputs of ``net`` and of its :attr:`maps`."""
         weights = {"focal": 1.0, "tiou": self.tiou, "l1": self.l1, "quality": self.quality}
         terms = {name: (weights[name], term) for name, term in detection_terms(out.logits, net.priors, labels).items()}
         if self.boundary:
@@ -206,15 +213,15 @@ class Detection(CrossEntropy):
         return terms
 
     def spliced(self, student: nn.Module, net: nn.Module, batch, more: tuple[str, ...] = ()):
-        """The loss of spliced windows; what the layers ``more`` answer to them; their frames' order, and which they
-        are, as :func:`spliced` gives them. ``net`` is ``student``'s detector."""
+        """The triplet loss on spliced windows, the outputs of the layers ``more`` on them, the order of their frames
+        and the mask of spliced windows (both from :func:`spliced`). ``net`` is the detector inside ``student``."""
         order, pieces, done = spliced(batch.labels, net.spec.steps)
         taps = outputs(student, _in_order(batch.views["student"], order), (*self.maps, *more)).taps
         loss = sum(share * triplet_loss(taps[name], pieces, done, net.spec.steps) for name, share in _MAPS.items())
         return loss, [taps[name] for name in more], order, done
 
     def losses(self, nets, batch, progress):
-        """Yield the loss of the student on its view, with its terms beside it."""
+        """Yield the student's loss on its view, and its terms."""
         student = nets["student"]
         terms = self.weights(student.net, outputs(student, batch.views["student"], self.maps), batch.labels)
         if self.splice:
@@ -229,7 +236,7 @@ def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _OfDetectors:
-    """What a detector learns in pass 2, in place of classes. ``background`` is b."""
+    """The detection loss of pass 2, in place of the class loss. ``background`` is b."""
 
     detection: Detection = Detection()
     background: float = 0.0
@@ -239,7 +246,7 @@ class _OfDetectors:
         not_negative(background=self.background)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """As of the two that this is made of."""
+        """The networks to train, after the checks of ``detection`` and of the GenKD phase."""
         self.detection.parts(nets)
         return super().parts(nets)
 
@@ -259,7 +266,7 @@ class _OfDetectors:
         return terms | (self._spliced_terms(nets, batch, bare) if self.detection.splice else {})
 
     def _spliced_terms(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
-        """Of spliced windows the loss, and, as released, β times how far attention is from the teacher's."""
+        """The triplet loss on spliced windows and, as released, the attention distillation on them, weighted by β."""
         names = bare.taps[len(bare.taps) // 2 :] if self.beta else ()
         loss, attention, order, done = self.detection.spliced(nets["student"], bare, batch, names)
         terms = {"splice": (self.detection.splice, loss)}
@@ -274,11 +281,11 @@ class _OfDetectors:
 
 @dataclass(frozen=True)
 class DetectionRepresentation(_OfDetectors, FeatureRepresentation):
-    """Phase 1 for a detector: of a teacher, or, for a student, the ablation without one."""
+    """Phase 1 for a detector: the training of a teacher, or the ablation of a student without a teacher."""
 
 
 @dataclass(frozen=True)
 class DetectionDistillation(_OfDetectors, GenerativeDistillation):
-    """Phase 2 for a detector; the paper's ``beta`` is 10 there."""
+    """Phase 2 for a detector, with the paper's ``beta`` of 10 for detection."""
 
     beta: float = 10.0

@@ -1,6 +1,6 @@
 """Recipes of temporal detection on untrimmed `night` at three sizes: a teacher, and its student without and with GenKD.
 
-Last those of the paper's size: THUMOS14, whose numbers section 2.3 of docs/methods.md explains.
+The module ends with the recipes of the paper's size on THUMOS14; docs/methods.md, 2.3 explains their numbers.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, DetectionSize, current
 
 CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")
-#: The layer before time is halved, and the last: as the paper's Mixed_4f and Mixed_5c.
+#: The layer before time is halved, and the last layer, like Mixed_4f and Mixed_5c in the paper.
 TAPS = ("stages.2.2", "stages.3")
 WINDOW = Windows(frames=64, side=28, crop=24, rate=7.5, stride=32)
-#: How far the seed of a student's teacher lies from its own: with an equal one both would meet the windows in the same
+#: The teacher's seed minus the student's. With equal seeds, teacher and student would see the windows in the same
 #: order.
 TEACHER_SEED = 100
 
@@ -36,14 +36,16 @@ SMOKE, DEMO, STUDY = (current(word, DetectionSize) for word in ("smoke", "demo",
 
 
 def night(size: DetectionSize) -> UntrimmedStream:
-    """The bright stream of untrimmed `night`, always of the same data seed."""
+    """The bright stream of untrimmed `night`, always with the same data seed."""
     return UntrimmedStream(Untrimmed(CLASSES, size.videos, size.seconds, VARIETY))
 
 
 def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
-    """The teacher of a seed and its students: of equal steps, but for one with the teacher's.
-    ``data`` (default: :func:`night`) may be annotated videos of your own."""
-    # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
+    """Condition → recipe of one seed: the teacher and its students. All students train for the same number of steps,
+    except ``det_student_2x``, which has the teacher's. ``data`` (default: :func:`night`) may be your own annotated
+    videos."""
+    # GenKD needs the same channels at the taps of both. Below them the student is half as wide and has no kernels in
+    # time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))
     gated = replace(light, gated=WINDOW.crop)
@@ -68,11 +70,12 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
 
 def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
                   as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
-    """On I3D and Top-I3D, 256 frames of 96² at 10 a second, six levels of 512 channels, with AFSD's refinement and its
-    maps of starts and ends. ``weights`` are the teacher's checkpoints (Kinetics) by stream; students begin at random.
+    """The paper's sizes of both streams (RGB, flow): detectors on I3D (teacher) and Top-I3D (student), 256 frames of
+    96² at 10 frames a second, six levels of 512 channels, AFSD's refinement and boundary maps. ``weights`` are the
+    teacher's checkpoints (Kinetics) by stream; students start from random weights.
 
-    ``flow_folder`` is as for recognition. ``as_released``: Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4
-    for CVAEs, none of which falls.
+    ``flow_folder`` is as for recognition. ``as_released`` uses Adam at constant rates: 1e-6 (RGB) and 1e-5 (flow) for
+    networks, 1e-4 for CVAEs.
     """
     def detecting(size: StreamSize, epochs: int, lr: float) -> StreamSize:
         settings = Settings(epochs, 1, 1e-5, 1e-3, "one_cycle", precision)
@@ -90,8 +93,8 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
 
 def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
                   seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
-    """(ground truth, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the
-    epochs."""
+    """(ground truth, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has
+    twice the epochs."""
     found, task = {}, Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1)
     for split, size in product(which.splits, sizes):
         turns, crop = 2 * size.settings.epochs, size.window.crop
@@ -109,5 +112,5 @@ def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
 
 
 THUMOS14 = PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",),
-                    windows=6211)  # of AFSD's lists so many of 256 steps, every 30, show a whole action
+                    windows=6211)  # AFSD's lists have so many windows (256 steps, every 30) that show a whole action
 PAPER = Paper("2.3", (THUMOS14,), paper_recipes)

@@ -1,12 +1,13 @@
 """An anchor-free temporal action detector on any video backbone, after AFSD (Lin et al., arXiv 2103.13137).
 
-The backbone's features at some layers (*taps*), averaged over space, are the first levels of a temporal pyramid;
-convolutions of stride 2 add coarser ones, and each level is told what the coarser one above it sees. Heads that all
-levels share say at every place of every level (a *prior*) which classes, how far to the action's start and end, and how
-well that will fit (quality, the expected tIoU). With ``refine`` a second stage corrects the first: it sees the largest
-activations around both ends of each answer, in the finest level and, with ``boundaries``, step by step, too. Unlike
-AFSD, space is averaged and not convolved, classes are sigmoids (an action can have two names), one branch refines and
-not two. A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
+The backbone's features at some layers (*taps*), averaged over space, are the first levels of a temporal pyramid.
+Convolutions of stride 2 add coarser levels, and each level receives the features of the next coarser one. All levels
+share their heads. At every place of every level (a *prior*), the heads predict the class logits, the distances to the
+action's start and end, and the quality (the expected tIoU). With ``refine`` a second stage corrects the first: it pools
+the largest activations around both ends of each prediction, in the finest level and, with ``boundaries``, also in a map
+with a place for each step. Three things differ from AFSD: space is averaged and not convolved, classes are sigmoids (an
+action can have two names), and one branch refines instead of two. A ``gated`` detector has GenKD's attention on its
+taps, and a CVAE for each tap (docs/methods.md, 2.3).
 """
 
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ from kdlab.system.values import integer
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
-    ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. With ``gated``, the pixels of its square
-    windows, each tap is under attention. With ``boundaries`` the second stage has a map of starts and ends for each
-    step, which :class:`kdlab.papers.generative.detection.Detection` can teach."""
+    """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. Its
+    input has ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. ``gated`` is the side of its
+    square windows in pixels and puts attention on each tap; 0 leaves attention out. With ``boundaries`` the second
+    stage has a map of starts and ends for each step, which :class:`kdlab.papers.generative.detection.Detection` can
+    train."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     taps: tuple[str, ...] = ("stages.2", "stages.3")
@@ -48,20 +50,20 @@ class Detector:
 
     @property
     def channels(self) -> int:
-        """Those of the video that its backbone sees."""
+        """The channels of the backbone's input video."""
         return getattr(self.of, "channels", 3)
 
     @property
     def statistics(self) -> Statistics | None:
-        """Those of the backbone's weights; None without weights."""
+        """The input statistics of the backbone's weights; None without weights."""
         return getattr(self.of, "statistics", None)
 
     def make(self, num_classes: int) -> "DetectionNet":
         return DetectionNet(self, num_classes)
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Give the detector ``net`` the backbone and the normalisation of the classifier ``start`` (gated or not).
-        Raises ``ValueError`` when the two have other shapes."""
+        """Put the backbone and the normalisation of the classifier ``start`` (gated or not) into the detector ``net``.
+        Raises ``ValueError`` when their shapes differ."""
         state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
         state |= {"mean": start.mean, "std": start.std}
         for name, value in start.net.state_dict().items():
@@ -71,10 +73,11 @@ class Detector:
 
 
 class DetectionNet(nn.Module):
-    """Video ``(B, C, steps, H, W)`` → ``(B, S, P, K + 3)``: answers of S = 1 or, refined, 2 stages at P priors: K class
-    logits, start and end in steps of the window, logit of the quality. ``priors (P,)`` are their places, in steps.
+    """Video ``(B, C, steps, H, W)`` → predictions ``(B, S, P, K + 3)`` of S = 1 stage, or 2 with ``refine``, at P
+    priors: K class logits, start and end in steps of the window, and the logit of the quality. ``priors (P,)`` are the
+    priors' places in steps.
 
-    Of a gated one, ``attentions`` give λ, and ``shape`` are those of the features ``(C, T', h, w)``, tap by tap.
+    A gated detector has ``attentions``, which give λ, and the ``shape`` ``(C, T', h, w)`` of the features at each tap.
     """
 
     def __init__(self, spec: Detector, num_classes: int):
@@ -89,7 +92,7 @@ class DetectionNet(nn.Module):
         self.class_tower, self.place_tower = (nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2))
         self.class_head, self.place_head = (nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3))
         self.scales = nn.Parameter(torch.ones(spec.levels))
-        nn.init.constant_(self.class_head.bias, -4.6)  # all begin at a probability of 0.01 (focal loss, 1708.02002)
+        nn.init.constant_(self.class_head.bias, -4.6)  # an initial probability of 0.01 (focal loss, 1708.02002)
         if spec.refine:
             self.ends, self.join = _block(wide, 2 * wide, 1), _block((3 + spec.boundaries) * wide, wide, 1)
             self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
@@ -104,14 +107,14 @@ class DetectionNet(nn.Module):
         self.backbone.train()
 
     def _shapes(self, pixels: int) -> tuple[tuple[int, ...], ...]:
-        """``(C, T', h, w)`` at the taps, which a black clip tells."""
+        """The shapes ``(C, T', h, w)`` at the taps, found with a black clip."""
         black = torch.zeros(1, self.spec.channels, self.spec.steps, pixels, pixels)
         with torch.no_grad():
             return tuple(tuple(tap.shape[1:]) for tap in self.features(black))
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers that give F, tap by tap, then of those that give λ; none without gates."""
+        """Names of the layers that give F, tap by tap, then of the layers that give λ; none without gates."""
         names = self.spec.taps if self.attentions else ()
         return *(f"net.backbone.{name}" for name in names), *(f"net.attentions.{i}" for i in range(len(names)))
 
@@ -120,14 +123,15 @@ class DetectionNet(nn.Module):
         return CVAEs(CVAE(c, tuple(size), deterministic) for c, _, *size in self.shape)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
+        """The backbone's features ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for a wrong number of frames.
+        """
         if x.shape[2] != self.spec.steps:
             raise ValueError(f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}")
         taps = outputs(self.backbone, x, self.spec.taps).taps
         return [taps[name] for name in self.spec.taps]
 
     def detect(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """From what :meth:`features` gives, as it is or gated, to the answers."""
+        """Predictions ``(B, S, P, K + 3)`` from the features of :meth:`features`, plain or gated."""
         levels = [lateral(m.mean((3, 4))) for lateral, m in zip(self.laterals, maps, strict=True)]
         for down in self.downs:
             levels.append(down(levels[-1]))
@@ -156,11 +160,11 @@ class DetectionNet(nn.Module):
         return self.detect(self.gated(maps, [attend(m) for m, attend in zip(maps, self.attentions, strict=True)]))
 
     def gated(self, maps: list[torch.Tensor], attention: list[torch.Tensor]) -> list[torch.Tensor]:
-        """What :meth:`detect` sees of the features ``maps`` under ``attention``, tap by tap."""
+        """The features ``maps`` after the gate with ``attention``, tap by tap."""
         return [normed_gate(m, its) for m, its in zip(maps, attention, strict=True)]
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
-        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``."""
+        """The second stage's prediction ``(B, K + 3, P)`` from the ``first`` stage's starts and ends ``(B, 2, P)``."""
         pooled = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
         if self.spec.boundaries:
             each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
@@ -176,16 +180,16 @@ def _block(channels_in: int, channels: int, kernel: int = 3, stride: int = 1) ->
 
 
 def largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
-    """The maximum of ``level (B, C, T)`` over the places that touch [low, high], each ``(B, 1, P)``: ``(B, C, P)``."""
+    """The maximum ``(B, C, P)`` of ``level (B, C, T)`` over the places that overlap [low, high], each ``(B, 1, P)``."""
     edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
     outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
     return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
 
 
 def pooled_ends(both: torch.Tensor, segments: torch.Tensor, steps: int) -> list[torch.Tensor]:
-    """Boundary max pooling of a map ``(B, 2C, T)``: what it says of the starts and of the ends, each ``(B, C, P)``, of
-    ``segments (B, 2, P)``. The region around an end is a quarter of the segment inwards and a tenth outwards, at least
-    a step."""
+    """Boundary max pooling of the map ``both (B, 2C, T)``: features of the starts and of the ends of ``segments (B, 2,
+    P)``, each ``(B, C, P)``. The pooled region around a start or an end reaches a quarter of the segment inwards and a
+    tenth outwards, each at least one step."""
     long = segments[:, 1:] - segments[:, :1]
     inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
     start, end = segments.clamp(0, steps).split(1, 1)

@@ -1,16 +1,17 @@
 """GenKD: Generative Model-based Feature Knowledge Distillation (arXiv 2312.08644; docs/methods.md, 2).
 
-Phase 1, :class:`FeatureRepresentation`: a network learns attention, and beside it a CVAE learns to make its features
-from that attention. Phase 2, :class:`GenerativeDistillation`: a student does the same while its CVAE is drawn to what
-the teacher's makes of the student's features, and its attention to the teacher's. Each has two passes and an optimiser
-for each: of the CVAE alone, on features that do not change; then of the network, through the frozen CVAE.
+Phase 1, :class:`FeatureRepresentation`: a network learns attention, and a CVAE learns to generate the network's
+features from that attention. Phase 2, :class:`GenerativeDistillation`: a student does the same under two further
+losses. They draw the student's CVAE to the teacher's CVAE on the student's features, and the student's attention to the
+teacher's. Each phase has two passes, each with its own optimiser. Pass 1 trains the CVAE alone, on fixed features; pass
+2 trains the network through the frozen CVAE.
 
     pass 1   L = MSE(F, F') + 0.1 KL + 0.01 MSE(F', F'_T)        F' = CVAE(F, λ),  F'_T = CVAE_T(F, λ)
     pass 2   L = −ln mean_j p_j[y] + 0.5 w MSE(Dec(λ + ε, λ), F) + β MSE(λ, λ_T)
 
-The networks' logits are ``ln mean_j p_j``, so the class loss is their cross-entropy. The loop gives both optimisers one
-learning rate, where settings are not ``as_released``: the released code has Adam 1e-4 for CVAEs and SGD for networks.
-AdamW does not feel a loss's scale, so no weight can stand in for a rate.
+The networks' logits are ``ln mean_j p_j``, so the class loss is their cross-entropy. The loop gives both optimisers the
+same learning rate, unless settings are ``as_released``: the released code uses Adam at 1e-4 for CVAEs and SGD for
+networks. AdamW is invariant to the scale of a loss, so a weight cannot replace a learning rate.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,25 +41,26 @@ def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: t
 
 
 def warmth(fraction: float, warmup: float) -> float:
-    """w: rises from 0 to 1 over the first part ``warmup`` of training; the paper's min(e, 20)/20 at epoch e of 200."""
+    """The weight w, which rises from 0 to 1 over the first ``warmup`` (a fraction) of training. The paper has min(e,
+    20) / 20 at epoch e of 200."""
     return min(1.0, fraction / warmup) if warmup else 1.0
 
 
 def attending(net: nn.Module) -> nn.Module:
-    """The network with attention in ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
+    """The network with attention inside ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
     if found := [module for module in net.modules() if hasattr(module, "new_cvae") and module.taps]:
         return found[0]
     raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
 
 
 def _tap_by_tap(names: Sequence[str], taps: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Features and attention, of which ``names`` has the first in front."""
+    """Features and attention, tap by tap. The first half of ``names`` are the features' layers."""
     half = len(names) // 2
     return [taps[name] for name in names[:half]], [taps[name] for name in names[half:]]
 
 
 def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
-    """What the CVAE of each tap gives, with noise of its own; ``net`` itself is called, since it may be wrapped."""
+    """The output of each tap's CVAE, each with its own noise. This calls ``net`` itself, since it may be wrapped."""
     return net(features, attention) if isinstance(bare(net), CVAEs) else [net(features[0], attention[0])]
 
 
@@ -68,15 +70,16 @@ def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class FeatureRepresentation:
-    """Phase 1, for a teacher; for a student it is the ablation without one.
+    """Phase 1: the training of a teacher, or the ablation of a student without a teacher.
 
-    By default both passes are made on each batch (`interleaved`). With ``alternating`` = the settings' epochs, an even
-    number, epochs of pass 1 and of pass 2 take turns, as in the paper: the network then has half the steps, so equal
-    budgets need twice the epochs. ``detached`` keeps pass 2 from shrinking features to make them easier to reconstruct.
-    ``deterministic`` puts an auto-encoder in the CVAE's place. ``warmup`` is of :func:`warmth`. ``generation`` weighs
-    a term of pass 1 that the released code has not: MSE(Dec(λ + ε, λ), F), so that the CVAE learns to do what pass 2
-    asks of it (the hybrid objective of Sohn et al. 2015). Of each batch pass 1 takes so many ``turns``, whose losses
-    the history adds up: a CVAE learns later than the network whose features it is to make.
+    By default both passes run on each batch (`interleaved`). With ``alternating`` set to the settings' epochs, an even
+    number, epochs of pass 1 and of pass 2 alternate, as in the paper. The network then has half the steps, so equal
+    budgets need twice the epochs. ``detached`` stops the gradient of the reconstruction targets: pass 2 could otherwise
+    shrink features to make them easier to reconstruct. ``deterministic`` replaces the CVAE with an auto-encoder.
+    ``warmup`` is that of :func:`warmth`. ``generation`` weighs a term of pass 1 that the released code lacks,
+    MSE(Dec(λ + ε, λ), F): it trains the CVAE to generate from λ alone, as pass 2 needs (the hybrid objective of Sohn et
+    al. 2015). ``turns`` is the number of steps that pass 1 takes on each batch, since a CVAE learns more slowly than
+    the network. The history adds up the losses of these steps.
     """
 
     kl: float = 0.1
@@ -87,7 +90,7 @@ class FeatureRepresentation:
     alternating: int = 0
     generation: float = 0.0
     turns: int = 1
-    # what :class:`GenerativeDistillation` adds is off
+    # the terms that :class:`GenerativeDistillation` adds are off
     generative, teacher, teaching, beta = True, "none", 0.0, 0.0
     taps: ClassVar = TAPS
 
@@ -101,7 +104,7 @@ class FeatureRepresentation:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
-        """The CVAE of the student's features, its weights decided by ``seed`` alone."""
+        """The CVAE for the student's features; ``seed`` alone determines its weights."""
         return {"cvae": self._new_cvae(nets["student"], seed)} if self.generative else {}
 
     def _new_cvae(self, net: nn.Module, seed: int) -> nn.Module:
@@ -110,11 +113,12 @@ class FeatureRepresentation:
             return attending(net).new_cvae(deterministic=self.deterministic)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """The CVAE and the network have an optimiser each."""
+        """One optimiser for the CVAE and one for the network."""
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 
     def passes(self, progress) -> tuple[str, ...]:
-        """Of ``cvae``, once for each of its ``turns``, and ``net``, those of this step."""
+        """The passes of this step: ``cvae`` (pass 1), once for each of its ``turns``, and ``net`` (pass 2). Raises
+        ``ValueError`` where ``alternating`` does not divide the steps."""
         if not self.generative:
             return ("net",)
         if not self.alternating:
@@ -125,8 +129,8 @@ class FeatureRepresentation:
         return (("cvae",) * self.turns, ("net",))[progress.step // (progress.steps // self.alternating) % 2]
 
     def losses(self, nets, batch, progress):
-        """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats): of several
-        turns the last one's."""
+        """Yield the loss of each pass of this step, and its unweighted terms (MSE; KL and CE in nats). With several
+        turns only the last one yields terms."""
         passes, given = self.passes(progress), None
         for place, which in enumerate(passes):
             given = given or (self._features_and_attention(nets, batch) if which == "cvae" else None)
@@ -136,7 +140,7 @@ class FeatureRepresentation:
 
     def _features_and_attention(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The student's features and attention, tap by tap, for pass 1."""
-        student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
+        student = nets["student"].eval()  # pass 1 must not change the network, nor its batch statistics
         with torch.no_grad():
             names = attending(student).taps
             found = _tap_by_tap(names, features(student, batch.views["student"], names))
@@ -144,7 +148,7 @@ class FeatureRepresentation:
         return found
 
     def _cvae_terms(self, nets, features: list[torch.Tensor], attention: list[torch.Tensor]):
-        """Weights and terms of pass 1 on ``features`` and ``attention``, each term summed over the taps."""
+        """Name → (weight, term) of pass 1 on ``features`` and ``attention``; each term is summed over the taps."""
         made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention), strict=True)
         terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
@@ -161,7 +165,7 @@ class FeatureRepresentation:
         return terms
 
     def _network_terms(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
-        """Weights and terms of pass 2, each of the last two summed over the taps."""
+        """Name → (weight, term) of pass 2; ``generated`` and ``attention`` are summed over the taps."""
         names = attending(nets["student"]).taps
         out = outputs(nets["student"], batch.views["student"], (*names, *self.task_taps))
         own, attention = _tap_by_tap(names, out.taps)
@@ -181,25 +185,26 @@ class FeatureRepresentation:
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
         return terms | self._detection_terms(nets, batch, own, attention)
 
-    #: Layers of which :meth:`_task_terms` also wants to know what they give.
+    #: Layers whose outputs :meth:`_task_terms` also needs.
     task_taps = ()
 
     def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
-        """Weights and terms of what the network is for."""
+        """Name → (weight, term) of the task: here the class loss."""
         return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
     def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
-        """What detection adds."""
+        """Name → (weight, term) of the further losses of detection; none here."""
         return {}
 
 
 @dataclass(frozen=True)
 class GenerativeDistillation(FeatureRepresentation):
-    """Phase 2. ``generative=False`` leaves attention distillation alone, without CVAEs; ``beta=0`` the other half.
+    """Phase 2. ``generative=False`` keeps only attention distillation, without CVAEs; ``beta=0`` keeps only generative
+    distillation.
 
-    ``teacher`` is ``trained``; or ``permuted``: the channels of what its CVAE makes are shuffled, once for all; or
-    ``untrained``: network and CVAE have random weights. What these two gain is not the teacher's knowledge.
-    The paper's ``beta`` is 0.1 for recognition, 10 for detection.
+    ``teacher`` is ``trained``, ``permuted`` (one fixed permutation shuffles the channels of its CVAE's output) or
+    ``untrained`` (network and CVAE have random weights). The last two are controls: the teacher's knowledge cannot
+    explain what they gain. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
     """
 
     generative: bool = True
@@ -214,9 +219,9 @@ class GenerativeDistillation(FeatureRepresentation):
             raise ValueError("attention distillation has one pass: leave out alternating")
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
-        """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
-        teacher is untrained random weights and a new CVAE in the place of the trained ones. Raises ``ValueError`` where
-        features differ in shape."""
+        """The CVAEs of student and teacher. The teacher's CVAE is read from its run in ``needed``, unless ``nets`` hold
+        it. With an ``untrained`` teacher, both the teacher and its CVAE get random weights. Raises ``ValueError`` where
+        the features of student and teacher differ in shape."""
         own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
         if own != wanted:
             raise ValueError(f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
@@ -230,15 +235,15 @@ class GenerativeDistillation(FeatureRepresentation):
         return extra | {"teacher_cvae": read_cvae(needed["teacher"].folder)}
 
 
-#: The ways to make features: from features and λ; from λ alone; and as these with the λ of another clip.
+#: How features are reconstructed: from features and λ; from λ alone; and both again with the λ of another clip.
 WAYS = ("rebuilt", "generated", "rebuilt, another clip's λ", "generated, another clip's λ")
 
 
 def explained(run: Run) -> dict[str, float]:
-    """Does the CVAE generate? R² in percent of features made in each of :data:`WAYS` on test clips: 0 is the training
-    clips' mean for each channel, time and place, 100 the features themselves. A CVAE generates where it does better
-    than that mean, and worse with the λ of another clip. Of a detector with several taps it is their mean. As in
-    training, the prior is drawn: λ and noise.
+    """R² in percent of features that the CVAE reconstructs in each of :data:`WAYS`, on test clips: does the CVAE
+    generate? 0 is the mean of the training clips for each channel, time and place; 100 is exact reconstruction. A CVAE
+    generates if it is better than that mean, and worse with the λ of another clip. For a detector with several taps, R²
+    is the mean over taps. As in training, the prior is sampled (λ plus noise).
     """
     cvae = read_cvae(run.folder)
     cvaes = list(cvae) if isinstance(cvae, CVAEs) else [cvae]

@@ -21,46 +21,49 @@ from kdlab.train.runs import read_weights
 
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
-    """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features. The
-    released code sums over the whole batch, ``faithful``: what is said of a clip then depends on its neighbours."""
+    """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, with sums over each clip, so each clip keeps the sum of its (rectified) features.
+    ``faithful`` sums over the whole batch, as the released code does. The prediction for a clip then depends on the
+    other clips of its batch."""
     weighted = features * attention[..., None, None]
     axes = tuple(range(0 if faithful else 1, 5))
     return weighted * (features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12))
 
 
 def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-    """Detection's: ``F ⊙ λ / mean λ``, the mean over channels and steps of each clip: F where λ is constant.
+    """The gate of detection: ``F ⊙ λ / mean λ``, with the mean over channels and steps of each clip. It is F where λ is
+    constant.
 
-    The paper divides by the sum of λ. That is the same up to a constant of some thousands, by which features would
-    vanish beside the ε of the group norm behind them.
+    The paper divides by the sum of λ, which differs by a constant factor of some thousands. Features divided by that
+    factor would vanish beside the ε of the next group norm.
     """
     return features * (attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6))[..., None, None]
 
 
 def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
-    """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``: logits again, whose cross-entropy is GenKD's
-    class loss ``−ln mean_j p_j[y]``, with one softmax in all."""
+    """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``. The result is logits, whose cross-entropy is
+    GenKD's class loss ``−ln mean_j p_j[y]``; it needs only one softmax."""
     return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    """32 groups as released, on fewer channels about one for every eight."""
+    """Group norm with 32 groups as released, or on fewer channels with about one group for every eight channels."""
     wide = channels >= 256 and channels % 32 == 0
     return nn.GroupNorm(32 if wide else math.gcd(channels, max(1, channels // 8)), channels)
 
 
 class ToPoint(nn.Conv3d):
-    """A kernel as large as the pictures, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product."""
+    """Convolution with a kernel as large as the maps, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[3:] != self.kernel_size[1:]:
-            return super().forward(x)  # it says what does not fit
+            return super().forward(x)  # torch's error names the mismatch
         each = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1), self.bias)
         return each.transpose(1, 2)[..., None, None]
 
 
 class FromPoint(nn.ConvTranspose3d):
-    """Back again, ``(B, C, T, 1, 1)`` → ``(B, C', T, h, w)``."""
+    """The transposed convolution of :class:`ToPoint`, ``(B, C, T, 1, 1)`` → ``(B, C', T, h, w)``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         _, *size = self.kernel_size
@@ -69,13 +72,14 @@ class FromPoint(nn.ConvTranspose3d):
 
 
 def _in_memory(x: torch.Tensor, first: int) -> torch.Tensor:
-    """``(…, C, T, h, w)`` with channels last, as they lie in memory, and all from dimension ``first`` on as one."""
+    """``(…, C, T, h, w)`` with channels last, as in memory, and flattened from dimension ``first`` on."""
     return x.permute(0, 2, 3, 4, 1).flatten(first)
 
 
 class Attention(nn.Module):
-    """``F (B, C, T', h, w)`` → ``λ (B, C, T')``, of any channels, ``steps`` T' and ``size`` (h, w). The released code
-    stretches the T' steps to 1024 before the second convolution; here they stay T'."""
+    """Attention over time and channels: ``F (B, C, T', h, w)`` → ``λ (B, C, T')`` in (0, 1), for any ``channels``,
+    ``steps`` T' and ``size`` (h, w). The released code stretches the T' steps to 1024 before the second convolution;
+    here they stay T'."""
 
     def __init__(self, channels: int, steps: int, size: tuple[int, int]):
         super().__init__()
@@ -89,9 +93,10 @@ class Attention(nn.Module):
 
 
 class CVAE(nn.Module):
-    """Features from attention and a latent of C channels for each step: the prior is N(λ, I), so both have one shape.
+    """Reconstructs features from attention and a latent, which has C channels for each step. The prior is N(λ, I), so
+    latent and attention have the same shape.
 
-    It does not depend on T'. The ``deterministic`` one has neither noise nor variance: an auto-encoder whose code is
+    A CVAE works for any T'. A ``deterministic`` one has neither noise nor variance: it is an auto-encoder whose code is
     drawn to λ, for comparison.
     """
 
@@ -112,18 +117,18 @@ class CVAE(nn.Module):
         return mean, log_variance * self.noise
 
     def sample(self, mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        """``mean + σ ε``; ε is ``noise (B, C, T')``, or drawn from torch's global generator."""
+        """A sample ``mean + σ ε``. ε is ``noise (B, C, T')``, or drawn from torch's global generator."""
         noise = torch.randn_like(mean) if noise is None else noise
         return mean + self.noise * (0.5 * log_variance).exp() * noise
 
     def decode(self, latent: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-        """Features ``(B, C, T', h, w)``, not negative."""
+        """Non-negative features ``(B, C, T', h, w)``."""
         both = torch.cat([latent, attention], 1).transpose(1, 2)
         return self.expand(self.decoder(both).transpose(1, 2)[..., None, None])
 
     def forward(self, features: torch.Tensor | None, attention: torch.Tensor, noise: torch.Tensor | None = None):
-        """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent; without ``features`` what is
-        generated from λ alone, by the prior."""
+        """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent. Without ``features``, features
+        are generated from λ alone: the latent is drawn from the prior."""
         mean, log_variance = (attention, torch.zeros_like(attention)) if features is None else self.encode(
             features, attention)
         return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
@@ -135,16 +140,15 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class CVAEs(nn.ModuleList):
-    """A :class:`CVAE` for each tap. Features (None: generated) and attention tap by tap → what each CVAE gives."""
+    """A :class:`CVAE` for each tap: features (None: generated) and attention, tap by tap → the output of each CVAE."""
 
     def forward(self, features: list, attention: list[torch.Tensor]):
         return [cvae(*its) for cvae, *its in zip(self, features, attention, strict=True)]
 
 
 def read_cvae(folder: Path | str) -> CVAE | CVAEs:
-    """The CVAE, of a detector the CVAEs, trained beside the network of the run in ``folder``, frozen. Raises
-    ``ValueError`` where there is none, and ``DamagedRun`` for weights that are not those whose hash the run's note
-    tells."""
+    """The frozen CVAE of the run in ``folder``, or the CVAEs of a detector. Raises ``ValueError`` where there is none,
+    and ``DamagedRun`` for weights whose hash differs from the one in the run's note."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
     state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
     made = []
@@ -158,10 +162,10 @@ def read_cvae(folder: Path | str) -> CVAE | CVAEs:
 
 
 class GatedNet(nn.Module):
-    """``backbone`` → features; ``attention`` → λ; gate, mean over space and pairs of steps, dropout, ``fc`` per step.
+    """Backbone, attention, gate, mean over space and over pairs of steps, dropout, and ``fc`` on each step.
 
-    Video ``(B, C, T, H, W)`` → logits ``(B, K)``, those of the mean probability over steps. Tap ``backbone``,
-    ``attention`` and ``fc`` for F, λ and each step's logits. ``shape`` is that of F for one clip.
+    Video ``(B, C, T, H, W)`` → logits ``(B, K)``: the log of the mean probability over steps. The layers ``backbone``,
+    ``attention`` and ``fc`` give F, λ and the logits of each step. ``shape`` is the shape of F for one clip.
     """
 
     def __init__(self, backbone: nn.Module, shape: tuple[int, ...], num_classes: int, faithful: bool, dropout: float):
@@ -179,7 +183,7 @@ class GatedNet(nn.Module):
         steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
 
-    #: Names of the layers that give F and λ.
+    #: Names of the layers that give F and λ in a normalised network.
     taps = "net.backbone", "net.attention"
 
     def new_cvae(self, deterministic: bool = False) -> CVAE:
@@ -189,8 +193,8 @@ class GatedNet(nn.Module):
 
 @dataclass(frozen=True)
 class Gated:
-    """The features of ``backbone`` under GenKD's attention, for clips of ``clip`` = (T, H, W). ``faithful`` is the
-    released gate (:func:`gate`); the paper's network has ``dropout`` 0.5."""
+    """The network ``backbone`` with GenKD's attention on its features, for clips of ``clip`` = (T, H, W). ``faithful``
+    uses the released gate (:func:`gate`); the paper's network has ``dropout`` 0.5."""
 
     backbone: TinyC3D | I3D = TinyC3D()
     clip: tuple[int, int, int] = (16, 36, 36)
@@ -203,7 +207,7 @@ class Gated:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Those of the backbone's weights; None without weights."""
+        """The input statistics of the backbone's weights; None without weights."""
         return getattr(self.backbone, "statistics", None)
 
     @property
@@ -216,6 +220,6 @@ class Gated:
 
     def make(self, num_classes: int) -> GatedNet:
         backbone = trunk(self.backbone.make(num_classes), stages(self.backbone)[-1])
-        with torch.no_grad():  # a black clip tells
+        with torch.no_grad():  # a black clip gives the shape
             shape = tuple(copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

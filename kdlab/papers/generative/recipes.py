@@ -1,9 +1,10 @@
 """Recipes of generative feature distillation for recognition at three sizes: teachers, students, competitors, controls.
 
-Teachers are tiny C3Ds, students their tiny Top-I3D: half the widths below the last stage, kernels in time in the last
-two (docs/methods.md, 2). GenKD's networks are gated, those of its competitors are plain, as their papers have them; so
-``student_gate`` tells what the gate alone does. Every student has the same steps, clips, order of clips and seed, and
-its teacher the seed + 1. Last those of the papers' size, whose numbers section 2.2 of docs/methods.md explains.
+Teachers are tiny C3Ds. Students are tiny Top-I3Ds: half the widths below the last stage, and kernels in time in the
+last two stages only (docs/methods.md, 2). GenKD's networks are gated; its competitors' are plain, as in their papers.
+The condition ``student_gate`` therefore measures the gate alone. All students have the same clips, order of clips and
+seed, and, except ``student_2x`` and ``alternating``, the same steps. A teacher has the student's seed + 1. The module
+ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their numbers.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,9 @@ from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
-#: Weight of the generation term in pass 1, which the released code has not: without it CVAEs do not generate here
-#: (docs/log.md); and how many turns pass 1 takes of each batch: with one the teachers' do, the students' barely.
+#: Weight of the generation term in pass 1, and the turns that pass 1 takes on each batch. The released code lacks the
+#: term; without it CVAEs do not generate here (docs/log.md). With one turn the teachers' CVAEs generate, the students'
+#: barely.
 GENERATION, TURNS = 1.0, 3
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
 
@@ -38,12 +40,12 @@ SMOKE, DEMO, STUDY = (current(word, GenerativeSize) for word in ("smoke", "demo"
 
 
 def night(size: GenerativeSize) -> NightStream:
-    """The bright twins of `night`, where places tell nothing."""
+    """The bright twins of `night`, with places that carry no information on the class."""
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
 
 
 def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
-    """Condition → recipe, all of one seed; :func:`on_flow` makes those of the other stream.
+    """Condition → recipe, all of one seed; :func:`on_flow` makes the recipes on optical flow.
 
     Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1), ``teacher_released`` (pass 1 as released).
     Students: ``student_ce``, ``student_2x`` (twice the steps), ``student_gate`` (labels on the gated network),
@@ -103,7 +105,7 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
 
 
 def on_flow(recipe: Recipe) -> Recipe:
-    """``recipe`` on optical flow, its teacher too: what late fusion adds to the one on pixels."""
+    """``recipe`` and its teacher on optical flow, for late fusion with the recipe on pixels."""
     teacher = recipe.teacher and on_flow(recipe.teacher)
     return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=_of_flow(recipe.net), teacher=teacher)
 
@@ -121,7 +123,7 @@ _SCALES = (1.0, 0.875, 0.75)
 
 @dataclass(frozen=True)
 class StreamSize:
-    """Networks, window and settings of a ``stream``, ``rgb`` or ``flow``; epochs count each pass once."""
+    """Networks, window and settings of a ``stream`` (``rgb`` or ``flow``). Epochs count each pass once."""
 
     stream: str
     teacher: I3D
@@ -131,7 +133,7 @@ class StreamSize:
     flow_folder: Path | str | None = None
 
     def view(self, folder: str) -> Raw | Flow | FlowFiles:
-        """What the networks see of the data set in ``folder``."""
+        """The networks' view of the data set in ``folder``."""
         if self.stream == "rgb":
             return Raw()
         return FlowFiles(str(Path(self.flow_folder) / folder)) if self.flow_folder else Flow()
@@ -139,12 +141,12 @@ class StreamSize:
 
 def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
                   as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
-    """Of both streams on 64 × 224²: I3D teaches Top-I3D. ``weights`` are the teachers' checkpoints by stream; students
-    begin at random.
+    """The paper's sizes of both streams (RGB, flow) on clips of 64 × 224²; I3D teaches Top-I3D. ``weights`` are the
+    teachers' checkpoints by stream; students start from random weights.
 
     ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
-    computed from the frames. ``as_released``: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at
-    1e-4 (betas .8, .999, no decay) for CVAEs; none falls.
+    computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum 0.9, for
+    networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
     def stream(name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]) -> StreamSize:
         settings, file = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision), dict(weights or ()).get(name)
@@ -160,7 +162,8 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
 
 def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
                   seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
-    """(split, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the epochs."""
+    """(split, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has twice the
+    epochs."""
     found = {}
     for split, size in product(which.splits, sizes):
         clips, window, turns = UserClips(str(root / which.folder), split), size.window, 2 * size.settings.epochs

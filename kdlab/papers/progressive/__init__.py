@@ -1,7 +1,7 @@
 """PKD + WISE: progressive distillation and weighted exits for compressed video (arXiv 2407.02713).
 
-To be read in this order: ``networks`` (networks with internal classifiers, and their exits' order) · ``exits``
-(classifiers on frozen networks) · ``method`` (who teaches when) · ``recipes`` · ``wise`` (exits weighed and summed) ·
-``anytime`` (what stopping early saves) · ``plots``. At the end of ``recipes``: the paper's own size.
+Read the modules in this order: ``networks`` (internal classifiers, and the order of the exits) · ``exits`` (internal
+classifiers on frozen networks) · ``method`` (schedules of teachers) · ``recipes`` (at its end the paper's own size) ·
+``wise`` (weighted sums of exits) · ``anytime`` (the cost of exits, and stopping early) · ``plots``.
 Formulas: docs/methods.md, 3; notebooks 07 and 07b.
 """

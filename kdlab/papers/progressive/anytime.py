@@ -1,4 +1,5 @@
-"""Stopping early: what an exit costs, the rule that stops a clip, and a walk that does no more than it must."""
+"""Stopping early: the cost of each exit, the rule that stops a clip, and inference that computes only what is needed.
+"""
 
 import copy
 from collections.abc import Callable
@@ -22,9 +23,9 @@ def trio_of(run: Run) -> Trio:
 
 @dataclass(frozen=True)
 class Fitted:
-    """WISE on the exits of one run: ``weights (12, 12)`` and ``temperatures (12,)`` of their sums, fitted on one half
-    of the held-out clips; the calibrated sums ``(N, 12, K)`` and labels of the other half, ``validate``, and of the
-    clips of ``test``. Thresholds and single exits are chosen on ``validate``, and ``test`` is read."""
+    """WISE on the exits of one run. ``weights (12, 12)`` and ``temperatures (12,)`` of the sums are fitted on one half
+    of the held-out clips. ``validate`` holds the calibrated sums ``(N, 12, K)`` and labels of the other half, ``test``
+    those of the test clips. Choose thresholds and single exits on ``validate``, and report results on ``test``."""
 
     weights: np.ndarray
     temperatures: np.ndarray
@@ -32,7 +33,8 @@ class Fitted:
     test: tuple[np.ndarray, np.ndarray]
 
     def rule(self, theta: float) -> Callable:
-        """For :func:`walk`: stop where the largest probability of the calibrated sum exceeds ``theta``."""
+        """The rule ``decide`` for :func:`walk`: a clip stops where the largest probability of its calibrated sum
+        exceeds ``theta``."""
         rows = torch.from_numpy(self.weights)
 
         def decide(k: int, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +45,7 @@ class Fitted:
 
 
 def fit_run(run: Run) -> Fitted:
-    """:class:`Fitted` of ``run``. Held-out clips are halved by whole groups."""
+    """:class:`Fitted` of ``run``. Whole groups of held-out clips go to one half."""
     held, test = run.predictions("val"), run.predictions("test")
     half = halves(held.groups)
     weights = fit_wise(held.logits[half].astype(float), held.labels[half])
@@ -58,7 +60,8 @@ def fit_run(run: Run) -> Fitted:
 
 @dataclass(frozen=True)
 class Walked:
-    """``answers (N, K)``; ``exits (N,)``, the exits (from 0) that gave them; the ``macs (N,)`` spent."""
+    """Predictions ``answers (N, K)``, the ``exits (N,)`` that gave them (counted from 0), and the ``macs (N,)`` spent.
+    """
 
     answers: torch.Tensor
     exits: np.ndarray
@@ -66,9 +69,10 @@ class Walked:
 
 
 def cost_per_exit(trio: Trio, shapes: dict[str, tuple[int, int, int, int]]) -> np.ndarray:
-    """MACs of one sample up to each of the twelve exits, int64, all exits on the way charged (torch's counter).
+    """MACs of one sample up to each of the twelve exits, ``(12,)`` int64, by torch's counter. The cost of an exit
+    includes all exits before it.
 
-    ``shapes`` are those of the views, ``(C, T, H, W)``: all T segments count.
+    ``shapes`` are those of the views by modality, ``(C, T, H, W)``: all T segments count.
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton
 
@@ -85,11 +89,12 @@ def cost_per_exit(trio: Trio, shapes: dict[str, tuple[int, int, int, int]]) -> n
 
 @torch.inference_mode()
 def walk(trio: Trio, read: Callable, decide: Callable, samples: int, costs: np.ndarray) -> Walked:
-    """Ask the exits about ``samples`` clips, one after the other, until each clip has its answer.
+    """Predict ``samples`` clips with one exit after the other; each clip stops at the exit that ``decide`` chooses.
 
-    ``read(modality, indices) -> (n, C, T, H, W)`` is called once a modality, for the samples that still need it.
-    ``decide(k, logits (n, k, K)) -> (stop (n,) bool, answers (n, K))`` sees the logits of the first k exits; whoever it
-    stops takes part in nothing that follows. After the last exit all stop. ``costs`` are :func:`cost_per_exit`'s.
+    ``read(modality, indices) -> (n, C, T, H, W)`` is called once per modality, for the clips that have not stopped.
+    ``decide(k, logits (n, k, K)) -> (stop (n,) bool, answers (n, K))`` gets the logits of the first k exits. A stopped
+    clip is not read or computed any further. All clips stop at the last exit. ``costs`` are those of
+    :func:`cost_per_exit`.
     """
     device, logits, answered = next(trio.parameters()).device, [], []
     alive, exits = torch.arange(samples, device=device), np.full(samples, -1)

@@ -1,7 +1,7 @@
 """Internal classifiers on frozen networks (docs/methods.md, 3.1): the recipe, and the networks' features.
 
-On features classifiers train in seconds. Half precision halves their room and changes a feature by 5e-4 of its value at
-most. What exceeds ``KDLAB_MEMORY_GB`` lies on the disk, with the same bits.
+On stored features, classifiers train in seconds. Half precision halves the memory of the features and changes each by
+at most 5e-4 of its value. Features that exceed ``KDLAB_MEMORY_GB`` are kept on disk, with the same bits.
 """
 
 import copy
@@ -29,9 +29,9 @@ from kdlab.train.recipe import Prepared, Recipe
 
 @dataclass(frozen=True)
 class FrozenView:
-    """What internal classifiers see: features of frozen networks, of ``draws`` random draws of each training clip.
+    """The input of internal classifiers: features of frozen networks, of ``draws`` random draws of each training clip.
 
-    ``pooled`` is the size to which the heads average larger maps anyway; what is kept is that small already.
+    ``pooled`` is the size to which the heads average larger maps first; the stored maps already have that size.
     """
 
     draws: int = 8
@@ -45,7 +45,8 @@ class FrozenView:
 
 @dataclass(frozen=True)
 class FeatureBatch(Batch):
-    """``views`` has, by modality, a list of feature maps ``(B, T, C, h, w)``, and under ``finals`` logits (B, 3, K)."""
+    """A batch whose ``views`` hold a list of feature maps ``(B, T, C, h, w)`` by modality, and logits ``(B, 3, K)``
+    under ``finals``."""
 
     def to(self, device: torch.device) -> "FeatureBatch":
         moved = {k: v.to(device) if isinstance(v, torch.Tensor) else [f.to(device) for f in v]
@@ -55,8 +56,8 @@ class FeatureBatch(Batch):
 
 @dataclass
 class Features:
-    """Clips' features with the interface of ``ClipBatches``. ``maps``: modality → one tensor ``(V, N, T, C, h, w)`` of
-    each stage, float16, V draws; ``finals (V, N, 3, K)``."""
+    """Features of N clips, with the interface of ``ClipBatches``. ``maps``: modality → one float16 tensor ``(V, N, T,
+    C, h, w)`` for each stage, of V draws; ``finals (V, N, 3, K)`` are the logits of the final classifiers."""
 
     records: Sequence
     maps: dict[str, list[torch.Tensor]]
@@ -69,21 +70,21 @@ class Features:
                             tuple(r.id for r in chosen))
 
     def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> FeatureBatch:
-        """A batch, or a ``part`` of it, each clip under one of its draws; the generator alone decides which."""
+        """A batch, or a ``part`` of it, with one draw of each clip; the generator alone determines which draw."""
         draws = torch.randint(len(self.finals), (len(indices),), generator=generator)
         return self._batch(draws[part], torch.tensor(indices)[part])
 
     def evaluation(self, batch_size: int = 64) -> Iterator[FeatureBatch]:
-        """All records in order, under their first draw."""
+        """Batches of all records in order, with their first draw."""
         for some in torch.arange(len(self.records)).split(batch_size):
             yield self._batch(torch.zeros_like(some), some)
 
 
 def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[torch.Generator],
             pooled: tuple[int, int] | None = None) -> Features:
-    """What :func:`.networks.frozen_features` gives of the clips, computed where the ``nets`` are.
+    """The :func:`.networks.frozen_features` of the clips, computed on the device of ``nets``.
 
-    Each of ``draws`` generators decides one random draw of every clip; without any it is the centre one. Maps are
+    Each of the ``draws`` generators gives one random draw of every clip; without any, the centre draw is used. Maps are
     averaged to the size ``pooled``, if it is given.
     """
     where = next(iter(nets.values())).mean.device
@@ -110,8 +111,9 @@ def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor
 
 
 def _storage(features: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
-    """Empty tensors for maps like a batch's ``features``, the dimensions ``first`` in the place of the batch's: in
-    memory, or in a file without a name in the cache where they need more than ``kdlab.system.paths.memory_bytes()``."""
+    """Empty float16 tensors for maps like a batch's ``features``, with the dimensions ``first`` in place of the batch
+    dimension. They lie in memory, or in an unnamed file in the cache if they need more than
+    ``kdlab.system.paths.memory_bytes()``."""
     shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in features.items()}
     fits = 2 * sum(prod(shape) for some in shapes.values() for shape in some) <= paths.memory_bytes()
 
@@ -127,8 +129,9 @@ def _storage(features: dict[str, list[torch.Tensor]], first: tuple[int, int]) ->
 
 @dataclass(frozen=True)
 class ExitRecipe(Recipe):
-    """Internal classifiers after the first three stages of ``backbones``, which are in the order of ``ORDER``. ``net``
-    says their shapes and ``view`` how features are drawn; clips and ``window`` are the backbones'."""
+    """The recipe of internal classifiers after the first three stages of ``backbones``, which stand in the order of
+    ``ORDER``. ``net`` gives the shapes of the classifiers, ``view`` the draws of features. Clips and ``window`` are the
+    backbones'."""
 
     view: FrozenView = FrozenView()
     net: ExitHeads = ExitHeads()
@@ -138,7 +141,8 @@ class ExitRecipe(Recipe):
         return dict(zip(ORDER, self.backbones, strict=True))
 
     def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
-        """Features of the frozen networks in ``needed``, and untrained heads on them, decided by the seed alone."""
+        """Features of the frozen networks in ``needed``, and untrained heads, whose weights the seed alone determines.
+        """
         backbones = {name: run.net() for name, run in needed.items()}
         features = features_of(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
 
@@ -152,15 +156,15 @@ class ExitRecipe(Recipe):
         return Prepared({"student": heads}, features["train"], None, answers, ("train", "val", "test"))
 
 
-#: Features of the last trio asked for: a study trains many conditions on each.
+#: The features of the last three networks, since a study trains many conditions on the same networks.
 _last: dict[tuple, dict[str, Features]] = {}
 
 
 def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[str, ...]) -> dict[str, Features]:
-    """Features of every split's clips under the frozen ``nets`` (modality → network, in ``ORDER``).
+    """Split → features of its clips under the frozen ``nets`` (modality → network, in ``ORDER``).
 
-    ``weights`` identify the networks: the features of the same ones are kept for the next call. Training clips have
-    the recipe's number of random draws, the others their centre one. The networks are left as they were.
+    ``weights`` identify the networks: a second call with the same networks returns the kept features. Training clips
+    have the recipe's number of random draws, all others the centre draw. ``nets`` are not changed.
     """
     key = (weights, recipe.view, recipe.window, recipe.seed, recipe.data, recipe.data.fingerprint())
     if key not in _last:
@@ -180,7 +184,7 @@ def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[s
 
 
 def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:
-    """Logits ``(N, 12, K)`` of the trained heads and, behind each modality's three, its own final classifier."""
+    """Logits ``(N, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
     was_training = heads.training
     heads.eval()
     with torch.no_grad(), one_thread():

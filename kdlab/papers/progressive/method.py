@@ -1,9 +1,9 @@
 """Progressive knowledge distillation (PKD) of internal classifiers, and its controls.
 
 "Advancing Compressed Video Action Recognition through Progressive Knowledge Distillation" attaches three internal
-classifiers to each of three frozen networks (residual, motion, I-frame) and trains them by a teacher that changes: the
-motion network's final classifier, then the residual's, then each network's own, or the I-frame's: docs/methods.md, 3.3.
-There are soft targets only: no label term, and no factor T².
+classifiers to each of three frozen networks (residual, motion, I-frame). Their teacher changes during training: first
+the motion network's final classifier, then the residual network's, then each network's own, or the I-frame network's
+(docs/methods.md, 3.3). PKD uses soft targets only: no label term, and no factor T².
 
 ``nets["student"]`` is the module of the nine heads: ``batch.views`` → logits ``(B, 9, K)``, stages 1 to 3 of the
 residual, the motion and the I-frame network in turn. ``batch.views["finals"] (B, 3, K)`` are the logits of the three
@@ -30,14 +30,14 @@ PAPER: Schedule = (("motion", 1 / 6), ("residual", 1 / 6), ("own", 4 / 6))
 
 
 def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1) -> torch.Tensor:
-    """``−Σ_c targets_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)``, of target *probabilities*
-    (docs/methods.md, 3.3). It is the KL divergence plus the targets' entropy, so its gradient is KL's; the lowest value
-    is that entropy."""
+    """The cross-entropy ``−Σ_c targets_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)``; ``targets`` are
+    *probabilities* (docs/methods.md, 3.3). It equals the KL divergence plus the entropy of the targets. Its gradient is
+    therefore that of KL, and its lowest value is that entropy."""
     return -(targets * F.log_softmax(logits / temperature, dim=-1)).sum(-1)
 
 
 def teacher_at(schedule: Schedule, fraction: float) -> str:
-    """The teacher when ``fraction`` in [0, 1) of the training is done; a boundary belongs to the later one."""
+    """The teacher when ``fraction`` in [0, 1) of the training is done. A boundary belongs to the later teacher."""
     end = 0.0
     for teacher, share in schedule:
         end += share
@@ -47,13 +47,14 @@ def teacher_at(schedule: Schedule, fraction: float) -> str:
 
 
 def only(teacher: str) -> Schedule:
-    """One teacher throughout: ``own`` is plain self-distillation, ``iframe`` the paper's baseline."""
+    """The schedule of one teacher throughout: ``own`` is plain self-distillation, ``iframe`` the paper's baseline."""
     return ((teacher, 1.0),)
 
 
 def orders(strongest: str = "own") -> dict[str, Schedule]:
-    """The six orders of motion, residual and ``strongest`` (``own``, or the paper's variant ``iframe``), named as
-    ``motion-residual-own``; shares (1/6, 1/6, 4/6) belong to the places."""
+    """Name → schedule of the six orders of motion, residual and ``strongest`` (``own``, or the paper's variant
+    ``iframe``). Names look like ``motion-residual-own``. The first teacher has 1/6 of the training, the second 1/6, the
+    third 4/6."""
     shares = [share for _, share in PAPER]
     return {"-".join(names): tuple(zip(names, shares, strict=True))
             for names in permutations(("motion", "residual", strongest))}
@@ -61,7 +62,7 @@ def orders(strongest: str = "own") -> dict[str, Schedule]:
 
 @dataclass(frozen=True)
 class LabelExits(CrossEntropy):
-    """Labels alone: cross-entropy at every exit, the baseline."""
+    """The baseline: cross-entropy on labels at every exit."""
 
     def exit_losses(self, logits: torch.Tensor, batch, progress) -> torch.Tensor:
         """Loss of each clip at each exit, ``(B, E)``, in nats."""
@@ -69,15 +70,15 @@ class LabelExits(CrossEntropy):
         return F.cross_entropy(logits.movedim(-1, 1), labels, reduction="none")
 
     def losses(self, nets, batch, progress):
-        """Yield the sum over exits of the mean over the batch, and beside it each modality's part of that sum."""
+        """Yield the loss (a sum over exits, a mean over the batch), and the part of each modality as its terms."""
         exits = self.exit_losses(nets["student"](batch.views), batch, progress).mean(0)
         yield "net", exits.sum(), {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Taught(LabelExits):
-    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1. ``targets(batch, progress)``
-    are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all."""
+    """The loss ``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1. ``targets(batch,
+    progress)`` are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, the same for all."""
 
     temperature: float = 1.0
     alpha: float = 1.0
@@ -99,8 +100,8 @@ class _Taught(LabelExits):
 
 @dataclass(frozen=True)
 class Progressive(_Taught):
-    """PKD: ``schedule`` has (teacher, share of the training) in turn, the teacher ``own``, ``iframe``, ``motion`` or
-    ``residual``. Other schedules are controls: :func:`only`, :func:`orders`, or any of your own.
+    """PKD. ``schedule`` lists (teacher, share of the training) in order; a teacher is ``own``, ``iframe``, ``motion``
+    or ``residual``. Other schedules are controls: :func:`only`, :func:`orders`, or your own.
 
     Raises ``ValueError`` for an unknown teacher, or shares that are not positive or do not add up to 1.
     """
@@ -122,7 +123,7 @@ class Progressive(_Taught):
 
 @dataclass(frozen=True)
 class RandomTeacher(_Taught):
-    """One of the three finals for each batch: a changing teacher without progress."""
+    """Control: a random one of the three final classifiers teaches each batch, so teachers change without an order."""
 
     def targets(self, batch, progress) -> torch.Tensor:
         drawn = torch.randint(len(ORDER), (), generator=torch.Generator().manual_seed(progress.seed))
@@ -131,7 +132,7 @@ class RandomTeacher(_Taught):
 
 @dataclass(frozen=True)
 class FixedMixture(_Taught):
-    """The mean of the three finals' probabilities throughout: all teachers without order."""
+    """Control: the mean probabilities of the three final classifiers teach throughout, without an order."""
 
     def targets(self, batch, progress) -> torch.Tensor:
         return self.finals(batch).mean(1, keepdim=True)
@@ -139,11 +140,11 @@ class FixedMixture(_Taught):
 
 @dataclass(frozen=True)
 class SmoothedExits(Progressive):
-    """The control for dark knowledge: label smoothing with, for each modality, the mean entropy of the targets that
-    :class:`Progressive` would give its exits, over the training clips and over the schedule."""
+    """Control for dark knowledge: label smoothing with the entropy of :class:`Progressive`'s targets. For each
+    modality, the entropy is the mean over the training clips and over the schedule."""
 
     def prepare(self, nets, batches) -> torch.Tensor:
-        """One distribution for each modality and label, ``(3, K, K)``."""
+        """The smoothed distribution for each modality and label, ``(3, K, K)``."""
         finals = torch.cat([self.finals(batch) for batch in batches])
         nats, classes = entropy(finals).mean(0), finals.shape[-1]
         labels = torch.arange(classes, device=finals.device)
@@ -156,11 +157,12 @@ class SmoothedExits(Progressive):
 
 @dataclass(frozen=True)
 class SettledCrossEntropy(CrossEntropy):
-    """Labels alone, with batch statistics frozen from ``freeze_after`` of the training on; their affine part learns on.
+    """Cross-entropy on labels, with batch norms' statistics frozen after the fraction ``freeze_after`` of the training.
+    Their affine parameters go on learning.
 
-    Motion is sparse and heavy-tailed, so a batch's statistics depend on which clips are in it, and a network can fit
-    the training set with them and fail with the running ones. The last third with the running ones mends it
-    (docs/methods.md, 3.3).
+    Motion is sparse and heavy-tailed, so the statistics of a batch depend strongly on its clips. A network can fit the
+    training set with batch statistics and fail with the running ones. Training the last third with the running
+    statistics prevents this (docs/methods.md, 3.3).
     """
 
     freeze_after: float = 2 / 3
@@ -171,7 +173,7 @@ class SettledCrossEntropy(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
-        if progress.fraction >= self.freeze_after:  # at every step, as the loop's validation ends in train mode
+        if progress.fraction >= self.freeze_after:  # at every step, since the loop's validation returns to train mode
             for module in nets["student"].modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

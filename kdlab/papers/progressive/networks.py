@@ -1,7 +1,7 @@
 """Exits: heads after the first three stages of three frozen networks, and the twelve exits together.
 
-Their order is everywhere that of docs/methods.md, 3.2: residual 1..4, motion 1..4, I-frame 1..4, where 4 is the
-network's own final classifier.
+All modules order exits as docs/methods.md, 3.2 does: residual 1..4, motion 1..4, I-frame 1..4. Exit 4 is the network's
+own final classifier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from kdlab.nets.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.system.values import integer
 
-#: The modalities in the order of their exits, and in that of their minima's flatness, as the paper claims it (P1).
+#: The modalities in the order of their exits, and in the order of flatness that the paper claims for their minima (P1).
 ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")
-#: The twelve exits in figures, and the places of networks' own final classifiers and of those that are trained.
+#: The names of the twelve exits in figures, the indices of the networks' final classifiers, and those of the heads.
 EXITS = tuple(f"{modality[0].upper()}{k}" for modality in ORDER for k in (1, 2, 3, 4))
 FINALS, TRAINED = [3, 7, 11], [0, 1, 2, 4, 5, 6, 8, 9, 10]
-#: Height and width to which a tiny network's exits average a map first: about those of its third stage.
+#: Height and width to which a tiny network's heads average a map first: about the size of its third stage.
 POOLED = (7, 9)
 
 
@@ -27,8 +27,9 @@ POOLED = (7, 9)
 class Exit:
     """A head on the ``channels`` of a stage: convolution to ``width`` channels, batch norm, 4×4 pooling, linear.
 
-    There is no rectifier, and the padding is 1 whatever the ``kernel``, both as released (docs/methods.md, 3.2).
-    ``pooled`` is the size to which maps are averaged first; none as released. It makes tiny heads thrice as fast.
+    As released, there is no rectifier, and the padding is 1 for any ``kernel`` (docs/methods.md, 3.2). ``pooled`` is
+    the size to which maps are averaged first, which makes tiny heads three times as fast. The released code has no such
+    average.
     """
 
     channels: int
@@ -49,18 +50,18 @@ class Exit:
 
 
 class Pooled(nn.AdaptiveAvgPool2d):
-    """Maps averaged to a size, unless they have it: the pass would take a third of a head's time for nothing."""
+    """Averages maps to a size. Maps of that size pass unchanged, which saves a third of a head's time."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if tuple(x.shape[-2:]) == self.output_size else super().forward(x)
 
 
 class Heads(nn.ModuleDict):
-    """``self[modality][stage]`` takes ``(N, C_k, h, w)`` to ``(N, K)``."""
+    """The nine heads: ``self[modality][stage]`` maps ``(N, C_k, h, w)`` → ``(N, K)``."""
 
     def forward(self, features: dict[str, Sequence[torch.Tensor]]) -> torch.Tensor:
-        """Logits ``(B, 9, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T, the
-        modalities in :data:`ORDER`."""
+        """Logits ``(B, 9, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T. The modalities
+        stand in :data:`ORDER`."""
         return torch.stack([
             head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
             for modality, heads in self.items() for head, maps in zip(heads, features[modality], strict=True)
@@ -77,8 +78,8 @@ class ExitHeads:
 
     @classmethod
     def on(cls, **nets) -> "ExitHeads":
-        """Those for networks given by their specs, by modality: as released on CoViAR's, 3×3 with the stage's own
-        width on a tiny one."""
+        """The heads for networks given by their specs, by modality. On CoViAR's networks heads are as released; on tiny
+        ones they have 3×3 kernels and the stage's own width."""
         return cls(**{modality: _heads(net) for modality, net in nets.items()})
 
     def make(self, num_classes: int) -> Heads:
@@ -96,8 +97,8 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
 @torch.no_grad()
 def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]
                     ) -> tuple[dict[str, list[torch.Tensor]], torch.Tensor]:
-    """What heads train on: ``features[modality][stage] (B, T, C_k, h, w)`` of the first three stages of ``nets``, and
-    their logits ``(B, 3, K)``, of pixels ``views[modality] (B, C, T, H, W)``."""
+    """The heads' input ``features[modality][stage] (B, T, C_k, h, w)`` from the first three stages of ``nets``, and the
+    networks' logits ``(B, 3, K)``, for pixels ``views[modality] (B, C, T, H, W)``."""
     features, finals = {}, []
     for modality, net in nets.items():
         x = views[modality]
@@ -108,13 +109,13 @@ def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tenso
 
 
 def twelve(heads: Heads, features: dict[str, Sequence[torch.Tensor]], finals: torch.Tensor) -> torch.Tensor:
-    """Logits ``(B, 12, K)`` of the trained heads and, behind each modality's three, its own final classifier."""
+    """Logits ``(B, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
     return torch.cat([heads(features).unflatten(1, (3, 3)), finals[:, :, None]], 2).flatten(1, 2)
 
 
 class Trio(nn.Module):
-    """Three frozen networks and their trained heads: twelve exits. ``train`` never reaches the networks: their weights
-    get no gradient and their batch statistics do not move."""
+    """Three frozen networks and their trained heads: twelve exits. ``train`` does not affect the networks: their
+    weights get no gradient, and their batch statistics do not change."""
 
     def __init__(self, nets: dict[str, Normalised], heads: Heads):
         super().__init__()
@@ -128,22 +129,24 @@ class Trio(nn.Module):
         return self
 
     def forward(self, views: dict[str, torch.Tensor]) -> Outputs:
-        """All ``exits (B, 12, K)`` of ``views[modality] (B, C, T, H, W)``; ``logits`` are those of the last."""
+        """The logits of all ``exits (B, 12, K)`` for ``views[modality] (B, C, T, H, W)``; ``logits`` are the last
+        exit's."""
         features, finals = frozen_features(self.nets, views)
         exits = twelve(self.heads, features, finals)
         return Outputs(exits[:, -1], exits=exits)
 
     def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """Frames ``(B, T, C, H, W)`` for :meth:`advance`, of which any may be left out (``maps[kept]``), as later."""
+        """Normalised frames ``(B, T, C, H, W)`` for :meth:`advance`. Here and after each stage, clips may be dropped
+        (``maps[kept]``)."""
         net = self.nets[modality]
         return ((x - net.mean) / net.std).transpose(1, 2)
 
     def advance(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
-        """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on that of the stage before, or on :meth:`begin`'s."""
+        """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on the output of the stage before, or of :meth:`begin`."""
         return self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
     def logits_at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
-        """Logits ``(B, K)`` of the exit on ``stage`` (0..3)."""
+        """Logits ``(B, K)`` of the exit after ``stage`` (0..3)."""
         if stage == 3:
             return self.nets[modality].net.classify(maps.flatten(0, 1), maps.shape[1])
         return self.heads[modality][stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)

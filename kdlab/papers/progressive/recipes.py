@@ -1,6 +1,7 @@
 """Recipes of the compressed domain at three sizes: three networks, and internal classifiers on them by every method.
 
-Last those of the paper's size: UCF-101 and HMDB-51, whose numbers section 3.6 of docs/methods.md explains.
+The module ends with the recipes of the paper's size on UCF-101 and HMDB-51; docs/methods.md, 3.6 explains their
+numbers.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
-#: The probability that place and props tell the class, at which the three networks stand in the papers' order.
+#: The probability that place and props belong to the class. At 0.9 the three networks rank as in the papers.
 CONTEXT = 0.9
 
 
@@ -38,15 +39,15 @@ def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
 
 
 def yours(clips: UserClips) -> UserClips | HeldOut:
-    """Your ``clips`` as networks and exits learn from them: all MPEG-4, with two groups or more to calibrate exits on.
-    Raises in a sentence what speaks against it, before anything is trained."""
+    """Your ``clips`` for networks and exits: all MPEG-4, with validation clips of two or more groups to calibrate exits
+    on. Raises the errors of :func:`kdlab.clips.coviar.all_mpeg4`, before anything is trained."""
     return all_mpeg4(with_halves(clips))
 
 
 def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0, *, residual: str = "residual",
          net: Callable[[str], TinyCompressed] = tiny) -> tuple[Recipe, ...]:
-    """The three networks of one seed, in the order of ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``; ``net`` is
-    ``tiny``, as CoViAR divides the work, or ``matched``, where all three are alike."""
+    """The recipes of the three networks of one seed, in ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``. ``net``
+    is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
     def epochs(modality: str) -> int:
         if not isinstance(data, NightStream):
             return size.real_epochs
@@ -62,7 +63,7 @@ def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0,
     return tuple(recipe(modality) for modality in (residual, *ORDER[1:]))
 
 
-#: How a study's words read in figures, in the order of a table.
+#: Titles of the conditions in figures, in the order of a table.
 TITLES = {
     "ce_ic": "CE on labels",
     "pkd": "PKD (motion, residual, own)",
@@ -78,12 +79,13 @@ TITLES = {
 }
 #: The orders of three teachers that are neither PKD's nor its reverse.
 ORDERS = tuple(name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion"))
-#: What the demo profile trains: the method, its baseline, and the control that decides.
+#: The conditions of the demo profile: the method, its baseline, and the decisive control.
 HEADLINE = ("ce_ic", "pkd", "own_final")
 
 
 def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitRecipe]:
-    """Internal classifiers on ``backbones`` by every method, each with the same steps, batches and initial weights."""
+    """Condition → recipe of internal classifiers on ``backbones``. All have the same steps, batches and initial
+    weights."""
     first = backbones[0]
     few = not isinstance(first.data, NightStream)
     epochs, batch_size = (size.real_exit_epochs, 20) if few else (size.exit_epochs, 32)
@@ -108,12 +110,11 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
 
 
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
-    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.splits.Half`), in twice
-    the epochs.
+    """Condition → recipe of exits on networks that were trained on one half of the training scenes
+    (:class:`kdlab.clips.splits.Half`), all in twice the epochs.
 
-    ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart. To all
-    methods comes ``ce_own``, labels and the own final in halves. ``…_seen``, the control, learn on the networks' own
-    half.
+    ``…_unseen`` train on the other half: no teacher was trained on their clips. ``ce_own`` (labels and the own final
+    classifier in halves) joins the other methods. ``…_seen``, the control, train on the networks' own half.
     """
     def twice(recipe: Recipe) -> Recipe:
         return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
@@ -131,9 +132,10 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-#: All have the same steps, which the released baselines do not.
+#: All have the same steps, unlike the released baselines.
 PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
-#: Base rates as released; :func:`paper_profile` says what part of them each layer has, or without the switch all.
+#: Base rates as released, of which :func:`paper_profile` gives each layer a share; and a tenth of them, the rates of
+#: all layers where ``as_released`` is off.
 _RATES = {"residual": 5e-3, "motion": 1e-2, "iframe": 3e-4}
 _TENTHS = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
 _ADAM = (("net", Rule(eps=1e-3)),)
@@ -141,10 +143,10 @@ _ADAM = (("net", Rule(eps=1e-3)),)
 
 def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1, as_released: bool = False,
                   precision: str = "bf16") -> ExitRecipe:
-    """The sizes and settings of everything, as one recipe without clips (its `night` is never read).
+    """The paper's sizes and settings of networks and exits, as one recipe without clips (its `night` is never read).
 
-    ResNet-50 for I-frames, ResNet-18 for the others, from the checkpoints ``weights`` (by modality) or at random. The
-    exits see ``draws`` kept crops of a training clip.
+    The networks are ResNet-50 for I-frames and ResNet-18 for the others, from the checkpoints ``weights`` (by modality)
+    or from random weights. The exits train on ``draws`` stored crops of each training clip.
     """
     files, backbones = dict(weights or ()), []
     for m in ORDER:
@@ -159,7 +161,7 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 
         backbones.append(Recipe(m, Night(), Compressed(m), by.SettledCrossEntropy(), net=net, window=window,
                                 settings=settings))
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", precision)
-    if as_released:  # one optimiser for the nine exits, which share nothing
+    if as_released:  # one optimiser for the nine heads, which share no parameters
         most = max(_RATES.values())
         shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
         settings = replace(settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250)))
@@ -167,7 +169,7 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 
 
 
 def paper_recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dict[tuple[str, str], ExitRecipe]:
-    """(split, condition) → recipe. The exits of all modalities share their crop; its sizes are those of residuals."""
+    """(split, condition) → recipe. The exits of all modalities share a crop, whose sizes are those of residuals."""
     found = {}
     for split in which.splits:
         clips = UserClips(str(root / which.folder), split)
@@ -177,7 +179,8 @@ def paper_recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) 
 
 
 def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
-    """As :func:`kdlab.papers.paper_size.example`; the exits see what their networks make of an empty clip."""
+    """As :func:`kdlab.papers.paper_size.example`. The exits' input are the features that their networks compute from an
+    empty clip."""
     if not recipe.needs():
         return example(recipe, classes)
     nets, views = {}, {}

@@ -1,15 +1,15 @@
 """WISE: weighted inference over the exits of three networks, and when to stop ("Advancing Compressed Video Action
 Recognition through Progressive Knowledge Distillation"; docs/methods.md, 3.4).
 
-Exits are visited in the order residual 1-4, motion 1-4, iframe 1-4. At exit k the logits of all exits so far are added
-with fitted weights, and the clip stops at the first exit that is sure enough:
+Exits are visited in the order residual 1-4, motion 1-4, iframe 1-4. At exit k the logits of all exits so far are summed
+with fitted weights. The clip stops at the first exit whose largest probability exceeds a threshold:
 
     z̃_1 = z_1,   z̃_k = Σ_{j≤k} w_kj z_j,   w_k = argmin_w mean CE(Σ_j w_j z_j, y) + a_k ‖w‖₁
 
-This is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps.
-That code also fits on training logits and decides at the last exit by fixed weights of the finals; we fit on held-out
-clips, use the fitted last row, and calibrate every combined exit (divide it by :func:`temperatures`), since the L1 term
-shrinks some rows and with them their confidence.
+This problem is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps. Three more
+things differ. The released code fits on training logits; we fit on held-out clips. It predicts at the last exit by
+fixed weights of the final classifiers; we use the fitted last row. We also calibrate every sum (divide it by
+:func:`temperatures`), since the L1 term shrinks some rows, and with them their confidence.
 
 All arrays are NumPy's: logits ``(N, E, K)``, labels ``(N,)``. Exits count from 0, accuracies are in percent.
 """
@@ -25,7 +25,7 @@ from kdlab.system.values import finite, not_negative, positive
 
 #: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.
 PUBLISHED_GMACS = ((1.09, 1.97, 2.49, 2.90), (1.13, 2.00, 2.53, 2.94), (1.26, 3.22, 6.54, 7.35))
-_LARGEST = 100.0  # weight: where clips can be told apart without error and a = 0, the minimum lies at infinity
+_LARGEST = 100.0  # the bound on weights: with separable clips and a = 0 the minimum lies at infinity
 
 
 def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -37,8 +37,8 @@ def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float,
 
 
 def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
-    """The weights ``(J,)`` of exits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B), none
-    above 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact."""
+    """The weights ``(J,)`` of exits' logits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B);
+    no weight exceeds 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact."""
     from scipy.optimize import minimize  # a quarter of a second of imports
 
     not_negative(l1=l1)
@@ -58,8 +58,9 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
 def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None) -> np.ndarray:
     """Lower-triangular weights ``(E, E)``: row k combines exits 0 … k, and the first row is exit 0 itself.
 
-    ``l1`` is a_k, one or one for each exit; the paper's (None) is 0 for the first five exits and 0.1 from the sixth on.
-    Fit on clips that no network has learnt from.
+    ``l1`` is a_k, one value or one per exit. None means the paper's: 0 for the first five exits, 0.1 from the sixth on.
+    Fit on clips on which no network was trained. Raises ``ValueError`` for other shapes, and logits that are not
+    finite.
     """
     exits = logits.shape[1]
     if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
@@ -72,12 +73,13 @@ def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float]
 
 
 def combine(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``z̃ (N, E, K)``: row k of ``weights (E, E)`` says how exits are added at exit k."""
+    """The sums ``z̃ (N, E, K)``: row k of ``weights (E, E)`` weighs the exits at exit k."""
     return np.einsum("kj,njc->nkc", weights, logits)
 
 
 def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Fitted weights ``(12,)`` of the exits, 0 but for the three finals: CoViAR's fusion, without early exits."""
+    """Fitted weights ``(12,)`` of the exits, zero except for the three final classifiers: CoViAR's fusion, without
+    early exits."""
     weights = np.zeros(logits.shape[1])
     weights[FINALS] = solve(logits[:, FINALS], labels)
     return weights
@@ -90,13 +92,13 @@ def temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def max_probability(logits: np.ndarray) -> np.ndarray:
-    """The largest probability, ``(N, E)``: how sure each exit is."""
+    """The largest probability ``(N, E)``, each exit's confidence."""
     return softmax(logits, axis=2).max(2)
 
 
 def stop_at(combined: np.ndarray, theta: float | Sequence[float]) -> np.ndarray:
-    """The first exit, ``(N,)``, whose largest probability exceeds ``theta``, or the last: always the last for
-    ``theta ≥ 1``. Of several thresholds ``(Θ, N)``."""
+    """The first exit ``(N,)`` whose largest probability exceeds ``theta``, or else the last exit (always the last for
+    ``theta ≥ 1``). For several thresholds ``(Θ, N)``."""
     finite(theta=theta if np.ndim(theta) == 0 else list(theta))
     sure = max_probability(combined) > np.asarray(theta)[..., None, None]
     sure[..., -1] = True
@@ -104,10 +106,10 @@ def stop_at(combined: np.ndarray, theta: float | Sequence[float]) -> np.ndarray:
 
 
 def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool = False) -> np.ndarray:
-    """What a clip costs that stops at each exit, ``(E,)``; arguments in the order of the exits' networks.
+    """The cost ``(E,)`` of a clip that stops at each exit. Arguments are in the order of the exits' networks.
 
-    ``up_to (M, S)`` is the cost of one segment up to each exit of a network. All networks before have run to their end;
-    ``alone``: only the exit's own network has run, as for a single exit.
+    ``up_to (M, S)`` is the cost of one segment up to each exit of a network. The cost includes all networks before;
+    with ``alone`` it is that of the exit's own network only, as for a single exit.
     """
     positive(segments=list(segments))
     own = np.asarray(segments)[:, None] * np.asarray(up_to, dtype=np.float64)
@@ -117,15 +119,15 @@ def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool 
 
 def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float]
           ) -> pd.DataFrame:
-    """Mean ``cost`` and ``accuracy`` of clips that stop by each threshold ``theta``."""
+    """A table of mean ``cost`` and ``accuracy`` (%) under each threshold ``theta``."""
     stops, right = stop_at(combined, thetas), combined.argmax(2) == labels[:, None]
     accuracy = 100 * right[np.arange(len(labels)), stops].mean(1)
     return pd.DataFrame({"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy})
 
 
 def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:
-    """The threshold of highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or seconds),
-    among equals the cheapest. Raises ``ValueError`` when not even the first exit fits."""
+    """The threshold with the highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or
+    seconds); among equals, the cheapest. Raises ``ValueError`` when even the first exit exceeds the budget."""
     positive(budget=budget)
     if budget < cumulative_cost[0]:
         raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
@@ -138,7 +140,8 @@ def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_co
 
 
 def best_single(logits: np.ndarray, labels: np.ndarray, costs: np.ndarray, budget: float = np.inf) -> int:
-    """The single exit of highest accuracy on validation clips whose cost (:func:`cost`, ``alone``) is in ``budget``."""
+    """The single exit with the highest accuracy on validation clips whose cost (:func:`cost`, ``alone``) is within
+    ``budget``. Raises ``ValueError`` when every exit exceeds the budget."""
     if not (costs <= budget).any():
         raise ValueError(f"a budget of {budget:g} is below the cost of every exit; the cheapest costs {costs.min():g}")
     right = (logits.argmax(2) == labels[:, None]).mean(0)
