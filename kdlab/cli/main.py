@@ -128,12 +128,17 @@ def study(file, profile, seeds, workers):
 @cli.command()
 @click.argument("clip", type=_FILE)
 @click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
-@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png in this folder.")
+@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png or CLIP.segments.png in this folder.")
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, modules):
-    """Say what a trained network predicts for CLIP, where it looked (Grad-CAM) and how long it took."""
+    """Say what a trained network predicts for CLIP, where it looked (Grad-CAM) and how long it took.
+
+    A detector's answer are segments, in CLIP.segments.csv, and a picture of them over time.
+    """
+    from kdlab.cli.detect import detect
     from kdlab.cli.predict import open_run, predict
+    from kdlab.clips.untrimmed import Windows
 
     sys.path.insert(0, os.getcwd())
     for module in modules:
@@ -142,7 +147,14 @@ def predict(clip, name, out, modules):
         except Exception as error:
             raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
                                      "folder that it lies in", param_hint="--import") from error
-    found = predict(clip, open_run(name), out)
+    run = open_run(name)
+    if isinstance(getattr(run.recipe, "window", None), Windows):
+        found, table, picture = detect(clip, run, picture=out)
+        click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
+        for segment in found.head(5).itertuples():
+            click.echo(f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}")
+        return click.echo(f"all in {table}, over time in {picture}")
+    found = predict(clip, run, out)
     click.echo(f"{clip} by {found.run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
