@@ -45,7 +45,7 @@ def detect(film: Path | str, run: Run, table: Path | str | None = None,
     seconds, and score; the surest first, at most :data:`~kdlab.measure.detection.KEPT`.
 
     They are written as a CSV ``table`` and drawn as a ``picture``, whose paths come back, too; by default
-    ``<film>.segments.csv`` and ``.png`` in the current folder. Windows overlap, and soft-NMS is that of the run's tests.
+    ``<film>.segments.csv`` and ``.png`` in the current folder. Windows overlap; soft-NMS is that of the run's tests.
     A film of any length will do: its frames lie in a temporary folder, and a few windows at a time in memory.
 
     Raises DamagedClip and FileNotFoundError for the film, NotOurs where a file of another kind would be replaced:
