@@ -164,6 +164,20 @@ def predict(clip, name, out, modules):
 
 
 @cli.command()
+@click.argument("name", metavar="RUN")
+@click.option("--onnx", "file", type=_FILE, required=True, metavar="FILE")
+@click.option("--batch", type=click.IntRange(1), help="Clips at a time; default: any number.")
+def export(name, file, batch):
+    """Write the network of RUN as ONNX, and compare its logits with torch's on ten clips (extra: kdlab[onnx])."""
+    from kdlab.cli.export import to_onnx
+    from kdlab.cli.predict import open_run
+
+    made = to_onnx(open_run(name), file, batch)
+    inputs = ", ".join(f"{name} {('batch' if batch is None else batch, *shape)}" for name, shape in made.inputs.items())
+    click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips")
+
+
+@cli.command()
 @click.argument("name", type=click.Choice(PAPERS))
 @click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to.")
 @click.option("--data-root", type=_FILE, help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.")
