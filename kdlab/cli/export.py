@@ -47,14 +47,14 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
     ``(B, 12, K)``, a detector gives ``(B, S, P, K + 3)``. Normalisation is inside, the classes stand in the metadata.
     ``batch`` fixes B, else any will do.
 
-    Needs the extra ``onnx``. Raises ``ImportError`` without it, NotOurs where ``file`` is somebody else's, and
-    ``ValueError`` for what cannot be exported and for logits that differ from torch's by more than 1e-3.
+    Raises ``ValueError`` without the extra ``onnx``, for what cannot be exported, and for logits that differ from
+    torch's by more than 1e-3; NotOurs where ``file`` is somebody else's.
     """
     try:
         import onnxruntime
         import onnxscript as onnxscript  # torch's exporter needs it
     except ImportError as error:
-        raise ImportError(f"{error.name} is missing: pip install 'kdlab[onnx]'", name=error.name) from error
+        raise ValueError(f"{error.name} is missing: pip install 'kdlab[onnx]'") from error
     file = Path(file)
     may_write(file, lambda there: begins_with(there, _PRODUCER, 2**12), "network")
     with one_thread(), torch.no_grad():
