@@ -128,12 +128,17 @@ def study(file, profile, seeds, workers):
 @cli.command()
 @click.argument("clip", type=_FILE)
 @click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
-@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png in this folder.")
+@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png or CLIP.segments.png in this folder.")
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, modules):
-    """Predict the class of CLIP with a trained network; show Grad-CAM and timings."""
+    """Predict the class of CLIP with a trained network; show Grad-CAM and timings.
+
+    A detector predicts segments: CLIP.segments.csv, and a picture of them over time.
+    """
+    from kdlab.cli.detect import detect
     from kdlab.cli.predict import open_run, predict
+    from kdlab.clips.untrimmed import Windows
 
     sys.path.insert(0, os.getcwd())
     for module in modules:
@@ -142,13 +147,34 @@ def predict(clip, name, out, modules):
         except Exception as error:
             raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
                                      "folder that it lies in", param_hint="--import") from error
-    found = predict(clip, open_run(name), out)
+    run = open_run(name)
+    if isinstance(getattr(run.recipe, "window", None), Windows):
+        found, table, picture = detect(clip, run, picture=out)
+        click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
+        for segment in found.head(5).itertuples():
+            click.echo(f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}")
+        return click.echo(f"all in {table}, over time in {picture}")
+    found = predict(clip, run, out)
     click.echo(f"{clip} by {found.run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
     click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
     times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
     click.echo(f"{times}; on the CPU, one thread")
+
+
+@cli.command()
+@click.argument("name", metavar="RUN")
+@click.option("--onnx", "file", type=_FILE, required=True, metavar="FILE")
+@click.option("--batch", type=click.IntRange(1), help="Clips at a time; default: any number.")
+def export(name, file, batch):
+    """Write the network of RUN as ONNX, and compare its logits with torch's on ten clips (extra: kdlab[onnx])."""
+    from kdlab.cli.export import to_onnx
+    from kdlab.cli.predict import open_run
+
+    made = to_onnx(open_run(name), file, batch)
+    inputs = ", ".join(f"{name} {('batch' if batch is None else batch, *shape)}" for name, shape in made.inputs.items())
+    click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips")
 
 
 @cli.command()

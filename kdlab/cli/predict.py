@@ -89,7 +89,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
-        kind = "a detector of times" if isinstance(recipe.window, Windows) else "internal classifiers of other networks"
+        kind = ("a detector, which kdlab.cli.detect asks" if isinstance(recipe.window, Windows) else
+                "internal classifiers of other networks")
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
         spent: dict[str, float] = {}

@@ -171,7 +171,8 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
     True segments may overlap, even within a class (each counts), and may reach beyond their video. A prediction of
     length zero is a false positive. Raises ``ValueError`` that names the first impossible row: a segment that ends
     before it starts, a true segment of length zero, a time or score that is not finite, a label outside the
-    ``classes``, or a score that is not positive. Raises it also for an empty truth and for a threshold outside (0, 1].
+    ``classes``, or a score that is not positive. Raises it also for an empty truth, for a threshold outside
+    (0, 1], and where no prediction is of an annotated video.
     """
     integer(1, classes=classes)
     fraction(tious=list(tious))
@@ -186,6 +187,9 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
                              f"to {classes - 1}, scores above 0, and all are finite.")
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
+    if len(found) and not found["video"].isin(truth["video"]).any():
+        raise ValueError(f"no prediction is of an annotated video: predictions name {found['video'].iloc[0]!r}, the "
+                         f"truth {truth['video'].iloc[0]!r}. Give both the same names.")
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     i, j, overlap = _pairs(found, truth, ["video", "label"])
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first

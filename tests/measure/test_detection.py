@@ -230,3 +230,8 @@ def test_impossible_rows_are_named(row, what):
     tables[what] = joined(tables[what], events(row))
     with pytest.raises(ValueError, match=f"impossible {what}: {{'video': 0.*'label': {row[1]}"):
         evaluate(*tables.values(), 2)
+
+
+def test_predictions_of_other_videos_are_an_error_and_no_score_of_zero():
+    with pytest.raises(ValueError, match="no prediction is of an annotated video"):
+        evaluate(TRUTH, perfect().assign(video=lambda rows: rows["video"] + 1000), 2)

@@ -1,0 +1,103 @@
+"""The actions that a trained detector finds in one film: a table of segments, and a picture of them over time."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.container import timeline
+from kdlab.clips.decode import read_frames
+from kdlab.clips.untrimmed import windows
+from kdlab.measure.detection import KEPT, decode
+from kdlab.show.notebook import style
+from kdlab.show.plots import PALETTE
+from kdlab.system.files import begins_with, may_write, write_atomically
+from kdlab.train.loop import one_thread
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Run
+
+_MARK = {"Software": "kdlab predict, with matplotlib"}
+_COLUMNS = ("label", "start", "end", "score")
+_MOMENTS = 8  # frames in the picture
+
+
+@dataclass(frozen=True)
+class _Film:
+    """One film as data whose only segment is all of it; a detector reads no segments when it predicts."""
+
+    path: Path
+    classes: tuple[str, ...]
+
+    def catalogue(self) -> Catalogue:
+        record = ClipRecord(self.path.stem, self.path, 0, "test", "", 0.0, timeline(self.path).seconds)
+        return Catalogue(self.path.stem, self.path.parent, self.classes, (record,))
+
+
+def detect(film: Path | str, run: Run, table: Path | str | None = None,
+           picture: Path | str | None = None) -> tuple[pd.DataFrame, Path, Path]:
+    """The segments that the detector of ``run`` finds in the file ``film``: columns label (the class), start and end in
+    seconds, and score; the surest first, at most :data:`~kdlab.measure.detection.KEPT`.
+
+    They are written as a CSV ``table`` and drawn as a ``picture``, whose paths come back, too; by default
+    ``<film>.segments.csv`` and ``.png`` in the current folder. Windows overlap; soft-NMS is that of the run's tests.
+    A film of any length will do: its frames lie in a temporary folder, and a few windows at a time in memory.
+
+    Raises DamagedClip and FileNotFoundError for the film, NotOurs where a file of another kind would be replaced:
+    before the network is asked.
+    """
+    film = Path(film)
+    if not film.exists():
+        raise FileNotFoundError(f"there is no file {film}: name another")
+    table = Path(f"{film.stem}.segments.csv") if table is None else Path(table)
+    picture = Path(f"{film.stem}.segments.png") if picture is None else Path(picture)
+    may_write(table, lambda file: begins_with(file, ",".join(_COLUMNS)), "table of segments")
+    may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "picture of segments")
+    found = _segments(film, run)
+    write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
+    with plt.rc_context():
+        style()
+        figure = over_time(found, film)
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
+    plt.close(figure)
+    return found, table, picture
+
+
+def _segments(film: Path, run: Run) -> pd.DataFrame:
+    classes = tuple(run.provenance["classes"])
+    recipe = replace(run.recipe, data=_Film(film, classes))
+    with one_thread(), tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        seen = replace(batches(recipe, "test", {"student": recipe.view}), cache=FrameCache(folder))
+        net = run.net()
+        outputs = [net(batch.views["student"]).float().numpy() for batch in seen.evaluation(8)]
+    found = decode(np.concatenate(outputs), windows(recipe.data.catalogue(), "test", recipe.window), recipe.window.rate)
+    found = found.head(KEPT)
+    return found.assign(label=[classes[label] for label in found["label"]])[[*_COLUMNS]]
+
+
+def over_time(found: pd.DataFrame, film: Path) -> plt.Figure:
+    """Frames of ``film`` above, and below a row for each class that was ``found``: bars from start to end in seconds,
+    the surer the darker."""
+    line = timeline(film)
+    labels = list(dict.fromkeys(found["label"])) or ["nothing found"]
+    figure, (above, below) = plt.subplots(2, 1, figsize=(10, 1.9 + 0.34 * len(labels)), layout="constrained",
+                                          height_ratios=[1.3, 0.3 + 0.34 * len(labels)])
+    middles = (np.arange(_MOMENTS) + 0.5) / _MOMENTS
+    frames = read_frames(film, (middles * line.count).astype(int)).frames
+    gain = max(1.0, 110 / max(1.0, float(np.median(frames))))  # a film in the dark is shown brighter
+    above.imshow(np.hstack([(frame * gain).clip(0, 255).astype(np.uint8) for frame in frames]), aspect="auto")
+    above.set(xticks=[], yticks=[], title=film.name + (f", shown {gain:.0f} times as bright" if gain > 1.5 else ""))
+    for row, label in enumerate(labels):
+        rows = found[found["label"] == label].iloc[::-1]
+        below.barh([row] * len(rows), rows["end"] - rows["start"], 0.7, rows["start"], linewidth=0,
+                   color=[(*plt.matplotlib.colors.to_rgb(PALETTE[row % len(PALETTE)]), float(np.clip(score, 0.08, 1)))
+                          for score in rows["score"]])
+    below.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, line.seconds), ylim=(len(labels) - 0.5, -0.5),
+              xlabel="seconds; a darker bar has a higher score")
+    below.grid(axis="y", visible=False)
+    return figure

@@ -1,0 +1,102 @@
+"""A trained network as one ONNX file, by torch's own exporter, checked against torch on clips of the run's tests."""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlab.system.files import begins_with, may_write, write_atomically
+from kdlab.train.loop import one_thread
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Run
+
+_CLIPS = 10
+_PRODUCER = "kdlab"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The ``file``, its ``inputs`` by name with their shapes, and the largest ``difference`` of its logits from torch's
+    on ``clips`` clips."""
+
+    file: Path
+    inputs: dict[str, tuple]
+    clips: int
+    difference: float
+
+
+class _Named(nn.Module):
+    """A network whose inputs are tensors in the order of ``names``, and whose output is one tensor of logits."""
+
+    def __init__(self, net: nn.Module, names: tuple[str, ...]):
+        super().__init__()
+        self.net, self.names = net, names
+
+    def forward(self, *clips: torch.Tensor) -> torch.Tensor:
+        found = self.net(clips[0] if len(clips) == 1 else dict(zip(self.names, clips, strict=True)))
+        return found if isinstance(found, torch.Tensor) else found.exits
+
+
+def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
+    """Write the network of ``run`` into ``file``.
+
+    It takes pixels in [0, 1], ``(B, C, T, H, W)``, and gives logits ``(B, K)``; exits take three inputs and give
+    ``(B, 12, K)``, a detector gives ``(B, S, P, K + 3)``. Normalisation is inside, the classes stand in the metadata.
+    ``batch`` fixes B, else any will do.
+
+    Raises ``ValueError`` without the extra ``onnx``, for what cannot be exported, and for logits that differ from
+    torch's by more than 1e-3; NotOurs where ``file`` is somebody else's.
+    """
+    try:
+        import onnxruntime
+        import onnxscript as onnxscript  # torch's exporter needs it
+    except ImportError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'kdlab[onnx]'") from error
+    file = Path(file)
+    may_write(file, lambda there: begins_with(there, _PRODUCER, 2**12), "network")
+    with one_thread(), torch.no_grad():
+        net, views = _network_and_views(run)
+        net = _Named(net, tuple(views)).eval()
+        size = batch or min(2, len(next(iter(views.values()))))
+        example = tuple(x[:size] for x in views.values())
+        any_batch = None if batch else ({0: torch.export.Dim("batch")},) * len(example)
+        try:
+            made = torch.onnx.export(net, example, dynamo=True, input_names=list(views), output_names=["logits"],
+                                     dynamic_shapes=None if batch else (any_batch,), verbose=False)
+        except Exception as error:
+            why = str(error).strip().partition("\n")[0]
+            raise ValueError(f"{run.folder.name} cannot be exported: {why}") from error
+        made.model.producer_name = _PRODUCER
+        made.model.metadata_props["classes"] = "\n".join(run.provenance["classes"])
+        made.model.metadata_props["run"] = run.folder.name
+        write_atomically(file, lambda path: made.save(str(path)))
+        count = len(next(iter(views.values()))) // size * size
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        differences = []
+        for start in range(0, count, size):
+            clips = [x[start:start + size] for x in views.values()]
+            (found,) = session.run(None, {name: x.numpy() for name, x in zip(views, clips, strict=True)})
+            differences.append(float(np.abs(found - net(*clips).numpy()).max()))
+    if max(differences) > 1e-3:
+        file.unlink()
+        raise ValueError(f"{run.folder.name}: the exported logits differ from torch's by {max(differences):.1e}; no "
+                         "file was kept")
+    return Exported(file, {name: tuple(x.shape[1:]) for name, x in views.items()}, count, max(differences))
+
+
+def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """The network of ``run``, and ten clips of its tests as its inputs, by name."""
+    recipe = run.recipe
+    if hasattr(recipe, "prepare"):  # exits on three networks
+        net = import_module("kdlab.papers.progressive.anytime").trio_of(run)
+        parts = {name: _clips(each) for name, each in recipe.needs().items()}
+        return net, {name: parts[name] for name in net.nets}
+    return run.net(), {"clips": _clips(recipe)}
+
+
+def _clips(recipe) -> torch.Tensor:
+    selected = batches(recipe, "test", {"student": recipe.view})
+    return next(replace(selected, records=selected.records[:_CLIPS]).evaluation(_CLIPS)).views["student"]

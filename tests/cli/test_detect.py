@@ -1,0 +1,47 @@
+"""A detector asked about one film: the segments of its tests, as a table and a picture; nobody's file is replaced."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab.clips.container import probe
+from kdlab.measure.detection import KEPT, decode, of_split
+from kdlab.papers.generative import detection_recipes
+from kdlab.train.obtain import obtain
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detect")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "DATA", "CACHE"):
+            patch.setenv(f"KDLAB_{name}", str(folder / name))
+        recipe = detection_recipes.conditions(detection_recipes.SMOKE, 0)["det_student"]
+        yield obtain(recipe, pretrained=False, say=str)
+
+
+def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    clips = of_split(run)
+    film = clips[0].path
+    code, out, error = command("predict", film, "--run", run.folder)
+    assert code == 0, error
+    found = pd.read_csv(f"{film.stem}.segments.csv")
+    tested = decode(run.predictions().logits, clips, run.recipe.window.rate)
+    tested = tested[tested["video"] == clips[0].video].head(KEPT)
+    for column in ("start", "end", "score"):
+        assert np.allclose(found[column], tested[column], atol=2e-3)
+    assert found["label"].tolist() == [run.provenance["classes"][label] for label in tested["label"]]
+    assert f"{len(found)} segments" in out and probe(film).frames
+    picture = cv2.imread(f"{film.stem}.segments.png")
+    assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_file_of_somebody_else_stays_and_nothing_is_begun(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    film = of_split(run)[0].path
+    (tmp_path / f"{film.stem}.segments.csv").write_text("a,b\n")
+    code, _, error = command("predict", film, "--run", run.folder)
+    assert code == 2 and "is no table of segments of kdlab's" in error
+    assert not (tmp_path / f"{film.stem}.segments.png").exists()
