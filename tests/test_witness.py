@@ -32,8 +32,8 @@ def test_every_recorded_training_is_still_there(found):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDED["rows"])
 def test_a_training_gives_the_weights_recorded(found, name):
-    """On the same kind of CPU bit for bit; elsewhere sums are rounded otherwise, and the first losses must agree."""
+    """On the same kind of CPU bit for bit. Elsewhere sums are rounded otherwise: the first four losses must agree."""
     recorded, today = RECORDED["rows"][name], found["rows"][name]
-    assert np.allclose(today["first_losses"], recorded["first_losses"], rtol=2e-3, atol=2e-3)
+    assert np.allclose(today["first_losses"][:4], recorded["first_losses"][:4], rtol=2e-3, atol=2e-3)
     if all(found[key] == RECORDED[key] for key in ("cpu", "versions")):
         assert today["weights"] == recorded["weights"]
