@@ -1,7 +1,5 @@
 """The actions that a trained detector finds in one film: a table of segments, and a picture of them over time."""
 
-import tempfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,34 +7,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.cli.predict import MARK, batches_of
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
-from kdlab.clips.untrimmed import windows
 from kdlab.measure.detection import KEPT, decode
 from kdlab.show.notebook import style
 from kdlab.show.plots import PALETTE
 from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.loop import one_thread
-from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
 
-_MARK = {"Software": "kdlab predict, with matplotlib"}
 _COLUMNS = ("label", "start", "end", "score")
 _MOMENTS = 8  # frames in the picture
-
-
-@dataclass(frozen=True)
-class _Film:
-    """One film as data whose only segment is all of it; a detector reads no segments when it predicts."""
-
-    path: Path
-    classes: tuple[str, ...]
-
-    def catalogue(self) -> Catalogue:
-        record = ClipRecord(self.path.stem, self.path, 0, "test", "", 0.0, timeline(self.path).seconds)
-        return Catalogue(self.path.stem, self.path.parent, self.classes, (record,))
 
 
 def detect(film: Path | str, run: Run, table: Path | str | None = None,
@@ -46,7 +28,7 @@ def detect(film: Path | str, run: Run, table: Path | str | None = None,
 
     They are written as a CSV ``table`` and drawn as a ``picture``, whose paths come back, too; by default
     ``<film>.segments.csv`` and ``.png`` in the current folder. Windows overlap; soft-NMS is that of the run's tests.
-    A film of any length will do: its frames lie in a temporary folder, and a few windows at a time in memory.
+    A film may have any length: its frames lie in a temporary folder, a few windows at a time in memory.
 
     Raises DamagedClip and FileNotFoundError for the film, NotOurs where a file of another kind would be replaced:
     before the network is asked.
@@ -56,27 +38,24 @@ def detect(film: Path | str, run: Run, table: Path | str | None = None,
         raise FileNotFoundError(f"there is no file {film}: name another")
     table = Path(f"{film.stem}.segments.csv") if table is None else Path(table)
     picture = Path(f"{film.stem}.segments.png") if picture is None else Path(picture)
-    may_write(table, lambda file: begins_with(file, ",".join(_COLUMNS)), "table of segments")
-    may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "picture of segments")
+    header = ",".join(_COLUMNS) + "\n"
+    may_write(table, lambda file: begins_with(file, header, len(header)), "table of segments")
+    may_write(picture, lambda file: begins_with(file, MARK["Software"]), "picture of segments")
     found = _segments(film, run)
     write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
     with plt.rc_context():
         style()
         figure = over_time(found, film)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
     plt.close(figure)
     return found, table, picture
 
 
 def _segments(film: Path, run: Run) -> pd.DataFrame:
-    classes = tuple(run.provenance["classes"])
-    recipe = replace(run.recipe, data=_Film(film, classes))
-    with one_thread(), tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        seen = replace(batches(recipe, "test", {"student": recipe.view}), cache=FrameCache(folder))
-        net = run.net()
+    classes, net, rate = run.provenance["classes"], run.net(), run.recipe.window.rate
+    with one_thread(), torch.no_grad(), batches_of(film, run.recipe, timeline(film).seconds) as seen:
         outputs = [net(batch.views["student"]).float().numpy() for batch in seen.evaluation(8)]
-    found = decode(np.concatenate(outputs), windows(recipe.data.catalogue(), "test", recipe.window), recipe.window.rate)
-    found = found.head(KEPT)
+    found = decode(np.concatenate(outputs), seen.records, rate).head(KEPT)
     return found.assign(label=[classes[label] for label in found["label"]])[[*_COLUMNS]]
 
 

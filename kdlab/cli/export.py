@@ -15,6 +15,7 @@ from kdlab.train.runs import Run
 
 _CLIPS = 10
 _PRODUCER = "kdlab"
+_HEAD = f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"  # the producer's field, the second one of an ONNX file
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
     except ImportError as error:
         raise ValueError(f"{error.name} is missing: pip install 'kdlab[onnx]'") from error
     file = Path(file)
-    may_write(file, lambda there: begins_with(there, _PRODUCER, 2**12), "network")
+    may_write(file, lambda there: begins_with(there, _HEAD, 16), "network")
     with one_thread(), torch.no_grad():
         net, views = _network_and_views(run)
         net = _Named(net, tuple(views)).eval()
-        size = batch or min(2, len(next(iter(views.values()))))
-        example = tuple(x[:size] for x in views.values())
-        any_batch = None if batch else ({0: torch.export.Dim("batch")},) * len(example)
+        size, clips = batch or 2, len(next(iter(views.values())))  # of a batch of one, the exporter fixes the size
+        filled = torch.arange(-(-clips // size) * size) % clips  # whole batches
+        example, *others = zip(*(x[filled].split(size) for x in views.values()), strict=True)
+        any_batch = ({0: torch.export.Dim("batch")},) * len(example)
         try:
             made = torch.onnx.export(net, example, dynamo=True, input_names=list(views), output_names=["logits"],
                                      dynamic_shapes=None if batch else (any_batch,), verbose=False)
@@ -72,19 +74,17 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
         made.model.producer_name = _PRODUCER
         made.model.metadata_props["classes"] = "\n".join(run.provenance["classes"])
         made.model.metadata_props["run"] = run.folder.name
-        write_atomically(file, lambda path: made.save(str(path)))
-        count = len(next(iter(views.values()))) // size * size
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        content = made.model_proto.SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         differences = []
-        for start in range(0, count, size):
-            clips = [x[start:start + size] for x in views.values()]
-            (found,) = session.run(None, {name: x.numpy() for name, x in zip(views, clips, strict=True)})
-            differences.append(float(np.abs(found - net(*clips).numpy()).max()))
+        for inputs in (example, *others):
+            (found,) = session.run(None, {name: x.numpy() for name, x in zip(views, inputs, strict=True)})
+            differences.append(float(np.abs(found - net(*inputs).numpy()).max()))
     if max(differences) > 1e-3:
-        file.unlink()
         raise ValueError(f"{run.folder.name}: the exported logits differ from torch's by {max(differences):.1e}; no "
-                         "file was kept")
-    return Exported(file, {name: tuple(x.shape[1:]) for name, x in views.items()}, count, max(differences))
+                         "file was written")
+    write_atomically(file, lambda path: path.write_bytes(content))
+    return Exported(file, {name: tuple(x.shape[1:]) for name, x in views.items()}, clips, max(differences))
 
 
 def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:

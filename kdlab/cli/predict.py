@@ -4,7 +4,8 @@ import difflib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import Windows
+from kdlab.clips.windows import ClipBatches
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
@@ -26,7 +28,7 @@ from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
-_MARK = {"Software": "kdlab predict, with matplotlib"}
+MARK = {"Software": "kdlab predict, with matplotlib"}
 _MOMENTS = 4  # most frames in the picture
 
 
@@ -49,13 +51,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _OneClip:
-    """The data of a recipe with one clip, in test."""
+    """The data of a recipe with one clip, in test; ``end`` (seconds) makes all of it one segment, for a detector."""
 
     path: Path
+    end: float | None = None
 
     def catalogue(self) -> Catalogue:
-        record = ClipRecord(self.path.stem, self.path, 0, "test", "")
+        start = None if self.end is None else 0.0
+        record = ClipRecord(self.path.stem, self.path, 0, "test", "", start, self.end)
         return Catalogue(self.path.stem, self.path.parent, ("?",), (record,))
+
+
+@contextmanager
+def batches_of(clip: Path, recipe: Recipe, end: float | None = None) -> Iterator[ClipBatches]:
+    """The batches of one ``clip`` as in a test of ``recipe``; no training reads them, so they are not cached."""
+    with tempfile.TemporaryDirectory() as folder:
+        clips = batches(replace(recipe, data=_OneClip(clip, end)), "test", {"student": recipe.view})
+        yield replace(clips, cache=FrameCache(folder))
 
 
 def open_run(name: str | Path) -> Run:
@@ -86,7 +98,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     if not clip.exists():
         raise FileNotFoundError(f"there is no file {clip}: name another")
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
-    may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
+    may_write(picture, lambda file: begins_with(file, MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
         kind = ("a detector, which kdlab.cli.detect asks" if isinstance(recipe.window, Windows) else
@@ -113,9 +125,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
     """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
-    with tempfile.TemporaryDirectory() as folder:  # no training reads the clip, so it is not cached
-        clips = batches(replace(recipe, data=_OneClip(clip)), "test", {"student": recipe.view})
-        clips = replace(clips, cache=FrameCache(folder))
+    with batches_of(clip, recipe) as clips:
         clips.check()
         return next(iter(clips.evaluation())).views["student"]
 
@@ -131,7 +141,7 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         style()
         figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
                               enhanced=bool(np.median(frames) < 50), title=title)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
     plt.close(figure)
 
 

@@ -41,7 +41,7 @@ def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeyp
 def test_a_file_of_somebody_else_stays_and_nothing_is_begun(run, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     film = of_split(run)[0].path
-    (tmp_path / f"{film.stem}.segments.csv").write_text("a,b\n")
+    (tmp_path / f"{film.stem}.segments.csv").write_text("video,label,start,end,score\n")
     code, _, error = command("predict", film, "--run", run.folder)
     assert code == 2 and "is no table of segments of kdlab's" in error
     assert not (tmp_path / f"{film.stem}.segments.png").exists()
