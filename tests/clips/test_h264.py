@@ -130,6 +130,20 @@ def test_what_may_be_made_of_other_frames_is_refused_with_the_mend(tmp_path, par
         scan(path)
 
 
+def test_a_frame_that_the_next_one_skips_is_refused(tmp_path):
+    """A P-frame that is no reference: the vectors of the frame behind it lead to the frame before it."""
+    path = write(tmp_path / "x.mp4", params="slices=1")
+    with av.open(str(path)) as file:
+        fourth = [packet for packet in file.demux(video=0) if packet.size][4]
+        place = fourth.pos + 4
+    data = bytearray(path.read_bytes())
+    assert data[place] & 31 == 1 and data[place] >> 5 & 3
+    data[place] &= 31
+    path.write_bytes(data)
+    with pytest.raises(Unsuited, match="frame 4 .* is a P-frame that no other is made of.*kdlab data transcode"):
+        scan(path)
+
+
 def test_a_damaged_file_is_noticed(tmp_path):
     path = write(tmp_path / "x.mp4")
     data = bytearray(path.read_bytes())
