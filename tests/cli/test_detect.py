@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.container import probe
 from kdlab.measure.detection import KEPT, decode, of_split
 from kdlab.papers.generative import detection_recipes
 from kdlab.train.obtain import obtain
@@ -33,7 +32,7 @@ def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeyp
     for column in ("start", "end", "score"):
         assert np.allclose(found[column], tested[column], atol=2e-3)
     assert found["label"].tolist() == [run.provenance["classes"][label] for label in tested["label"]]
-    assert f"{len(found)} segments" in out and probe(film).frames
+    assert f"{len(found)} segments" in out
     picture = cv2.imread(f"{film.stem}.segments.png")
     assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
