@@ -25,7 +25,6 @@ from kdlab.papers.generative import recipes as generative
 from kdlab.papers.paper_size import example
 from kdlab.papers.progressive import recipes as progressive
 from kdlab.train.loop import Progress, fit, seeded, weights_hash
-from kdlab.train.preparing import in_bf16
 from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
 
@@ -60,8 +59,6 @@ def prepared(recipe: Recipe, device: str) -> tuple[dict, list[Batch]]:
     """Untrained networks of ``recipe``, their weights decided by its seed, and two batches of noise, on ``device``."""
     nets, one, _ = example(recipe, CLASSES)
     nets = {name: net.to(device) for name, net in nets.items()}
-    if "teacher" in nets and recipe.settings.precision == "bf16":
-        nets["teacher"] = in_bf16(nets["teacher"])
     batches, size = [], recipe.settings.batch_size
     for number in range(2):
         generator = seeded(number)

@@ -23,7 +23,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.windows import Batch, ClipBatches, Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.measure.cost import macs
-from kdlab.nets.folding import folded
+from kdlab.nets.norms import folded
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.controls import StoredTargets

@@ -146,5 +146,3 @@ class Method(Protocol):
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:
         """A value computed once before the first step and passed on as ``progress.prepared``. ``batches`` hold all
         training clips."""
-
-    taps: tuple[str, ...]  # layers that you read from the teacher; without it a bf16 teacher loses its layers' names

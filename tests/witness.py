@@ -41,9 +41,9 @@ from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
+from kdlab.train.preparing import _marker
 from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import Recipe
-from kdlab.train.rehearsal import _marker
 from kdlab.train.runs import DECIDING_PACKAGES, Run
 from kdlab.train.sizes import SMOKE
 

@@ -17,8 +17,8 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import ClipBatches
-from kdlab.nets.folding import folded
 from kdlab.nets.layers import features, layers_of
+from kdlab.nets.norms import folded
 from kdlab.night.make import truth
 
 SCORES = ("pointing_game", "energy_inside", "iou")

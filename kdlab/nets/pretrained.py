@@ -3,7 +3,6 @@
 A file that is missing at its path is searched for by name in the folder of torch's hub, in ``$TORCH_HOME``.
 """
 
-import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -60,12 +59,6 @@ class Weights:
         if init is not None and loaded is not None and loaded.shape[1:] == init.shape[1:] and len(loaded) != len(init):
             state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
         return load_weights(net, state, str(path), "Give the file of the network that the recipe names.")
-
-
-def untrained(spec):
-    """The architecture of ``spec`` without its checkpoints, at any depth: for weights that come from a run's folder."""
-    inner = {f.name: v for f in dataclasses.fields(spec) if dataclasses.is_dataclass(v := getattr(spec, f.name))}
-    return dataclasses.replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
 
 
 def _bare(state: dict, own: dict) -> dict:

@@ -12,9 +12,8 @@ from kdlab.system.sources import source_hash
 from kdlab.system.values import positive
 from kdlab.train.loop import cpu_copies, fit, predict
 from kdlab.train.obtain import obtain
-from kdlab.train.preparing import prepared
+from kdlab.train.preparing import prepared, rehearse
 from kdlab.train.recipe import Prepared, Recipe, check
-from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import network_of, read_weights
 
 #: The largest relative difference at which a network's loss counts as the loss asked for.

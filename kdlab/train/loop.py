@@ -1,22 +1,25 @@
-"""One training loop for every method. It handles views, optimisers and checkpoints, and contains no distillation.
+"""One training loop for every method, its settings and its optimisers. It contains no distillation.
 
 A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop steps the
 optimiser of each loss before it requests the next loss, so a method with two passes needs no loop of its own.
 
 Every random number is a function of (seed, step). A run that is killed and resumed therefore ends in the same bits, and
-a checkpoint stores only weights, optimiser moments and the step number. The clips and draws of a batch do not depend on
-the number of processes (:mod:`kdlab.train.processes`); dropout masks do.
+a checkpoint stores only weights, optimiser moments and the step number. A rate is a function of the step and of the
+history. The clips and draws of a batch do not depend on the number of processes (:mod:`kdlab.train.processes`); dropout
+masks do.
 """
 
 import hashlib
 import io
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -28,10 +31,81 @@ from torch.nn import functional as F
 from kdlab.clips.windows import Batch, ClipBatches
 from kdlab.nets.layers import one_thread
 from kdlab.system.files import write_atomically
-from kdlab.system.values import integer, not_negative, one_of, positive
+from kdlab.system.values import fraction, integer, not_negative, one_of, positive
 from kdlab.train import processes
-from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 from kdlab.train.processes import is_first, launched, precision
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One optimiser: ``adamw``; ``adam``, which adds the decay to the gradient; or ``sgd``, which does so too and has
+    ``momentum``.
+
+    ``share`` and ``decay`` are fractions of the settings' rate and weight decay.
+    """
+
+    kind: str = "adam"
+    share: float = 1.0
+    decay: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+
+    def __post_init__(self):
+        one_of(("adamw", "adam", "sgd"), kind=self.kind)
+        positive(share=self.share, eps=self.eps)
+        not_negative(decay=self.decay)
+        fraction(betas=self.betas, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class AsReleased:
+    """Optimisers and schedule of a paper's released code, switched on by ``Settings.as_released``.
+
+    ``rules`` maps the names of the method's optimisers to their rules. ``shares`` are pairs of a pattern and a fraction
+    of the rate: the first pattern found in a weight's name (``student.net.fc.weight``) gives that weight's fraction; a
+    weight that no pattern matches has the full rate. Without ``biases``, weights with ``bias`` in their name do not
+    decay. The rate is divided by ten at each of the epochs ``falls``, counted from 0. With ``patience`` it is divided
+    by ten after more than that number of epochs without a lower validation loss (torch's ``ReduceLROnPlateau``).
+    Otherwise it is constant.
+    """
+
+    rules: tuple[tuple[str, Rule], ...] = (("net", Rule()),)
+    shares: tuple[tuple[str, float], ...] = ()
+    biases: bool = True
+    falls: tuple[int, ...] = ()
+    patience: int = 0
+
+    def __post_init__(self):
+        positive(shares=[share for _, share in self.shares])
+        integer(1, falls=self.falls)
+        integer(0, "0 never lowers the rate", patience=self.patience)
+        if self.falls and self.patience:
+            raise ValueError(f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
+                             "plateau; give one of them")
+
+    def rule(self, key: str) -> Rule:
+        """The rule of the method's optimiser ``key``. Raises ``ValueError`` where there is none."""
+        found = dict(self.rules)
+        if key not in found:
+            raise ValueError(f"as_released has rules for {', '.join(found)}, and the method an optimiser {key!r}: add "
+                             "a rule for it")
+        return found[key]
+
+    def groups(self, key: str, weights: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
+        """The named ``weights`` in torch's groups, each with its ``share`` of the rate and its ``weight_decay``."""
+        rule, groups = self.rule(key), {}
+        for name, weight in weights:
+            share = next((part for pattern, part in self.shares if re.search(pattern, name)), 1.0)
+            decay = rule.decay * weight_decay if self.biases or "bias" not in name else 0.0
+            groups.setdefault((rule.share * share, decay), []).append(weight)
+        return [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in groups.items()]
+
+    def rate(self, lr: float, epoch: int, losses: Sequence[float]) -> float:
+        """The rate in ``epoch`` (from 0), given the validation ``losses`` of the earlier epochs."""
+        if self.patience:
+            return _on_plateau(lr, self.patience, tuple(losses))
+        return lr * 0.1 ** sum(epoch >= fall for fall in self.falls)
 
 
 @dataclass(frozen=True)
@@ -62,6 +136,47 @@ class Settings:
         not_negative(weight_decay=self.weight_decay)
         one_of(("one_cycle", "cosine"), schedule=self.schedule)
         one_of(("fp32", "bf16"), precision=self.precision)
+
+
+@lru_cache(maxsize=8)  # called at every step
+def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
+    """The rate after epochs with these ``losses``: torch's own scheduler, replayed from the first epoch."""
+    bearer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(bearer, patience=patience)
+    for loss in losses:
+        scheduler.step(loss)
+    return bearer.param_groups[0]["lr"]
+
+
+def optimiser_for(settings: Settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
+                  fused: bool) -> torch.optim.Optimizer:
+    """The method's optimiser ``key`` over named ``weights``, according to ``settings``.
+
+    A group with a ``share`` has that fraction of :func:`learning_rate`. ``fused``: one pass over weights and moments.
+    """
+    weights, released = list(weights), settings.as_released
+    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch does not fuse complex weights
+    if released is None:
+        plain = [weight for _, weight in weights]
+        return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    rule, groups = released.rule(key), released.groups(key, weights, settings.weight_decay)
+    if rule.kind == "sgd":
+        return torch.optim.SGD(groups, settings.lr, rule.momentum, fused=fused)
+    kind = torch.optim.AdamW if rule.kind == "adamw" else torch.optim.Adam
+    return kind(groups, settings.lr, rule.betas, rule.eps, fused=fused)
+
+
+def learning_rate(settings: Settings, step: int, steps: int, epoch: int = 0, history: Sequence[dict] = ()) -> float:
+    """The rate at ``step`` of ``steps``. ``one_cycle`` rises linearly over the first fifth; both schedules fall to 0
+    along a half cosine. ``settings.as_released`` uses the ``epoch`` instead, and the ``history`` of the earlier
+    epochs."""
+    if settings.as_released:
+        return settings.as_released.rate(settings.lr, epoch, [row["val_loss"] for row in history if "val_loss" in row])
+    warm = steps / 5 if settings.schedule == "one_cycle" else 0
+    if step < warm:
+        return settings.lr * (step + 1) / (warm + 1)
+    turn = torch.tensor((step - warm) / max(1, steps - warm) * torch.pi, dtype=torch.float64)
+    return settings.lr * float(0.5 * (1 + torch.cos(turn)))
 
 
 @dataclass(frozen=True)
@@ -277,7 +392,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     trained = {key: _named_weights(nets, names) for key, names in parts.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
     bare = nets  # saved weights are read from these: a wrapper renames them
-    nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
+    nets = {name: fabric.setup_module(net) for name, net in nets.items()}  # frozen ones too: all in one precision
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
     processes.copy_from_first(bare[name] for name in owned)
 
@@ -355,16 +470,11 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
 
 
 def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
-    """Set ``net`` to training mode where it ``learns``, else freeze it. Weights that come without a gradient get none.
-    In a network that comes in training mode, layers that come in evaluation mode stay there."""
-    frozen = [weight for weight in net.parameters() if not weight.requires_grad]
-    still = [module for module in net.modules() if not module.training] if net.training else []
-    net.requires_grad_(learns).train(learns)
-    for weight in frozen:
-        weight.requires_grad_(False)
-    for module in still:
-        module.training = False
-    return net
+    """Set ``net`` to training mode where it ``learns``, else freeze it. Weights that come without a gradient get
+    none."""
+    for weight in net.parameters():
+        weight.requires_grad_(learns and weight.requires_grad)
+    return net.train(learns)
 
 
 def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:

@@ -16,10 +16,9 @@ from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, headless, pool
 from kdlab.system.values import not_negative
 from kdlab.train.obtain import finished_run, obtain
-from kdlab.train.preparing import open_ahead
+from kdlab.train.preparing import open_ahead, rehearse
 from kdlab.train.processes import is_first, launched
 from kdlab.train.recipe import Recipe, check
-from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
 
 

@@ -20,10 +20,9 @@ from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
-from kdlab.train.preparing import prepared
+from kdlab.train.preparing import prepared, rehearse
 from kdlab.train.processes import from_first, is_first, launched
 from kdlab.train.recipe import Recipe, check, to_json
-from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import CHECKPOINT, Run, find, write_run
 
 

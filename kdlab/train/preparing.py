@@ -1,21 +1,35 @@
-"""Build what a training needs before its first step: networks, batches, and the function that predicts."""
+"""Before the first step of a training: its networks and batches are built, and all of it is rehearsed on two clips.
 
+The rehearsal uses the same functions as the training, so an error in a network or a method appears before hours are
+spent. No weight depends on it.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.windows import ClipBatches, open_all
-from kdlab.distill.check import check_distillation
-from kdlab.nets.folding import folded
+from kdlab.nets.layers import one_thread
+from kdlab.nets.norms import folded
 from kdlab.nets.video import begin_as, build, for_classes
-from kdlab.train.loop import predict, seeded_generators
-from kdlab.train.processes import precision
-from kdlab.train.recipe import Prepared, Recipe
+from kdlab.system import paths
+from kdlab.system.files import memoised
+from kdlab.system.sources import foreign_classes, source_hash
+from kdlab.train.loop import Settings, Trained, cpu_copies, fit, predict, seeded_generators, weights_hash
+from kdlab.train.processes import by_itself, device
+from kdlab.train.recipe import Prepared, Recipe, to_json
+from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
@@ -45,12 +59,14 @@ def open_ahead(recipes: Iterable[Recipe]) -> None:
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
     """The :class:`.recipe.Prepared` of ``recipe``; ``needed`` maps ``teacher`` and ``start`` to their runs.
 
-    Records without a label, such as windows of untrimmed video, have no validation during training, and the preflight
-    does not compare teacher and student: such a method distils features, whose shapes it checks itself.
+    ``say`` is told of a teacher that is worse than its student. Records without a label, such as windows of untrimmed
+    video, have no validation during training, and are not compared: such a method distils features, whose shapes it
+    checks itself.
     """
     with seeded_generators(recipe.seed, 6):  # for networks initialised from NumPy or Python
-        return recipe.prepare(needed, catalogue) if hasattr(recipe, "prepare") else _prepared(
-            recipe, needed, catalogue, say)
+        if hasattr(recipe, "prepare"):
+            return recipe.prepare(needed, catalogue)
+        return _prepared(recipe, needed, catalogue, say)
 
 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
@@ -65,18 +81,18 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
             begin_as(net, start.net(), catalogue.classes, start.provenance["classes"],
                      getattr(recipe.net, "head", "fc"))
     if teacher := needed.get("teacher"):
-        nets["teacher"] = _taught_by(teacher, catalogue, labelled).eval().requires_grad_(False)
-        if labelled:
-            sample = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
-            for warning in check_distillation(nets["teacher"], net, next(sample.evaluation())):
-                say(f"{recipe.name}: {warning}")
+        taught = teacher.provenance["classes"]
+        if not labelled and list(taught) != list(catalogue.classes):
+            raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(taught)}, the student "
+                             f"{', '.join(catalogue.classes)}; train both on the same classes")
+        nets["teacher"] = for_classes(teacher.net(), taught, catalogue.classes).eval().requires_grad_(False)
+        if labelled and (warning := _warning_of_teacher(nets, train)):
+            say(f"{recipe.name}: {warning}")
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
         few = next(replace(train, records=train.records[:2]).evaluation())
         nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # after extra_nets, which may copy its norms
-        if recipe.settings.precision == "bf16":
-            nets["teacher"] = in_bf16(nets["teacher"])
 
     def answers(student: nn.Module, split: str, most: int | None = None):
         loaded = batches(recipe, split, {"student": recipe.view})
@@ -89,31 +105,17 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
     return Prepared(nets, train, validation if labelled else None, answers)
 
 
-def in_bf16(net: nn.Module) -> nn.Module:
-    """``net`` with a forward pass in bf16 mixed precision and an output in fp32. A frozen teacher needs this in a
-    ``bf16`` training, whose loop applies mixed precision only to the networks that it trains. Returns ``net`` unchanged
-    where the hardware has no bf16 (:func:`kdlab.train.processes.precision`)."""
-    if precision("bf16") != "bf16":
-        return net
-    plain = net.forward
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            return plain(x).float()
-
-    net.forward = forward  # the layers keep their names: methods tap them by name
-    return net
-
-
-def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
-    """The network of the run ``teacher``, for the catalogue's classes."""
-    classes = teacher.provenance["classes"]
-    if list(classes) == list(catalogue.classes):
-        return teacher.net()
-    if not labelled:
-        raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(classes)}, the student "
-                         f"{', '.join(catalogue.classes)}; train both on the same classes")
-    return for_classes(teacher.net(), classes, catalogue.classes)
+def _warning_of_teacher(nets: dict[str, nn.Module], train: ClipBatches) -> str:
+    """A sentence where the teacher is worse than the student before its training; else nothing."""
+    sample = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
+    batch, right = next(sample.evaluation()), {}
+    for role in ("teacher", "student"):
+        logits, labels, _ = predict(nets[role], [batch], role)
+        right[role] = 100 * float((logits.argmax(1) == labels).float().mean())
+    if right["teacher"] >= right["student"]:
+        return ""
+    return (f"The teacher is worse than the student on this batch ({right['teacher']:.1f} % right against "
+            f"{right['student']:.1f} %): see that it has its own view and normalisation, or train it longer.")
 
 
 def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,3 +124,184 @@ def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch
     if given := getattr(recipe.net, "statistics", None):
         return tuple(torch.tensor(values) for values in given)
     return train.statistics("student")
+
+
+# --- the rehearsal ----------------------------------------------------------------------------------------------
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Rehearse the training of ``recipe`` on two clips: first the recipes it needs, then its steps, a checkpoint and a
+    resume from it, evaluation, writing, and rebuilding the network. Raises ``ValueError`` with the part that fails and
+    how to fix it; errors in the clips are those of the training. Recipes that differ only in condition, seed, rate and
+    batch size (above 1) are rehearsed once per version of the sources and packages, by any process."""
+    if not _marker(recipe).exists():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
+            _rehearsed(recipe, Path(place))
+
+
+def _marker(recipe: Recipe) -> Path:
+    """The file that exists once a recipe of this kind was rehearsed."""
+    what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
+    return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
+
+
+def _kind(value):
+    """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
+    but the rate, with a batch size of at most 2."""
+    if isinstance(value, Recipe):
+        each = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")}
+        data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
+        return type(value), data, *map(_kind, each.values())
+    if isinstance(value, Settings):
+        return replace(value, lr=1.0, batch_size=min(2, value.batch_size))
+    return tuple(map(_kind, value)) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class _Few:
+    """Two clips of each split of the data ``of``: the first and the middle one."""
+
+    of: object
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    def catalogue(self) -> Catalogue:
+        return memoised((self, "few"), self._few)
+
+    def _few(self) -> Catalogue:
+        every = self.of.catalogue()
+        splits = [every.split(split) for split in ("train", "val", "test")]
+        return replace(every, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
+
+    def fingerprint(self) -> str:
+        return f"few of {self.of.fingerprint()}"
+
+
+def _rehearsed(recipe: Recipe, place: Path) -> Run:
+    """The run of ``recipe`` after two steps, in the folder ``place``. A kind that was rehearsed before only produces
+    its run."""
+    known = (marker := _marker(recipe)).exists()
+    needed = {}
+    for what, other in recipe.needs().items():
+        (place / what).mkdir()
+        needed[what] = _rehearsed(other, place / what)
+    settings = replace(recipe.settings, batch_size=min(2, recipe.settings.batch_size), accumulate=1)
+    few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # a seed other than the one in Run.net()
+    if not hasattr(recipe, "prepare"):
+        try:
+            opened(few)
+        except (ValueError, OSError):
+            opened(recipe)  # reports all unreadable clips, not only these
+            raise
+    net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
+    doing = f"{net} does not fit these clips"
+    try:
+        if not (known or hasattr(recipe, "prepare")):
+            _check_net(few)
+        doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
+        ready, trained = _steps(few, needed, place / CHECKPOINT, keep=place / "begun")
+        weights = _hash(trained)
+        doing = f"{net}, trained by {method}, cannot be evaluated and written"
+        write_run(place, ready, trained, {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]},
+                  time.monotonic())
+        doing = f"{net}, trained by {method}, cannot be opened again"
+        run = Run(place, recipe)
+        if known:
+            return run
+        answers = [_first_answers(ready, net) for net in (trained.nets["student"], run.net().to(trained.device))]
+        # bit for bit on a CPU; elsewhere two passes may sum in different orders
+        if not (torch.equal if trained.device == "cpu" else partial(torch.allclose, rtol=1e-3, atol=1e-4))(*answers):
+            raise ValueError("it answers otherwise than the one that was trained. Keep all that training changes in "
+                             "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
+        doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
+        resumed = _steps(few, needed, place / "begun")[1]
+        if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere the order of sums may differ
+            raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
+                             "change in parameters and persistent buffers, and draw from the global generators of "
+                             "torch, NumPy or Python, which are seeded for each step")
+    except Exception as error:
+        if type(error).__module__.startswith("kdlab."):  # its message is already a full sentence
+            raise
+        if isinstance(error, KeyError) and error.args == ("teacher",) and not getattr(recipe, "teacher", None):
+            raise ValueError(f"{method} learns from a teacher, and the recipe of {recipe.stem} has none: give it "
+                             "teacher=Recipe(…)") from error
+        message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{doing}: {message}") from error
+    with suppress(OSError):  # without the marker the next process rehearses again
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    return run
+
+
+def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = None) -> tuple[Prepared, Trained]:
+    """Train ``recipe`` for two steps, or resume with the second from a ``checkpoint``. The checkpoint after the first
+    step is copied to ``keep``."""
+    ready, begun = prepared(recipe, needed, recipe.data.catalogue(), str), checkpoint.exists()
+    if hasattr(ready.train, "records"):
+        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # there may be more than two windows
+
+    def two(steps: range):
+        if begun and not steps.start:
+            raise ValueError("it cannot be read back")
+        for step in steps[: 2 - steps.start]:
+            yield step
+            if keep and step == 0:
+                shutil.copy(checkpoint, keep)
+
+    return ready, fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
+                      checkpoint=checkpoint, progress=two, say=str)
+
+
+def _hash(trained: Trained) -> str:
+    return weights_hash(cpu_copies(
+        {f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
+
+
+def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:
+    """The logits of ``net`` for one batch; an empty tensor where nothing is predicted."""
+    with seeded_generators(0):
+        found = (ready.answers(net, split, 1) for split in ready.splits)
+        return next((logits for records, logits in found if records), torch.zeros(0))
+
+
+def _check_net(recipe: Recipe) -> None:
+    """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
+    not return one row of logits per clip."""
+    spec, classes = recipe.net, len(recipe.data.catalogue().classes)
+    clips = batches(recipe, "train", {"student": recipe.view})
+    x = next(iter(replace(clips, records=clips.records[:2]).evaluation())).views["student"]
+    labelled = all(record.label >= 0 for record in clips.records)
+    kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
+    if x.shape[1] != channels:
+        raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
+                         f"channels = {x.shape[1]}, or another view")
+    given = getattr(spec, "statistics", None)
+    if given and {len(values) for values in given} != {channels}:
+        raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
+    try:
+        net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
+    except Exception as error:
+        if type(error).__module__.startswith("kdlab."):
+            raise
+        raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
+    layers = dict(net.net.named_modules())
+    named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
+    if lost := [name for name in named if name not in layers]:
+        raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
+    if not {*map(id, net.parameters())}.isdisjoint(map(id, spec.make(classes).parameters())):
+        raise ValueError(f"{kind}.make gives the same weights twice, so a teacher would move with its student: let it "
+                         "make a new network at each call")
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    with torch.no_grad(), one_thread():
+        logits = net.eval()(x)
+    if moved := [name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])]:
+        raise ValueError(f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network")
+    if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
+                         f"{(len(x), classes)} is wanted, a row a clip and a column a class")
+    if labelled and classes > 1 and (logits >= 0).all() and torch.allclose(
+            logits.sum(1), torch.ones(len(x)), atol=1e-3):
+        raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
+                         "their own softmax, so take it out of the network")

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import nn
 
 from kdlab import __version__
 from kdlab.clips.decode import chosen
-from kdlab.nets.pretrained import untrained
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
@@ -171,6 +171,12 @@ def network_of(recipe: Recipe, classes: int, state: dict[str, torch.Tensor], sou
     weights in errors."""
     statistics = state["mean"].flatten(), state["std"].flatten()  # one value per input channel
     return load_weights(build(untrained(recipe.net), classes, 0, *statistics), state, source).eval()
+
+
+def untrained(spec):
+    """The network ``spec`` without its checkpoints, at any depth: its weights come from a run's folder."""
+    inner = {f.name: v for f in fields(spec) if is_dataclass(v := getattr(spec, f.name))}
+    return replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
 
 
 def _read_note(file: Path) -> dict:

@@ -6,9 +6,10 @@ from torchvision.models import resnet18, resnet50
 
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.compressed import CHANNELS, CoViARNet, matched, tiny
-from kdlab.nets.pretrained import Weights, untrained
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build
 from kdlab.train.recipe import from_json, to_json
+from kdlab.train.runs import untrained
 
 DEPTHS = {"iframe": 50, "motion": 18, "residual": 18}
 

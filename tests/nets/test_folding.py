@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.folding import folded
 from kdlab.nets.layers import outputs
+from kdlab.nets.norms import folded
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.nets.folding import folded
 from kdlab.nets.layers import outputs
-from kdlab.nets.norms import ClipNorm, PixelNorm
+from kdlab.nets.norms import ClipNorm, PixelNorm, folded
 from kdlab.nets.video import TinyR2Plus1D, build
 
 

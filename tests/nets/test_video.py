@@ -7,8 +7,8 @@ from torch import nn
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs
 from kdlab.measure.flatness import Hessian
-from kdlab.nets.folding import folded
 from kdlab.nets.layers import features, outputs
+from kdlab.nets.norms import folded
 from kdlab.nets.video import (
     IMAGENET,
     Narrowed,

@@ -16,7 +16,6 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.files import StorageFull
 from kdlab.train import loop
 from kdlab.train.loop import Settings, fit, learning_rate, predict
-from kdlab.train.preparing import in_bf16
 
 
 @dataclass
@@ -128,17 +127,20 @@ def test_a_method_of_two_optimisers_needs_no_other_loop():
 
 
 def test_bf16_where_the_hardware_has_it(monkeypatch):
-    """Elsewhere fp32, which is said, and gives the bits of fp32."""
+    """Elsewhere fp32, which is said, and gives the bits of fp32. A frozen teacher is in the student's precision."""
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
-    bf16, said = replace(SETTINGS, precision="bf16"), []
-    train = lambda settings: fit(CrossEntropy(), {"student": make_net()}, Blobs(), settings, 0, say=said.append)  # noqa: E731
+    bf16, said, mixed_teacher = replace(SETTINGS, precision="bf16"), [], set()
+    (nets := {"teacher": make_net(5)})["teacher"][0].register_forward_hook(
+        lambda *_: mixed_teacher.add(torch.is_autocast_enabled("cpu")))
+    train = lambda settings: fit(DualLight(), nets | {"student": make_net()}, Blobs(), settings, 0, say=said.append)  # noqa: E731
     for has, same_bits in ((True, False), (False, True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
-        mixed, plain = train(bf16), train(SETTINGS)
+        plain = train(SETTINGS)
+        mixed_teacher.clear()
+        mixed = train(bf16)
+        assert mixed_teacher == {has}
         assert mixed.precision == ("bf16" if has else "fp32") and plain.precision == "fp32"
         assert same(state(mixed.nets["student"]), state(plain.nets["student"])) == same_bits
-        net = make_net()
-        assert ("forward" in vars(in_bf16(net))) == has
     assert len(said) == 1 and said[0].startswith("bf16 is not in this hardware: trained in fp32")
 
 

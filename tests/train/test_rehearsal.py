@@ -19,8 +19,8 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
+from kdlab.train.preparing import rehearse
 from kdlab.train.recipe import Recipe
-from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
 
@@ -88,6 +88,15 @@ class Softmax(Plain):
         return super().forward(x) if self.training else super().forward(x).softmax(1)
 
 
+class MovesInEvaluation(Plain):
+    def forward(self, x):
+        self.norm.running_mean += 1
+        return super().forward(x)
+
+
+ONE = []
+
+
 class Works(Plain):
     """A mask of −∞, a table that is no state, a shared weight, a buffer in bfloat16, an attribute called module."""
 
@@ -112,6 +121,9 @@ class Brought:
     head = "fc"
 
     def make(self, num_classes: int) -> nn.Module:
+        if self.module == "One":
+            ONE.append(Plain(num_classes))
+            return ONE[0]
         return globals()[self.module](num_classes)
 
 
@@ -119,6 +131,8 @@ class Brought:
     ("Centre", "Brought, trained by CrossEntropy, cannot be opened again: it answers otherwise .* persistent buffers"),
     ("CountsInTraining", "ends in other weights"),
     ("Softmax", "Brought gives probabilities in evaluation"),
+    ("MovesInEvaluation", "Brought changes its buffer 'net.norm.running_mean' in evaluation"),
+    ("One", "Brought.make gives the same weights twice"),
 ])
 def test_a_network_that_its_run_would_not_keep_is_refused_by_name_before_it_is_trained(tmp_path, module, says):
     with pytest.raises(ValueError, match=says):

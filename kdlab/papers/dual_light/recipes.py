@@ -19,8 +19,7 @@ from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
 from kdlab.papers.paper_size import Paper, PaperSet
-from kdlab.train.loop import Settings
-from kdlab.train.optimisers import AsReleased, Rule
+from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile
 

@@ -19,8 +19,7 @@ from kdlab.papers.generative.detection import Detection, DetectionDistillation, 
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.recipes import GENERATION, StreamSize
 from kdlab.papers.paper_size import Paper, PaperSet
-from kdlab.train.loop import Settings
-from kdlab.train.optimisers import AsReleased, Rule
+from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, DetectionSize, current
 

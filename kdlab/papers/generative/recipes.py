@@ -24,8 +24,7 @@ from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
 from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet
-from kdlab.train.loop import Settings
-from kdlab.train.optimisers import AsReleased, Rule
+from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 

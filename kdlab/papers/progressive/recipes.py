@@ -21,8 +21,7 @@ from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
 from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FeatureBatch, FrozenView
 from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
-from kdlab.train.loop import Settings
-from kdlab.train.optimisers import AsReleased, Rule
+from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
 

@@ -10,7 +10,6 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers import paper_size as paper_size
 from kdlab.papers.dual_light import recipes
@@ -19,9 +18,9 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
 from kdlab.papers.dual_light.recipes import PAPER, dual_light, paper_recipes
 from kdlab.papers.paper_size import PaperSet, cost
-from kdlab.train.loop import Settings
-from kdlab.train.optimisers import Rule
+from kdlab.train.loop import Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.runs import untrained
 from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_datasets import arid_tree
 from tests.conftest import encode, pattern

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.layers import outputs
-from kdlab.nets.pretrained import Weights, untrained
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build
 from kdlab.papers.generative.networks import (
     CVAE,
@@ -21,6 +21,7 @@ from kdlab.papers.generative.networks import (
     read_cvae,
 )
 from kdlab.train.recipe import from_json, to_json
+from kdlab.train.runs import untrained
 
 STUDENT = Gated(TinyC3D((2, 3, 4, 8)), (8, 16, 16))
 
