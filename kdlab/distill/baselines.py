@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.losses import check_mixture, kd_loss
-from kdlab.distill.method import CrossEntropy, weighted_sum
+from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, weighted_sum
 from kdlab.nets.layers import outputs
 from kdlab.system.values import alike, fraction, not_negative
 

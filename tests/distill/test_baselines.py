@@ -14,7 +14,7 @@ from kdlab.distill.baselines import (
     dkd_loss,
     fitnet_loss,
 )
-from kdlab.distill.losses import kd_loss
+from kdlab.distill.method import kd_loss
 from kdlab.nets.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import Progress, Settings, fit

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kdlab.distill.losses import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
+from kdlab.distill.method import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.loop import Progress
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.losses import entropy, smoothed_targets, smoothing_of_entropy
-from kdlab.distill.method import KD
+from kdlab.distill.method import KD, entropy, smoothed_targets, smoothing_of_entropy
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
-from kdlab.distill.method import CrossEntropy
+from kdlab.distill.method import CrossEntropy, check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.system.values import fraction, positive
 

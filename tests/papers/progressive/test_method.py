@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch
-from kdlab.distill.losses import entropy
+from kdlab.distill.method import entropy
 from kdlab.papers.progressive.method import (
     PAPER,
     FixedMixture,
