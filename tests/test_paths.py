@@ -40,18 +40,15 @@ def test_what_works(clone, monkeypatch, variable):
 
 
 @pytest.mark.parametrize("variable", PLACES)
-@pytest.mark.parametrize(("value", "what"), [
-    ("/", "the root of the disk"), ("~", "your home folder"), ("file", "no folder"), ("../clone", "the clone itself"),
-    ("../clone/pretrained", "inside .*pretrained"), ("../clone/notebooks/deep", "inside .*notebooks"),
-    ("link", "the clone itself"), ("../clone/figures", "inside .*figures"),
-])
-def test_what_gets_one_sentence(clone, monkeypatch, variable, value, what):
+@pytest.mark.parametrize("value", ["/", "~", "file", "../clone", "../clone/pretrained", "../clone/notebooks/deep",
+                                   "link", "../clone/figures"])
+def test_what_gets_one_sentence(clone, monkeypatch, variable, value):
     Path("file").touch()
     os.symlink(clone, "link")
     monkeypatch.setenv(variable, value)
     if (variable, value) == ("KDLAB_FIGURES", "../clone/figures"):
         return
-    with pytest.raises(ValueError, match=f"{variable} names {value}, which is {what}.*: let it name a folder"):
+    with pytest.raises(ValueError, match=f"{variable} names {value}, which is a file, .*: let it name a folder"):
         PLACES[variable]()
 
 

@@ -107,7 +107,7 @@ def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
 def test_without_its_package_a_run_says_what_to_import(foreign):
     run = obtain(foreign()["labels alone"], say=quiet)
     forget()
-    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood.clips, driftwood.raft first"):
+    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood.clips first"):
         Run(run.folder).net()
     assert len(run.history["step"]) == 2 and run.provenance["classes"] == ["left", "up"]
 
@@ -198,7 +198,7 @@ def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkey
     clip = run.recipe.data.catalogue().split("test")[0].path
     forget()
     call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
-    for more, code, says in (([], 2, "import driftwood.clips, driftwood.raft first"),
+    for more, code, says in (([], 2, "import driftwood.clips first"),
                              (["--import", "driftwod"], 2, "cannot be imported"),
                              (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
         with pytest.raises(SystemExit, match=f"^{code}$"):

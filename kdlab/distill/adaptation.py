@@ -15,13 +15,9 @@ from kdlab.distill.method import CrossEntropy
 
 
 @dataclass(frozen=True)
-class AsItIs:
+class AsItIs(CrossEntropy):
     """The network stays as it began, bit for bit. The run gives the start's predictions on other clips, or on another
     view of them, and can serve as a teacher there."""
-
-    def parts(self, nets) -> dict[str, list[str]]:
-        """The networks that each optimiser owns."""
-        return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
         """Yield a loss of 0 that depends on no weight: an optimiser skips a weight without a gradient, but would let it

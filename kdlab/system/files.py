@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -89,11 +90,8 @@ def save_arrays(path: Path, arrays: dict) -> None:
     """Write NumPy ``arrays`` (name → array) to one compressed npz, atomically."""
     import numpy as np  # here, because most callers of this module need no NumPy
 
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, write)
+    np.savez_compressed(content := io.BytesIO(), **arrays)  # to a path, it would append .npz to a draft's name
+    write_atomically(path, lambda draft: draft.write_bytes(content.getbuffer()))
 
 
 # --- ownership -------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import math
 import os
-from functools import lru_cache
 from pathlib import Path
 
 #: Folders of the clone with committed files: no environment variable may name them.
@@ -95,24 +94,11 @@ def _place(variable: str, name: str) -> Path:
     if not value:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
-    if fault := _fault(place, name, root, Path(os.path.expanduser("~"))):
-        raise ValueError(f"{variable} names {value}, which is {fault}: let it name a folder of its own, or unset it")
-    return place
-
-
-@lru_cache(maxsize=64)  # called in every training, and resolving links takes time
-def _fault(place: Path, name: str, root: Path, home: Path) -> str:
-    """Why ``place`` cannot replace the default folder ``name``; empty if it can."""
-    try:
-        real = place.resolve()
-        if place.exists() and not place.is_dir():
-            return "no folder"
-    except (OSError, RuntimeError) as error:  # a name that is too long, a link that leads to itself
-        return f"no place for a folder ({getattr(error, 'strerror', None) or error})"
-    others = {Path(real.anchor): "the root of the disk", home.resolve(): "your home folder"}
+    real, others = place.resolve(), [Path.home().resolve()]
     if (root / "notebooks").is_dir():
-        others[root.resolve()] = "the clone itself"
-        if inside := [folder for folder in _COMMITTED if folder != name
-                      and real.is_relative_to((root / folder).resolve())]:
-            return f"inside {root / inside[0]}, where committed files lie"
-    return others.get(real, "")
+        others += [root.resolve()]
+        others += [(root / folder).resolve() for folder in _COMMITTED if folder != name]
+    if place.is_file() or real == Path(real.anchor) or real in others or any(map(real.is_relative_to, others[2:])):
+        raise ValueError(f"{variable} names {value}, which is a file, the root of the disk, your home folder, or where "
+                         "the clone's own files lie: let it name a folder of its own, or unset it")
+    return place

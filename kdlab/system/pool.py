@@ -6,11 +6,11 @@ Workers start as fresh processes. A killed worker raises an error, and an interr
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import loky
+import tqdm.auto
 
 #: Printed in place of a widget, above the static picture that is always drawn.
 STILL = "Run this cell in JupyterLab for sliders; the next picture is one position of them."
@@ -60,25 +60,13 @@ def headless() -> bool:
     return "ipykernel" not in sys.modules and not sys.stderr.isatty()
 
 
-def track(items: Iterable, what: str, total: int | None = None) -> Iterator:
-    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ten seconds.
+def track(items: Iterable, what: str, total: int | None = None) -> Iterable:
+    """``items`` under a bar of tqdm named ``what``; when headless, a line about every ten seconds.
 
     ``KDLAB_HEADLESS=quiet`` prints nothing. The workers of a pool use it, because their parent shows the progress.
     """
-    if os.environ.get("KDLAB_HEADLESS") == "quiet":
-        yield from items
-        return
-    total = len(items) if total is None and hasattr(items, "__len__") else total
-    if not headless():
-        from tqdm.auto import tqdm
-
-        yield from tqdm(items, desc=what, total=total, leave=False)
-        return
-    start = last = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if now - last >= 10 and done:
-            left = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
-            print(f"{what}: {done}{f' of {total}' if total else ''}{left}", flush=True)
-            last = now
-        yield item
+    how = dict(desc=what, total=total, leave=False, disable=os.environ.get("KDLAB_HEADLESS") == "quiet")
+    if headless():
+        line = "{desc}: {n_fmt} of {total_fmt}, about {remaining} left\n"
+        return tqdm.std.tqdm(items, **how, bar_format=line, delay=10, mininterval=10, file=sys.stdout)
+    return tqdm.auto.tqdm(items, **how)

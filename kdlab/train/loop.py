@@ -84,29 +84,6 @@ class AsReleased:
             raise ValueError(f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
                              "plateau; give one of them")
 
-    def rule(self, key: str) -> Rule:
-        """The rule of the method's optimiser ``key``. Raises ``ValueError`` where there is none."""
-        found = dict(self.rules)
-        if key not in found:
-            raise ValueError(f"as_released has rules for {', '.join(found)}, and the method an optimiser {key!r}: add "
-                             "a rule for it")
-        return found[key]
-
-    def groups(self, key: str, weights: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
-        """The named ``weights`` in torch's groups, each with its ``share`` of the rate and its ``weight_decay``."""
-        rule, groups = self.rule(key), {}
-        for name, weight in weights:
-            share = next((part for pattern, part in self.shares if re.search(pattern, name)), 1.0)
-            decay = rule.decay * weight_decay if self.biases or "bias" not in name else 0.0
-            groups.setdefault((rule.share * share, decay), []).append(weight)
-        return [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in groups.items()]
-
-    def rate(self, lr: float, epoch: int, losses: Sequence[float]) -> float:
-        """The rate in ``epoch`` (from 0), given the validation ``losses`` of the earlier epochs."""
-        if self.patience:
-            return _on_plateau(lr, self.patience, tuple(losses))
-        return lr * 0.1 ** sum(epoch >= fall for fall in self.falls)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -150,7 +127,8 @@ def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
 
 def optimiser_for(settings: Settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
                   fused: bool) -> torch.optim.Optimizer:
-    """The method's optimiser ``key`` over named ``weights``, according to ``settings``.
+    """The method's optimiser ``key`` over named ``weights``, according to ``settings``. Raises ``ValueError`` where
+    these have no rule for it.
 
     A group with a ``share`` has that fraction of :func:`learning_rate`. ``fused``: one pass over weights and moments.
     """
@@ -159,7 +137,15 @@ def optimiser_for(settings: Settings, key: str, weights: Iterable[tuple[str, nn.
     if released is None:
         plain = [weight for _, weight in weights]
         return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)
-    rule, groups = released.rule(key), released.groups(key, weights, settings.weight_decay)
+    if not (rule := dict(released.rules).get(key)):
+        raise ValueError(f"as_released has rules for {', '.join(dict(released.rules))}, and the method an optimiser "
+                         f"{key!r}: add a rule for it")
+    alike = {}
+    for name, weight in weights:
+        share = next((part for pattern, part in released.shares if re.search(pattern, name)), 1.0)
+        decay = rule.decay * settings.weight_decay if released.biases or "bias" not in name else 0.0
+        alike.setdefault((rule.share * share, decay), []).append(weight)
+    groups = [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in alike.items()]
     if rule.kind == "sgd":
         return torch.optim.SGD(groups, settings.lr, rule.momentum, fused=fused)
     kind = torch.optim.AdamW if rule.kind == "adamw" else torch.optim.Adam
@@ -170,8 +156,11 @@ def learning_rate(settings: Settings, step: int, steps: int, epoch: int = 0, his
     """The rate at ``step`` of ``steps``. ``one_cycle`` rises linearly over the first fifth; both schedules fall to 0
     along a half cosine. ``settings.as_released`` uses the ``epoch`` instead, and the ``history`` of the earlier
     epochs."""
-    if settings.as_released:
-        return settings.as_released.rate(settings.lr, epoch, [row["val_loss"] for row in history if "val_loss" in row])
+    if released := settings.as_released:
+        if released.patience:
+            losses = tuple(row["val_loss"] for row in history if "val_loss" in row)
+            return _on_plateau(settings.lr, released.patience, losses)
+        return settings.lr * 0.1 ** sum(epoch >= fall for fall in released.falls)
     warm = steps / 5 if settings.schedule == "one_cycle" else 0
     if step < warm:
         return settings.lr * (step + 1) / (warm + 1)
@@ -209,6 +198,10 @@ class Trained:
     device: str
     precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The tensors of the trained networks, on the CPU, named as in a run's file: ``student.net.fc.weight``."""
+        return cpu_copies({f"{name}.{k}": v for name in self.owned for k, v in self.nets[name].state_dict().items()})
 
 
 def seeded(*parts: int) -> torch.Generator:

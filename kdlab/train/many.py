@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from kdlab.system.files import memo
-from kdlab.system.pool import available_cores, headless, pool
+from kdlab.system.pool import available_cores, pool, track
 from kdlab.system.values import not_negative
 from kdlab.train.obtain import finished_run, obtain
 from kdlab.train.preparing import open_ahead, rehearse
@@ -62,11 +61,9 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
     else:
         if not executor:
             open_ahead(todo)
-        with nullcontext(executor) if executor else pool(workers) as trains, \
-                tqdm(total=len(todo), desc="trainings", leave=False, disable=headless()) as bar:
-            for recipe, folder, lines in _as_they_end(todo, set(done), trains, how):
+        with nullcontext(executor) if executor else pool(workers) as trains:
+            for recipe, folder, lines in track(_as_they_end(todo, set(done), trains, how), "trainings", len(todo)):
                 done[recipe] = Run(folder, recipe)
-                bar.update()
                 for line in lines:
                     say_once(line)
     return [done[recipe] for recipe in recipes]

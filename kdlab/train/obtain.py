@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from kdlab.clips.user_clips import UserClips
 from kdlab.system import paths
-from kdlab.system.files import StorageFull, delete_old_drafts, memo
+from kdlab.system.files import delete_old_drafts, memo
 from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.system.values import one_of
@@ -120,10 +120,6 @@ def _set_aside(folder: Path) -> None:
     if not (folder / "run.json").is_file():
         return
     kept = folder.parent / "stale" / folder.name
-    try:
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.parent.mkdir(exist_ok=True)
-        shutil.move(folder, kept)
-    except OSError as error:
-        why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
-        raise StorageFull(why) from error
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.parent.mkdir(exist_ok=True)
+    shutil.move(folder, kept)

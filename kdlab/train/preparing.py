@@ -26,7 +26,7 @@ from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.system import paths
 from kdlab.system.files import memoised
 from kdlab.system.sources import foreign_classes, source_hash
-from kdlab.train.loop import Settings, Trained, cpu_copies, fit, predict, seeded_generators, weights_hash
+from kdlab.train.loop import Settings, Trained, fit, predict, seeded_generators, weights_hash
 from kdlab.train.processes import by_itself, device
 from kdlab.train.recipe import Prepared, Recipe, to_json
 from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
@@ -72,7 +72,9 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
     train, validation, _ = opened(recipe)
     labelled = all(record.label >= 0 for record in train.records)
-    net = build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))
+    given = getattr(recipe.net, "statistics", None)  # those of its pre-training; else those of the clips' view
+    statistics = map(torch.tensor, given) if given else train.statistics("student")
+    net = build(recipe.net, len(catalogue.classes), recipe.seed, *statistics)
     nets = {"student": net}
     if start := needed.get("start"):
         if hasattr(recipe.net, "begin"):
@@ -116,14 +118,6 @@ def _warning_of_teacher(nets: dict[str, nn.Module], train: ClipBatches) -> str:
         return ""
     return (f"The teacher is worse than the student on this batch ({right['teacher']:.1f} % right against "
             f"{right['student']:.1f} %): see that it has its own view and normalisation, or train it longer.")
-
-
-def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
-    """The input statistics of the network's pre-training, where its spec has them, else those of the training clips'
-    view."""
-    if given := getattr(recipe.net, "statistics", None):
-        return tuple(torch.tensor(values) for values in given)
-    return train.statistics("student")
 
 
 # --- the rehearsal ----------------------------------------------------------------------------------------------
@@ -202,7 +196,7 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
             _check_net(few)
         doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
         ready, trained = _steps(few, needed, place / CHECKPOINT, keep=place / "begun")
-        weights = _hash(trained)
+        weights = weights_hash(trained.weights())
         doing = f"{net}, trained by {method}, cannot be evaluated and written"
         write_run(place, ready, trained, {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]},
                   time.monotonic())
@@ -217,7 +211,8 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
                              "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
         resumed = _steps(few, needed, place / "begun")[1]
-        if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere the order of sums may differ
+        # elsewhere the order of sums may differ
+        if trained.device == "cpu" and weights != weights_hash(resumed.weights()):
             raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
                              "change in parameters and persistent buffers, and draw from the global generators of "
                              "torch, NumPy or Python, which are seeded for each step")
@@ -252,11 +247,6 @@ def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = N
 
     return ready, fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
                       checkpoint=checkpoint, progress=two, say=str)
-
-
-def _hash(trained: Trained) -> str:
-    return weights_hash(cpu_copies(
-        {f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
 
 
 def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:

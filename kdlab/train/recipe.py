@@ -193,32 +193,16 @@ def to_json(value, identity: bool = False):
 
 
 def from_json(value):
-    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported`, with all modules to import, for classes that are
-    neither kdlab's nor imported, and ``ValueError`` for anything but a frozen dataclass at a module's top level."""
-    strangers = sorted(name for name in _types(value) if not is_kdlab(name) and name.split(":")[0] not in sys.modules)
-    if strangers:
-        modules = dict.fromkeys(name.split(":")[0] for name in strangers)
-        raise NotImported(f"the recipe names {', '.join(strangers)}, which is not part of kdlab and not imported here: "
-                          f"import {', '.join(modules)} first")
-    return _built(value)
-
-
-def _types(value) -> set[str]:
-    """The classes that a written recipe names."""
+    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported` for a class that is neither kdlab's nor imported,
+    and ``ValueError`` for anything but a frozen dataclass at a module's top level."""
     if isinstance(value, list):
-        return set().union(*map(_types, value))
-    return {value["type"]}.union(*map(_types, value.values())) if isinstance(value, dict) else set()
-
-
-def _built(value):
-    if isinstance(value, list):
-        return tuple(map(_built, value))
+        return tuple(map(from_json, value))
     if not isinstance(value, dict):
         return value
     made = _class(value["type"])
     if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(made)} - {"type"}):
         raise NotImported(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version")
-    return made(**{k: _built(v) for k, v in value.items() if k != "type"})
+    return made(**{k: from_json(v) for k, v in value.items() if k != "type"})
 
 
 def _class(name: str) -> type:
@@ -226,6 +210,9 @@ def _class(name: str) -> type:
     if is_kdlab(module):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
+    elif module not in sys.modules:
+        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
+                          "first")
     found = getattr(sys.modules.get(module), qualname, None)
     if found is None and is_kdlab(module):
         raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "

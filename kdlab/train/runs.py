@@ -27,7 +27,7 @@ from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.sources import source_hash
-from kdlab.train.loop import Trained, cpu_copies, weights_hash
+from kdlab.train.loop import Trained, weights_hash
 from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import NotImported, Prepared, Recipe, from_json
 
@@ -246,7 +246,7 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     if broken:  # the loss of the last step was still finite
         raise ValueError(f"{broken[0]} is no number after the last step: lower the learning rate, or look for a "
                          "division by zero in the method")
-    state = cpu_copies({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()})
+    state = trained.weights()
     write_atomically(folder / "weights.safetensors", lambda p: p.write_bytes(save(state)))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)

@@ -11,6 +11,7 @@ from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.networks import ORDER, Exit
 from kdlab.papers.progressive.recipes import PAPER_CONDITIONS, paper_example, paper_profile, paper_recipes
 from kdlab.system import paths
+from kdlab.train.loop import optimiser_for
 
 
 def test_the_numbers_are_those_of_the_reference():
@@ -34,7 +35,7 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         settings, net = size.needs()[modality].settings, size.needs()[modality].net
         with torch.device("meta"):
             named = [(f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()]
-        groups = settings.as_released.groups("net", named, settings.weight_decay)
+        groups = optimiser_for(settings, "net", named, False).param_groups
         said = {name: (settings.lr * group["share"], group["weight_decay"]) for name, weight in named
                 for group in groups if any(weight is one for one in group["params"])}
         assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
@@ -45,7 +46,8 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         assert settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
     rules = size.settings.as_released
-    groups = rules.groups("net", [(f"student.{n}", w) for n, w in heads.named_parameters()], 0.0)
+    named = [(f"student.{n}", w) for n, w in heads.named_parameters()]
+    groups = optimiser_for(size.settings, "net", named, False).param_groups
     assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx([3e-4, 5e-3, 1e-2])
     assert rules.falls == (150, 200, 250) and paper_profile().settings.as_released is None
 
