@@ -195,25 +195,12 @@ def _writable(net: nn.Module) -> nn.Module:
     return net
 
 
-class Narrowed(nn.Module):
-    """``net`` restricted to the logits of the classes ``kept``, in that order."""
-
-    def __init__(self, net: nn.Module, kept: Sequence[int]):
-        super().__init__()
-        self.net = net
-        self.register_buffer("kept", torch.tensor(kept), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits ``(B, len(kept))``."""
-        return self.net(x)[:, self.kept]
-
-
 def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
-    """``net``, trained on ``classes``, as a network for the classes ``wanted``; ``net`` unchanged where they are equal.
-    Raises ``ValueError`` for a wanted class on which it was not trained."""
-    if list(classes) == list(wanted):
-        return net
+    """``net``, trained on ``classes``, which from now on gives the logits ``(B, len(wanted))`` of the classes ``wanted``;
+    its layers keep their names. Raises ``ValueError`` for a wanted class on which it was not trained."""
     if unknown := [name for name in wanted if name not in classes]:
         raise ValueError(f"the teacher does not know {', '.join(unknown)}; it was trained on {', '.join(classes)}. "
                          "Train it on these clips' classes, or leave those clips out.")
-    return Narrowed(net, [list(classes).index(name) for name in wanted])
+    if (columns := [list(classes).index(name) for name in wanted]) != list(range(len(classes))):
+        net.register_forward_hook(lambda _net, _video, logits: logits[:, columns])
+    return net

@@ -277,18 +277,16 @@ def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) ->
 def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterator:
     """Yield ``make(*request)`` for each request, in order; ``threads`` workers compute up to ``threads`` results ahead.
     Each worker has one torch thread: the workers are the parallelism, and sums then have the bits of a CPU training."""
-    with ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)) as workers:
-        coming = deque()
-        try:
-            for request in requests:
-                coming.append(workers.submit(make, *request))
-                if len(coming) > threads:
-                    yield coming.popleft().result()
-            while coming:
+    workers, coming = ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)), deque()
+    try:
+        for request in requests:
+            coming.append(workers.submit(make, *request))
+            if len(coming) > threads:
                 yield coming.popleft().result()
-        finally:
-            for job in coming:
-                job.cancel()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        workers.shutdown(cancel_futures=True)
 
 
 # --- weights and checkpoints -----------------------------------------------------------------------------------
