@@ -92,7 +92,7 @@ def ours(recipe: Recipe, device: str, steps: int) -> tuple[float, str]:
 def bare(recipe: Recipe, device: str, steps: int) -> float:
     """Seconds of so many steps of what anybody would write."""
     nets, batches = prepared(recipe, device)
-    parts, settings = recipe.method.parts(nets), recipe.settings
+    parts, settings = recipe.method.networks_by_optimiser(nets), recipe.settings
     for name, net in nets.items():
         owned = any(name in names for names in parts.values())
         net.requires_grad_(owned).train(owned)

@@ -122,7 +122,7 @@ class Method(Protocol):
     """A loss, and the networks that it trains."""
 
     @abstractmethod
-    def parts(self, nets: dict[str, nn.Module]) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets: dict[str, nn.Module]) -> dict[str, list[str]]:
         """Optimiser → names of the networks that it trains. Optimisers are AdamW at the settings' rate, or follow the
         rule of the settings' ``as_released`` for that name. All other networks are frozen and in eval mode. ``nets``
         holds ``student``, ``teacher`` if there is one, and the networks of :meth:`extra_nets`."""
@@ -138,9 +138,9 @@ class Method(Protocol):
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
         """Further networks by name, such as a regressor or a discriminator. They are saved beside the student, and
-        trained if :meth:`parts` lists them. ``batches`` are training batches in evaluation order, from which you can
-        read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode changes batch
-        norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
+        trained if :meth:`networks_by_optimiser` lists them. ``batches`` are training batches in evaluation order, from
+        which you can read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode
+        changes batch norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
         ``torch.manual_seed``). ``needed["teacher"]`` is the teacher's run."""
 
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:

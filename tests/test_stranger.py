@@ -122,8 +122,8 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
         return {"net": ["student"]}
 
     recipe = foreign()["undertow"]
-    Loose = make_dataclass("Loose", (), namespace={"parts": hookless, "losses": None})
-    Hookless = make_dataclass("Hookless", (), namespace={"parts": hookless}, frozen=True)
+    Loose = make_dataclass("Loose", (), namespace={"networks_by_optimiser": hookless, "losses": None})
+    Hookless = make_dataclass("Hookless", (), namespace={"networks_by_optimiser": hookless}, frozen=True)
     Script = make_dataclass("Script", (), bases=(Undertow,), frozen=True)
     Script.__module__ = "__main__"
     for method, says in ((Inside(), "top level"), (Loose(), "frozen=True"), (Hookless(), "no 'losses'"),
@@ -145,10 +145,11 @@ def yields(made):
     ("raft:Raft", {"head": "klassify"}, "Raft names a layer 'klassify', and its network has bow, .*classify"),
     ("raft:Raft", {"statistics": ((0.5, 0.5), (0.2,))}, "a mean and a deviation for each of . channels"),
     ("undertow:Undertow", {"mine": "net.sturn"}, "Undertow fails in the first step .* no layer 'net.sturn'"),
-    ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
-     "an optimiser 'swimmer', and parts.. names judge, net"),
-    ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "swimmer": ["student", "oar"]}},
-     "parts.. names a network 'oar'; there are student, teacher, projector, critic"),
+    ("undertow:Undertow", {"networks_by_optimiser": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
+     "an optimiser 'swimmer', and networks_by_optimiser.. names judge, net"),
+    ("undertow:Undertow",
+     {"networks_by_optimiser": lambda self, nets: {"judge": ["critic"], "swimmer": ["student", "oar"]}},
+     "networks_by_optimiser.. names a network 'oar'; there are student, teacher, projector, critic"),
     ("", {"teacher": None}, "Undertow learns from a teacher, and the recipe .* has none: give it teacher="),
     ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
     ("raft:Raft", {"make": lambda self, classes: 1 / 0}, r"Raft.make\(2\) fails: ZeroDivisionError"),

@@ -40,7 +40,7 @@ from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.train.loop import Settings
-from kdlab.train.many import in_order, obtain_all
+from kdlab.train.many import in_training_order, obtain_all
 from kdlab.train.preparing import _marker
 from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import Recipe
@@ -159,7 +159,7 @@ def train(places: Path) -> dict[str, Run]:
     os.environ |= {f"KDLAB_{name.upper()}": str(places / name) for name in ("runs", "data", "cache")}
     wanted = recipes()
     wanted |= {f"needed/{r.name.rpartition('-')[0]}-{n}": r
-               for n, r in enumerate(r for r in in_order(wanted.values()) if r not in wanted.values())}
+               for n, r in enumerate(r for r in in_training_order(wanted.values()) if r not in wanted.values())}
     for recipe in wanted.values():
         marker = _marker(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
         marker.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ A committed run whose like was not trained goes.
 import shutil
 
 from kdlab.system import paths
-from kdlab.train.runs import Run, unfit
+from kdlab.train.runs import Run, why_unusable
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
         if not (made / "run.json").is_file():  # another recipe: of its condition, data and seed the longest training
             like = [Run(note.parent) for note in paths.runs_dir().glob(f"{old.name.rpartition('-')[0]}-*/run.json")]
             made = max(like, key=lambda run: run.provenance["steps"]).folder if like else None
-        if made and (why := unfit(Run(made))):
+        if made and (why := why_unusable(Run(made))):
             raise SystemExit(f"{made.name} is not to be published: {why}; run `make reproduce` first")
         print(f"{old.name}: {made.name if made else 'no chapter trains it any more, so it goes'}")
         shutil.rmtree(old)

@@ -96,9 +96,9 @@ def reproduce(profile, data, again, timeout):
 def fresh():
     """Name the committed runs and notebooks made by code other than today's; exit code 1 if there are any."""
     from kdlab.cli import notebooks
-    from kdlab.train.runs import committed_runs, unfit
+    from kdlab.train.runs import committed_runs, why_unusable
 
-    stale = [f"{run.folder.name}: {why}" for run in committed_runs() if (why := unfit(run))] + notebooks.stale()
+    stale = [f"{run.folder.name}: {why}" for run in committed_runs() if (why := why_unusable(run))] + notebooks.stale()
     click.echo("\n".join(stale) or "all committed outputs were made by these sources")
     sys.exit(1 if stale else 0)
 

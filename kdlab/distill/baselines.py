@@ -175,7 +175,7 @@ class FitNet(_AtLayer):
             torch.manual_seed(seed)
             return {"regressor": nn.Conv3d(*channels, kernel_size=1)}
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """Student and regressor share one optimiser."""
         return {"net": ["student", "regressor"]}
 

@@ -20,7 +20,7 @@ from kdlab.system.values import alike, fraction, integer, not_negative, positive
 class CrossEntropy:
     """Cross-entropy with labels alone: for every teacher, and for every baseline without one."""
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks that each optimiser owns; no optimiser owns a teacher."""
         return {"net": ["student"]}
 

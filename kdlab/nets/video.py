@@ -196,7 +196,7 @@ def _writable(net: nn.Module) -> nn.Module:
 
 
 def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
-    """``net``, trained on ``classes``, which from now on gives the logits ``(B, len(wanted))`` of the classes ``wanted``;
+    """``net``, trained on ``classes``, which from now on gives logits ``(B, len(wanted))`` of the classes ``wanted``;
     its layers keep their names. Raises ``ValueError`` for a wanted class on which it was not trained."""
     if unknown := [name for name in wanted if name not in classes]:
         raise ValueError(f"the teacher does not know {', '.join(unknown)}; it was trained on {', '.join(classes)}. "

@@ -19,7 +19,7 @@ from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import build
 from kdlab.train.loop import Progress
-from kdlab.train.many import in_order
+from kdlab.train.many import in_training_order
 from kdlab.train.obtain import obtain
 from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
@@ -73,7 +73,7 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
             for losses in steps:
                 for _, loss, _ in losses:
                     loss.backward()
-    trained = {name for part in method.parts(nets).values() for name in part}
+    trained = {name for part in method.networks_by_optimiser(nets).values() for name in part}
     return Cost(forward.get_total_flops() / 2, training.get_total_flops() / 2 / len(steps),
                 sum(p.numel() for name in trained for p in nets[name].parameters()))
 
@@ -136,7 +136,7 @@ class Paper:
         names = {recipe: " ".join(key[1:]) for key, recipe in self.recipes(first, root, size, 0).items()
                  if key[0] == first.splits[0]}
         rows, costs = [], {}
-        for recipe in in_order(names):
+        for recipe in in_training_order(names):
             alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
             each = costs[alike] = costs.get(alike) or cost(recipe, first.classes, self.example)
             s, window = recipe.settings, recipe.window

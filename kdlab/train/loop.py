@@ -235,7 +235,7 @@ def _seed(*parts: int) -> None:
     random.seed(number)
 
 
-def plan(count: int, settings: Settings, seed: int, step: int):
+def clips_of_batch(count: int, settings: Settings, seed: int, step: int):
     """The indices of the clips in the batch at ``step`` of :func:`fit`, out of ``count``, and the generator of their
     draws."""
     batch_size = min(settings.batch_size, count)
@@ -371,21 +371,21 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
 def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say) -> Trained:
     count, launch = len(train.records), launched()
     batch_size = min(settings.batch_size, count)
-    cuts = processes.cuts(batch_size, settings.batch_size, settings.accumulate, launch)
-    parts = method.parts(nets)
-    owned = [name for names in parts.values() for name in names]
+    cuts = processes.batch_slices(batch_size, settings.batch_size, settings.accumulate, launch)
+    networks = method.networks_by_optimiser(nets)
+    owned = [name for names in networks.values() for name in names]
     if unknown := [name for name in owned if name not in nets]:
-        raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
-    nets = {name: processes.synchronised(net) if name in owned else net for name, net in nets.items()}
+        raise ValueError(f"networks_by_optimiser() names a network {unknown[0]!r}; there are {', '.join(nets)}")
+    nets = {name: processes.with_shared_batch_norm(net) if name in owned else net for name, net in nets.items()}
     for name, net in nets.items():
         _prepare_to_train(net, name in owned).to(fabric.device)
     fused = fabric.device.type in ("cpu", "cuda")
-    trained = {key: _named_weights(nets, names) for key, names in parts.items()}
+    trained = {key: _named_weights(nets, names) for key, names in networks.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
     bare = nets  # saved weights are read from these: a wrapper renames them
     nets = {name: fabric.setup_module(net) for name, net in nets.items()}  # frozen ones too: all in one precision
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
-    processes.copy_from_first(bare[name] for name in owned)
+    processes.copy_weights_of_first(bare[name] for name in owned)
 
     watched = bool(settings.as_released and settings.as_released.patience)
     if watched and not (validation and validation.records):
@@ -418,7 +418,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
         _seed(seed, 3, step, launch.rank)  # for dropout and the draws of a method
         rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
-        for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), parts) for part in batch]):
+        for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), networks) for part in batch]):
             for group in optimisers[key].param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
@@ -428,7 +428,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 summed = summed + share * loss.detach()
                 for term, value in ({f"loss_{key}": loss} | terms).items():
                     sums[term] = sums.get(term, 0.0) + share * value.detach()
-            summed = processes.add_up([weight for _, weight in trained[key]], summed)
+            summed = processes.sum_gradients([weight for _, weight in trained[key]], summed)
             # On a GPU this test would wait for the device at every step; there the sums are tested once per epoch.
             if fabric.device.type == "cpu" and not torch.isfinite(summed):
                 raise _diverged(settings, step, steps, key)
@@ -437,10 +437,10 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 first_losses.append(float(summed))
         if place == per_epoch - 1:
             row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
-            row |= {k: round(processes.total(v) / per_epoch, 6) for k, v in sums.items()}
+            row |= {k: round(processes.sum_over_processes(v) / per_epoch, 6) for k, v in sums.items()}
             if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
                 raise _diverged(settings, step, steps, "an")
-            processes.copy_from_first(bare[name] for name in owned)
+            processes.copy_weights_of_first(bare[name] for name in owned)
             if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
                 logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
                 accuracy = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
@@ -448,7 +448,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 if watched:
                     row["val_loss"] = fabric.broadcast(float(F.cross_entropy(logits, labels)))
             history, sums = [*history, row], {}
-            used = cpu_before + processes.total(time.process_time() - clock)
+            used = cpu_before + processes.sum_over_processes(time.process_time() - clock)
             if checkpoint is not None and is_first():
                 _save_checkpoint(checkpoint, {
                     "fingerprint": fingerprint, "step": step + 1, "history": history, "first_losses": first_losses,
@@ -456,7 +456,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                     "optimisers": {key: optimiser.state_dict() for key, optimiser in optimisers.items()}})
 
     nets = {name: net.eval() for name, net in bare.items()}
-    used = cpu_before + processes.total(time.process_time() - clock)
+    used = cpu_before + processes.sum_over_processes(time.process_time() - clock)
     return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
 
 
@@ -472,7 +472,7 @@ def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -
     """The arguments of ``clips.training`` for a part of the batch at ``step``. Seeds the global generators, so that a
     view or a window that draws from them draws the same after a resume."""
     _seed(seed, 2, step, 1)
-    return *plan(count, settings, seed, step), *cut
+    return *clips_of_batch(count, settings, seed, step), *cut
 
 
 def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
@@ -482,14 +482,15 @@ def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Itera
         yield turn[0], chain([turn], map(next, parts[1:]))
 
 
-def _valid_losses(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
+def _valid_losses(losses: Iterator[tuple], networks: dict) -> Iterator[tuple]:
     """The ``losses`` of a method, each checked. Raises ``ValueError`` for one that cannot be trained on."""
     for given in losses:
         if not isinstance(given, tuple) or len(given) != 3:
             raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
         optimiser, loss, terms = given
-        if optimiser not in parts:
-            raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
+        if optimiser not in networks:
+            raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and networks_by_optimiser() names "
+                             f"{', '.join(networks)}")
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
             cut = ", of which no gradient is known: was it detached?" if what == "shape ()" else ""

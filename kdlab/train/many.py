@@ -15,17 +15,17 @@ from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, pool, track
 from kdlab.system.values import not_negative
 from kdlab.train.obtain import finished_run, obtain
-from kdlab.train.preparing import open_ahead, rehearse
+from kdlab.train.preparing import cache_clips, rehearse
 from kdlab.train.processes import is_first, launched
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.runs import Run
 
 
-def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
+def in_training_order(recipes: Iterable[Recipe]) -> list[Recipe]:
     """The recipes and those they need, each once; a needed recipe comes before the one that needs it."""
     order: dict[Recipe, None] = {}
     for recipe in recipes:
-        order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
+        order |= dict.fromkeys([*in_training_order(recipe.needs().values()), recipe])
     return list(order)
 
 
@@ -48,7 +48,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
     with memo():
         for recipe in recipes:
             check(recipe)
-        order = in_order(recipes)
+        order = in_training_order(recipes)
         done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
         for recipe in () if executor else todo:  # an executor's machines do it: their device may be absent here
@@ -60,7 +60,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
             done[recipe] = obtain(recipe, **how, say=say_once)
     else:
         if not executor:
-            open_ahead(todo)
+            cache_clips(todo)
         with nullcontext(executor) if executor else pool(workers) as trains:
             for recipe, folder, lines in track(_as_they_end(todo, set(done), trains, how), "trainings", len(todo)):
                 done[recipe] = Run(folder, recipe)

@@ -21,9 +21,9 @@ from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import prepared, rehearse
-from kdlab.train.processes import from_first, is_first, launched
+from kdlab.train.processes import is_first, launched, result_of_first
 from kdlab.train.recipe import Recipe, check, to_json
-from kdlab.train.runs import CHECKPOINT, Run, find, write_run
+from kdlab.train.runs import CHECKPOINT, Run, find_run, write_run
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
@@ -54,13 +54,13 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line. Every process
     of a shared training must call this, and receives what the first process finds."""
-    folder = from_first(lambda: _finished_folder(recipe, pretrained, stale, say))
+    folder = result_of_first(lambda: _finished_folder(recipe, pretrained, stale, say))
     return Run(folder, recipe) if folder else None
 
 
 def _finished_folder(recipe: Recipe, pretrained: bool, stale: str, say) -> Path | None:
     one_of(("use", "retrain"), stale=stale)
-    run = find(recipe, pretrained)
+    run = find_run(recipe, pretrained)
     if run is None:
         return None
     why = run.staleness()
@@ -103,7 +103,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ValueError(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
-    from_first(lambda: write_run(folder, ready, trained, about, began))
+    result_of_first(lambda: write_run(folder, ready, trained, about, began))
     run = Run(folder, recipe)
     accuracy = run.predictions().accuracy if ready.splits else np.nan
     outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")

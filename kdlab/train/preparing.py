@@ -26,7 +26,7 @@ from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.system import paths
 from kdlab.system.sources import foreign_classes, source_hash
 from kdlab.train.loop import Settings, Trained, fit, predict, seeded_generators, weights_hash
-from kdlab.train.processes import by_itself, device
+from kdlab.train.processes import as_single_process, device
 from kdlab.train.recipe import Prepared, Recipe, to_json
 from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 
@@ -37,7 +37,7 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
     return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
 
 
-def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
+def opened_splits(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
     """Training, validation and test clips, after a check that each can be read; raises as :func:`open_all`. Test clips
     have only the view of the trained network."""
     parts = batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
@@ -45,14 +45,14 @@ def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
     return parts
 
 
-def open_ahead(recipes: Iterable[Recipe]) -> None:
+def cache_clips(recipes: Iterable[Recipe]) -> None:
     """Fill the cache with the clips of ``recipes``, on all cores, before each recipe is trained in a process with one
     core. Errors in the clips are ignored here; the trainings report them."""
     # a recipe with its own prepare() learns from networks, whose recipes open the clips
     alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")}
     for recipe in alike.values():
         with suppress(ValueError, OSError):
-            opened(recipe)
+            opened_splits(recipe)
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
@@ -69,7 +69,7 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
 
 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
-    train, validation, _ = opened(recipe)
+    train, validation, _ = opened_splits(recipe)
     labelled = all(record.label >= 0 for record in train.records)
     given = getattr(recipe.net, "statistics", None)  # those of its pre-training; else those of the clips' view
     statistics = map(torch.tensor, given) if given else train.statistics("student")
@@ -128,7 +128,8 @@ def rehearse(recipe: Recipe) -> None:
     how to fix it; errors in the clips are those of the training. Recipes that differ only in condition, seed, rate and
     batch size (above 1) are rehearsed once per version of the sources and packages, by any process."""
     if not _marker(recipe).exists():
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with temporary as place, as_single_process(), seeded_generators(0):
             _rehearsed(recipe, Path(place))
 
 
@@ -178,9 +179,9 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
     few = replace(recipe, data=_Few(recipe.data, recipe.data.name), settings=settings, seed=1)  # Run.net() has seed 0
     if not hasattr(recipe, "prepare"):
         try:
-            opened(few)
+            opened_splits(few)
         except (ValueError, OSError):
-            opened(recipe)  # reports all unreadable clips, not only these
+            opened_splits(recipe)  # reports all unreadable clips, not only these
             raise
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     doing = f"{net} does not fit these clips"

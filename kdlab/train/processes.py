@@ -56,7 +56,7 @@ def launched() -> Launch:
 
 
 @contextlib.contextmanager
-def by_itself() -> Iterator[None]:
+def as_single_process() -> Iterator[None]:
     """Inside, this process counts as alone, however it was started: for work that each process does for itself."""
     token = _alone.set(True)
     try:
@@ -124,7 +124,7 @@ def fabric_for(precision: str):
 
     class Together(DDPStrategy):
         def setup_module(self, module: nn.Module) -> nn.Module:
-            return module  # add_up replaces its wrapper
+            return module  # sum_gradients replaces its wrapper
 
     launch, several = launched(), launched().world > 1
     where = dict(accelerator=device(), devices=launch.local_world, num_nodes=launch.world // launch.local_world)
@@ -155,7 +155,7 @@ def _connect() -> None:
     torch.distributed.init_process_group("nccl" if device() == "cuda" else "gloo", timeout=PATIENCE)
 
 
-def from_first(decide: Callable[[], object]):
+def result_of_first(decide: Callable[[], object]):
     """The result of ``decide()`` on the first process, returned on all processes."""
     if launched().world == 1:
         return decide()
@@ -165,7 +165,7 @@ def from_first(decide: Callable[[], object]):
     return found[0]
 
 
-def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice]:
+def batch_slices(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice]:
     """The slices of a ``batch`` of clips that are this process's parts, in order.
 
     Parts are equal, unless there are fewer clips (``batch``) than the ``wanted`` batch size. Raises ``ValueError`` for
@@ -182,7 +182,7 @@ def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice
     return [slice(edges[part], edges[part + 1]) for part in own]
 
 
-def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
+def sum_gradients(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
     """Sum the gradients of ``weights`` over all processes, in place; return the summed ``loss``. A weight with a
     gradient in no process keeps none: an optimiser skips it, but would let it decay under a gradient of 0."""
     if launched().world == 1:
@@ -199,7 +199,7 @@ def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
     return loss[0]
 
 
-def total(value: float | torch.Tensor) -> float:
+def sum_over_processes(value: float | torch.Tensor) -> float:
     """The sum of ``value`` over the processes."""
     if launched().world == 1:
         return float(value)
@@ -208,13 +208,13 @@ def total(value: float | torch.Tensor) -> float:
     return float(kept)
 
 
-def synchronised(net: nn.Module) -> nn.Module:
+def with_shared_batch_norm(net: nn.Module) -> nn.Module:
     """``net`` with batch norms that see the whole batch, where several processes have a GPU each; else ``net``
     unchanged."""
     return nn.SyncBatchNorm.convert_sync_batchnorm(net) if launched().world > 1 and device() == "cuda" else net
 
 
-def copy_from_first(nets: Iterable[nn.Module]) -> None:
+def copy_weights_of_first(nets: Iterable[nn.Module]) -> None:
     """Copy the weights and buffers of the first process to all others: another processor may round statistics
     differently, and on a CPU each process has batch norm's statistics of its own clips."""
     if launched().world > 1:

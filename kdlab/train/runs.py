@@ -160,7 +160,7 @@ class Run:
         if self.provenance["data"] != recipe.data.fingerprint():
             reasons.append("made from other clips")
         for what, needed in {} if reasons else recipe.needs().items():
-            run = find(needed, pretrained=True)
+            run = find_run(needed, pretrained=True)
             if run and run.provenance["weights"] != self.provenance["needed"].get(what):
                 reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
@@ -200,7 +200,7 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def find(recipe: Recipe, pretrained: bool) -> Run | None:
+def find_run(recipe: Recipe, pretrained: bool) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed runs."""
     name = recipe.name
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
@@ -210,7 +210,7 @@ def find(recipe: Recipe, pretrained: bool) -> Run | None:
     return None
 
 
-def unfit(run: Run) -> str:
+def why_unusable(run: Run) -> str:
     """Why ``run`` must not be shown: it is stale, damaged, or its classes are not imported; empty when it is sound. For
     lists that skip such runs."""
     try:

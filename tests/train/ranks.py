@@ -65,8 +65,8 @@ def networks(method, norms=grouped):
 losses = []  # of each step of each optimiser, over all processes
 
 
-def noted(weights, loss, add_up=processes.add_up):
-    found = add_up(weights, loss)
+def noted(weights, loss, sum_gradients=processes.sum_gradients):
+    found = sum_gradients(weights, loss)
     losses.append(float(found))
     return found
 
@@ -97,7 +97,7 @@ def refused(call):
 
 def main(folder):
     torch.set_default_dtype(torch.float64)
-    processes.PRECISIONS["fp32"], processes.add_up = "64-true", noted
+    processes.PRECISIONS["fp32"], processes.sum_gradients = "64-true", noted
     found = {
         "ce": trained(settings={"epochs": 25}),
         "uneven": trained(clips=Clips(list(range(15)))),
@@ -109,7 +109,7 @@ def main(folder):
         rank = launched().rank
         found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5})
         found["resumed"] = interrupted(folder / "checkpoint.pt")
-        found["told"] = processes.from_first(lambda: rank)
+        found["told"] = processes.result_of_first(lambda: rank)
         found["refused"] = refused(lambda: trained(settings={"batch_size": 15}))
     (folder / f"{launched().rank}of{launched().world}.json").write_text(json.dumps(found))
 

@@ -12,7 +12,7 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Window
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train.loop import Settings, fit, made_ahead, plan
+from kdlab.train.loop import Settings, clips_of_batch, fit, made_ahead
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -42,7 +42,8 @@ def made(window=WINDOWS["spread"], count=11, views=None):
 
 def requests(count):
     """What the training loop asks for."""
-    return [plan(count, SETTINGS, SEED, step) for step in range(SETTINGS.epochs * (count // SETTINGS.batch_size))]
+    steps = range(SETTINGS.epochs * (count // SETTINGS.batch_size))
+    return [clips_of_batch(count, SETTINGS, SEED, step) for step in steps]
 
 
 def test_batches_are_made_ahead_by_threads_and_only_once():
@@ -86,8 +87,8 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
 
 def test_parts_of_a_batch_are_the_whole_batch_cut():
     clips = made()
-    whole = clips.training(*plan(11, SETTINGS, SEED, 2))
-    parts = [clips.training(*plan(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
+    whole = clips.training(*clips_of_batch(11, SETTINGS, SEED, 2))
+    parts = [clips.training(*clips_of_batch(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
     assert parts[0].ids + parts[1].ids == whole.ids
     for name, view in whole.views.items():
         assert torch.equal(torch.cat([part.views[name] for part in parts]), view)

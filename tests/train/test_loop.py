@@ -106,7 +106,7 @@ class TwoPasses:
 
     seen: list = field(default_factory=list)
 
-    def parts(self, nets):
+    def networks_by_optimiser(self, nets):
         return {"first": ["probe"], "second": ["student"]}
 
     def losses(self, nets, batch, progress):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from kdlab.train.loop import Settings
-from kdlab.train.many import Ray, Slurm, in_order, obtain_all
+from kdlab.train.many import Ray, Slurm, in_training_order, obtain_all
 from kdlab.train.preparing import rehearse
 from tests.train.test_runs import clips, make_recipe, make_student, places  # noqa: F401
 
@@ -43,7 +43,7 @@ class Threads(ThreadPoolExecutor):
 
 def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, monkeypatch):  # noqa: F811
     students = [make_student(clips, 0, epochs=1), make_student(clips, 0, epochs=1, condition="other")]
-    assert in_order(students) == [students[0].teacher, *students]
+    assert in_training_order(students) == [students[0].teacher, *students]
     with Threads(1) as executor:
         found = obtain_all(students, pretrained=False, executor=executor, say=str)
         assert executor.given == [students[0].teacher, *students]

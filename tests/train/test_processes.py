@@ -13,7 +13,7 @@ from torch import nn
 
 from kdlab.train import processes
 from kdlab.train.loop import Settings, fit
-from kdlab.train.processes import Launch, by_itself, device, fabric_for, launched
+from kdlab.train.processes import Launch, as_single_process, device, fabric_for, launched
 from tests.train import ranks
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
@@ -84,8 +84,8 @@ def test_an_allocation_of_slurm_is_trained_in_by_one_process(environment):
 
 def test_a_process_that_works_by_itself_is_alone(environment):
     environment(**TORCHRUN)
-    with by_itself():
-        assert launched() == Launch() and processes.is_first() and processes.from_first(lambda: 3) == 3
+    with as_single_process():
+        assert launched() == Launch() and processes.is_first() and processes.result_of_first(lambda: 3) == 3
     assert launched() == Launch(3, 4, 1, 2) and not processes.is_first()
 
 
@@ -96,7 +96,8 @@ EXACT = ("ce", "uneven", "accumulate", "alternating", "genkd")
 
 def test_the_parts_of_all_processes_are_the_batch_in_order():
     for clips, wanted, world, accumulate in ((16, 16, 1, 1), (16, 16, 2, 2), (15, 16, 2, 1), (9, 12, 3, 2)):
-        found = [cut for rank in range(world) for cut in processes.cuts(clips, wanted, accumulate, Launch(rank, world))]
+        launches = [Launch(rank, world) for rank in range(world)]
+        found = [cut for launch in launches for cut in processes.batch_slices(clips, wanted, accumulate, launch)]
         places = list(range(clips))
         assert [place for cut in found for place in places[cut]] == places and len(found) == world * accumulate
         sizes = [cut.stop - cut.start for cut in found]
@@ -109,7 +110,7 @@ def test_the_parts_of_all_processes_are_the_batch_in_order():
 ])
 def test_a_batch_that_does_not_divide_is_refused_with_the_mend(clips, wanted, words):
     with pytest.raises(ValueError, match=words):
-        processes.cuts(clips, wanted, 2, Launch(0, 2))
+        processes.batch_slices(clips, wanted, 2, Launch(0, 2))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, unfit, write_run
+from kdlab.train.runs import Run, why_unusable, write_run
 from tests.conftest import encode, square
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_a_stale_run_on_your_own_clips_is_made_anew_and_the_old_one_kept(clips, 
     said, recipe = [], make_recipe(clips)
     run = obtain(recipe, pretrained=False, say=said.append)
     edited(run, sources="of yesterday")
-    assert unfit(Run(run.folder)) == "made by other sources"
+    assert why_unusable(Run(run.folder)) == "made by other sources"
     assert obtain(recipe, say=said.append).staleness() == ""
     assert "STALE: made by other sources; trained again" in said[-2] and "trained in" in said[-1]
     old = Run(places / "runs" / "stale" / recipe.name)

@@ -12,7 +12,7 @@ from kdlab.papers.generative.networks import Gated, read_cvae
 from kdlab.system import paths
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
-from kdlab.train.runs import DamagedRun, Run, committed_runs, find, unfit
+from kdlab.train.runs import DamagedRun, Run, committed_runs, find_run, why_unusable
 from tests.train.test_runs import clips as clips
 from tests.train.test_runs import make_recipe, make_student
 from tests.train.test_runs import places as places
@@ -32,7 +32,7 @@ def made(clips, tmp_path_factory) -> Path:
 @pytest.fixture
 def student(made, places, clips) -> Run:
     shutil.copytree(made, places / "runs")
-    return find(make_student(clips, epochs=1), pretrained=False)
+    return find_run(make_student(clips, epochs=1), pretrained=False)
 
 
 def flip(path: Path) -> None:
@@ -62,13 +62,13 @@ def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     with pytest.raises(DamagedRun, match=f"{name} is damaged: .*delete the folder .*{student.folder.name}"):
         ASKS[name](Run(student.folder))
     if name == "run.json":
-        assert "run.json is damaged" in unfit(Run(student.folder, student.wanted))
+        assert "run.json is damaged" in why_unusable(Run(student.folder, student.wanted))
         with pytest.raises(DamagedRun):
             obtain(student.wanted, pretrained=False, say=str)
 
 
 def test_files_of_another_run_are_not_taken_for_its_own(student):
-    teacher = find(student.wanted.teacher, pretrained=False)
+    teacher = find_run(student.wanted.teacher, pretrained=False)
     shutil.copy(teacher.folder / "weights.safetensors", student.folder / "weights.safetensors")
     with pytest.raises(DamagedRun, match="the hash of its tensors"):
         student.net()
@@ -86,7 +86,7 @@ def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
 
 
 def test_a_teacher_of_other_weights_never_teaches(student, clips):
-    teacher = find(student.wanted.teacher, pretrained=False)
+    teacher = find_run(student.wanted.teacher, pretrained=False)
     flip(teacher.folder / "weights.safetensors")
     other = make_student(clips, epochs=1, condition="other")
     with pytest.raises(DamagedRun, match=f"{teacher.folder.name}/weights.safetensors"):

@@ -22,7 +22,7 @@ from kdlab.system.values import integer, positive
 from kdlab.train.loop import Settings, one_thread
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
-from kdlab.train.processes import by_itself
+from kdlab.train.processes import as_single_process
 from kdlab.train.recipe import Prepared, Recipe, portable, to_json
 from kdlab.train.runs import Run
 
@@ -96,7 +96,7 @@ class TrainedCurves:
     def run(self) -> Run:
         """The training for today's sources and clips, found or made now."""
         # The first use may occur in an evaluation, and in one process alone while the others find cached frames.
-        with torch.enable_grad(), by_itself():
+        with torch.enable_grad(), as_single_process():
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
 
     def training(self) -> pd.DataFrame:

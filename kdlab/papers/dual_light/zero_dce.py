@@ -124,7 +124,7 @@ class ZeroDce:
         not_negative(spatial=self.spatial, exposure=self.exposure, colour=self.colour, smoothness=self.smoothness)
         fraction(level=self.level)
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks that each optimiser owns."""
         return {"net": ["student"]}
 

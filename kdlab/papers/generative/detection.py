@@ -189,12 +189,12 @@ class Detection(CrossEntropy):
     def __post_init__(self):
         not_negative(l1=self.l1, quality=self.quality, tiou=self.tiou, boundary=self.boundary, splice=self.splice)
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks to train. Raises ``ValueError`` where the detector lacks the boundary maps to train."""
         if self.maps and not any(hasattr(module, "moments") for module in nets["student"].modules()):
             raise ValueError(f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
                              "not: make it as Detector(refine=True, boundaries=True)")
-        return super().parts(nets)
+        return super().networks_by_optimiser(nets)
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -245,10 +245,10 @@ class _OfDetectors:
         super().__post_init__()
         not_negative(background=self.background)
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks to train, after the checks of ``detection`` and of the GenKD phase."""
-        self.detection.parts(nets)
-        return super().parts(nets)
+        self.detection.networks_by_optimiser(nets)
+        return super().networks_by_optimiser(nets)
 
     @property
     def task_taps(self) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class FeatureRepresentation:
             torch.manual_seed(seed)
             return attending(net).new_cvae(deterministic=self.deterministic)
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """One optimiser for the CVAE and one for the network."""
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 

@@ -12,12 +12,12 @@ import torch
 from kdlab.clips.splits import halves
 from kdlab.papers.progressive.networks import ORDER, Trio
 from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
-from kdlab.train.runs import Run, find
+from kdlab.train.runs import Run, find_run
 
 
 def trio_of(run: Run) -> Trio:
     """The three networks and the trained exits of ``run``, in evaluation mode."""
-    return Trio({name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()},
+    return Trio({name: find_run(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()},
                 run.net()).eval()
 
 

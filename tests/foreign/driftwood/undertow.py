@@ -31,7 +31,7 @@ class Undertow:
             return {"projector": nn.Linear(ours, theirs),
                     "critic": nn.Sequential(nn.Linear(theirs, 16), nn.ReLU(), nn.Linear(16, 1))}
 
-    def parts(self, nets):
+    def networks_by_optimiser(self, nets):
         return {"judge": ["critic"], "swimmer": ["student", "projector"]}
 
     def losses(self, nets, batch, progress):

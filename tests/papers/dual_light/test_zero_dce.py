@@ -138,7 +138,7 @@ def test_the_method_weighs_its_terms_and_reads_no_labels():
     batch = SimpleNamespace(views={"student": torch.rand(2, 3, 2, 32, 32) / 10})  # has no labels to read
     net = CurveNet(4)
     (key, loss, terms), = ZeroDce().losses({"student": net}, batch, None)
-    assert ZeroDce().parts({}) == {key: ["student"]}
+    assert ZeroDce().networks_by_optimiser({}) == {key: ["student"]}
     assert set(terms) == {"spatial", "exposure", "colour", "smoothness"}
     weighed = sum(w * terms[name] for name, w in {"spatial": 1, "exposure": 10, "colour": 5, "smoothness": 200}.items())
     assert torch.isclose(loss, weighed)

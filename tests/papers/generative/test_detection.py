@@ -314,7 +314,7 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="boundary=-1"):
         Detection(boundary=-1)
     bare = {"student": build(PLAIN, 2, 0)}
-    assert Detection().parts(bare) == {"net": ["student"]}
+    assert Detection().networks_by_optimiser(bare) == {"net": ["student"]}
     for method in (RELEASED, DetectionRepresentation(detection=RELEASED)):
         with pytest.raises(ValueError, match=r"make it as Detector\(refine=True, boundaries=True\)"):
-            method.parts(bare)
+            method.networks_by_optimiser(bare)

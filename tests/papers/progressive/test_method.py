@@ -47,7 +47,7 @@ def run(method, fraction=0.0, prepared=None, data=None):
     ((key, loss, terms),) = method.losses({"student": heads}, data or batch(), Progress(round(fraction * 3000), 3000,
                                                                                         prepared))
     loss.backward()
-    assert key == "net" and method.parts({}) == {"net": ["student"]}
+    assert key == "net" and method.networks_by_optimiser({}) == {"net": ["student"]}
     return loss.detach(), terms, heads.z.grad
 
 
