@@ -140,9 +140,11 @@ class Normalised(nn.Module):
 
 
 def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, std: torch.Tensor | None = None):
-    """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights."""
-    mean = torch.zeros(3) if mean is None else mean
-    std = torch.ones(3) if std is None else std
+    """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. Without ``mean`` and
+    ``std``, one value per channel, it sees the pixels as they are."""
+    channels = getattr(spec, "channels", 3)
+    mean = torch.zeros(channels) if mean is None else mean
+    std = torch.ones(channels) if std is None else std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = spec.make(num_classes)

@@ -265,7 +265,7 @@ def _check_net(recipe: Recipe) -> None:
     if given and {len(values) for values in given} != {channels}:
         raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
     try:
-        net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
+        net = build(spec, classes, 0, *map(torch.tensor, given or ()))
     except Exception as error:
         if type(error).__module__.startswith("kdlab."):
             raise

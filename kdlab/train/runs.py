@@ -169,8 +169,7 @@ class Run:
 def network_of(recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str) -> nn.Module:
     """The recipe's network for ``classes`` classes with the weights ``state``, in eval mode; ``source`` names the
     weights in errors."""
-    statistics = state["mean"].flatten(), state["std"].flatten()  # one value per input channel
-    return load_weights(build(untrained(recipe.net), classes, 0, *statistics), state, source).eval()
+    return load_weights(build(untrained(recipe.net), classes, 0), state, source).eval()
 
 
 def untrained(spec):
