@@ -13,7 +13,6 @@ import torch
 
 from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, pool, track
-from kdlab.system.values import not_negative
 from kdlab.train.obtain import finished_run, obtain
 from kdlab.train.preparing import cache_clips, rehearse
 from kdlab.train.processes import is_first, launched
@@ -108,9 +107,6 @@ class Ray(Executor):
 
     address: str | None = None
     gpus: float = 0
-
-    def __post_init__(self):
-        not_negative(gpus=self.gpus)
 
     def submit(self, work: Callable, *arguments) -> Future:
         import ray
