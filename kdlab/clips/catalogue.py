@@ -147,17 +147,14 @@ def name_of(path: Path) -> str:
     return place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
 
 
-def from_folder(root: Path | str) -> Catalogue:
+def from_folder(root: Path) -> Catalogue:
     """The clips of a folder with one subfolder per class, optionally below ``train``, ``val`` and ``test``.
 
     Without split folders, a deterministic rule assigns whole groups (``group_from_name``) to train, val and test, about
     60 : 15 : 25 per class. With split folders but no ``val``, validation clips are taken from train. Links are
-    followed; each folder may appear once. Raises FileNotFoundError if ``root`` is no folder, and CatalogueError if no
-    class folder holds videos, if a folder cannot be read, or if its name is no class name.
+    followed; each folder may appear once. Raises CatalogueError if no class folder holds videos, if a folder cannot be
+    read, or if its name is no class name.
     """
-    root = user_path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
     found, notes, by_split = class_folders(root)
     classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in found))
     records = []
@@ -168,7 +165,7 @@ def from_folder(root: Path | str) -> Catalogue:
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
 
 
-def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
+def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     """The clips of a CSV table with columns ``path``, ``label`` and optional ``split, group, start, end, fold``.
 
     Paths are relative to the table's folder and may be links; times are in seconds. If ``test_fold`` is given, or the
@@ -177,7 +174,6 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     table names no validation clips, they are taken from train in the same way. Raises CatalogueError with file, row and
     remedy, and FileNotFoundError for a missing table.
     """
-    path = user_path(path)
     rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
     for column in ("fold", "group"):

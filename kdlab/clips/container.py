@@ -4,12 +4,11 @@ import logging
 import math
 import os
 import re
-import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 
 import av
@@ -22,6 +21,7 @@ from kdlab.clips.files import why_no_file
 # Formats that refer to other files, networks or devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
               "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
+_FORMATS = ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
 # Decoders that mark concealed frames as corrupt. Other decoders report damage only in FFmpeg's log. (The log of these
 # two also has harmless complaints, such as open GOPs that are cut.)
 _MARKING = {"h264", "mpeg4"}
@@ -86,10 +86,9 @@ def require_file(path: Path | str) -> os.stat_result:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, or a link to one.
     """
-    with suppress(OSError):
-        if stat.S_ISREG((status := os.stat(path)).st_mode):
-            return status
-    if (why := why_no_file(Path(path))).startswith("missing"):
+    if not (why := why_no_file(Path(path))):
+        return os.stat(path)
+    if why.startswith("missing"):
         raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
     raise DamagedClip(path, why)
 
@@ -133,7 +132,7 @@ def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
         with av.logging.Capture():  # messages from guessing the format are not damage
             # metadata of old files may have any encoding: replace bytes that are not UTF-8, and keep the file
             container = av.open(f"file:{path}", metadata_errors="replace",
-                                options={"protocol_whitelist": "file", "format_whitelist": _formats()})
+                                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
     except PermissionError:  # the file may be sound: no DamagedClip
         raise
     except av.error.FFmpegError:
@@ -152,11 +151,6 @@ def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
     after = require_file(path)
     if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
         raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
-
-
-@cache
-def _formats() -> str:
-    return ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
 
 
 def _why_not_opened(path: Path) -> str:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
-from kdlab.clips.views import View, mirror_of, streamed, tag
+from kdlab.clips.views import View, mirrored, streamed, tag
 from kdlab.system.pool import available_cores, each, track
 from kdlab.system.values import fraction, integer, positive
 
@@ -33,7 +33,7 @@ class Draw:
     flip: bool = False
     box: tuple[float, float] | None = None
 
-    def placed(self, pixels, height: int, width: int):
+    def placed(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         """Crop ``(T, h, w, C)`` to ``height`` x ``width`` at the draw's place."""
         y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
         return pixels[:, y : y + height, x : x + width]
@@ -43,21 +43,22 @@ class Draw:
 class Window:
     """Sampling of a clip: ``frames`` moments, resized to short side ``side``, cut to a square ``crop``, in pixels.
 
-    Raises ValueError for values out of range.
+    ``scales`` are the sizes of training boxes, as fractions, if a window has boxes. Raises ValueError for values out
+    of range.
     """
 
     frames: int = 16
     side: int = 40
     crop: int = 36
 
+    scales = ()
+
     def __post_init__(self):
         integer(1, frames=self.frames, side=self.side, crop=self.crop)
         if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
-        scales = list(getattr(self, "scales", (1.0,)))  # sizes of training boxes, if a window has several
-        integer(1, number_of_scales=len(scales))
-        positive(scales=scales)
-        fraction("a box does not exceed the picture", scales=scales)
+        positive(scales=self.scales)
+        fraction("a box does not exceed the picture", scales=self.scales)
 
     @property
     def least(self) -> int:
@@ -77,18 +78,22 @@ class Window:
         return Draw(self.moments(length, 0.5))
 
     def random(self, length: int, generator: torch.Generator) -> Draw:
-        """A training draw: random phase, place and flip."""
-        phase, top, left, flip = torch.rand(4, generator=generator).tolist()
-        return Draw(self.moments(length, phase), top, left, flip < 0.5)
+        """A training draw: random phase, place, flip and box."""
+        phase, top, left, flip, *which = torch.rand(4 + bool(self.scales), generator=generator).tolist()
+        return Draw(self.moments(length, phase), top, left, flip < 0.5, self.box(*which))
 
-    def cut(self, draw: Draw, pixels):
-        """Cut ``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, without mirroring."""
+    def box(self, which: float = 0.0) -> tuple[float, float] | None:
+        """The training box chosen by ``which`` in [0, 1)."""
+        return (self.scales[int(which * len(self.scales))],) * 2 if self.scales else None
+
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
+        """Cut ``uint8 (T, h, w, C)`` to ``(T, crop, crop, C)``, without mirroring."""
         return draw.placed(pixels, self.crop, self.crop)
 
-    def shown(self, draw: Draw, pixels, view: "View | None" = None):
+    def shown(self, draw: Draw, pixels: np.ndarray, view: "View | None" = None) -> np.ndarray:
         """As :meth:`cut`; if the draw has ``flip``, also mirror as ``view`` does."""
         cut = self.cut(draw, pixels)
-        return mirror_of(view)(cut) if draw.flip else cut
+        return getattr(view, "mirrored", mirrored)(cut) if draw.flip else cut
 
     def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
         """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window."""
@@ -116,20 +121,14 @@ class ConsecutiveWindow(Window):
         start = int(offset * (max(0, length - self.frames) + 1))
         return (start + np.arange(self.frames)) % length
 
-    def random(self, length: int, generator: torch.Generator) -> Draw:
-        """A training draw: random start, place, size and flip."""
-        phase, top, left, flip, scale = torch.rand(5, generator=generator).tolist()
-        size = self.scales[int(scale * len(self.scales))]
-        return Draw(self.moments(length, phase), top, left, flip < 0.5, (size, size))
-
-    def cut(self, draw: Draw, pixels):
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
         """As in ``Window``; a training box is resized bilinearly to ``crop``."""
         if not draw.box:
             return super().cut(draw, pixels)
         side = round(draw.box[0] * min(pixels.shape[1:3]))
         cut = torch.as_tensor(draw.placed(pixels, side, side)).permute(0, 3, 1, 2).float()
-        cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte().permute(0, 2, 3, 1)
-        return cut if isinstance(pixels, torch.Tensor) else cut.numpy()
+        cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte()
+        return cut.permute(0, 2, 3, 1).numpy()
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,8 @@ class ClipBatches:
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
-        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
+        rows = view.rows(record.path, frames) if hasattr(view, "rows") else frames
+        return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
         """Number of frames of a clip. Raises ValueError if the window needs more."""

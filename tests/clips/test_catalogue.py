@@ -74,9 +74,8 @@ def test_groups_are_read_from_usual_names_only(id_, label, group):
 
 
 def test_paths_that_are_nothing(tmp_path):
-    for read in (open_clips, from_folder, from_csv):
-        with pytest.raises(FileNotFoundError, match="gone"):
-            read(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        open_clips(tmp_path / "gone")
     for files in ([], ["Run/a.txt"], ["b.mp4"], ["train/c.mp4", "test/d.mp4"]):
         with pytest.raises(CatalogueError, match="one subfolder of videos"):
             open_clips(touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files))
@@ -172,7 +171,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
     if empty == Path(""):  # which is the same as Path(".")
         assert len(open_data(empty).records) == 2
         return
-    for read in (open_data, open_clips, from_folder, check):
+    for read in (open_data, open_clips, check):
         with pytest.raises(CatalogueError, match="the path of the clips is empty"):
             read(empty)
 
@@ -272,7 +271,7 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
 
 
 @pytest.mark.parametrize(("count", "fold", "message"), [
-    (1, "1", "own_folds=1: give a whole number of at least 2"),
+    (1, "1", "all clips of a, b, c and 7 more fall into one fold"),
     (10, "1", "own_folds=10 needs a group for each; there are 9"),
     (3, "4", "no fold '4'. The own folds are 1 to 3"),
 ])
