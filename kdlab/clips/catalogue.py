@@ -160,6 +160,8 @@ def from_folder(root: Path) -> Catalogue:
     records = []
     for file, name, split in found:
         id_ = composed(file.relative_to(root).with_suffix("").as_posix())
+        if id_ != id_.encode(errors="replace").decode():
+            raise CatalogueError(f"{root}: the name {id_!a} is no text in UTF-8. Rename the file or its folder.")
         records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
     records, more = complete_splits(records, classes, declared=by_split)
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
