@@ -18,7 +18,6 @@ from kdlab.clips.container import cached_by_file, require_file
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
 from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
-from kdlab.system.values import integer, not_negative
 
 #: ``read(path, indices=None)``: frames (H, W, C) in order, as an iterator or an array; all, or those at ascending
 #: ``indices``.
@@ -75,7 +74,6 @@ class FrameCache:
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
-        not_negative("bytes on disk", limit_bytes=limit_bytes or 0)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._counts: dict[Path, int] = {}
@@ -89,8 +87,8 @@ class FrameCache:
                read: Read = each_frame, tag: str = "") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
-        Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
-        and whatever ``read`` raises for a damaged clip.
+        Raises ValueError for an index outside the clip, FileNotFoundError for a missing clip, and whatever ``read``
+        raises for a damaged clip.
         """
         file, indices = self._file(path, side, tag), frame_numbers(path, indices)
         kept = self._kept(file, path, side, read)
@@ -109,7 +107,6 @@ class FrameCache:
         return self._counts[file]
 
     def _file(self, path: Path | str, side: int, tag: str) -> Path:
-        integer(1, "the short side in pixels", side=side)
         status = require_file(path)
         what = _FORMAT, os.path.abspath(path), status.st_size, status.st_mtime_ns, side, tag or raw_name()
         return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"

@@ -16,6 +16,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
+from kdlab.clips import h264
 from kdlab.clips.files import why_no_file
 
 # Formats that refer to other files, networks or devices.
@@ -356,9 +357,10 @@ def timeline(path: Path | str) -> Timeline:
     """
     with open_stream(path) as stream:
         reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
+        length = (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0  # bytes of an H.264 unit's length
         for packet in reader.each_packet():
             if packet.size and reader.packets - reader.hidden > len(packets):
-                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
+                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length)))
         reader.require_whole()
         unit, info = float(stream.time_base), reader.info
     count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
@@ -391,16 +393,11 @@ def _first_shown(path: Path) -> int:
         return next(StreamReader(stream).frames(0)).pts
 
 
-def _starts_afresh(packet: av.Packet, head: bytes) -> bool:
+def _starts_afresh(packet: av.Packet, length: int) -> bool:
     """Whether an H.264 packet is an IDR picture: no later picture depends on a picture before it.
 
     Containers also mark recovery points as key frames: those of open GOPs, and those of a periodic refresh, after which
-    parts of the next pictures still depend on earlier pictures. ``head`` gives the number of bytes of a length.
+    parts of the next pictures still depend on earlier pictures.
     """
-    data, size, at = bytes(packet), (head[4] & 3) + 1 if len(head) > 4 else 0, 0
-    while head[:1] == b"\1" and at + size < len(data):  # otherwise start codes, which MP4 and Matroska do not use
-        kind = data[at + size] & 31
-        if kind in (1, 2, 5):  # a slice, or the first part of one
-            return kind == 5
-        at += size + int.from_bytes(data[at : at + size], "big")
-    return False
+    kinds = (unit[0] & 31 for unit in h264.units(bytes(packet), length) if unit)
+    return next((kind for kind in kinds if kind in h264.SLICES), 0) == 5

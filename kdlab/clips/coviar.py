@@ -19,6 +19,7 @@ from kdlab.clips.decode import Streamed
 from kdlab.clips.files import CatalogueError
 from kdlab.clips.views import View, flip_motion, mirrored
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
+from kdlab.system.values import one_of
 
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: the residual without motion compensation, which is the difference to the I-frame.
@@ -63,9 +64,7 @@ class Compressed(Streamed):
     modality: str
 
     def __post_init__(self):
-        known = (*MODALITIES, DIFFERENCE)
-        if self.modality not in known:
-            raise ValueError(f"no modality {self.modality!r}; there are {', '.join(known)}")
+        one_of((*MODALITIES, DIFFERENCE), modality=self.modality)
 
     @property
     def name(self) -> str:

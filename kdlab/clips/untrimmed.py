@@ -62,9 +62,6 @@ class AtRate(Around):
     of: View
     rate: float
 
-    def __post_init__(self):
-        positive(rate=self.rate)
-
     @property
     def name(self) -> str:
         return f"{self.of.name}-{self.rate:g}hz"

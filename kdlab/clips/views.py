@@ -252,17 +252,11 @@ class FlowFiles(Streamed):
 
     def contents(self) -> str:
         """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time.
-
-        Raises ``FileNotFoundError`` if the folder is missing.
         """
-        def sizes() -> str:
-            if not Path(self.folder).is_dir():
-                raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
-            found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
-                           for place in Path(self.folder).glob(f"*/{pattern}"))
-            return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
-
-        return memoised((self, "sizes"), sizes)
+        found = memoised((self, "sizes"), lambda: sorted(
+            (str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
+            for place in Path(self.folder).glob(f"*/{pattern}")))
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).

@@ -229,21 +229,16 @@ class ClipBatches:
 
 def open_all(parts: Sequence[ClipBatches]) -> None:
     """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
+    This fills the cache.
 
     Raises the error of the bad clip (DamagedClip, FileNotFoundError, ValueError for a short clip …). For several bad
     clips, raises a ValueError that names the first twenty, in the order of the parts.
     """
-    if bad := unusable(parts):
-        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
-            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
-
-
-def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
-    """The errors that ``open_all`` would raise, one per bad clip. Fills the cache."""
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
-    faults = _opened(jobs) if len(jobs) == 1 else track(_opened(jobs), "opening clips", len(jobs))
-    return [fault for fault in faults if fault]
+    if bad := [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]:
+        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
+            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
