@@ -117,7 +117,7 @@ def probe(path: Path | str) -> VideoInfo:
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
     with open_stream(path) as stream:
-        return info_of(stream)
+        return StreamReader(stream).info
 
 
 @contextmanager
@@ -164,17 +164,6 @@ def _why_not_opened(path: Path) -> str:
     return "misnamed: not a video file, whatever its name says; lists of other files are not read"
 
 
-def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
-    """The container's description of an open video stream."""
-    context, container = stream.codec_context, stream.container.format.name
-    fps = float(stream.average_rate or stream.guessed_rate or 0.0)
-    if container == "avi" and (shown := sum(e.size > 0 for e in stream.index_entries)) < stream.frames - SLACK:
-        fps *= shown / stream.frames or 1  # the announced rate counts empty index entries too
-    frames = 0 if container == "gif" else stream.frames  # GIF announces none: FFmpeg counts the frames in the file
-    return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
-
-
 class StreamReader:
     """Reads a video stream once, from the first packet to the last, and counts.
 
@@ -183,7 +172,15 @@ class StreamReader:
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
-        self.info = info_of(stream)
+        context, container = stream.codec_context, stream.container.format.name
+        #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
+        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
+        fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+        if container == "avi" and self._listed < stream.frames - SLACK:
+            fps *= self._listed / stream.frames or 1  # the announced rate counts empty index entries too
+        frames = 0 if container == "gif" else stream.frames  # GIF announces none: FFmpeg counts the frames in the file
+        self.info = VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
+                              _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
         self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._stream = stream
         self._end = self._shown = 0  # end of the last packet in decoding and in presentation time, in time base units
@@ -191,8 +188,6 @@ class StreamReader:
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # an edit list may leave out the first packets
             self._due = min(self._due, len(stream.index_entries) or self._due)
-        #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
-        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if self.info.container == "avi" else 0
         self.announced = bool(self._due or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error in FFmpeg's log
@@ -373,7 +368,8 @@ def timeline(path: Path | str) -> Timeline:
     known = not packed and None not in stamps and decoding == sorted(decoding)  # else the clock restarts or jumps
     own = sorted(stamps) if known else []
     if own and own[0] < stamps[0]:  # B-frames before the first key frame: their references may be missing
-        own = own[bisect_left(own, _first_shown(path)) :]
+        with open_stream(path) as stream:
+            own = own[bisect_left(own, next(StreamReader(stream).frames(0)).pts) :]
         count = len(own)
     times = (np.array(own) - own[0]) * unit if known else None
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
@@ -385,12 +381,6 @@ def timeline(path: Path | str) -> Timeline:
     if times is None and not info.fps:
         raise DamagedClip(path, "damaged: it says neither when its frames are shown nor how many a second")
     return Timeline(path, info, count, times, tuple(own), tuple(keys))
-
-
-def _first_shown(path: Path) -> int:
-    """The file's own time of the first decoded frame."""
-    with open_stream(path) as stream:
-        return next(StreamReader(stream).frames(0)).pts
 
 
 def _starts_afresh(packet: av.Packet, length: int) -> bool:

@@ -79,11 +79,9 @@ def _hmdb51(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
     names = sorted(path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}"))  # climb, climb_stairs
     for number, name in enumerate(names):
         for where, (clip, flag) in read_list(lists.with_name(name + ending), 2):
-            if flag not in ("0", "1", "2"):
-                raise CatalogueError(f"{where}: flag {flag!r}, expected 1 (train), 2 (test) or 0 (unused).")
             if (source := re.match(rf"(.+)_{re.escape(name)}_[a-z]+_", clip)) is None:
                 raise CatalogueError(f"{where}: {clip!r} does not say its class {name}. Take the list as released.")
-            part = ("unused", "train", "test")[int(flag)]
+            part = {"1": "train", "2": "test"}.get(flag, "unused")
             rows.append((where, f"{name}/{clip}", str(number), part, f"{name}/{source[1]}"))
     return {str(number): name for number, name in enumerate(names)}, rows
 
@@ -94,8 +92,6 @@ def _thumos14(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
     The ground truth is the file behind published scores. It has 200 validation videos, used for training, and 210 test
     videos, without video_test_0000270 and video_test_0001496. Some segments end after their video.
     """
-    if split not in THUMOS_SEGMENTS:
-        raise CatalogueError(f"no split {split!r}: the ground truth is {' or '.join(THUMOS_SEGMENTS)}.")
     index = {name: name for _, (_, name) in read_list(lists, 2, name_first=False)}
     text = read_text(path := lists.with_name("thumos_gt.json"))
     try:
@@ -172,7 +168,7 @@ class DataSet(NamedTuple):
 
     ``marker`` is a list file in the folder of the clips or beside it, and identifies the data set; ``read`` reads it.
     ``counts`` are the published ones by split. ``example`` is a class folder. ``layout`` describes the folder.
-    ``splits`` are the possible values of ``test_fold``, of which ``first`` is the default.
+    ``splits`` are the possible values of ``test_fold``; the first is the default.
     """
 
     title: str
@@ -183,7 +179,6 @@ class DataSet(NamedTuple):
     layout: str
     notes: tuple[str, ...] = ()
     splits: str = "1, 2, 3"
-    first: str = "1"
 
 
 _ARID15_NOTE = "5,572 clips are reported for ARID v1.5, and no list is published."
@@ -206,7 +201,7 @@ DATA_SETS = (
             ("Within a class a source video is on one side of the split; under another class the same video may be on "
              "the other side (457 to 529 of the 1,530 test clips).",)),
     DataSet("THUMOS14", _thumos14, "Class Index_Detection.txt", THUMOS_SEGMENTS, "",
-            "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json", splits="json", first="json"))
+            "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json", splits="json"))
 
 
 def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -237,7 +232,10 @@ def _opened(path: Path | str, test_fold: str | None) -> Catalogue:
         return replace(folds, name="ARID v1.5", notes=(*folds.notes, _ARID15_NOTE))
     if not fitting:
         return open_clips(path, test_fold)
-    [(data, lists)], split = fitting, test_fold or fitting[0][0].first
+    data, lists = fitting[0]
+    split = test_fold or next(iter(data.counts), "1")
+    if data.counts and split not in data.counts:
+        raise CatalogueError(f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}.")
     index, rows = data.read(lists, split)
     records = [_record(index, *row) for row in rows]
     check_counts(f"{root} ({data.title})", Counter(record.split for record in records), data.counts.get(split))

@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from itertools import count, islice
 from pathlib import Path
 
@@ -40,13 +39,9 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 def tag(view: "View") -> str:
     """The tag of a view's frames in the cache: its name, a hash of its sources if they are not kdlab's, and the paths
     of its own files, if it has any (two folders may have one name)."""
-    return "@".join([view.name + view_mark(view), *_places(view)])
-
-
-@lru_cache
-def _places(view: "View") -> list[str]:
-    return [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
-            if not f.metadata.get("identity", True)]
+    places = [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
+              if not f.metadata.get("identity", True)]
+    return "@".join([view.name + view_mark(view), *places])
 
 
 @dataclass(frozen=True)

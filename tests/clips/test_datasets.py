@@ -123,7 +123,7 @@ LISTED = [name for name in ALL if name != "thumos14"]
 def small(monkeypatch):
     """``small(counts)``: miniature counts instead of the published ones."""
     def expect(expected):
-        monkeypatch.setattr(datasets, "DATA_SETS", [data._replace(counts=data.counts and {data.first: expected})
+        monkeypatch.setattr(datasets, "DATA_SETS", [data._replace(counts={fold: expected for fold in data.counts})
                                                     for data in datasets.DATA_SETS])
         monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
         return expected
@@ -285,7 +285,7 @@ def test_thumos_has_segments_of_whole_videos(tmp_path, small):
     one = next(r for r in catalogue.records if r.id == "CliffDiving/video_test_0000004@1.5-3.25")
     assert (one.label, one.start, one.end, one.path.name) == (1, 1.5, 3.25, "video_test_0000004.mp4")
     assert one.group == "video_test_0000004"
-    with pytest.raises(CatalogueError, match="no split '1': the ground truth is json"):
+    with pytest.raises(CatalogueError, match="THUMOS14 has no split '1'. Its splits are json"):
         open_data(tmp_path, "1")
 
 
