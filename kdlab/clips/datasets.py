@@ -247,7 +247,7 @@ def _opened(path: Path | str, test_fold: str | None) -> Catalogue:
 def _lists(data: DataSet, root: Path) -> Path | None:
     """The list file of ``data`` in or beside ``root``; lists beside ``root`` count if ``root`` has class folders."""
     found = find_near(root, data.marker)
-    if found and (found.is_relative_to(root) or data.example and any(
-            any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/"))):
-        return found
-    return None
+    if found and not found.is_relative_to(root):
+        own = data.example and any(any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/"))
+        return found if own else None
+    return found

@@ -1,5 +1,7 @@
 """A user's clips open with one line, and what is wrong with them is said with file, row and mend."""
 
+import os
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -18,7 +20,7 @@ def touch(root, *names):
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
+        path.write_bytes(os.fsencode(name))
     return root
 
 
@@ -45,7 +47,6 @@ def test_class_folders(tmp_path):
     assert len(catalogue.records) == 17
     assert catalogue.counts().loc["Jump"].to_dict() == {"train": 5, "val": 1, "test": 2}
     assert any("file names tell no groups" in note for note in catalogue.notes)
-    assert from_folder(root) == catalogue
     catalogue.require()
 
 
@@ -204,6 +205,12 @@ def test_two_spellings_of_one_group_do_not_part_it(tmp_path, column):
         from_csv(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf8_is_told(tmp_path):
+    with pytest.raises(CatalogueError, match=r"the name 'caf\\udce9/1' is no text in UTF-8. Rename"):
+        open_data(touch(tmp_path, "b/1.mp4", os.fsdecode(b"caf\xe9/1.mp4")))
+
+
 def test_what_is_left_out_is_noted(tmp_path):
     root = touch(tmp_path, "loose.mp4", "a/1.mp4", "b/2.mp4", "c/.hidden.mp4", "d/.hidden/3.mp4")
     catalogue = from_folder(root)
@@ -321,7 +328,6 @@ def test_fingerprint_follows_content_and_not_place(tmp_path):
     records = [("1", 0, "train"), ("2", 1, "test")]
     one = catalogue_of(tmp_path / "one", *records).fingerprint()
     assert len(one) == 16
-    assert int(one, 16) >= 0
     assert catalogue_of(tmp_path / "two", *reversed(records)).fingerprint() == one
     changed = catalogue_of(tmp_path / "three", *records)
     (tmp_path / "three" / "1.mp4").write_bytes(b"2")

@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -287,6 +289,13 @@ def test_thumos_has_segments_of_whole_videos(tmp_path, small):
     assert one.group == "video_test_0000004"
     with pytest.raises(CatalogueError, match="THUMOS14 has no split '1'. Its splits are json"):
         open_data(tmp_path, "1")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, small, monkeypatch):
+    small(ucf_tree(tmp_path))
+    monkeypatch.setattr(Path, "iterdir", Mock(side_effect=PermissionError(13, "Permission denied", "UCF-101/Archery")))
+    with pytest.raises(CatalogueError, match=r"UCF-101/Archery cannot be read \(Permission denied\): make it and"):
+        open_data(tmp_path)
 
 
 def test_a_clip_that_is_there_twice_is_not_chosen_silently(tmp_path, small):
