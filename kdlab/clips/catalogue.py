@@ -111,9 +111,8 @@ class Catalogue:
         if "train" in splits and strange:
             raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
                                  f"to train, or remove the class.{why}")
-        lost = {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
-                for record in records if (fault := why_no_file(record.path))}
-        if lost:
+        if lost := {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
+                    for record in records if (fault := why_no_file(record.path))}:
             raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
         if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
             raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "

@@ -42,11 +42,13 @@ def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
             notes.append(NO_GROUPS)
         chosen = deal([r.label for r in records], [r.group for r in records], TEST_SHARE)
         records = [replace(r, split="test" if r.group in chosen else "train") for r in records]
-        if untested := _without(classes, records, "test"):
-            notes.append(f"No test clips for {some(untested, 10)}: no group can be spared from training there.")
     if not any(r.split == "val" for r in records):
         records, more = _carve_validation(records, classes)
         notes += more
+    for split in ("val", "test"):
+        there = {r.label for r in records if r.split == split}
+        if absent := [name for label, name in enumerate(classes) if label not in there]:
+            notes.append(f"No {split} clips for {some(absent, 10)}, so {split} accuracy says nothing of them.")
     return tuple(records), tuple(notes)
 
 
@@ -64,9 +66,6 @@ def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tu
         names = [classes[label] for label in sorted({r.label for r in rest if r.id in singles})]
         notes.append(f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
                      "group: validation accuracy is flattered there, test accuracy is not.")
-    trained = {classes[r.label] for r in train}
-    if unseen := [name for name in _without(classes, records, "val") if name in trained]:
-        notes.append(f"No validation clips for {some(unseen, 10)}: too few training clips.")
     return records, notes
 
 
@@ -124,11 +123,6 @@ def shared_groups(records: Iterable["ClipRecord"]) -> list[str]:
     """Groups with clips both in test and in another split, sorted."""
     sides = {(record.group, record.split == "test") for record in records}
     return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
-
-
-def _without(classes: Sequence[str], records: Iterable["ClipRecord"], split: str) -> list[str]:
-    there = {record.label for record in records if record.split == split}
-    return [name for label, name in enumerate(classes) if label not in there]
 
 
 def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) -> "Catalogue":

@@ -5,6 +5,7 @@ published pipeline asks FFmpeg for quality 1 and gets quantiser 2, FFmpeg's lowe
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,14 +101,12 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     if not any(map(Path.is_file, files)):
         raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
     targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
-    known = {file: file for file in files}
-    for file, target in targets.items():
-        if known.setdefault(target, file) != file or target == file:
-            raise ValueError(f"{target} would be made of {file}, and there is {known[target]}: rename one, or choose "
-                             "another folder.")
-        if os.path.lexists(target) and not _is_ours(target):
-            raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
-                          "is; choose another folder")
+    if twice := [path for path, number in Counter([*files, *targets.values()]).items() if number > 1]:
+        of = " and of ".join(str(file) for file in files if targets[file] == twice[0])
+        raise ValueError(f"{twice[0]} would be made of {of}: rename one, or choose another folder.")
+    if others := [target for target in targets.values() if os.path.lexists(target) and not _is_ours(target)]:
+        raise NotOurs(f"{others[0]} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
+                      "choose another folder")
     for folder in {target.parent for target in targets.values()}:
         delete_old_drafts(folder)
     made = each(_make, files, targets.values(), [form] * len(files), workers=workers)

@@ -13,7 +13,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
 from kdlab.clips.views import View, mirrored, streamed, tag
-from kdlab.system.pool import available_cores, each, track
+from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive
 
 _PATIENCE = 5.0  # seconds; if opening clips would take longer, all cores help
@@ -247,7 +247,7 @@ def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | 
     for number, job in enumerate(jobs, 1):
         began = time.monotonic()
         yield _fault(*job)
-        if (time.monotonic() - began) * (len(jobs) - number) > _PATIENCE and available_cores() > 1:
+        if (time.monotonic() - began) * (len(jobs) - number) > _PATIENCE:
             yield from each(_fault_alone, *zip(*jobs[number:], strict=True), chunk=8)
             return
 

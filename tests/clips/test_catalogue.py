@@ -92,7 +92,8 @@ def test_a_table_with_splits_groups_and_times(tmp_path):
                  "d.mp4,run,test,cy,1,", encoding="utf-8-sig", newline="\r\n")
     catalogue = open_clips(tmp_path / "set")
     assert catalogue == open_clips(path)
-    assert (catalogue.name, catalogue.classes, catalogue.notes) == ("set", ("jump", "run"), ())
+    assert (catalogue.name, catalogue.classes) == ("set", ("jump", "run"))
+    assert [note.split(",")[0] for note in catalogue.notes] == [f"No {split} clips for jump" for split in ("val", "test")]
     assert {r.id: (r.split, r.group, r.start, r.end) for r in catalogue.records} == {
         "long@0-2.5": ("train", "ann", 0.0, 2.5), "long@2.5-4": ("train", "ann", 2.5, 4.0),
         "b/c": ("val", "bob", None, None), "d@1-": ("test", "cy", 1.0, None)}
@@ -131,9 +132,8 @@ def test_folds(tmp_path):
 ])
 def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
     path = table(tmp_path / "bad.csv", *lines)
-    with pytest.raises(CatalogueError, match=message) as caught:
+    with pytest.raises(CatalogueError, match=f"bad.csv.*{message}"):
         from_csv(path)
-    assert "bad.csv" in str(caught.value)
 
 
 def test_a_missing_file_is_named_with_its_row(tmp_path):

@@ -207,8 +207,7 @@ def shared():
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    for home in (windows, pool):  # also where the test itself has one core
-        monkeypatch.setattr(home, "available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)  # also where the test itself has one core
     monkeypatch.setattr(windows, "_PATIENCE", 0)
 
 
