@@ -180,15 +180,13 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     for column in ("fold", "group"):
         one_spelling(column, ((cell, where) for where, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
-    if test_fold is not None and test_fold not in folds:
+    test_fold = test_fold or (folds[-1] if folds and "split" not in columns else None)
+    if test_fold and test_fold not in folds:
         raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
-    by_fold = bool(folds) and (test_fold is not None or "split" not in columns)
-    test_fold = test_fold or (folds[-1] if folds else None)
-
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = []
     for where, row in rows:
-        if by_fold:
+        if test_fold:
             split = "test" if row["fold"] == test_fold else "train"
         elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
             raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
@@ -201,7 +199,7 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
         label = classes.index(row["label"])
         records.append(ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where))
 
-    declared = by_fold or "split" in columns
+    declared = bool(test_fold) or "split" in columns
     if declared and "group" in columns and (shared := shared_groups(records)):
         raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                              "recognising the group. Put whole groups on one side, or remove the `group` column.")

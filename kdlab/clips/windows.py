@@ -174,14 +174,10 @@ class ClipBatches:
         """Number of frames of a clip. Raises ValueError if the window needs more."""
         length = self.stretch(record)[1]
         if length < self.window.least:
-            name = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
-            raise ValueError(f"{name} has {length} frame(s), and {self.window.least} are the least for a window of "
-                             f"{self.window.frames}; remove the clip from the index, or ask for fewer frames")
+            raise ValueError(f"{record.id} of {record.path} has {length} frame(s), and {self.window.least} are the "
+                             f"least for a window of {self.window.frames}; remove the clip from the index, or ask for "
+                             "fewer frames")
         return length
-
-    def check(self) -> None:
-        """Open every clip once. Raises what :func:`open_all` raises."""
-        open_all([self])
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]``, cut by ``draws``; all views of a clip share its draw."""

@@ -96,10 +96,10 @@ def test_statistics_are_those_of_the_pixels():
 
 def test_too_short_clips_are_named_together_before_training():
     with pytest.raises(ValueError, match="c1 has 2 frame.* 4 are the least for a window of 8"):
-        batches((20, 2, 30)).check()
+        open_all([batches((20, 2, 30))])
     with pytest.raises(ValueError, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3"):
-        batches((1, 20, 3)).check()
-    batches().check()
+        open_all([batches((1, 20, 3))])
+    open_all([batches()])
 
 
 def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
