@@ -51,7 +51,8 @@ class Windows(Window):
         return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
-        """Batches of the windows of all videos in ``split``."""
+        """Batches of the windows of all videos in ``split``; every view is wrapped in :class:`AtRate`."""
+        views = {name: AtRate(view, self.rate) for name, view in views.items()}
         return WindowBatches(windows(catalogue, split, self), views, self)
 
 
@@ -145,18 +146,13 @@ def all_annotated(data):
     return data
 
 
-@dataclass
 class WindowBatches(ClipBatches):
-    """Batches of :class:`VideoWindow` through :class:`Windows`; every view is wrapped in :class:`AtRate`.
+    """Batches of :class:`VideoWindow` through :class:`Windows`, under views :class:`AtRate`.
 
     A video shorter than a window repeats its last frame. ``labels (B, N, 3)`` are start and end, in steps of the
     window, and class. Class −2 marks a segment that the loss ignores; rows of −1 are padding. If windows are ``dense``,
     each has one more row of class −2, which ends at 0 and starts at minus the length of the video's shortest segment.
     """
-
-    def __post_init__(self):
-        self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
-                      for name, view in self.views.items()}
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of windows ``records[i]``, shifted by their draws but kept within their videos."""

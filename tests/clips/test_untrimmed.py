@@ -10,7 +10,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.files import CatalogueError
-from kdlab.clips.untrimmed import AtRate, WindowBatches, Windows, all_annotated, windows
+from kdlab.clips.untrimmed import AtRate, Windows, all_annotated, windows
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import open_all
@@ -39,8 +39,8 @@ def catalogue(make_video, tmp_path):
 @pytest.fixture
 def batches(tmp_path):
     def make(catalogue, window=SMALL, views=None):
-        found = windows(catalogue, "train", window)
-        return WindowBatches(found, views or {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
+        made = window.batches(catalogue, "train", views or {"student": Raw()})
+        return replace(made, cache=FrameCache(tmp_path / "cache"))
 
     return make
 
