@@ -70,9 +70,6 @@ class View(Protocol):
         """The crop ``(T, h, w, C)`` of a flipped clip. Default: left and right are swapped. A view of motion must also
         change the sign of x."""
 
-    def rows(self, path: Path, frames: np.ndarray) -> np.ndarray:
-        """The rows of ``read(path)`` that show ``frames``. Default: each frame has its own row."""
-
 
 class Window(Protocol):
     """How a clip becomes a network's input. ``kdlab.clips.windows.Window(frames, side, crop)`` serves most purposes:

@@ -17,7 +17,7 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.decode import Streamed
 from kdlab.clips.files import CatalogueError
-from kdlab.clips.views import View, flip_motion, mirrored
+from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 from kdlab.system.values import one_of
 
@@ -171,6 +171,11 @@ class SegmentBatches(ClipBatches):
 
     ``records`` name files that :func:`kdlab.clips.compressed.scan` accepts: MPEG-4 part 2, or H.264, without B-frames.
     """
+
+    def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
+        """As in ``ClipBatches``: the pixels of the rows of ``frames``."""
+        rows = view.rows(record.path, self.stretch(record)[0] + frames)
+        return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
 
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)

@@ -148,8 +148,8 @@ class MotionMix(Around):
 
 
 #: Any object with a ``name`` and ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`).
-#: Optional: ``finish(pixels)`` on the tensor of cut clips; ``mirrored(pixels)``, which replaces the function below if
-#: mirroring does more than swap left and right; ``rows(path, frames)`` if a file has not one row for each frame.
+#: Optional: ``finish(pixels)`` on the tensor of cut clips, and ``mirrored(pixels)``, which replaces the function below
+#: if mirroring does more than swap left and right.
 View = Raw | Enhanced | MotionMix
 
 

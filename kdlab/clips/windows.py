@@ -167,8 +167,7 @@ class ClipBatches:
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
-        rows = view.rows(record.path, frames) if hasattr(view, "rows") else frames
-        return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
+        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
         """Number of frames of a clip. Raises ValueError if the window needs more."""
