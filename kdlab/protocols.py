@@ -67,8 +67,8 @@ class View(Protocol):
         normalised. Default: the batch stays as it was read."""
 
     def mirrored(self, pixels):
-        """The crop ``(T, h, w, C)`` (array or tensor) of a flipped clip. Default: left and right are swapped. A view of
-        motion must also change the sign of x."""
+        """The crop ``(T, h, w, C)`` of a flipped clip. Default: left and right are swapped. A view of motion must also
+        change the sign of x."""
 
 
 class Window(Protocol):

@@ -5,7 +5,6 @@ are decoded, resized and written one by one, so memory does not grow with the nu
 """
 
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,11 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdlab.clips.container import require_file
+from kdlab.clips.container import cached_by_file, require_file
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
 from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
-from kdlab.system.values import integer, not_negative
 
 #: ``read(path, indices=None)``: frames (H, W, C) in order, as an iterator or an array; all, or those at ascending
 #: ``indices``.
@@ -34,13 +32,12 @@ def file_key(path: Path | str) -> str:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
-    require_file(path)
+    size = require_file(path).st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-        digest.update(file.read(_END_BYTES))
-        file.seek(max(_END_BYTES, size - _END_BYTES))
-        digest.update(file.read(_END_BYTES))
+        for place in (0, max(_END_BYTES, size - _END_BYTES)):
+            file.seek(place)
+            digest.update(file.read(_END_BYTES))
     return digest.hexdigest()
 
 
@@ -77,24 +74,21 @@ class FrameCache:
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
-        not_negative("bytes on disk", limit_bytes=limit_bytes or 0)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
-        self._layouts: dict[Path, tuple[int, tuple[int, ...]]] = {}  # file -> offset and shape
-        self._files: dict[tuple, Path] = {}
         self._counts: dict[Path, int] = {}
         self._full = False
         self._used: int | None = None
 
-    def __reduce__(self):  # in another process: a cache of the same folder, without this one's lookup tables
+    def __reduce__(self):  # in another process: a cache of the same folder, which counts the bytes there itself
         return _one_cache, (self.root, self.limit_bytes)
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
                read: Read = each_frame, tag: str = "") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
-        Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
-        and whatever ``read`` raises for a damaged clip.
+        Raises ValueError for an index outside the clip, FileNotFoundError for a missing clip, and whatever ``read``
+        raises for a damaged clip.
         """
         file, indices = self._file(path, side, tag), frame_numbers(path, indices)
         kept = self._kept(file, path, side, read)
@@ -114,16 +108,12 @@ class FrameCache:
 
     def _file(self, path: Path | str, side: int, tag: str) -> Path:
         status = require_file(path)
-        what = path, status.st_size, status.st_mtime_ns, side, tag or raw_name()
-        if what not in self._files:
-            integer(1, "the short side in pixels", side=side)
-            name = repr((_FORMAT, os.path.abspath(path), *what[1:])).encode()
-            self._files[what] = self.root / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.npy"
-        return self._files[what]
+        what = _FORMAT, os.path.abspath(path), status.st_size, status.st_mtime_ns, side, tag or raw_name()
+        return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"
 
     def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
         """The clip's frames, memory-mapped read-only; writes their file if necessary. None if there is no room."""
-        if (found := self._mapped(file)) is not None or self._full:
+        if (found := _mapped(file)) is not None or self._full:
             return found
         if self._used is None:
             delete_old_drafts(self.root)
@@ -138,25 +128,29 @@ class FrameCache:
             warnings.warn(f"{self.root}: frames are no longer cached there ({error.__cause__ or error}), so clips are "
                           "decoded each time. Free some space, ask for a smaller side, let KDLAB_CACHE_GB allow more, "
                           "or let KDLAB_CACHE name another folder.", RuntimeWarning, stacklevel=2)
-        return self._mapped(file)
-
-    def _mapped(self, file: Path) -> np.ndarray | None:
-        """The frames in ``file``, memory-mapped read-only; None if the file is missing or incomplete."""
-        try:
-            if file not in self._layouts:
-                found = np.load(str(file), mmap_mode="r")
-                self._layouts[file] = found.offset, found.shape
-            # as a str: NumPy resolves a Path, which takes longer than the access
-            return np.asarray(np.memmap(str(file), np.uint8, "r", *self._layouts[file]))
-        except (OSError, ValueError, EOFError):
-            self._layouts.pop(file, None)
-            return None
+        return _mapped(file)
 
 
 @cache
 def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
     """One cache for all tasks of a process, since a cache counts the bytes in its folder."""
     return FrameCache(root, limit_bytes)
+
+
+def _mapped(file: Path) -> np.ndarray | None:
+    """The frames in ``file``, memory-mapped read-only; None if the file is missing or incomplete."""
+    try:
+        # as a str: NumPy resolves a Path, which takes longer than the access
+        return np.asarray(np.memmap(str(file), np.uint8, "r", *_layout(file)))
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+@cached_by_file(2**16)
+def _layout(file: Path) -> tuple[int, tuple[int, ...]]:
+    """Offset and shape of the frames in ``file``; reading its header takes five times as long as the access."""
+    found = np.load(str(file), mmap_mode="r")
+    return found.offset, found.shape
 
 
 def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -172,20 +166,15 @@ def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterato
 
 
 def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
-    """Write at least one frame to an ``.npy`` file; the number of frames is known only at the end."""
+    """Write at least one frame to an ``.npy`` file. The number of frames is known only at the end; NumPy pads the
+    header for any number, so its length is constant."""
     with open(draft, "wb") as out:
         for count, frame in enumerate(frames, 1):
             if (room := room - frame.nbytes) < 0:
                 raise OSError("it has reached the limit of KDLAB_CACHE_GB")
+            layout = {"descr": "|u1", "fortran_order": False, "shape": (count, *frame.shape)}
             if count == 1:
-                out.write(_header((0, *frame.shape)))
+                np.lib.format.write_array_header_1_0(out, layout)
             out.write(np.ascontiguousarray(frame).data)
         out.seek(0)
-        out.write(_header((count, *frame.shape)))
-
-
-def _header(shape: tuple[int, ...]) -> bytes:
-    """The header of an ``.npy`` file. NumPy pads it for any number of frames, so its length is constant."""
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return head.getvalue()
+        np.lib.format.write_array_header_1_0(out, layout)

@@ -111,9 +111,8 @@ class Catalogue:
         if "train" in splits and strange:
             raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
                                  f"to train, or remove the class.{why}")
-        lost = {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
-                for record in records if (fault := why_no_file(record.path))}
-        if lost:
+        if lost := {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
+                    for record in records if (fault := why_no_file(record.path))}:
             raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
         if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
             raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
@@ -147,28 +146,27 @@ def name_of(path: Path) -> str:
     return place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
 
 
-def from_folder(root: Path | str) -> Catalogue:
+def from_folder(root: Path) -> Catalogue:
     """The clips of a folder with one subfolder per class, optionally below ``train``, ``val`` and ``test``.
 
     Without split folders, a deterministic rule assigns whole groups (``group_from_name``) to train, val and test, about
     60 : 15 : 25 per class. With split folders but no ``val``, validation clips are taken from train. Links are
-    followed; each folder may appear once. Raises FileNotFoundError if ``root`` is no folder, and CatalogueError if no
-    class folder holds videos, if a folder cannot be read, or if its name is no class name.
+    followed; each folder may appear once. Raises CatalogueError if no class folder holds videos, if a folder cannot be
+    read, or if its name is no class name.
     """
-    root = user_path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
     found, notes, by_split = class_folders(root)
     classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in found))
     records = []
     for file, name, split in found:
         id_ = composed(file.relative_to(root).with_suffix("").as_posix())
+        if id_ != id_.encode(errors="replace").decode():
+            raise CatalogueError(f"{root}: the name {id_!a} is no text in UTF-8. Rename the file or its folder.")
         records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
     records, more = complete_splits(records, classes, declared=by_split)
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
 
 
-def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
+def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     """The clips of a CSV table with columns ``path``, ``label`` and optional ``split, group, start, end, fold``.
 
     Paths are relative to the table's folder and may be links; times are in seconds. If ``test_fold`` is given, or the
@@ -177,21 +175,18 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     table names no validation clips, they are taken from train in the same way. Raises CatalogueError with file, row and
     remedy, and FileNotFoundError for a missing table.
     """
-    path = user_path(path)
     rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
     for column in ("fold", "group"):
         one_spelling(column, ((cell, where) for where, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
-    if test_fold is not None and test_fold not in folds:
+    test_fold = test_fold or (folds[-1] if folds and "split" not in columns else None)
+    if test_fold and test_fold not in folds:
         raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
-    by_fold = bool(folds) and (test_fold is not None or "split" not in columns)
-    test_fold = test_fold or (folds[-1] if folds else None)
-
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = []
     for where, row in rows:
-        if by_fold:
+        if test_fold:
             split = "test" if row["fold"] == test_fold else "train"
         elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
             raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
@@ -204,7 +199,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
         label = classes.index(row["label"])
         records.append(ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where))
 
-    declared = by_fold or "split" in columns
+    declared = bool(test_fold) or "split" in columns
     if declared and "group" in columns and (shared := shared_groups(records)):
         raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                              "recognising the group. Put whole groups on one side, or remove the `group` column.")

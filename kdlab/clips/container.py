@@ -4,12 +4,11 @@ import logging
 import math
 import os
 import re
-import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 
 import av
@@ -17,11 +16,13 @@ import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
+from kdlab.clips import h264
 from kdlab.clips.files import why_no_file
 
 # Formats that refer to other files, networks or devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
               "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
+_FORMATS = ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
 # Decoders that mark concealed frames as corrupt. Other decoders report damage only in FFmpeg's log. (The log of these
 # two also has harmless complaints, such as open GOPs that are cut.)
 _MARKING = {"h264", "mpeg4"}
@@ -86,10 +87,9 @@ def require_file(path: Path | str) -> os.stat_result:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, or a link to one.
     """
-    with suppress(OSError):
-        if stat.S_ISREG((status := os.stat(path)).st_mode):
-            return status
-    if (why := why_no_file(Path(path))).startswith("missing"):
+    if not (why := why_no_file(Path(path))):
+        return os.stat(path)
+    if why.startswith("missing"):
         raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
     raise DamagedClip(path, why)
 
@@ -117,7 +117,7 @@ def probe(path: Path | str) -> VideoInfo:
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
     with open_stream(path) as stream:
-        return info_of(stream)
+        return StreamReader(stream).info
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
         with av.logging.Capture():  # messages from guessing the format are not damage
             # metadata of old files may have any encoding: replace bytes that are not UTF-8, and keep the file
             container = av.open(f"file:{path}", metadata_errors="replace",
-                                options={"protocol_whitelist": "file", "format_whitelist": _formats()})
+                                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
     except PermissionError:  # the file may be sound: no DamagedClip
         raise
     except av.error.FFmpegError:
@@ -154,11 +154,6 @@ def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
         raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
 
 
-@cache
-def _formats() -> str:
-    return ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
-
-
 def _why_not_opened(path: Path) -> str:
     with open(path, "rb") as file:
         head = file.read(12)
@@ -169,17 +164,6 @@ def _why_not_opened(path: Path) -> str:
     return "misnamed: not a video file, whatever its name says; lists of other files are not read"
 
 
-def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
-    """The container's description of an open video stream."""
-    context, container = stream.codec_context, stream.container.format.name
-    fps = float(stream.average_rate or stream.guessed_rate or 0.0)
-    if container == "avi" and (shown := sum(e.size > 0 for e in stream.index_entries)) < stream.frames - SLACK:
-        fps *= shown / stream.frames or 1  # the announced rate counts empty index entries too
-    frames = 0 if container == "gif" else stream.frames  # GIF announces none: FFmpeg counts the frames in the file
-    return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
-
-
 class StreamReader:
     """Reads a video stream once, from the first packet to the last, and counts.
 
@@ -188,7 +172,15 @@ class StreamReader:
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
-        self.info = info_of(stream)
+        context, container = stream.codec_context, stream.container.format.name
+        #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
+        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
+        fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+        if container == "avi" and self._listed < stream.frames - SLACK:
+            fps *= self._listed / stream.frames or 1  # the announced rate counts empty index entries too
+        frames = 0 if container == "gif" else stream.frames  # GIF announces none: FFmpeg counts the frames in the file
+        self.info = VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
+                              _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
         self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._stream = stream
         self._end = self._shown = 0  # end of the last packet in decoding and in presentation time, in time base units
@@ -196,8 +188,6 @@ class StreamReader:
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # an edit list may leave out the first packets
             self._due = min(self._due, len(stream.index_entries) or self._due)
-        #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
-        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if self.info.container == "avi" else 0
         self.announced = bool(self._due or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error in FFmpeg's log
@@ -362,9 +352,10 @@ def timeline(path: Path | str) -> Timeline:
     """
     with open_stream(path) as stream:
         reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
+        length = (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0  # bytes of an H.264 unit's length
         for packet in reader.each_packet():
             if packet.size and reader.packets - reader.hidden > len(packets):
-                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
+                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length)))
         reader.require_whole()
         unit, info = float(stream.time_base), reader.info
     count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
@@ -377,7 +368,8 @@ def timeline(path: Path | str) -> Timeline:
     known = not packed and None not in stamps and decoding == sorted(decoding)  # else the clock restarts or jumps
     own = sorted(stamps) if known else []
     if own and own[0] < stamps[0]:  # B-frames before the first key frame: their references may be missing
-        own = own[bisect_left(own, _first_shown(path)) :]
+        with open_stream(path) as stream:
+            own = own[bisect_left(own, next(StreamReader(stream).frames(0)).pts) :]
         count = len(own)
     times = (np.array(own) - own[0]) * unit if known else None
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
@@ -391,22 +383,11 @@ def timeline(path: Path | str) -> Timeline:
     return Timeline(path, info, count, times, tuple(own), tuple(keys))
 
 
-def _first_shown(path: Path) -> int:
-    """The file's own time of the first decoded frame."""
-    with open_stream(path) as stream:
-        return next(StreamReader(stream).frames(0)).pts
-
-
-def _starts_afresh(packet: av.Packet, head: bytes) -> bool:
+def _starts_afresh(packet: av.Packet, length: int) -> bool:
     """Whether an H.264 packet is an IDR picture: no later picture depends on a picture before it.
 
     Containers also mark recovery points as key frames: those of open GOPs, and those of a periodic refresh, after which
-    parts of the next pictures still depend on earlier pictures. ``head`` gives the number of bytes of a length.
+    parts of the next pictures still depend on earlier pictures.
     """
-    data, size, at = bytes(packet), (head[4] & 3) + 1 if len(head) > 4 else 0, 0
-    while head[:1] == b"\1" and at + size < len(data):  # otherwise start codes, which MP4 and Matroska do not use
-        kind = data[at + size] & 31
-        if kind in (1, 2, 5):  # a slice, or the first part of one
-            return kind == 5
-        at += size + int.from_bytes(data[at : at + size], "big")
-    return False
+    kinds = (unit[0] & 31 for unit in h264.units(bytes(packet), length) if unit)
+    return next((kind for kind in kinds if kind in h264.SLICES), 0) == 5

@@ -19,6 +19,7 @@ from kdlab.clips.decode import Streamed
 from kdlab.clips.files import CatalogueError
 from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
+from kdlab.system.values import one_of
 
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: the residual without motion compensation, which is the difference to the I-frame.
@@ -63,9 +64,7 @@ class Compressed(Streamed):
     modality: str
 
     def __post_init__(self):
-        known = (*MODALITIES, DIFFERENCE)
-        if self.modality not in known:
-            raise ValueError(f"no modality {self.modality!r}; there are {', '.join(known)}")
+        one_of((*MODALITIES, DIFFERENCE), modality=self.modality)
 
     @property
     def name(self) -> str:
@@ -116,11 +115,6 @@ class Segments(Window):
 
     least = 2  # one frame has no motion
 
-    @property
-    def boxes(self) -> list[tuple[float, float]]:
-        """The training boxes (height, width) to choose from."""
-        return [(scale, scale) for scale in self.scales]
-
     def centre(self, length: int) -> Draw:
         """The evaluation draw: the centre of each segment and of the picture, not flipped."""
         return Draw(tsn_frames(length, self.frames))
@@ -128,8 +122,7 @@ class Segments(Window):
     def random(self, length: int, generator: torch.Generator) -> Draw:
         """A training draw: a random frame of each segment, random place, box and flip."""
         top, left, flip, which, *phases = torch.rand(4 + self.frames, generator=generator).tolist()
-        return Draw(tsn_frames(length, self.frames, phases=np.array(phases)), top, left, flip < 0.5,
-                    self.boxes[int(which * len(self.boxes))])
+        return Draw(tsn_frames(length, self.frames, np.array(phases)), top, left, flip < 0.5, self.box(which))
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
         """Cut quantised pixels ``(T, h, w, C)`` to ``(T, crop, w', C)``, where w' / crop = w / h."""
@@ -155,9 +148,9 @@ class PaperSegments(Segments):
     crop: int = 224
     scales: tuple[float, ...] = (1.0, 0.875, 0.75)
 
-    @property
-    def boxes(self) -> list[tuple[float, float]]:
-        return [(a, b) for i, a in enumerate(self.scales) for j, b in enumerate(self.scales) if abs(i - j) < 2]
+    def box(self, which: float = 0.0) -> tuple[float, float]:
+        boxes = [(a, b) for i, a in enumerate(self.scales) for j, b in enumerate(self.scales) if abs(i - j) < 2]
+        return boxes[int(which * len(boxes))]
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
         """Cut quantised pixels ``(T, h, w, C)`` to ``(T, crop, crop, C)``."""

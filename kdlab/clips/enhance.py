@@ -45,14 +45,17 @@ class Gamma:
         return cv2.LUT(frames, self.table())
 
 
-def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
-    """Apply a single-channel operation to the luma of each frame; chroma stays unchanged."""
-    out = np.empty_like(frames)
-    for t, frame in enumerate(frames):
-        ycc = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
-        ycc[..., 0] = equalise(np.ascontiguousarray(ycc[..., 0]))
-        out[t] = cv2.cvtColor(ycc, cv2.COLOR_YCrCb2RGB)
-    return out
+def _on_luma(frames: np.ndarray, equalise, steady: bool) -> np.ndarray:
+    """Apply ``equalise``, which turns a grey picture into another, to the luma of each frame; chroma stays unchanged.
+
+    If ``steady``, it is applied once, to one tall picture, in which each row of a frame is followed by the same row of
+    the next frame.
+    """
+    ycc = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames], 1)  # (H, T, W, 3)
+    pictures = [ycc.reshape(-1, *ycc.shape[2:])] if steady else ycc.swapaxes(0, 1)
+    for picture in pictures:
+        picture[..., 0] = equalise(np.ascontiguousarray(picture[..., 0]))
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_YCrCb2RGB) for frame in np.ascontiguousarray(ycc.swapaxes(0, 1))])
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,15 @@ class HistogramEqualisation:
         return "he-steady" if self.steady else "he"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        seen = frames.reshape(1, -1, *frames.shape[2:]) if self.steady else frames
-        return _on_luma(seen, cv2.equalizeHist).reshape(frames.shape)
+        return _on_luma(frames, cv2.equalizeHist, self.steady)
 
 
 @dataclass(frozen=True)
 class Clahe:
     """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
 
-    If ``steady``, the table of a tile comes from its pixels in all frames. It is CLAHE of one tall picture, in which
-    each row of a frame is followed by the same row of the next frame, so that a tile covers its region at all times. (A
+    If ``steady``, the table of a tile comes from its pixels in all frames. It is CLAHE of one tall picture, whose rows
+    are so arranged that a tile covers its region at all times. (A
     gain map from the mean frame would be as short, but it leaves a ghost where an actor stood.) From frame to frame the
     blend of neighbouring tiles moves by 1/T of a row: some values change by one level, and none changes more.
     """
@@ -96,10 +98,4 @@ class Clahe:
         return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        apply = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
-        if not self.steady:
-            return _on_luma(frames, apply)
-        count, height, width, _ = frames.shape
-        luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0] for frame in frames], 1)  # (H, T, W)
-        even = iter(apply(luma.reshape(-1, width)).reshape(height, count, width).swapaxes(0, 1))
-        return _on_luma(frames, lambda _: next(even))
+        return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply, self.steady)

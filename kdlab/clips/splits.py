@@ -42,11 +42,13 @@ def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
             notes.append(NO_GROUPS)
         chosen = deal([r.label for r in records], [r.group for r in records], TEST_SHARE)
         records = [replace(r, split="test" if r.group in chosen else "train") for r in records]
-        if untested := _without(classes, records, "test"):
-            notes.append(f"No test clips for {some(untested, 10)}: no group can be spared from training there.")
     if not any(r.split == "val" for r in records):
         records, more = _carve_validation(records, classes)
         notes += more
+    for split in ("val", "test"):
+        there = {r.label for r in records if r.split == split}
+        if absent := [name for label, name in enumerate(classes) if label not in there]:
+            notes.append(f"No {split} clips for {some(absent, 10)}, so {split} accuracy says nothing of them.")
     return tuple(records), tuple(notes)
 
 
@@ -57,17 +59,13 @@ def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tu
     covered = {r.label for r in train if r.group in groups}
     rest = [r for r in train if r.label not in covered]
     singles = deal([r.label for r in rest], [r.id for r in rest], VAL_SHARE)
-    alone = [r for r in rest if r.id in singles]
-    moved = {r.id for r in alone} | {r.id for r in train if r.group in groups}
-    records = [replace(r, split="val") if r.split == "train" and r.id in moved else r for r in records]
+    records = [replace(r, split="val") if r.split == "train" and (r.group in groups or r.id in singles) else r
+               for r in records]
     notes = []
-    if alone:
-        names = [classes[label] for label in sorted({r.label for r in alone})]
+    if singles:
+        names = [classes[label] for label in sorted({r.label for r in rest if r.id in singles})]
         notes.append(f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
                      "group: validation accuracy is flattered there, test accuracy is not.")
-    trained = {classes[r.label] for r in train}
-    if unseen := [name for name in _without(classes, records, "val") if name in trained]:
-        notes.append(f"No validation clips for {some(unseen, 10)}: too few training clips.")
     return records, notes
 
 
@@ -78,38 +76,27 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
     group is chosen if it brings the shares of its classes closer to ``share``. Then each class without a chosen clip
     adds its smallest group that can be spared. Groups may lie within one class or span classes.
     """
-    sizes: dict[str, Counter[int]] = {}
-    for label, group in zip(labels, groups, strict=True):
-        sizes.setdefault(group, Counter())[label] += 1
-    total = Counter(labels)
-    taken: Counter[int] = Counter()
-    chosen: set[str] = set()
+    names = sorted(set(groups), key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest())
+    kinds, number = list(dict.fromkeys(labels)), Counter(zip(groups, labels, strict=True))
+    sizes = np.array([[number[name, kind] for kind in kinds] for name in names]).reshape(len(names), len(kinds))
+    total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), np.zeros(len(names), bool)
 
-    def can_be_spared(group: str) -> bool:
-        return group not in chosen and all(total[c] - taken[c] > n for c, n in sizes[group].items())
+    def take(at: int) -> None:
+        nonlocal taken
+        chosen[at], taken = True, taken + sizes[at]
 
-    def gain(group: str) -> float:
-        return sum((taken[c] / total[c] - share) ** 2 - ((taken[c] + n) / total[c] - share) ** 2
-                   for c, n in sizes[group].items())
+    def can_be_spared(at: int) -> bool:
+        return (total - taken > sizes[at])[sizes[at] > 0].all()
 
-    def take(group: str) -> None:
-        chosen.add(group)
-        taken.update(sizes[group])
-
-    order = sorted(sizes, key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest())
-    for group in order:
-        if can_be_spared(group) and gain(group) > 1e-9:
-            take(group)
-    groups_of: dict[int, list[str]] = {}
-    for group in order:
-        for label in sizes[group]:
-            groups_of.setdefault(label, []).append(group)
-    for label in total:
-        if not taken[label]:
-            candidates = [group for group in groups_of[label] if can_be_spared(group)]
-            if candidates:
-                take(min(candidates, key=lambda group: sizes[group].total()))
-    return chosen
+    for at, size in enumerate(sizes):
+        gain = ((taken / total - share) ** 2 - ((taken + size) / total - share) ** 2).sum()
+        if gain > 1e-9 and can_be_spared(at):
+            take(at)
+    for kind in np.flatnonzero(taken == 0):
+        rest = [at for at in np.flatnonzero(~chosen & (sizes[:, kind] > 0)) if can_be_spared(at)]
+        if rest and not taken[kind]:
+            take(min(rest, key=lambda at: sizes[at].sum()))
+    return {names[at] for at in np.flatnonzero(chosen)}
 
 
 def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:
@@ -138,21 +125,15 @@ def shared_groups(records: Iterable["ClipRecord"]) -> list[str]:
     return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
 
 
-def _without(classes: Sequence[str], records: Iterable["ClipRecord"], split: str) -> list[str]:
-    there = {record.label for record in records if record.split == split}
-    return [name for label, name in enumerate(classes) if label not in there]
-
-
 def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) -> "Catalogue":
     """The catalogue with ``count`` folds made by kdlab from groups; ``test_fold`` ("1" …, default "1") is the test set.
 
     It is for data sets without splits. It replaces the catalogue's splits and notes, and adds a note with the words
-    "own folds". :func:`deal_folds` has the rule. Raises ValueError for ``count`` below 2, and CatalogueError for fewer
-    groups than folds, an unknown fold, or a class within one fold, which could not be both trained and tested.
+    "own folds". :func:`deal_folds` has the rule. Raises CatalogueError for fewer groups than folds, an unknown fold, or
+    a class within one fold, which could not be both trained and tested.
     """
     records, test_fold = catalogue.records, test_fold or "1"
     groups = {r.group for r in records}
-    integer(2, own_folds=count)
     if count > len(groups):
         raise CatalogueError(f"{catalogue.root}: own_folds={count} needs a group for each; there are {len(groups)}.")
     if test_fold not in map(str, range(1, count + 1)):

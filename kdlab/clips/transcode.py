@@ -5,7 +5,9 @@ published pipeline asks FFmpeg for quality 1 and gets quantiser 2, FFmpeg's lowe
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, count
@@ -17,13 +19,13 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, timeline
+from kdlab.clips.compressed import scan
+from kdlab.clips.container import StreamReader, Timeline, UnusableFile, open_stream, timeline
 from kdlab.clips.decode import upright
 from kdlab.clips.files import files_below, read_table, relative_name, user_path
 from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_drafts, write_atomically
 from kdlab.system.pool import each, track
-from kdlab.system.values import integer
+from kdlab.system.values import integer, one_of
 
 _LONGEST_PAUSE = 60_000  # most consecutive empty places that FFmpeg writes into an AVI file
 
@@ -48,8 +50,7 @@ class CoviarFormat:
         integer(1, quantiser=self.quantiser)
         if self.quantiser > 31:
             raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
-        if self.codec not in ("mpeg4", "h264"):
-            raise ValueError(f"codec={self.codec!r}: give 'mpeg4' or 'h264'")
+        one_of(("mpeg4", "h264"), codec=self.codec)
 
     def encoder(self) -> tuple[str, dict[str, str]]:
         """Name and options of FFmpeg's encoder: regular I-frames only, and one reference frame."""
@@ -100,14 +101,12 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     if not any(map(Path.is_file, files)):
         raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
     targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
-    known = {file: file for file in files}
-    for file, target in targets.items():
-        if known.setdefault(target, file) != file or target == file:
-            raise ValueError(f"{target} would be made of {file}, and there is {known[target]}: rename one, or choose "
-                             "another folder.")
-        if os.path.lexists(target) and not _is_ours(target):
-            raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
-                          "is; choose another folder")
+    if twice := [path for path, number in Counter([*files, *targets.values()]).items() if number > 1]:
+        of = " and of ".join(str(file) for file in files if targets[file] == twice[0])
+        raise ValueError(f"{twice[0]} would be made of {of}: rename one, or choose another folder.")
+    if others := [target for target in targets.values() if os.path.lexists(target) and not _is_ours(target)]:
+        raise NotOurs(f"{others[0]} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
+                      "choose another folder")
     for folder in {target.parent for target in targets.values()}:
         delete_old_drafts(folder)
     made = each(_make, files, targets.values(), [form] * len(files), workers=workers)
@@ -137,7 +136,7 @@ def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
         if not (kept := _is_whole(target, note)):
             write_atomically(target, lambda path: _write(line, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
-    except (DamagedClip, Unsuited, av.error.FFmpegError, FileNotFoundError, PermissionError) as error:
+    except (UnusableFile, av.error.FFmpegError, FileNotFoundError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
 
 
@@ -147,12 +146,9 @@ def _is_ours(target: Path) -> bool:
 
 
 def _is_whole(target: Path, note: str) -> bool:
-    try:
-        with open_stream(target) as stream:
-            same = stream.container.metadata.get("comment") == note
-        return same and bool(scan(target))
-    except (FileNotFoundError, DamagedClip, Unsuited):
-        return False
+    with suppress(FileNotFoundError, UnusableFile), open_stream(target) as stream:
+        return stream.container.metadata.get("comment") == note and bool(scan(target))
+    return False
 
 
 def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:

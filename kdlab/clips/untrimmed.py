@@ -6,7 +6,7 @@ segment of which less is visible is marked as ignored.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Windows(Window):
     frames: int = 64
     rate: float = 7.5
     stride: int = 32
-    dense: int = field(default=0, metadata={"unsaid": 0})
+    dense: int = 0
 
     least = 1  # a shorter video repeats its last frame
 
@@ -51,7 +51,8 @@ class Windows(Window):
         return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
-        """Batches of the windows of all videos in ``split``."""
+        """Batches of the windows of all videos in ``split``; every view is wrapped in :class:`AtRate`."""
+        views = {name: AtRate(view, self.rate) for name, view in views.items()}
         return WindowBatches(windows(catalogue, split, self), views, self)
 
 
@@ -61,9 +62,6 @@ class AtRate(Around):
 
     of: View
     rate: float
-
-    def __post_init__(self):
-        positive(rate=self.rate)
 
     @property
     def name(self) -> str:
@@ -118,23 +116,17 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
                                  f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
                                  "the whole video.")
         segments = tuple((record.start, record.end, record.label) for record in records)
+        low, high = np.array(segments)[:, :2].T * window.rate
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
         for first in (*range(0, last, dense or window.stride), last):
-            if dense and not any(_shows(first, window, start, end) for start, end, _ in segments):
-                continue
-            found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group, video=name,
-                                     seconds=seconds, first=first, segments=segments))
+            if not dense or ((first <= low + 1e-6) & (high <= first + window.frames + 1e-6)).any():
+                found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group,
+                                         video=name, seconds=seconds, first=first, segments=segments))
     if dense and videos and not found:
         raise CatalogueError(f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
                              f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0.")
     return tuple(found)
-
-
-def _shows(first: int, window: Windows, start: float, end: float) -> bool:
-    """Whether the window that begins at step ``first`` covers the time from ``start`` to ``end``, in seconds."""
-    low, high = start * window.rate, end * window.rate
-    return first <= low + 1e-6 and high <= first + window.frames + 1e-6
 
 
 def all_annotated(data):
@@ -154,18 +146,13 @@ def all_annotated(data):
     return data
 
 
-@dataclass
 class WindowBatches(ClipBatches):
-    """Batches of :class:`VideoWindow` through :class:`Windows`; every view is wrapped in :class:`AtRate`.
+    """Batches of :class:`VideoWindow` through :class:`Windows`, under views :class:`AtRate`.
 
     A video shorter than a window repeats its last frame. ``labels (B, N, 3)`` are start and end, in steps of the
     window, and class. Class −2 marks a segment that the loss ignores; rows of −1 are padding. If windows are ``dense``,
     each has one more row of class −2, which ends at 0 and starts at minus the length of the video's shortest segment.
     """
-
-    def __post_init__(self):
-        self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
-                      for name, view in self.views.items()}
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of windows ``records[i]``, shifted by their draws but kept within their videos."""

@@ -6,10 +6,10 @@ clip share the draw, so that teacher and student see the same moments and the sa
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import cv2
@@ -39,13 +39,9 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 def tag(view: "View") -> str:
     """The tag of a view's frames in the cache: its name, a hash of its sources if they are not kdlab's, and the paths
     of its own files, if it has any (two folders may have one name)."""
-    return "@".join([view.name + view_mark(view), *_places(view)])
-
-
-@lru_cache
-def _places(view: "View") -> list[str]:
-    return [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
-            if not f.metadata.get("identity", True)]
+    places = [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
+              if not f.metadata.get("identity", True)]
+    return "@".join([view.name + view_mark(view), *places])
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ class Around(Streamed):
 
     def mirrored(self, pixels):
         """Mirror cut pixels as the view ``of`` does."""
-        return mirror_of(self.of)(pixels)
+        return getattr(self.of, "mirrored", mirrored)(pixels)
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """Finish cut clips as the view ``of`` does."""
@@ -143,8 +139,7 @@ class MotionMix(Around):
         """
         grey = sum(pixels.unbind(1)) / pixels.shape[1]
         middle = (grey.shape[1] - 1) // 2  # the lower median, which NumPy finds in a fifth of torch's time
-        still = grey - (torch.from_numpy(np.partition(grey.numpy(), middle, 1)[:, middle, None]) if grey.is_cpu else
-                        grey.median(1, keepdim=True).values)
+        still = grey - torch.from_numpy(np.partition(grey.cpu(), middle, 1)[:, middle, None]).to(grey)
         change = torch.diff(grey, dim=1, prepend=grey[:, :1])
         mixed = grey.new_empty(*grey.shape, 3)
         for channel, part in enumerate((grey - grey.mean((1, 2, 3), keepdim=True), still, change)):
@@ -174,26 +169,17 @@ class Standardised(Around):
         return centred / (centred.square().mean((1, 2, 3, 4), keepdim=True).sqrt() + 1e-3)
 
 
-
-def mirrored(pixels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+def mirrored(pixels: np.ndarray) -> np.ndarray:
     """Swap left and right of ``uint8 (..., w, C)``."""
-    if isinstance(pixels, torch.Tensor):
-        return pixels.flip(-2)
     # NumPy's negative steps along a row take twelve times as long: a third of all reading time.
     rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
     return cv2.flip(rows, 1).reshape(pixels.shape)
 
 
-def mirror_of(view: View) -> Callable:
-    """The function that mirrors cut pixels of ``view``."""
-    return getattr(view, "mirrored", mirrored)
-
-
-def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+def flip_motion(quantised: np.ndarray) -> np.ndarray:
     """Mirror quantised motion, uint8 (..., W, 2): swap left and right, and change the sign of x."""
     flipped = mirrored(quantised)
-    x = flipped[..., 0]
-    x[:] = 0 - x.clip(1)  # modulo 256; 0 would become 256 and is 255
+    flipped[..., 0] = 0 - flipped[..., 0].clip(1)  # modulo 256; 0 would become 256 and is 255
     return flipped
 
 
@@ -225,21 +211,16 @@ class Flow(Around):
 
         It is uint8 (H, W, 2), ``128 + 127 v / bound``. Raises ValueError for a clip of one frame.
         """
-        if indices is None:
-            wanted, frames = None, enumerate(streamed(self.of)(path))
-        else:
-            wanted = set(np.asarray(indices).tolist())
-            needed = sorted({t for row in wanted for t in (max(row - 1, 0), max(row, 1))})
-            frames = zip(needed, streamed(self.of)(path, needed), strict=True)
+        times = None if indices is None else Counter(np.maximum(indices, 1).tolist())  # how often each is yielded
+        needed = None if times is None else sorted({*times, *(row - 1 for row in times)})
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         number, before = -1, None
-        for number, frame in frames:
+        for number, frame in zip(needed or count(), streamed(self.of)(path, needed), strict=False):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-            rows = [row for row in ((0, 1) if number == 1 else (number,)) if wanted is None or row in wanted]
-            if number and rows:
+            shown = 1 + (number == 1) if times is None else times[number]
+            if number and shown:
                 flow = dis.calc(before, grey, None)
-                row = np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)
-                yield from [row] * len(rows)
+                yield from [np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)] * shown
             before = grey
         if number == 0:
             raise ValueError(f"{path} has one frame, so no flow; remove the clip from the index")
@@ -266,17 +247,11 @@ class FlowFiles(Streamed):
 
     def contents(self) -> str:
         """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time.
-
-        Raises ``FileNotFoundError`` if the folder is missing.
         """
-        def sizes() -> str:
-            if not Path(self.folder).is_dir():
-                raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
-            found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
-                           for place in Path(self.folder).glob(f"*/{pattern}"))
-            return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
-
-        return memoised((self, "sizes"), sizes)
+        found = memoised((self, "sizes"), lambda: sorted(
+            (str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
+            for place in Path(self.folder).glob(f"*/{pattern}")))
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).
@@ -285,13 +260,10 @@ class FlowFiles(Streamed):
         """
         place = Path(self.folder) / Path(path).stem
         both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
-        if not both[0] or len(both[0]) != len(both[1]):
-            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
-                                    f"the flow of {path} there, a pair of pictures for each two frames")
         rows = list(range(len(both[0]) + 1)) if indices is None else np.asarray(indices).tolist()
-        if max(rows, default=0) > len(both[0]):
-            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x}, too few for frame {max(rows)} of "
-                                    f"{path}: extract the flow of the whole video, a pair for each two frames")
+        if not max(rows, default=1) <= len(both[0]) == len(both[1]) > 0:
+            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
+                                    f"the flow of all of {path} there, a pair of pictures for each two frames")
         for row in rows:
             yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 

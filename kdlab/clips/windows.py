@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
-from kdlab.clips.views import View, mirror_of, streamed, tag
-from kdlab.system.pool import available_cores, each, track
+from kdlab.clips.views import View, mirrored, streamed, tag
+from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive
 
 _PATIENCE = 5.0  # seconds; if opening clips would take longer, all cores help
@@ -33,7 +33,7 @@ class Draw:
     flip: bool = False
     box: tuple[float, float] | None = None
 
-    def placed(self, pixels, height: int, width: int):
+    def placed(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         """Crop ``(T, h, w, C)`` to ``height`` x ``width`` at the draw's place."""
         y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
         return pixels[:, y : y + height, x : x + width]
@@ -43,21 +43,22 @@ class Draw:
 class Window:
     """Sampling of a clip: ``frames`` moments, resized to short side ``side``, cut to a square ``crop``, in pixels.
 
-    Raises ValueError for values out of range.
+    ``scales`` are the sizes of training boxes, as fractions, if a window has boxes. Raises ValueError for values out
+    of range.
     """
 
     frames: int = 16
     side: int = 40
     crop: int = 36
 
+    scales = ()
+
     def __post_init__(self):
         integer(1, frames=self.frames, side=self.side, crop=self.crop)
         if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
-        scales = list(getattr(self, "scales", (1.0,)))  # sizes of training boxes, if a window has several
-        integer(1, number_of_scales=len(scales))
-        positive(scales=scales)
-        fraction("a box does not exceed the picture", scales=scales)
+        positive(scales=self.scales)
+        fraction("a box does not exceed the picture", scales=self.scales)
 
     @property
     def least(self) -> int:
@@ -77,18 +78,22 @@ class Window:
         return Draw(self.moments(length, 0.5))
 
     def random(self, length: int, generator: torch.Generator) -> Draw:
-        """A training draw: random phase, place and flip."""
-        phase, top, left, flip = torch.rand(4, generator=generator).tolist()
-        return Draw(self.moments(length, phase), top, left, flip < 0.5)
+        """A training draw: random phase, place, flip and box."""
+        phase, top, left, flip, *which = torch.rand(4 + bool(self.scales), generator=generator).tolist()
+        return Draw(self.moments(length, phase), top, left, flip < 0.5, self.box(*which))
 
-    def cut(self, draw: Draw, pixels):
-        """Cut ``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, without mirroring."""
+    def box(self, which: float = 0.0) -> tuple[float, float] | None:
+        """The training box chosen by ``which`` in [0, 1)."""
+        return (self.scales[int(which * len(self.scales))],) * 2 if self.scales else None
+
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
+        """Cut ``uint8 (T, h, w, C)`` to ``(T, crop, crop, C)``, without mirroring."""
         return draw.placed(pixels, self.crop, self.crop)
 
-    def shown(self, draw: Draw, pixels, view: "View | None" = None):
+    def shown(self, draw: Draw, pixels: np.ndarray, view: "View | None" = None) -> np.ndarray:
         """As :meth:`cut`; if the draw has ``flip``, also mirror as ``view`` does."""
         cut = self.cut(draw, pixels)
-        return mirror_of(view)(cut) if draw.flip else cut
+        return getattr(view, "mirrored", mirrored)(cut) if draw.flip else cut
 
     def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
         """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window."""
@@ -116,20 +121,14 @@ class ConsecutiveWindow(Window):
         start = int(offset * (max(0, length - self.frames) + 1))
         return (start + np.arange(self.frames)) % length
 
-    def random(self, length: int, generator: torch.Generator) -> Draw:
-        """A training draw: random start, place, size and flip."""
-        phase, top, left, flip, scale = torch.rand(5, generator=generator).tolist()
-        size = self.scales[int(scale * len(self.scales))]
-        return Draw(self.moments(length, phase), top, left, flip < 0.5, (size, size))
-
-    def cut(self, draw: Draw, pixels):
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
         """As in ``Window``; a training box is resized bilinearly to ``crop``."""
         if not draw.box:
             return super().cut(draw, pixels)
         side = round(draw.box[0] * min(pixels.shape[1:3]))
         cut = torch.as_tensor(draw.placed(pixels, side, side)).permute(0, 3, 1, 2).float()
-        cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte().permute(0, 2, 3, 1)
-        return cut if isinstance(pixels, torch.Tensor) else cut.numpy()
+        cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte()
+        return cut.permute(0, 2, 3, 1).numpy()
 
 
 @dataclass(frozen=True)
@@ -174,14 +173,10 @@ class ClipBatches:
         """Number of frames of a clip. Raises ValueError if the window needs more."""
         length = self.stretch(record)[1]
         if length < self.window.least:
-            name = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
-            raise ValueError(f"{name} has {length} frame(s), and {self.window.least} are the least for a window of "
-                             f"{self.window.frames}; remove the clip from the index, or ask for fewer frames")
+            raise ValueError(f"{record.id} of {record.path} has {length} frame(s), and {self.window.least} are the "
+                             f"least for a window of {self.window.frames}; remove the clip from the index, or ask for "
+                             "fewer frames")
         return length
-
-    def check(self) -> None:
-        """Open every clip once. Raises what :func:`open_all` raises."""
-        open_all([self])
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]``, cut by ``draws``; all views of a clip share its draw."""
@@ -229,21 +224,16 @@ class ClipBatches:
 
 def open_all(parts: Sequence[ClipBatches]) -> None:
     """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
+    This fills the cache.
 
     Raises the error of the bad clip (DamagedClip, FileNotFoundError, ValueError for a short clip …). For several bad
     clips, raises a ValueError that names the first twenty, in the order of the parts.
     """
-    if bad := unusable(parts):
-        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
-            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
-
-
-def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
-    """The errors that ``open_all`` would raise, one per bad clip. Fills the cache."""
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
-    faults = _opened(jobs) if len(jobs) == 1 else track(_opened(jobs), "opening clips", len(jobs))
-    return [fault for fault in faults if fault]
+    if bad := [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]:
+        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
+            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
@@ -252,7 +242,7 @@ def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | 
     for number, job in enumerate(jobs, 1):
         began = time.monotonic()
         yield _fault(*job)
-        if (time.monotonic() - began) * (len(jobs) - number) > _PATIENCE and available_cores() > 1:
+        if (time.monotonic() - began) * (len(jobs) - number) > _PATIENCE:
             yield from each(_fault_alone, *zip(*jobs[number:], strict=True), chunk=8)
             return
 

@@ -345,5 +345,5 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
     assert np.array_equal(views["motion"].read(path)[5], quantise_motion(whole[5].motion))
     assert np.array_equal(views["residual"].read(path, [5])[0], quantise_residual(whole[5].residual))
     assert np.array_equal(views["iframe"].read(path, [1])[0], whole[12].picture)
-    with pytest.raises(ValueError, match="no modality 'flow'; there are iframe, motion, residual"):
+    with pytest.raises(ValueError, match="modality='flow': give 'iframe' or 'motion' or 'residual'"):
         Compressed("flow")

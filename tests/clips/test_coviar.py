@@ -14,8 +14,9 @@ from kdlab.clips.compressed import Unsuited
 from kdlab.clips.coviar import MODALITIES, Compressed, PaperSegments, SegmentBatches, Segments, all_mpeg4, tsn_frames
 from kdlab.clips.files import CatalogueError
 from kdlab.clips.splits import Half, HeldOut, with_halves
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import flip_motion
-from kdlab.clips.windows import Draw
+from kdlab.clips.windows import Draw, open_all
 from kdlab.train.loop import seeded
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
@@ -70,7 +71,7 @@ def test_one_frame_and_other_shapes_are_named(clips, make_video):
     some = clips()
     lone = ClipRecord("lone", make_video("lone.avi", pixels=walking(1), **MPEG4), 0, "train", "g")
     with pytest.raises(ValueError, match=r"lone.avi has 1 frame\(s\), and 2 are the least"):
-        replace(some, records=[lone]).check()
+        open_all([replace(some, records=[lone])])
     wide = ClipRecord("wide", make_video("wide.avi", pixels=walking(24, (160, 80)), **MPEG4), 0, "train", "g")
     with pytest.raises(ValueError, match="wide.avi has pictures of another shape than .*transcode"):
         replace(some, records=[some.records[0], wide]).training([0, 1], seeded(0))
@@ -80,8 +81,6 @@ def test_one_frame_and_other_shapes_are_named(clips, make_video):
 
 
 def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
-    from kdlab.clips.user_clips import UserClips
-
     lines = ["path,label,fold,group"]
     for k in range(12):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
@@ -97,8 +96,6 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
 
 
 def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path, make_video):
-    from kdlab.clips.user_clips import UserClips
-
     lines = ["path,label,split,group"]
     for k, split in enumerate(("train",) * 10 + ("val", "val", "test", "test")):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)

@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from kdlab.clips import datasets
-from kdlab.clips.datasets import ARID_CLASSES, arid, arid15, dark48, hmdb51, open_data, thumos14, ucf101
+from kdlab.clips.datasets import ARID_CLASSES, open_data
 from kdlab.clips.files import CatalogueError
 from kdlab.clips.user_clips import UserClips
 
@@ -111,11 +113,9 @@ def thumos_tree(root):
 
 
 TREES = {
-    "arid": (arid_tree, arid, ARID_CLASSES),
-    "arid15": (lambda root: arid_tree(root, "list_v1.5"), arid15, ARID_CLASSES),
-    "dark48": (dark48_tree, dark48, DARK), "ucf101": (ucf_tree, ucf101, UCF),
-    "hmdb51": (hmdb_tree, hmdb51, HMDB),
-    "thumos14": (thumos_tree, thumos14, tuple(THUMOS)),
+    "arid": (arid_tree, ARID_CLASSES), "arid15": (lambda root: arid_tree(root, "list_v1.5"), ARID_CLASSES),
+    "dark48": (dark48_tree, DARK), "ucf101": (ucf_tree, UCF), "hmdb51": (hmdb_tree, HMDB),
+    "thumos14": (thumos_tree, tuple(THUMOS)),
 }
 ALL = sorted(TREES)
 LISTED = [name for name in ALL if name != "thumos14"]
@@ -125,9 +125,8 @@ LISTED = [name for name in ALL if name != "thumos14"]
 def small(monkeypatch):
     """``small(counts)``: miniature counts instead of the published ones."""
     def expect(expected):
-        for name in [name for name in vars(datasets) if name.endswith("_COUNTS")]:
-            monkeypatch.setattr(datasets, name, {"1": expected})
-        monkeypatch.setattr(datasets, "THUMOS_SEGMENTS", {"json": expected})
+        monkeypatch.setattr(datasets, "DATA_SETS", [data._replace(counts={fold: expected for fold in data.counts})
+                                                    for data in datasets.DATA_SETS])
         monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
         return expected
 
@@ -136,9 +135,9 @@ def small(monkeypatch):
 
 @pytest.fixture
 def tree(request, tmp_path, small):
-    build, read, classes = TREES[request.param]
+    build, classes = TREES[request.param]
     root = tmp_path / "set"
-    return SimpleNamespace(name=request.param, root=root, expected=small(build(root)), read=read, classes=classes)
+    return SimpleNamespace(name=request.param, root=root, expected=small(build(root)), classes=classes)
 
 
 def a_list(root):
@@ -156,16 +155,16 @@ def edit(path, old, new, count=1):
 
 def refuses(tree, message, error=CatalogueError):
     with pytest.raises(error, match=message):
-        tree.read(tree.root)
+        open_data(tree.root)
 
 
 # --- what every reader promises ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("tree", ALL, indirect=True)
 def test_every_set_opens_as_released(tree):
-    catalogue = tree.read(tree.root)
+    catalogue = open_data(tree.root)
     catalogue.require()
-    assert open_data(tree.root) == UserClips(str(tree.root)).catalogue() == catalogue
+    assert UserClips(str(tree.root)).catalogue() == catalogue
     assert catalogue.classes == tree.classes
     counts = catalogue.counts().sum()
     assert (counts["train"] + counts["val"], counts["test"]) == (tree.expected["train"], tree.expected["test"])
@@ -209,7 +208,7 @@ def test_the_expected_counts_are_those_of_the_method_reference():
 
 @pytest.mark.parametrize("tree", ALL, indirect=True)
 def test_a_missing_clip_or_list_is_named(tree):
-    record = tree.read(tree.root).split("train")[0]
+    record = open_data(tree.root).split("train")[0]
     record.path.unlink()
     where = rf"{re.escape(record.path.stem)}.* \(.*(row|annotation) \d+\)"
     refuses(tree, rf"set: \d+ of \d+ listed clips are missing: .*{where}", FileNotFoundError)
@@ -228,7 +227,7 @@ def test_a_missing_clip_or_list_is_named(tree):
 def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, small, suffix, clips, other):
     counts = arid_tree(tmp_path, clips=clips, suffix=suffix, other=other)
     small({part: number for part, number in counts.items() if part != "other"})
-    catalogue = arid(tmp_path)
+    catalogue = open_data(tmp_path)
     assert {r.path.suffix for r in catalogue.records} == {suffix}
     assert len(catalogue.records) == counts["train"] + counts["test"]
     assert catalogue.records[0].group == "Drink_1"
@@ -237,19 +236,19 @@ def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, small, suff
 
 def test_arid15_takes_your_lists_or_makes_own_folds_and_says_so(tmp_path):
     arid_tree(tmp_path, "list_v1.5")
-    assert arid15(tmp_path).notes[0] == "The lists are not published ones but yours."
+    assert open_data(tmp_path).notes[0] == "The lists are not published ones but yours."
     shutil.rmtree(tmp_path / "list_v1.5")
     folds = [open_data(tmp_path, fold) for fold in "123"]
     assert Counter(r.id for fold in folds for r in fold.split("test")).keys() == {r.id for r in folds[0].records}
     for fold in folds:
-        assert "own folds" in fold.notes[0] and "132 clips; 5572 are reported" in fold.notes[-1]
+        assert "own folds" in fold.notes[0] and "5,572 clips are reported" in fold.notes[-1]
         assert not {r.group for r in fold.split("test")} & {r.group for r in fold.records if r.split != "test"}
 
 
 @pytest.mark.parametrize("folder", ["HandstandPushups", "HandStandPushups"])
 def test_ucf_takes_the_class_from_the_folder_however_it_is_spelled(tmp_path, small, folder):
     small(ucf_tree(tmp_path, folder=folder))
-    catalogue = ucf101(tmp_path / "UCF-101")
+    catalogue = open_data(tmp_path / "UCF-101")
     mine = [r for r in catalogue.records if catalogue.classes[r.label] == "HandstandPushups"]
     assert len(mine) == 16 and {r.path.parent.name for r in mine} == {folder}
     assert {r.group for r in catalogue.split("test")} == {"g01", "g02"}
@@ -262,9 +261,9 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
         touch(tmp_path / "a/hmdb51_org", f"{name}/a_{name}_u_nm_np1_ba_goo_0.avi")
         write(tmp_path / f"a/testTrainMulti_7030_splits/{name}_test_split1.txt", [f"a_{name}_u_nm_np1_ba_goo_0.avi 1 "])
     small({"train": 4})
-    assert hmdb51(tmp_path / "a").classes == names
+    assert open_data(tmp_path / "a").classes == names
     small(hmdb_tree(tmp_path / "b"))
-    catalogue = hmdb51(tmp_path / "b")
+    catalogue = open_data(tmp_path / "b")
     assert {r.path.name for r in catalogue.split("test")} == {
         name for c in HMDB for g in (0, 1) for name in hmdb_names(c, g) if name.startswith("Ünïcode")}
     assert "smile/it's_$HOME_[x]" in {r.group for r in catalogue.records}
@@ -279,27 +278,34 @@ def test_a_ground_truth_that_is_wrong(tmp_path, small, old, new, message):
     small(thumos_tree(tmp_path))
     edit(tmp_path / "thumos_gt.json", old, new)
     with pytest.raises(CatalogueError, match=f"thumos_gt.json.*{message}"):
-        thumos14(tmp_path)
+        open_data(tmp_path)
 
 
 def test_thumos_has_segments_of_whole_videos(tmp_path, small):
     small(thumos_tree(tmp_path))
-    catalogue = thumos14(tmp_path)
+    catalogue = open_data(tmp_path)
     one = next(r for r in catalogue.records if r.id == "CliffDiving/video_test_0000004@1.5-3.25")
     assert (one.label, one.start, one.end, one.path.name) == (1, 1.5, 3.25, "video_test_0000004.mp4")
     assert one.group == "video_test_0000004"
-    with pytest.raises(CatalogueError, match="no split '1': the ground truth is json"):
-        thumos14(tmp_path, "1")
+    with pytest.raises(CatalogueError, match="THUMOS14 has no split '1'. Its splits are json"):
+        open_data(tmp_path, "1")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, small, monkeypatch):
+    small(ucf_tree(tmp_path))
+    monkeypatch.setattr(Path, "iterdir", Mock(side_effect=PermissionError(13, "Permission denied", "UCF-101/Archery")))
+    with pytest.raises(CatalogueError, match=r"UCF-101/Archery cannot be read \(Permission denied\): make it and"):
+        open_data(tmp_path)
 
 
 def test_a_clip_that_is_there_twice_is_not_chosen_silently(tmp_path, small):
     small(ucf_tree(tmp_path))
     touch(tmp_path, "frames/Archery/v_Archery_g03_c01/1.jpg", "other/Archery/unlisted.mp4", "other/Run/v.mp4")
-    assert len(ucf101(tmp_path).records) == 48
+    assert len(open_data(tmp_path).records) == 48
     touch(tmp_path, "mpeg4/Archery/v_Archery_g03_c01.mp4")
     with pytest.raises(CatalogueError, match=r"v_Archery_g03_c01\.\w+: the clip is also there as .*\. Open the folder"):
-        ucf101(tmp_path)
-    assert len(ucf101(tmp_path / "UCF-101").records) == 48
+        open_data(tmp_path)
+    assert len(open_data(tmp_path / "UCF-101").records) == 48
 
 
 # --- one function opens them all -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.untrimmed import AtRate
 from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, Standardised, streamed
-from kdlab.clips.windows import ClipBatches, Window
+from kdlab.clips.windows import ClipBatches, Window, open_all
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
 
@@ -84,7 +84,7 @@ def test_a_longer_clip_takes_no_more_memory(make_video, tmp_path, view):
                             FrameCache(tmp_path / "cache"))
         tracemalloc.start()
         try:
-            clips.check()
+            open_all([clips])
             next(clips.evaluation())
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:

@@ -10,9 +10,10 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.files import CatalogueError
-from kdlab.clips.untrimmed import AtRate, WindowBatches, Windows, all_annotated, windows
+from kdlab.clips.untrimmed import AtRate, Windows, all_annotated, windows
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
+from kdlab.clips.windows import open_all
 from kdlab.measure.detection import annotated
 from kdlab.train.loop import seeded
 
@@ -38,8 +39,8 @@ def catalogue(make_video, tmp_path):
 @pytest.fixture
 def batches(tmp_path):
     def make(catalogue, window=SMALL, views=None):
-        found = windows(catalogue, "train", window)
-        return WindowBatches(found, views or {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
+        made = window.batches(catalogue, "train", views or {"student": Raw()})
+        return replace(made, cache=FrameCache(tmp_path / "cache"))
 
     return make
 
@@ -134,7 +135,7 @@ def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogu
 def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batches):
     some = batches(catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20))  # 10 steps; annotated beyond its end
     assert len(some.records) == 1
-    some.check()
+    open_all([some])
     for batch in (*some.evaluation(), some.training([0], seeded(0))):
         assert shown(some, batch)[0] == [*range(1, 20, 2), *[19] * 6]
         assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
@@ -158,7 +159,7 @@ def test_a_damaged_video_is_named_before_training(catalogue, batches):
     path = some.records[0].path
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
-        some.check()
+        open_all([some])
 
 
 @pytest.fixture
