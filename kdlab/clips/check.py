@@ -1,23 +1,28 @@
 """Check whether a data set is fit for training, by decoding every frame of every clip once."""
 
+import csv
 import hashlib
 import json
 import os
+import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord, from_folder
 from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
+from kdlab.clips.decode import DECODERS, readings
 from kdlab.clips.files import CatalogueError, some, why_no_file
 from kdlab.clips.splits import shared_groups
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import NotOurs, write_atomically
 from kdlab.system.pool import each, track
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 8  # lines of a finding
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
+_TAKE = re.compile(r"(.*\d)[_-][a-z]*\d+", re.IGNORECASE)  # a file name's group and its number within the group
 _JUDGEMENT = 4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
 
 
@@ -56,7 +62,8 @@ def inspect(path: Path) -> Facts:
             reader = StreamReader(stream)
             for frame in reader.frames():
                 digest.update(f"{frame.width}x{frame.height}".encode())
-                digest.update(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
+                pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                digest.update(np.ascontiguousarray(pixels))  # rows of odd widths are padded
         seconds = timeline(path).seconds
         return Facts(path, "", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
     except DamagedClip as error:
@@ -126,6 +133,24 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     facts = _facts(catalogue, workers)
     findings = (*_of_files(catalogue, facts, min_frames), *_of_pictures(catalogue, facts), *_of_splits(catalogue))
     return Report(catalogue, facts, findings)
+
+
+def by_decoder(catalogue: Catalogue, workers: int | None = None) -> str:
+    """A table of the decoders: frames, files that they read otherwise than PyAV does, seconds; then these files."""
+    files = list(dict.fromkeys(record.path for record in catalogue.records))
+    found = each(readings, files, workers=workers if len(files) > 16 else 1, chunk=4)
+    found = list(track(found, "decoding", len(files)))
+    lines, differing = [f"{'decoder':12}{'frames':>9}{'files that differ':>19}{'seconds':>9}"], []
+    for name in DECODERS:
+        if not (its := [row[name] for row in found if name in row]):
+            lines.append(f"{name:12} not installed: docs/setup.md, Decoders")
+            continue
+        where = [f"    {os.path.relpath(file, catalogue.root)}: {reading.differs}"
+                 for file, reading in zip(files, its, strict=True) if reading.differs]
+        differing += [f"  {name} differs:", *where] * bool(where)
+        count, seconds = sum(reading.count for reading in its), sum(reading.seconds for reading in its)
+        lines.append(f"{name:12}{count:9,}{len(where):19}{seconds:9.1f}")
+    return "\n".join(lines + differing)
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -205,4 +230,45 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(True, str(error))
     except FileNotFoundError:
         pass  # _of_files has named each missing file
-    yield from (Finding(False, note) for note in catalogue.notes)
+    yield from (Finding(False, note) for note in (*catalogue.notes, *groups_of_names(catalogue)))
+
+
+# --- groups of file names ------------------------------------------------------------------------------------------
+
+def groups_of_names(catalogue: Catalogue) -> list[str]:
+    """A note with the mend, if groups that the names in a folder of clips tell stand in test and in another split."""
+    root = catalogue.root
+    try:
+        if os.path.lexists(root / "index.csv") or catalogue != from_folder(root):
+            return []
+    except (CatalogueError, FileNotFoundError):  # the lists of a public data set
+        return []
+    shared = shared_groups(replace(record, group=_group(record)) for record in catalogue.records)
+    return [f"By their file names, clips of one group are in test and in another split: {some(shared)}. Whole groups "
+            f"are split by: kdlab data list {shlex.quote(str(root))} --split-by-group"] * bool(shared)
+
+
+def write_groups(root: Path) -> Path:
+    """Write ``index.csv`` into a folder with one subfolder per class, with the group that each file name tells.
+
+    From then on the table counts, and whole groups are in one split: ``v_Jump_g01_c02`` is of g01, ``anna_01_02`` of
+    anna_01, and a name without two numbers is its own group. Raises NotOurs if there is an ``index.csv``, and what
+    ``kdlab.clips.catalogue.from_folder`` raises.
+    """
+    catalogue, place = from_folder(root), root / "index.csv"
+    if os.path.lexists(place):
+        raise NotOurs(f"{place} is there already: name the groups in its `group` column, or move it away")
+    rows = [(record.path.relative_to(catalogue.root).as_posix(), catalogue.classes[record.label], _group(record))
+            for record in catalogue.records]
+
+    def write(draft: Path) -> None:
+        with open(draft, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("path", "label", "group"), *rows])
+
+    write_atomically(place, write)
+    return place
+
+
+def _group(record: ClipRecord) -> str:
+    found = record.group == record.id and _TAKE.fullmatch(record.path.stem)
+    return found[1] if found else record.group
