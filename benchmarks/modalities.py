@@ -5,9 +5,9 @@
 Clips of `night` are made and transcoded to MPEG-4 and to H.264 in a temporary folder; with KDLAB_REAL_CLIPS set, real
 clips of each data set in it follow, and all of them one after the other as one long film. One process, interleaved
 repeats. "bare" decodes, exports motion vectors and converts to RGB with one kept converter; "bare decode" leaves the
-vectors out, "vectors alone" the pixels; "usual" calls `frame.to_ndarray` and computes nothing. mv-extractor 2 takes part
-where it is installed, by `pip install --no-deps motion-vector-extractor`: with its dependencies it would put a second
-OpenCV over kdlab's. Its vectors alone are those that it reads without converting frames.
+vectors out, "vectors alone" the pixels; "usual" calls `frame.to_ndarray` and computes nothing. mv-extractor 2 takes
+part where it is installed, by `pip install --no-deps motion-vector-extractor`: with its dependencies it would put a
+second OpenCV over kdlab's. Its vectors alone are those that it reads without converting frames.
 """
 
 import json
@@ -85,7 +85,7 @@ def tsn(path: Path) -> None:
 
 
 def tsn_unscanned(path: Path) -> None:
-    scan.cache_clear()
+    scan.__wrapped__(path)  # not from its cache
     tsn(path)
 
 
