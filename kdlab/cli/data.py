@@ -80,10 +80,10 @@ def list_clips(path, test_fold, split_by_group):
 def check(path, test_fold, min_frames, csv, decoders, workers):
     """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
     from kdlab.clips.check import by_decoder, check
-    from kdlab.system.files import may_write, write_atomically
+    from kdlab.system.files import begins_with, may_write, write_atomically
 
     if csv:
-        may_write(csv, _is_table_of_clips, "table of checked clips")
+        may_write(csv, lambda file: begins_with(file, "id,path,label,split,group,"), "table of checked clips")
     report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
     if decoders:
@@ -156,13 +156,6 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
     val = max(1, round(0.1 * each))
     test = max(1, round(0.3 * each))
     return each - val - test, val, test
-
-
-def _is_table_of_clips(file: Path) -> bool:
-    """Whether ``data check --csv`` wrote the file: no other table has all of these columns."""
-    with open(file, "rb") as opened:
-        columns = opened.readline(4096).decode(errors="replace").strip().split(",")
-    return {"id", "path", "label", "reason", "decoded", "pictures"} <= set(columns)
 
 
 def _describe(catalogue, more=()) -> None:

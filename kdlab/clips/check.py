@@ -1,13 +1,12 @@
 """Check whether a data set is fit for training, by decoding every frame of every clip once."""
 
-import csv
 import hashlib
 import json
 import os
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,26 +129,22 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     refuses. Raises FileNotFoundError for a missing path, and CatalogueError if the path is no data set.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
-    facts = _facts(catalogue, workers)
+    facts = _each_file(inspect, catalogue, workers)
     findings = (*_of_files(catalogue, facts, min_frames), *_of_pictures(catalogue, facts), *_of_splits(catalogue))
     return Report(catalogue, facts, findings)
 
 
 def by_decoder(catalogue: Catalogue, workers: int | None = None) -> str:
     """A table of the decoders: frames, files that they read otherwise than PyAV does, seconds; then these files."""
-    files = list(dict.fromkeys(record.path for record in catalogue.records))
-    found = each(readings, files, workers=workers if len(files) > 16 else 1, chunk=4)
-    found = list(track(found, "decoding", len(files)))
-    lines, differing = [f"{'decoder':12}{'frames':>9}{'files that differ':>19}{'seconds':>9}"], []
+    found, differing = _each_file(readings, catalogue, workers), []
+    lines = ["decoder       frames  files that differ  seconds"]
     for name in DECODERS:
-        if not (its := [row[name] for row in found if name in row]):
-            lines.append(f"{name:12} not installed: docs/setup.md, Decoders")
-            continue
-        where = [f"    {os.path.relpath(file, catalogue.root)}: {reading.differs}"
-                 for file, reading in zip(files, its, strict=True) if reading.differs]
+        its = {os.path.relpath(file, catalogue.root): row[name] for file, row in found.items() if name in row}
+        where = [f"    {file}: {one.differs}" for file, one in its.items() if one.differs]
         differing += [f"  {name} differs:", *where] * bool(where)
-        count, seconds = sum(reading.count for reading in its), sum(reading.seconds for reading in its)
-        lines.append(f"{name:12}{count:9,}{len(where):19}{seconds:9.1f}")
+        count, seconds = sum(one.count for one in its.values()), sum(one.seconds for one in its.values())
+        lines.append(f"{name:12}{count:8,}{len(where):19}{seconds:9.1f}" if its else
+                     f"{name:12} not installed: docs/setup.md, Decoders")
     return "\n".join(lines + differing)
 
 
@@ -163,7 +158,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = dict(json.loads(known.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        facts = _facts(catalogue)
+        facts = _each_file(inspect, catalogue)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
@@ -173,11 +168,11 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
                    notes=(*catalogue.notes, note))
 
 
-def _facts(catalogue: Catalogue, workers: int | None = None) -> dict[Path, Facts]:
-    """The facts of each file; more than 16 files are checked by several processes."""
-    files = dict.fromkeys(record.path for record in catalogue.records)
-    found = each(inspect, files, workers=workers if len(files) > 16 else 1, chunk=4)
-    return {facts.path: facts for facts in track(found, "opening clips", len(files))}
+def _each_file(work: Callable, catalogue: Catalogue, workers: int | None = None) -> dict:
+    """The result of ``work`` for each file; more than 16 files are read by several processes."""
+    files = list(dict.fromkeys(record.path for record in catalogue.records))
+    found = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
+    return dict(zip(files, track(found, "opening clips", len(files)), strict=True))
 
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
@@ -255,17 +250,15 @@ def write_groups(root: Path) -> Path:
     anna_01, and a name without two numbers is its own group. Raises NotOurs if there is an ``index.csv``, and what
     ``kdlab.clips.catalogue.from_folder`` raises.
     """
+    import pandas as pd
+
     catalogue, place = from_folder(root), root / "index.csv"
     if os.path.lexists(place):
         raise NotOurs(f"{place} is there already: name the groups in its `group` column, or move it away")
-    rows = [(record.path.relative_to(catalogue.root).as_posix(), catalogue.classes[record.label], _group(record))
-            for record in catalogue.records]
-
-    def write(draft: Path) -> None:
-        with open(draft, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("path", "label", "group"), *rows])
-
-    write_atomically(place, write)
+    table = pd.DataFrame({"path": [record.path.relative_to(catalogue.root).as_posix() for record in catalogue.records],
+                          "label": [catalogue.classes[record.label] for record in catalogue.records],
+                          "group": [_group(record) for record in catalogue.records]})
+    write_atomically(place, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))
     return place
 
 

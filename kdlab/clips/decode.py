@@ -189,8 +189,9 @@ def _library(name: str):
     try:
         found = importlib.import_module(_MODULES[name])
     except (ImportError, OSError, RuntimeError) as error:  # OSError, RuntimeError: its library does not load
-        raise ValueError(f"the decoder {name} cannot be used here ({str(error).strip().splitlines()[0]}): install it "
-                         "(docs/setup.md, Decoders), or use pyav") from None
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"the decoder {name} cannot be used here ({why}): install it (docs/setup.md, Decoders), or "
+                         "use pyav") from None
     if name == "decord":
         found.logging.set_level(found.logging.QUIET)
     return found
@@ -207,6 +208,9 @@ class Reading:
     seconds: float = 0.0
     fault: str = ""
     differs: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.count} frames, {self.fault or 'no fault'}"
 
     def of(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the ``frames`` up to the first error, and count them."""
@@ -239,11 +243,8 @@ def readings(path: Path) -> dict[str, Reading]:
             if not other.differs and not _agree(ours, its):
                 other.differs = f"frame {number} is another or missing"
     for _, other in others:
-        if bool(pyav.fault) != bool(other.fault):
-            other.differs = f"{other.count} frames, {other.fault or 'no fault'}; PyAV: {pyav.count} frames, " \
-                            f"{pyav.fault or 'no fault'}"
-        elif pyav.fault:
-            other.differs = ""
+        if pyav.fault or other.fault:
+            other.differs = "" if pyav.fault and other.fault else f"{other}; PyAV: {pyav}"
     return found
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,12 +20,6 @@ _EXPORT = "kdlab data modalities"  # marks the pictures of :func:`export`
 #: The steps of decoding a P-frame, in words.
 STEPS = ("a whole picture is there to copy from", "where each block comes from", "the blocks are copied",
          "what is still missing", "the frame: what was copied plus what was missing")
-
-
-def _energies(frame: Modalities) -> dict[str, float]:
-    # in double precision, and in a tenth of NumPy's time
-    return {"difference": cv2.norm(frame.picture, frame.reference, cv2.NORM_L2SQR) / frame.picture.size,
-            "residual": cv2.norm(frame.residual, cv2.NORM_L2SQR) / frame.picture.size}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:
@@ -82,7 +75,7 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     reference is the I-frame (``accumulated``) or the frame before. The first ``shown`` of the five panels are visible.
     """
     integer(1, f"1 to {PANELS}", shown=shown)
-    energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
+    since = frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,
         f"motion: {100 * (frame.motion != 0).any(-1).mean():.0f} % moved": flow_colours(frame.motion, most),
@@ -99,8 +92,9 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     if shown > 1:
         _wheel(axes[1], most)
     if shown == PANELS:
-        squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
-        fig.suptitle(f"mean square: {squares} squared grey levels")
+        plain = np.subtract(frame.picture, frame.reference, dtype=float)
+        fig.suptitle(f"mean square: residual {np.square(frame.residual, dtype=float).mean():.1f}, plain difference "
+                     f"{np.square(plain).mean():.1f} squared grey levels")
     return fig
 
 
