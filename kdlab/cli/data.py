@@ -55,15 +55,14 @@ def list_clips(path, test_fold, split_by_group):
 
     PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
     """
-    from kdlab.clips.check import groups_of_names, write_groups
+    from kdlab.clips.check import write_groups
     from kdlab.clips.datasets import DATA_SETS, open_data
     from kdlab.clips.files import user_path
 
     if path is not None:
         if split_by_group:
             click.echo(f"{write_groups(user_path(path))} is written, and decides about groups and splits from now on")
-        found = open_data(path, test_fold)
-        return _describe(found, groups_of_names(found))
+        return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}; test folds: {known.splits}\n  {known.layout}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
@@ -158,8 +157,10 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
     return each - val - test, val, test
 
 
-def _describe(catalogue, more=()) -> None:
+def _describe(catalogue) -> None:
+    from kdlab.clips.check import notes_of
+
     click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
     click.echo(catalogue.counts().to_string())
-    for note in (*catalogue.notes, *more):
+    for note in notes_of(catalogue):
         click.echo(f"note: {note}")

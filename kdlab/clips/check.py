@@ -19,7 +19,7 @@ from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_str
 from kdlab.clips.datasets import open_data
 from kdlab.clips.decode import DECODERS, readings
 from kdlab.clips.files import CatalogueError, some, why_no_file
-from kdlab.clips.splits import shared_groups
+from kdlab.clips.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
 from kdlab.system.files import NotOurs, write_atomically
 from kdlab.system.pool import each, track
@@ -225,22 +225,25 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(True, str(error))
     except FileNotFoundError:
         pass  # _of_files has named each missing file
-    yield from (Finding(False, note) for note in (*catalogue.notes, *groups_of_names(catalogue)))
+    yield from (Finding(False, note) for note in notes_of(catalogue))
 
 
 # --- groups of file names ------------------------------------------------------------------------------------------
 
-def groups_of_names(catalogue: Catalogue) -> list[str]:
-    """A note with the mend, if groups that the names in a folder of clips tell stand in test and in another split."""
-    root = catalogue.root
+def notes_of(catalogue: Catalogue) -> list[str]:
+    """The catalogue's notes; for a folder of clips also whether groups that file names tell are in test and in another
+    split, with the mend."""
+    notes, root = list(catalogue.notes), catalogue.root
     try:
         if os.path.lexists(root / "index.csv") or catalogue != from_folder(root):
-            return []
+            return notes
     except (CatalogueError, FileNotFoundError):  # the lists of a public data set
-        return []
-    shared = shared_groups(replace(record, group=_group(record)) for record in catalogue.records)
-    return [f"By their file names, clips of one group are in test and in another split: {some(shared)}. Whole groups "
-            f"are split by: kdlab data list {shlex.quote(str(root))} --split-by-group"] * bool(shared)
+        return notes
+    if not (shared := shared_groups(replace(record, group=_group(record)) for record in catalogue.records)):
+        return notes
+    return [*(note for note in notes if note != NO_GROUPS),
+            f"File names tell groups that have clips in test and in another split: {some(shared)}. To split by whole "
+            f"groups: kdlab data list {shlex.quote(str(root))} --split-by-group"]
 
 
 def write_groups(root: Path) -> Path:

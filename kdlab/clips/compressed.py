@@ -184,7 +184,8 @@ def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) ->
 
     Exact motion is a multiple of 1/2 pixel in MPEG-4 and of 1/4 in H.264. Whole pixels come from it in MPEG-4 by
     FFmpeg's truncation, as in CoViAR, and in H.264 by rounding to the nearest pixel (ties go right or down). Motion and
-    residual are 0 in an I-frame. Motion is 0 where a block was coded anew, and the residual holds the whole difference.
+    residual are 0 in an I-frame. A block that is coded anew has no motion of its own, and keeps its accumulated motion;
+    its residual holds the whole difference.
 
     The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some
     ``numbers``, or use :func:`modalities`. Raises what that function raises.

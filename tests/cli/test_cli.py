@@ -103,9 +103,10 @@ def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(kd
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"{names.format(label, group, take)}.mp4").write_bytes(os.urandom(8))
     out = kdlab("data", "list", tmp_path / "my clips")[1]
-    [mend] = re.findall("Whole groups are split by: kdlab (.*)", out)
+    assert "tell no groups" not in out
+    [mend] = re.findall("To split by whole groups: kdlab (.*)", out)
     code, out, err = kdlab(*shlex.split(mend))
-    assert code == 0 and "36 clips" in out and "Whole groups" not in out, err
+    assert code == 0 and "36 clips" in out and "whole groups" not in out, err
     assert not shared_groups(open_clips(tmp_path / "my clips").records)
     assert {len({r.group for r in open_clips(tmp_path / "my clips").records})} == {6}
     assert kdlab(*shlex.split(mend))[0] == 2
