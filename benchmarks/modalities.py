@@ -2,11 +2,12 @@
 
     python benchmarks/modalities.py          # prints a table, writes benchmarks/modalities.json
 
-Clips of `night` are made and transcoded in a temporary folder; with KDLAB_REAL_CLIPS set, real clips of each data set
-in it follow, and all of them one after the other as one long film. One process, interleaved repeats. "bare" decodes,
-exports motion vectors and converts to RGB with one kept converter; "usual" calls `frame.to_ndarray` and computes
-nothing. motion-vector-extractor takes part where it is installed, by `pip install --no-deps motion-vector-extractor`:
-with its dependencies it would put a second OpenCV over kdlab's.
+Clips of `night` are made and transcoded to MPEG-4 and to H.264 in a temporary folder; with KDLAB_REAL_CLIPS set, real
+clips of each data set in it follow, and all of them one after the other as one long film. One process, interleaved
+repeats. "bare" decodes, exports motion vectors and converts to RGB with one kept converter; "bare decode" leaves the
+vectors out, "vectors alone" the pixels; "usual" calls `frame.to_ndarray` and computes nothing. mv-extractor 2 takes
+part where it is installed, by `pip install --no-deps motion-vector-extractor`: with its dependencies it would put a
+second OpenCV over kdlab's. Its vectors alone are those that it reads without converting frames.
 """
 
 import json
@@ -14,6 +15,8 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import av
@@ -25,7 +28,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
 from kdlab.clips.decode import read_frames
-from kdlab.clips.transcode import transcode
+from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
 from kdlab.night.codec import write_mpeg4
 from kdlab.system import paths
@@ -38,16 +41,17 @@ except ImportError:
 REPEATS, FILES, SIDE = 9, 4, 112
 
 
-def bare(path: Path) -> None:
+def bare(path: Path, vectors: bool = True, pixels: bool = True) -> None:
     converter = VideoReformatter()
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-        stream.codec_context.options = {"flags2": "+export_mvs"}
+        stream.codec_context.options = {"flags2": "+export_mvs"} if vectors else {}
         for frame in file.decode(stream):
-            if vectors := frame.side_data.get("MOTION_VECTORS"):
-                vectors.to_ndarray()
-            converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            if vectors and (found := frame.side_data.get("MOTION_VECTORS")):
+                found.to_ndarray()
+            if pixels:
+                converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def usual(path: Path) -> None:
@@ -81,23 +85,26 @@ def tsn(path: Path) -> None:
 
 
 def tsn_unscanned(path: Path) -> None:
-    scan.cache_clear()
+    scan.__wrapped__(path)  # not from its cache
     tsn(path)
 
 
-def extractor(path: Path) -> None:
+def extractor(path: Path, pixels: bool = True) -> None:
     video = VideoCap()
     video.open(str(path))
+    video.set_decode_frames(pixels)
     while video.read()[0]:
         pass
     video.release()
 
 
 WAYS: dict[str, Callable[[Path], None]] = {
-    "bare": bare, "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
+    "bare": bare, "bare decode": partial(bare, vectors=False), "vectors alone": partial(bare, pixels=False),
+    "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
     "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned,
 }
-WAYS |= {"motion-vector-extractor": extractor} if VideoCap else {}
+if VideoCap:
+    WAYS |= {"mv-extractor": extractor, "mv-extractor, vectors alone": partial(extractor, pixels=False)}
 
 
 def measure(files: list[Path]) -> dict:
@@ -151,10 +158,16 @@ def main() -> None:
         for name, pattern in {"arid6": "*/*.mp4", "weizmann": "*/*.avi"}.items() if paths.real_clips() else ():
             files = sorted((paths.real_clips() / name).glob(pattern))
             sets |= {name: files[::len(files) // FILES][:FILES]} if files else {}
-        made = {name: [transcode(path, folder / name, workers=1, progress=lambda items, *_: items)[0].target
-                       for path in files] for name, files in sets.items()}
-        write_mpeg4(folder / "film.avi", np.concatenate([read_frames(p).frames for f in made.values() for p in f]))
-        made["all, as one film"] = [folder / "film.avi"]
+        made = {}
+        for codec in ("mpeg4", "h264"):
+            form, films = CoviarFormat(codec=codec), folder / codec
+            of_codec = {name: [transcode(path, films / name, form, workers=1)[0].target for path in files]
+                        for name, files in sets.items()}
+            if codec == "mpeg4":
+                frames = (read_frames(path).frames for files in of_codec.values() for path in files)
+                write_mpeg4(folder / "film.avi", np.concatenate(list(frames)))
+            of_codec["all, as one film"] = [transcode(folder / "film.avi", films, form, workers=1)[0].target]
+            made |= {f"{name}, {codec}": files for name, files in of_codec.items()}
         rows = {name: about(files) | {"ways": measure(files)} for name, files in made.items()}
     for name, row in rows.items():
         print(f"{name}: {row['frames']} frames, {row['pixels moved']:.0%} of pixels and {row['blocks moved']:.0%} of "
@@ -162,8 +175,11 @@ def main() -> None:
         for way, its in row["ways"].items():
             print(f"  {way:30} {its['us']:7.1f} us  over bare {its['over bare']:.2f} "
                   f"({' '.join(f'{q:.2f}' for q in its['over bare, quartiles'])})  over usual {its['over usual']:.2f}")
+    if not VideoCap:
+        print("without mv-extractor, which is not installed")
     environment = {"python": platform.python_version(), "av": av.__version__, "numpy": np.__version__,
-                   "opencv": cv2.__version__, "machine": platform.machine(), "repeats": REPEATS, "threads": 1}
+                   "opencv": cv2.__version__, "machine": platform.machine(), "repeats": REPEATS, "threads": 1,
+                   "mv-extractor": metadata.version("motion-vector-extractor") if VideoCap else "not installed"}
     Path(__file__).with_suffix(".json").write_text(json.dumps({"rows": rows, "environment": environment}, indent=1))
 
 

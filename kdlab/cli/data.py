@@ -48,14 +48,20 @@ def night(out, clips, workers, untrimmed, **dials):
 @data.command("list")
 @click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
-def list_clips(path, test_fold):
+@click.option("--split-by-group", is_flag=True,
+              help="First write PATH/index.csv with the groups that the file names tell; it splits by whole groups.")
+def list_clips(path, test_fold, split_by_group):
     """Count the clips in PATH, per class and split; without PATH, show the layouts of the public data sets.
 
     PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
     """
+    from kdlab.clips.check import write_groups
     from kdlab.clips.datasets import DATA_SETS, open_data
+    from kdlab.clips.files import user_path
 
     if path is not None:
+        if split_by_group:
+            click.echo(f"{write_groups(user_path(path))} is written, and decides about groups and splits from now on")
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}; test folds: {known.splits}\n  {known.layout}")
@@ -68,16 +74,19 @@ def list_clips(path, test_fold):
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
+@click.option("--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare.")
 @_WORKERS
-def check(path, test_fold, min_frames, csv, workers):
+def check(path, test_fold, min_frames, csv, decoders, workers):
     """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
-    from kdlab.clips.check import check
-    from kdlab.system.files import may_write, write_atomically
+    from kdlab.clips.check import by_decoder, check
+    from kdlab.system.files import begins_with, may_write, write_atomically
 
     if csv:
-        may_write(csv, _is_table_of_clips, "table of checked clips")
+        may_write(csv, lambda file: begins_with(file, "id,path,label,split,group,"), "table of checked clips")
     report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
+    if decoders:
+        click.echo(by_decoder(report.catalogue, workers))
     if csv:
         write_atomically(csv, lambda file: report.table().to_csv(file, index=False))
     sys.exit(0 if report.fit else 1)
@@ -85,15 +94,26 @@ def check(path, test_fold, min_frames, csv, workers):
 
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-def modalities(files):
-    """Show frames, GOPs and bytes of each FILE (MPEG-4 part 2 or H.264). Exit code 1 if a file is unfit."""
+@click.option("--out", type=_FILE, help="Folder for each FILE's arrays, as kdlab.clips.compressed.read returns them "
+              "(.npz), and a picture of them (.png).")
+def modalities(files, out):
+    """Show frames, GOPs and bytes of each FILE (MPEG-4 part 2 or H.264). Exit code 1 if a file is unfit.
+
+    With --out, also write its motion vectors, accumulated motion, residuals and I-frames.
+    """
     from kdlab.clips.compressed import Unsuited, scan
     from kdlab.clips.container import DamagedClip
 
+    if out and len({file.name for file in files}) < len(files):
+        raise click.UsageError("two FILEs have one name: write them into different folders, by two calls")
     unfit = 0
     for file in files:
         try:
             found = scan(file)
+            if out:
+                from kdlab.show.codec_plots import export
+
+                export(file, out)
         except (Unsuited, DamagedClip, OSError) as error:
             unfit += 1
             click.echo(str(error))
@@ -137,15 +157,10 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
     return each - val - test, val, test
 
 
-def _is_table_of_clips(file: Path) -> bool:
-    """Whether ``data check --csv`` wrote the file: no other table has all of these columns."""
-    with open(file, "rb") as opened:
-        columns = opened.readline(4096).decode(errors="replace").strip().split(",")
-    return {"id", "path", "label", "reason", "decoded", "pictures"} <= set(columns)
-
-
 def _describe(catalogue) -> None:
+    from kdlab.clips.check import notes_of
+
     click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
     click.echo(catalogue.counts().to_string())
-    for note in catalogue.notes:
+    for note in notes_of(catalogue):
         click.echo(f"note: {note}")

@@ -3,21 +3,25 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord, from_folder
 from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
+from kdlab.clips.decode import DECODERS, readings
 from kdlab.clips.files import CatalogueError, some, why_no_file
-from kdlab.clips.splits import shared_groups
+from kdlab.clips.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import NotOurs, write_atomically
 from kdlab.system.pool import each, track
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 8  # lines of a finding
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
+_TAKE = re.compile(r"(.*\d)[_-][a-z]*\d+", re.IGNORECASE)  # a file name's group and its number within the group
 _JUDGEMENT = 4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
 
 
@@ -56,7 +61,8 @@ def inspect(path: Path) -> Facts:
             reader = StreamReader(stream)
             for frame in reader.frames():
                 digest.update(f"{frame.width}x{frame.height}".encode())
-                digest.update(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
+                pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                digest.update(np.ascontiguousarray(pixels))  # rows of odd widths are padded
         seconds = timeline(path).seconds
         return Facts(path, "", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
     except DamagedClip as error:
@@ -123,9 +129,23 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     refuses. Raises FileNotFoundError for a missing path, and CatalogueError if the path is no data set.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
-    facts = _facts(catalogue, workers)
+    facts = _each_file(inspect, catalogue, workers)
     findings = (*_of_files(catalogue, facts, min_frames), *_of_pictures(catalogue, facts), *_of_splits(catalogue))
     return Report(catalogue, facts, findings)
+
+
+def by_decoder(catalogue: Catalogue, workers: int | None = None) -> str:
+    """A table of the decoders: frames, files that they read otherwise than PyAV does, seconds; then these files."""
+    found, differing = _each_file(readings, catalogue, workers), []
+    lines = ["decoder       frames  files that differ  seconds"]
+    for name in DECODERS:
+        its = {os.path.relpath(file, catalogue.root): row[name] for file, row in found.items() if name in row}
+        where = [f"    {file}: {one.differs}" for file, one in its.items() if one.differs]
+        differing += [f"  {name} differs:", *where] * bool(where)
+        count, seconds = sum(one.count for one in its.values()), sum(one.seconds for one in its.values())
+        lines.append(f"{name:12}{count:8,}{len(where):19}{seconds:9.1f}" if its else
+                     f"{name:12} not installed: docs/setup.md, Decoders")
+    return "\n".join(lines + differing)
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -138,7 +158,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = dict(json.loads(known.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        facts = _facts(catalogue)
+        facts = _each_file(inspect, catalogue)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
@@ -148,11 +168,11 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
                    notes=(*catalogue.notes, note))
 
 
-def _facts(catalogue: Catalogue, workers: int | None = None) -> dict[Path, Facts]:
-    """The facts of each file; more than 16 files are checked by several processes."""
-    files = dict.fromkeys(record.path for record in catalogue.records)
-    found = each(inspect, files, workers=workers if len(files) > 16 else 1, chunk=4)
-    return {facts.path: facts for facts in track(found, "opening clips", len(files))}
+def _each_file(work: Callable, catalogue: Catalogue, workers: int | None = None) -> dict:
+    """The result of ``work`` for each file; more than 16 files are read by several processes."""
+    files = list(dict.fromkeys(record.path for record in catalogue.records))
+    found = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
+    return dict(zip(files, track(found, "opening clips", len(files)), strict=True))
 
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
@@ -205,4 +225,46 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(True, str(error))
     except FileNotFoundError:
         pass  # _of_files has named each missing file
-    yield from (Finding(False, note) for note in catalogue.notes)
+    yield from (Finding(False, note) for note in notes_of(catalogue))
+
+
+# --- groups of file names ------------------------------------------------------------------------------------------
+
+def notes_of(catalogue: Catalogue) -> list[str]:
+    """The catalogue's notes; for a folder of clips also whether groups that file names tell are in test and in another
+    split, with the mend."""
+    notes, root = list(catalogue.notes), catalogue.root
+    try:
+        if os.path.lexists(root / "index.csv") or catalogue != from_folder(root):
+            return notes
+    except (CatalogueError, FileNotFoundError):  # the lists of a public data set
+        return notes
+    if not (shared := shared_groups(replace(record, group=_group(record)) for record in catalogue.records)):
+        return notes
+    return [*(note for note in notes if note != NO_GROUPS),
+            f"File names tell groups that have clips in test and in another split: {some(shared)}. To split by whole "
+            f"groups: kdlab data list {shlex.quote(str(root))} --split-by-group"]
+
+
+def write_groups(root: Path) -> Path:
+    """Write ``index.csv`` into a folder with one subfolder per class, with the group that each file name tells.
+
+    From then on the table counts, and whole groups are in one split: ``v_Jump_g01_c02`` is of g01, ``anna_01_02`` of
+    anna_01, and a name without two numbers is its own group. Raises NotOurs if there is an ``index.csv``, and what
+    ``kdlab.clips.catalogue.from_folder`` raises.
+    """
+    import pandas as pd
+
+    catalogue, place = from_folder(root), root / "index.csv"
+    if os.path.lexists(place):
+        raise NotOurs(f"{place} is there already: name the groups in its `group` column, or move it away")
+    table = pd.DataFrame({"path": [record.path.relative_to(catalogue.root).as_posix() for record in catalogue.records],
+                          "label": [catalogue.classes[record.label] for record in catalogue.records],
+                          "group": [_group(record) for record in catalogue.records]})
+    write_atomically(place, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))
+    return place
+
+
+def _group(record: ClipRecord) -> str:
+    found = record.group == record.id and _TAKE.fullmatch(record.path.stem)
+    return found[1] if found else record.group

@@ -1,13 +1,15 @@
 """I-frames, motion vectors and residuals of MPEG-4 part 2 and H.264 videos, read by PyAV alone.
 
+:func:`read` returns them as arrays, :func:`modalities` frame by frame, and :func:`scan` types and sizes without
+decoding. None of them needs torch.
+
 CoViAR (arXiv 1712.00636) and its successors feed networks with these three modalities instead of decoded frames:
 docs/methods.md, section 4. A P-frame copies blocks from the previous frame. Following these copies back over all
 P-frames of a GOP gives, for every pixel, its source pixel in the GOP's I-frame. The residual is the difference between
 the pixel and its source.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, islice
 from pathlib import Path
@@ -18,14 +20,13 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips import h264
+from kdlab.clips import headers
 from kdlab.clips.block_motion import BLOCK, advance, moves, nearest, positions
 from kdlab.clips.container import DamagedClip, StreamReader, UnusableFile, VideoInfo, cached_by_file, open_stream
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames whose blocks are processed together
 _SEEKABLE = ("avi", "mp4", "mkv")
-_VOP = re.compile(rb"\x00\x00\x01\xb6")  # start code of a picture in MPEG-4; the next two bits are its type
 _UNSUITED = {"B": "a B-frame, made of two frames, of which one may come later",
              "S": "moved as a whole (global motion compensation), or switches between streams",
              "N": "a P-frame that no other is made of, so the next one skips it"}
@@ -93,15 +94,26 @@ def scan(path: Path | str) -> Stream:
     """
     with open_stream(path) as stream:
         reader = StreamReader(stream)
-        kinds_of = {"mpeg4": _mpeg4_kinds, "h264": _h264_kinds}.get(reader.info.codec)
-        if kinds_of is None:
+        if reader.info.codec not in ("mpeg4", "h264"):
             raise Unsuited(path, f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
                                  "H.264")
-        kinds, sizes, times, kinds_of = "", [], [], kinds_of(path, stream)
+        kinds, sizes, times = "", [], []
+        head, length = headers.head_units(stream.codec_context.extradata or b"")
         for packet in reader.each_packet():
             if reader.packets - reader.hidden == len(sizes):
                 continue  # a "not coded" picture, which is not shown
-            kinds += kinds_of(bytes(packet), len(sizes))
+            data = bytes(packet)
+            try:
+                if reader.info.codec == "mpeg4":
+                    kinds += headers.mpeg4_kinds(data)
+                else:
+                    kinds += headers.h264_kind([*head, *headers.units(data, length)])
+                    head = []
+            except headers.Fault as fault:
+                raise Unsuited(path, f"its H.264 {fault}, so a block may come from another frame than the one before"
+                               ) from None
+            except headers.CutOff:
+                raise DamagedClip(path, f"damaged: a header of frame {len(sizes)} is cut off") from None
             sizes.append(packet.size)
             times.append(packet.dts)
             if kinds[-1:] in _UNSUITED or len(kinds) != len(sizes):
@@ -124,34 +136,6 @@ def scan(path: Path | str) -> Stream:
         return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
 
 
-def _mpeg4_kinds(path: Path | str, stream: av.video.stream.VideoStream) -> Callable[[bytes, int], str]:
-    def kinds(data: bytes, number: int) -> str:
-        return "".join("IPBS"[data[found.end()] >> 6] for found in _VOP.finditer(data[:-1]))
-
-    return kinds
-
-
-def _h264_kinds(path: Path | str, stream: av.video.stream.VideoStream) -> Callable[[bytes, int], str]:
-    head, length = h264.head_units(stream.codec_context.extradata or b"")
-    faults = {h264.SEQUENCE: h264.sequence_fault, h264.PICTURE: h264.picture_fault}
-
-    def kinds(data: bytes, number: int) -> str:
-        slices = set()
-        for unit in [*head, *h264.units(data, length)] if number == 0 else h264.units(data, length):
-            kind = unit[0] & 31 if unit else 0
-            try:
-                if kind in faults and (fault := faults[kind](unit)):
-                    raise Unsuited(path, f"its H.264 {fault}, so a block may come from another frame than the one "
-                                         "before")
-                if kind in h264.SLICES:
-                    slices.add(h264.slice_kind(unit))
-            except h264.CutOff:
-                raise DamagedClip(path, f"damaged: a header of frame {number} is cut off") from None
-        return next((kind for kind in "BSNPI" if kind in slices), "")
-
-    return kinds
-
-
 def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
     try:
         stream.container.seek(time, stream=stream)
@@ -169,10 +153,7 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
     Unsuited when the size of the pictures changes.
     """
     path, index = Path(path), scan(path)
-    wanted = np.arange(len(index.kinds)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
-    if wanted.size and not 0 <= wanted[0] <= wanted[-1] < len(index.kinds):
-        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} asked, but the clip has {len(index.kinds)}. "
-                         f"Use numbers from 0 to {len(index.kinds) - 1}.")
+    wanted = _numbers(path, index, numbers)
     groups = index.group(wanted)
     with open_stream(path) as stream:
         stream.codec_context.options = {"flags2": "+export_mvs"}
@@ -184,6 +165,57 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
                 frames = _decoded(path, stream, index, key)
             following = max(shown) + 1
             yield from _group(frames, key, shown, accumulated, accumulated and numbers is None, converter)
+
+
+def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Motion vectors, accumulated motion, residuals and I-frames of all T frames of a file, or of those at ``numbers``.
+
+    Pictures are RGB of H x W pixels as coded, before any rotation; x is before y. Formulas: docs/methods.md, 4.2.
+
+    ``motion`` int16 (T, H, W, 2): whole pixels. Pixel p was copied from ``p - motion(p)`` of the previous frame.
+    ``accumulated_motion`` int16 (T, H, W, 2): the same for the I-frame of the GOP.
+    ``residual`` int16 (T, H, W, 3) in [-255, 255]: the decoded frame minus the pixels copied from the previous frame.
+    ``accumulated_residual`` int16 (T, H, W, 3): the decoded frame minus the pixels copied from the I-frame.
+    ``vectors`` float32 (N, 7): the blocks of all frames, each with the number of its frame, its centre x and y, its
+    width and height in pixels, and its exact motion x and y in pixels, in the sense of ``motion``.
+    ``iframes`` uint8 (G, H, W, 3): the I-frames of these frames' GOPs; ``group`` int64 (T,) is each frame's row there.
+    ``number`` int64 (T,) counts frames from 0; ``kind`` str (T,) is ``I`` or ``P``; ``bytes`` int64 (T,) are the sizes
+    in the file; ``seconds`` float64 (T,) are presentation times.
+
+    Exact motion is a multiple of 1/2 pixel in MPEG-4 and of 1/4 in H.264. Whole pixels come from it in MPEG-4 by
+    FFmpeg's truncation, as in CoViAR, and in H.264 by rounding to the nearest pixel (ties go right or down). Motion and
+    residual are 0 in an I-frame. A block that is coded anew has no motion of its own, and keeps its accumulated motion;
+    its residual holds the whole difference.
+
+    The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some
+    ``numbers``, or use :func:`modalities`. Raises what that function raises.
+    """
+    path, index = Path(path), scan(path)
+    wanted, size = _numbers(path, index, numbers), (index.info.height, index.info.width)
+    groups, group = np.unique(index.group(wanted), return_inverse=True)
+    found = {name: np.zeros((len(wanted), *size, 2 if "motion" in name else 3), np.int16)
+             for name in ("accumulated_motion", "accumulated_residual", "motion", "residual")}
+    found |= {"iframes": np.zeros((len(groups), *size, 3), np.uint8), "group": group, "number": wanted,
+              "kind": np.array(list(index.kinds))[wanted], "bytes": index.sizes[wanted], "seconds": index.times[wanted]}
+    vectors = [np.zeros((0, 7), np.float32)]
+    for t, (near, far) in enumerate(zip(modalities(path, numbers, accumulated=False), modalities(path, numbers),
+                                        strict=True)):
+        found["motion"][t], found["residual"][t] = near.motion, near.residual
+        found["accumulated_motion"][t], found["accumulated_residual"][t] = far.motion, far.residual
+        found["iframes"][group[t]], b = far.reference, near.blocks
+        scale = np.maximum(b["motion_scale"], 1)
+        vectors.append(np.stack([np.full(len(b), near.number), b["dst_x"], b["dst_y"], b["w"], b["h"],
+                                 0 - b["motion_x"] / scale, 0 - b["motion_y"] / scale], 1).astype(np.float32))
+    return found | {"vectors": np.concatenate(vectors)}
+
+
+def _numbers(path: Path, index: Stream, numbers: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    count = len(index.kinds)
+    wanted = np.arange(count) if numbers is None else np.unique(np.asarray(numbers, np.int64))
+    if wanted.size and not 0 <= wanted[0] <= wanted[-1] < count:
+        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} asked, but the clip has {count}. Use numbers "
+                         f"from 0 to {count - 1}.")
+    return wanted
 
 
 def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,

@@ -18,6 +18,7 @@ from av.video.frame import PictureType
 
 from kdlab.clips import h264
 from kdlab.clips.files import why_no_file
+from kdlab.clips.headers import not_coded
 
 # Formats that refer to other files, networks or devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -30,8 +31,8 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Frames that may be missing without damage: old AVI files with packed B-frames announce one or two frames too many, and
 # streams cut at a B-frame cannot show their first one or two frames.
 SLACK = 2
-# Largest size in bytes of a "not coded" picture of MPEG-4 part 2, which replaces a dropped or packed picture. A coded
-# picture of more than 48 x 48 pixels is larger.
+# Largest size in bytes of a "not coded" picture of MPEG-4 part 2, which replaces a dropped or packed picture. Coded
+# pictures of up to 48 x 48 pixels may be as small.
 _NOT_CODED = 8
 
 # FFmpeg reports damage in its log. PyAV passes these reports to `StreamReader` below, and to no other handler.
@@ -235,6 +236,7 @@ class StreamReader:
                 self.incomplete += packet.is_corrupt
                 # hidden: before the start of an MP4 edit list, not coded, or (VP8) only a reference for other pictures
                 self.hidden += bool(packet.is_discard or codec == "mpeg4" and packet.size <= _NOT_CODED
+                                    and not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
                                     or codec == "vp8" and not bytes(packet)[0] & 0x10)
                 # decoding times, because presentation times are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))

@@ -5,18 +5,20 @@ or Matroska it seeks to the IDR picture before the frame, if every frame has its
 time. (Times are wrong in AVI with packed B-frames of MPEG-4 part 2.) It does not seek to other key frames, because
 decoding from there may differ from decoding in order. Pixels are used as stored, even if they are not square.
 
-``decoder="decord"``, or ``$KDLAB_DECODER``, selects decord, which also decodes in order; its frames must agree with
-those of PyAV. When it seeks, decord 0.6.0 silently returns wrong frames of MPEG-4 part 2 with B-frames, of H.264 with
-open GOPs and of MP4 files with an edit list. It does not mirror, shortens truncated AVI files, and conceals damaged
-frames.
+``decoder="decord"`` or ``"torchcodec"``, or ``$KDLAB_DECODER``, selects another decoder, which also decodes in order;
+its frames must agree with those of PyAV. When it seeks, decord 0.6.0 silently returns wrong frames of MPEG-4 part 2
+with B-frames, of H.264 with open GOPs and of MP4 files with an edit list. docs/setup.md says where decoders disagree.
 
 No decoder reports a truncated file, so the announced length is compared with the decoded length.
 """
 
+import importlib
 import math
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, zip_longest
@@ -30,7 +32,9 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, probe, timeline
 from kdlab.clips.container import VideoInfo as VideoInfo
 
-DECODERS = ("pyav", "decord")
+_MODULES = {"decord": "decord", "torchcodec": "torchcodec.decoders"}
+DECODERS = ("pyav", *_MODULES)
+_TOLERANCE = 1  # mean difference of two decoders' colour conversions, of 255 levels; it is 0.2 where they differ
 
 
 def chosen(decoder: str = "") -> str:
@@ -39,8 +43,8 @@ def chosen(decoder: str = "") -> str:
     if name not in DECODERS:
         where = "" if decoder else " in KDLAB_DECODER"
         raise ValueError(f"no decoder {name!r}{where}: use {' or '.join(DECODERS)}")
-    if name == "decord":
-        _decord()
+    if name != "pyav":
+        _library(name)
     return name
 
 
@@ -60,7 +64,7 @@ class Decoded:
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None, decoder: str = "") -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
-    ``decoder`` is ``"pyav"`` or ``"decord"``; empty: ``$KDLAB_DECODER``, else PyAV. If frames differ in size, they are
+    ``decoder`` is one of ``DECODERS``; empty: ``$KDLAB_DECODER``, else PyAV. If frames differ in size, they are
     scaled to the first frame. Rotation and mirroring in the file's metadata, as phones store them, are applied.
 
     Raises FileNotFoundError; DamagedClip for a file that is empty, truncated (even after the last index), undecodable
@@ -81,8 +85,8 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
         if (np.diff(wanted, prepend=-1) <= 0).any():
             raise ValueError(f"{path}: frames are counted from 0, and read one by one in ascending order; asked for "
                              f"{str(wanted)[:60]}.")
-    if decoder == "decord":
-        yield from _by_decord(path, wanted)
+    if decoder != "pyav":
+        yield from _by_another(path, wanted, decoder)
         return
     if wanted is not None:
         line = timeline(path) if wanted.size else None
@@ -177,49 +181,111 @@ def _outside(path: Path, wanted: int, count: int) -> ValueError:
                       f"Use indices from 0 to {count - 1}.")
 
 
-# --- decord --------------------------------------------------------------------------------------------------------
+# --- other decoders ------------------------------------------------------------------------------------------------
 
 @cache
-def _decord():
+def _library(name: str):
+    """The module of a decoder. Raises ValueError if it cannot be used."""
     try:
-        import decord
+        found = importlib.import_module(_MODULES[name])
     except (ImportError, OSError, RuntimeError) as error:  # OSError, RuntimeError: its library does not load
-        raise ValueError(f"the decoder decord cannot be used here ({error}): install it (there are wheels for x86-64 "
-                         "Linux and Windows; eva-decord for Macs on ARM with Python 3.11), or use pyav") from None
-    decord.logging.set_level(decord.logging.QUIET)
-    return decord
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"the decoder {name} cannot be used here ({why}): install it (docs/setup.md, Decoders), or "
+                         "use pyav") from None
+    if name == "decord":
+        found.logging.set_level(found.logging.QUIET)
+    return found
 
 
-def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
-    """As ``_in_order``, with decord's frames. Raises DamagedClip if they differ from PyAV's."""
+@dataclass
+class Reading:
+    """What one decoder gave of a file: ``count`` frames in ``seconds``, and its ``fault``, the error that ended them.
+
+    ``differs`` says how that differs from PyAV's reading. Both texts may be empty.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    fault: str = ""
+    differs: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.count} frames, {self.fault or 'no fault'}"
+
+    def of(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the ``frames`` up to the first error, and count them."""
+        while True:
+            began, frame = time.perf_counter(), None
+            try:
+                frame = next(frames, None)
+            except Exception as error:  # each library has its own
+                self.fault = getattr(error, "reason", "") or " ".join(str(error).split())[:80] or type(error).__name__
+            self.seconds += time.perf_counter() - began
+            if frame is None:
+                return
+            self.count += 1
+            yield frame
+
+
+def readings(path: Path) -> dict[str, Reading]:
+    """Decode a file by each installed decoder, by name; frame by frame, so that memory holds one frame of each.
+
+    A decoder *differs* if a frame is not PyAV's, or if only one of the two finds a fault.
+    """
+    found, frames = {}, []
+    for name in DECODERS:
+        with suppress(ValueError):
+            found[chosen(name)] = its = Reading()
+            frames.append(its.of(_FRAMES[name](path)))
+    (_, pyav), *others = found.items()
+    for number, (ours, *theirs) in enumerate(zip_longest(*frames)):
+        for (_, other), its in zip(others, theirs, strict=True):
+            if not other.differs and not _agree(ours, its):
+                other.differs = f"frame {number} is another or missing"
+    for _, other in others:
+        if pyav.fault or other.fault:
+            other.differs = "" if pyav.fault and other.fault else f"{other}; PyAV: {pyav}"
+    return found
+
+
+def _agree(ours: np.ndarray | None, its: np.ndarray | None) -> bool:
+    return (ours is not None and its is not None and ours.shape == its.shape
+            and np.abs(np.subtract(ours, its, dtype=np.int16)).mean() <= _TOLERANCE)
+
+
+def _by_another(path: Path, wanted: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
+    """As ``_in_order``, with another decoder's frames. Raises DamagedClip if they differ from PyAV's."""
     with open_stream(path) as stream:
         reader = StreamReader(stream)
         frames = _in_order(path, reader, None, 0)
-        for number, (ours, its) in enumerate(zip_longest(frames, _all_of_decord(path))):
-            # the two colour conversions differ by 0.2 of 255 levels
-            if (ours is None or its is None or ours.shape != its.shape
-                    or np.abs(np.subtract(ours, its, dtype=np.int16)).mean() > 1):
+        for number, (ours, its) in enumerate(zip_longest(frames, Reading().of(_FRAMES[decoder](path)))):
+            if not _agree(ours, its):
                 for _ in frames:
                     pass  # a fault that PyAV finds is raised first
-                raise DamagedClip(path, f"decord reads frame {number} otherwise; PyAV (decoder='pyav') reads it well")
+                raise DamagedClip(path, f"{decoder} reads frame {number} otherwise; PyAV (decoder='pyav') reads it "
+                                        "well")
             if wanted is None or number in wanted:
                 yield its
     if wanted is not None and wanted.max(initial=0) >= reader.decoded:
         raise _outside(path, wanted[-1], reader.decoded)
 
 
-def _all_of_decord(path: Path) -> Iterator[np.ndarray]:
-    """Yield decord's frames, uint8 (H, W, 3), up to its first error."""
-    decord = _decord()
-    try:
-        reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
-        for _ in range(len(reader)):
-            pixels = reader.next().asnumpy()
-            height, width = pixels.shape[:2]
-            # if padded rows have as many bytes as four channels (48 wide), decord reports four channels
-            yield pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
-    except (StopIteration, decord.DECORDError, RuntimeError):
-        return
+def _of_decord(path: Path) -> Iterator[np.ndarray]:
+    reader = _library("decord").VideoReader(os.path.abspath(path), num_threads=1)
+    for _ in range(len(reader)):
+        pixels = reader.next().asnumpy()
+        height, width = pixels.shape[:2]
+        # if padded rows have as many bytes as four channels (48 wide), decord reports four channels
+        yield pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+
+
+def _of_torchcodec(path: Path) -> Iterator[np.ndarray]:
+    frames = _library("torchcodec").VideoDecoder(os.path.abspath(path), dimension_order="NHWC", num_ffmpeg_threads=1)
+    for frame in frames:
+        yield frame.numpy()
+
+
+_FRAMES = {"pyav": partial(each_frame, decoder="pyav"), "decord": _of_decord, "torchcodec": _of_torchcodec}
 
 
 # --- single frames -------------------------------------------------------------------------------------------------

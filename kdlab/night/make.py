@@ -7,6 +7,7 @@ Layout of a data set's folder::
     index.csv                  path,label,split,group of every complete dark clip, for users and other programs
     dark/<Class>/<id>.mp4      H.264, as ordinary videos        dark_mpeg4/<Class>/<id>.avi  the same, MPEG-4 part 2
     bright/<Class>/<id>.avi    the well exposed noise-free twin, MPEG-4 part 2
+    dark_h264, bright_h264     the two MPEG-4 streams encoded again by H.264, where somebody has asked for them
     truth/<Class>/<id>.npz     masks, joints, light; written last
 """
 
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
@@ -28,6 +30,9 @@ from .actions import ACTIONS
 from .body import JOINTS
 from .clip import render_clip
 from .draws import SPLITS, group_of
+from .paint import HEIGHT, WIDTH
+
+_H264 = {"dark_h264": "dark_mpeg4", "bright_h264": "bright"}
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,20 @@ class _Job:
         return f"{self.split}-{self.index:04d}"
 
     def name(self, stream: str) -> str:
-        return f"{stream}/{self.class_name}/{self.id}{folder.STREAMS.get(stream, '.npz')}"
+        suffix = folder.STREAMS.get(_H264.get(stream, stream), ".npz")
+        return f"{stream}/{self.class_name}/{self.id}{suffix}"
 
 
 def make_night(spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True,
                stream: str = "dark") -> Catalogue:
     """Make the missing clips of ``spec`` in ``root`` (default ``data_dir()/spec.name``); return those of ``stream``.
 
-    ``stream`` is "dark" (H.264), "dark_mpeg4" or "bright" (MPEG-4 part 2); other words raise ``ValueError``. The work
-    is parallel with the same bits, and resumable; a folder holds one data set (:func:`kdlab.night.folder.complete`).
+    ``stream`` is "dark" (H.264 with B-frames), "dark_mpeg4" or "bright" (MPEG-4 part 2); other words raise
+    ``ValueError``. For compressed networks "dark_h264" and "bright_h264" are the two MPEG-4 streams encoded again, by
+    H.264 in the same GOPs and at the same quantiser; they are made when they are asked for. The work is parallel with
+    the same bits, and resumable; a folder holds one data set (:func:`kdlab.night.folder.complete`).
     """
-    one_of(folder.STREAMS, stream=stream)
+    one_of((*folder.STREAMS, *_H264), stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
     folder.complete(root, _jobs(spec), spec.pixels, generator_fingerprint(), _make_one, _write_index, workers, progress)
     return _catalogue(spec, root, stream)
@@ -113,6 +121,8 @@ def make_night(spec: Night, root: Path | None = None, *, workers: int | None = N
 
 @lru_cache(maxsize=32)
 def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
+    if stream in _H264:
+        transcode(root / _H264[stream], root / stream, CoviarFormat(WIDTH, HEIGHT, codec="h264"))
     records = tuple(
         ClipRecord(
             id=f"{stream}/{job.class_name}/{job.id}",
@@ -178,7 +188,8 @@ class Twins:
 
 @dataclass(frozen=True)
 class NightStream(Twins):
-    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, GOPs of 12 frames."""
+    """One ``stream`` of ``night`` in GOPs of 12 frames: ``bright`` or ``dark_mpeg4`` (MPEG-4 part 2), or
+    ``bright_h264`` or ``dark_h264`` (H.264, see :func:`make_night`)."""
 
     night: Night
     stream: str = "bright"

@@ -2,29 +2,24 @@
 
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.clips.compressed import Modalities, Stream, modalities, scan
+from kdlab.clips.compressed import Modalities, Stream, modalities, read, scan
 from kdlab.measure.darkness import luma
 from kdlab.show.plots import PAGE, image, key
 from kdlab.show.widgets import explore
+from kdlab.system.files import begins_with, may_write, save_arrays, write_atomically
 from kdlab.system.values import integer
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange at equal luma; the opposite direction leads to blue
 #: The panels of :func:`equation`: reference, motion, moved reference, residual, frame.
 PANELS = 5
+_EXPORT = "kdlab data modalities"  # marks the pictures of :func:`export`
 #: The steps of decoding a P-frame, in words.
 STEPS = ("a whole picture is there to copy from", "where each block comes from", "the blocks are copied",
          "what is still missing", "the frame: what was copied plus what was missing")
-
-
-def _energies(frame: Modalities) -> dict[str, float]:
-    # in double precision, and in a tenth of NumPy's time
-    return {"difference": cv2.norm(frame.picture, frame.reference, cv2.NORM_L2SQR) / frame.picture.size,
-            "residual": cv2.norm(frame.residual, cv2.NORM_L2SQR) / frame.picture.size}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:
@@ -80,7 +75,7 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     reference is the I-frame (``accumulated``) or the frame before. The first ``shown`` of the five panels are visible.
     """
     integer(1, f"1 to {PANELS}", shown=shown)
-    energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
+    since = frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,
         f"motion: {100 * (frame.motion != 0).any(-1).mean():.0f} % moved": flow_colours(frame.motion, most),
@@ -97,9 +92,44 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     if shown > 1:
         _wheel(axes[1], most)
     if shown == PANELS:
-        squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
-        fig.suptitle(f"mean square: {squares} squared grey levels")
+        plain = np.subtract(frame.picture, frame.reference, dtype=float)
+        fig.suptitle(f"mean square: residual {np.square(frame.residual, dtype=float).mean():.1f}, plain difference "
+                     f"{np.square(plain).mean():.1f} squared grey levels")
     return fig
+
+
+def overview(found: dict[str, np.ndarray], columns: int = 5, most: float = 20, gain: float = 2) -> Figure:
+    """Frame, motion, accumulated motion and residual at up to ``columns`` positions of the first GOP of a clip, of
+    which ``kdlab.clips.compressed.read`` has returned the arrays. The residual is accumulated, ``gain`` times as strong
+    and around mid grey."""
+    frames = np.flatnonzero(found["group"] == 0)
+    frames = frames[np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))]
+    fig, axes = plt.subplots(4, len(frames), figsize=(PAGE, 6), squeeze=False, layout="constrained")
+    y, x = np.indices(found["iframes"].shape[1:3])
+    for position, (t, column) in enumerate(zip(frames, axes.T, strict=True)):
+        back, residual = found["accumulated_motion"][t], found["accumulated_residual"][t]
+        picture = found["iframes"][0][y - back[..., 1], x - back[..., 0]] + residual
+        image(column[0], picture.astype(np.uint8), f"frame {found['number'][t]} ({found['kind'][t]})")
+        shown = {"motion": flow_colours(found["motion"][t], most), "accumulated": flow_colours(back, most),
+                 f"residual, times {gain:g}": np.clip(128 + gain * residual, 0, 255).astype(np.uint8)}
+        for ax, (title, picture) in zip(column[1:], shown.items(), strict=True):
+            image(ax, picture, "" if position else title)
+    _wheel(axes[1, -1], most)
+    return fig
+
+
+def export(path: Path, folder: Path) -> None:
+    """Write the arrays that ``kdlab.clips.compressed.read`` returns to ``folder/NAME.npz``, and their :func:`overview`
+    to ``folder/NAME.png``, where NAME is the file's name with its suffix. Each file appears as a whole or not at all.
+    Raises what ``read`` raises, and NotOurs for a file there that this function did not write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays, picture = (folder / f"{path.name}.{kind}" for kind in ("npz", "png"))
+    for place, mark in ((arrays, "accumulated_motion.npy"), (picture, _EXPORT)):
+        may_write(place, lambda file, mark=mark: begins_with(file, mark), "export")
+    save_arrays(arrays, found := read(path))
+    fig = overview(found)
+    write_atomically(picture, lambda draft: fig.savefig(draft, format="png", metadata={"Software": _EXPORT}))
+    plt.close(fig)
 
 
 def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:

@@ -2,13 +2,19 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 from kdlab.cli import data, notebooks
+from kdlab.clips.catalogue import open_clips
+from kdlab.clips.compressed import read
+from kdlab.clips.splits import shared_groups
 from kdlab.system import paths
 
 
@@ -86,6 +92,40 @@ def test_data_list_counts_the_clips_of_a_folder_or_a_fold(kdlab, tmp_path):
     assert re.search(r"walk +3 +1 +4", kdlab("data", "list", tmp_path, "--test-fold", "A")[1])
     code, _, err = kdlab("data", "list", tmp_path / "nowhere")
     assert code == 2 and err.startswith("error: ") and "nowhere" in err
+
+
+@pytest.mark.parametrize(("by_split", "names"), [(True, "v_{}_g{:02}_c{:02}"), (False, "person {1:02}_{2:02}")])
+def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(kdlab, tmp_path, by_split, names):
+    for label in ("run", "walk"):
+        for group in range(6):
+            for take in range(3):
+                folder = tmp_path / "my clips" / (("train", "test")[take % 2] if by_split else "") / label
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{names.format(label, group, take)}.mp4").write_bytes(os.urandom(8))
+    out = kdlab("data", "list", tmp_path / "my clips")[1]
+    assert "tell no groups" not in out
+    [mend] = re.findall("To split by whole groups: kdlab (.*)", out)
+    code, out, err = kdlab(*shlex.split(mend))
+    assert code == 0 and "36 clips" in out and "whole groups" not in out, err
+    assert not shared_groups(open_clips(tmp_path / "my clips").records)
+    assert {len({r.group for r in open_clips(tmp_path / "my clips").records})} == {6}
+    assert kdlab(*shlex.split(mend))[0] == 2
+
+
+def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(kdlab, make_video, tmp_path):
+    clip, out = make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000"), tmp_path / "out"
+    b_frames = make_video("b.avi", codec="mpeg4", bf="2")
+    for _ in range(2):  # its own files are written again
+        code, words, _ = kdlab("data", "modalities", clip, b_frames, "--out", out)
+        assert code == 1 and "15 frames in 2 groups" in words and "is a B-frame" in words
+    assert sorted(path.name for path in out.iterdir()) == ["clip.avi.npz", "clip.avi.png"]
+    with np.load(out / "clip.avi.npz") as file:
+        assert all(np.array_equal(file[name], array) for name, array in read(clip).items())
+    assert plt.imread(out / "clip.avi.png").std() > 0.05
+    (out / "clip.avi.png").write_text("mine")
+    assert kdlab("data", "modalities", clip, "--out", out)[0] == 2 and (out / "clip.avi.png").read_text() == "mine"
+    code, _, err = kdlab("data", "modalities", clip, tmp_path / "other" / "clip.avi", "--out", out)
+    assert code == 2 and "two FILEs have one name" in err
 
 
 def test_data_list_without_a_path_says_what_goes_where(kdlab):

@@ -99,6 +99,11 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
 
 
+def test_rows_that_are_padded_are_read(make_video):
+    path = make_video("odd.avi", frames=9, size=(75, 43), codec="mpeg4")
+    assert (inspect(path).reason, inspect(path).decoded) == ("", 9)
+
+
 def test_pixels_that_are_not_square_are_told(tree, clip):
     clip("set/train/a/wide.mp4", 60, **{"x264-params": "sar=16/11"})
     what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
@@ -150,6 +155,7 @@ def test_groups_that_straddle_and_classes_that_train_lacks(tree):
     shutil.rmtree(tree / "train/b")
     straddle, lacks = findings(check(tree)).items()
     assert straddle[0].startswith("group that straddles test and another split") and straddle[1] == ["g07"]
+    assert any(note.endswith("--split-by-group") for note in findings(check(tree), fatal=False))
     assert "train has no clip of b (in test), b (in val)" in lacks[0]
 
 

@@ -1,5 +1,7 @@
 """Motion and residuals from the bitstream: against a brute-force reference, worked arrays and known motion."""
 
+import subprocess
+import sys
 
 import av
 import cv2
@@ -9,10 +11,11 @@ import pytest
 from kdlab.clips import compressed
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import Unsuited, modalities, scan
+from kdlab.clips.compressed import Unsuited, modalities, read, scan
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed, quantise_motion, quantise_residual, tsn_frames
 from kdlab.clips.decode import read_frames
+from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.clips.views import flip_motion
 from kdlab.night import Night, make_night
 
@@ -261,6 +264,44 @@ def test_sizes_that_are_no_multiple_of_16(make_video, size):
             rgb = np.stack([y + 1.596 * v, y - 0.392 * u - 0.813 * v, y + 2.017 * u], -1).clip(0, 255)
             last = np.s_[:, -8:]  # some formats leave the last columns of such widths unwritten
             assert np.abs(its.picture[last] - rgb[last]).max() < 4
+
+
+@pytest.mark.parametrize(("codec", "parts", "whole"), [("mpeg4", 2, np.trunc), ("h264", 4, lambda d: np.ceil(d - 0.5))])
+def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, codec, parts, whole):
+    source = make_video("square.avi", pixels=textured(14, (6, 3)), **MPEG4, g="12")
+    path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[0].target
+    found, pictures, own = read(path), read_frames(path).frames, positions(144, 176)
+    for t, picture in enumerate(pictures):
+        for motion, residual, of in (("motion", "residual", pictures[t - (t % 12 > 0)]),
+                                     ("accumulated_motion", "accumulated_residual", found["iframes"][t // 12])):
+            assert np.array_equal(warp(of, own - found[motion][t]) + found[residual][t], picture), (t, motion)
+    vectors = found["vectors"]
+    assert (vectors[:, 5:] * parts % 1 == 0).all() and (vectors[:, 5:] % 1).any()
+    for number, x, y, _, _, *exact in vectors:
+        x, y = int(x), int(y)
+        step = whole(np.array(exact)).astype(int)
+        if x - step[0] in range(8, 168) and y - step[1] in range(8, 136) and x < 176 and y < 144:
+            assert np.array_equal(found["motion"][int(number), y, x], step)
+    inside = vectors[(vectors[:, 0] == 5) & (abs(vectors[:, 1] - 78) < 24) & (abs(vectors[:, 2] - 63) < 24)]
+    assert np.allclose(np.median(inside[:, 5:], 0), (6, 3), atol=0.5)
+    assert "".join(found["kind"]) == scan(path).kinds == "IPPPPPPPPPPPIP"
+    assert found["group"].tolist() == 12 * [0] + [1, 1] and found["bytes"].tolist() == scan(path).sizes.tolist()
+    some = read(path, [13, 5])
+    for name in set(found) - {"iframes", "vectors"}:
+        assert np.array_equal(some[name], found[name][[5, 13]]) and some[name].dtype == found[name].dtype, name
+    assert np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])]) and len(some["iframes"]) == 2
+
+
+def test_reading_needs_neither_torch_nor_pandas():
+    code = "import kdlab.clips.compressed, sys; print(*{'torch', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
+    assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("side", [16, 32, 48])
+@pytest.mark.parametrize("rate", [1, 25, 30_000])
+def test_the_smallest_pictures_are_not_taken_for_not_coded(make_video, side, rate):
+    path = make_video("still.avi", pixels=np.full((20, side, side, 3), 90, np.uint8), rate=rate, **MPEG4, g="12")
+    assert scan(path).kinds == "I" + 11 * "P" + "I" + 7 * "P" and len(read_frames(path).frames) == 20
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------

@@ -123,10 +123,11 @@ def test_groups_hold_several_classes_and_one_split():
     assert all(len(c) == len(set(c)) and len(c) in (3, 4) for c in classes.values())
 
 
-def test_mpeg4_has_only_i_and_p_frames_in_groups_of_twelve(folder):
-    for stream in ("dark_mpeg4", "bright"):
+def test_mpeg4_and_its_h264_have_only_i_and_p_frames_in_groups_of_twelve(folder):
+    for stream in ("dark_mpeg4", "bright", "bright_h264"):
         record = next(r for r in make_night(SMALL, folder, stream=stream).records if "Walk" in r.id)
         with av.open(str(record.path)) as file:
+            assert file.streams.video[0].codec_context.name == ("h264" if "h264" in stream else "mpeg4")
             file.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
             kinds, moved = "", 0
             for frame in file.decode(video=0):

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.clips import h264
+from kdlab.clips import headers
 from kdlab.clips.compressed import Unsuited, modalities, scan
 from kdlab.clips.container import DamagedClip
 
@@ -107,13 +107,13 @@ def test_vectors_are_the_standards(tmp_path):
 
 
 def test_codes_of_the_standard():
-    bits = h264.Bits(bytes([0b10100110, 0b01000010, 0b10000000]))  # 1 010 011 00100 00101 0…
+    bits = headers.Bits(bytes([0b10100110, 0b01000010, 0b10000000]))  # 1 010 011 00100 00101 0…
     assert [bits.unsigned() for _ in range(5)] == [0, 1, 2, 3, 4]
-    assert [h264.Bits(bytes([byte, 0])).signed() for byte in (0x80, 0x40, 0x60, 0x20, 0x28)] == [0, 1, -1, 2, -2]
-    assert h264.Bits(b"\0\0\3\1").read(24) == 1
-    with pytest.raises(h264.CutOff):
-        h264.Bits(b"\0").unsigned()
-    assert list(h264.units(b"\0\0\0\1ab\0\0\1c")) == [b"ab", b"c"] == list(h264.units(b"\0\2ab\0\1c", 2))
+    assert [headers.Bits(bytes([byte, 0])).signed() for byte in (0x80, 0x40, 0x60, 0x20, 0x28)] == [0, 1, -1, 2, -2]
+    assert headers.Bits(b"\0\0\3\1").read(24) == 1
+    with pytest.raises(headers.CutOff):
+        headers.Bits(b"\0").unsigned()
+    assert list(headers.units(b"\0\0\0\1ab\0\0\1c")) == [b"ab", b"c"] == list(headers.units(b"\0\2ab\0\1c", 2))
 
 
 @pytest.mark.parametrize(("params", "says"), [
