@@ -16,9 +16,8 @@ import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
-from kdlab.clips import h264
 from kdlab.clips.files import why_no_file
-from kdlab.clips.headers import not_coded
+from kdlab.clips.headers import SLICES, not_coded, units
 
 # Formats that refer to other files, networks or devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -391,5 +390,5 @@ def _starts_afresh(packet: av.Packet, length: int) -> bool:
     Containers also mark recovery points as key frames: those of open GOPs, and those of a periodic refresh, after which
     parts of the next pictures still depend on earlier pictures.
     """
-    kinds = (unit[0] & 31 for unit in h264.units(bytes(packet), length) if unit)
-    return next((kind for kind in kinds if kind in h264.SLICES), 0) == 5
+    kinds = (unit[0] & 31 for unit in units(bytes(packet), length) if unit)
+    return next((kind for kind in kinds if kind in SLICES), 0) == 5
