@@ -9,6 +9,7 @@ the figure and docs/bench.md are written anew, with what is complete so far. A k
 """
 
 import json
+import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -321,8 +322,8 @@ def page(size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame,
     low = [f"{name} {row.points:+.1f}: {REASONS.get(row.method, 'no reason is known')}"
            for name, row in zip(title, taught.itertuples(), strict=True) if row.points < -2]
     tops = [max(found.values()) - sorted(found.values())[-2] for found in tuned["validation"].values()]
-    state = f"\n**Not complete.** {len(missing)} conditions are still to train: {', '.join(missing)}.\n"
-    return PAGE.format(
+    state = f"\n**Not complete.** Still to train: {', '.join(missing)}.\n"
+    text = PAGE.format(
         state=state * bool(missing), classes=len(scores.classes),
         **{split: len(clips.split(split)) for split in ("train", "val", "test")},
         frames=size.window.frames, crop=size.window.crop, widths=", ".join(map(str, STUDENT.widths)),
@@ -332,6 +333,7 @@ def page(size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame,
         table=markdown(table, rows, seeds >= 5),
         shows=shows if seeds >= 5 else f"Nothing: {seeds} seeds are too few for a verdict.", turns=TURNS,
         below="**More than two points below labels alone.** " + ("; ".join(low) or "None") + ".")
+    return "\n\n".join(part if part[0] in "#|!" else textwrap.fill(part, 120) for part in text.split("\n\n")) + "\n"
 
 
 study = Bench("bench", conditions, size=SIZE)
