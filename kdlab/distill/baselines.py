@@ -1,5 +1,5 @@
-"""The distillers with which every study compares: DKD, FitNets, attention transfer, SimKD and feature norm
-(docs/methods.md, 1.4 and 2). KD is in ``kdlab.distill.method``.
+"""The distillers with which every study compares: DKD, FitNets, attention transfer, SimKD, feature norm and ReviewKD
+(docs/methods.md, 1.4 and 2). KD is in ``kdlab.distill.method``, DIST, RKD and others in ``kdlab.distill.relations``.
 
 Each distiller is a pure function and, below, a method with the loss L = CE(z_S, y) + weight · distiller. Student and
 teacher see the batch's ``student`` and ``teacher`` views. ``tap`` names the layer that is read in both networks: the
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, weighted_sum
 from kdlab.nets.layers import outputs
-from kdlab.system.values import alike, fraction, not_negative
+from kdlab.system.values import alike, fraction, integer, not_negative
 
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
@@ -95,12 +95,47 @@ def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: tor
     return (1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)).mean()
 
 
+def review_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+    """ReviewKD's hierarchical context loss of one stage (Chen et al., arXiv 2104.09044): ``Σ_l w_l MSE_l / Σ_l w_l``.
+
+    Features are ``(B, C, T, H, W)``. Level 0 compares all places, with weight 1; further levels compare features
+    average-pooled to at most 4, 2 and 1 places on each axis, each with half the weight of the level before. A level
+    that pools nothing is left out. An axis on which the features differ is first pooled to the shorter length. Raises
+    ``ValueError`` for other channels.
+    """
+    alike(student_channels=student_features[:, :, 0, 0, 0], teacher_channels=teacher_features[:, :, 0, 0, 0])
+    student, teacher = _pooled(student_features, teacher_features)
+    terms = [F.mse_loss(student, teacher)]
+    for most in (4, 2, 1):
+        if (size := torch.Size(min(most, n) for n in student.shape[2:])) != student.shape[2:]:
+            terms.append(F.mse_loss(*(F.adaptive_avg_pool3d(each, size) for each in (student, teacher))))
+    weights = [0.5**level for level in range(len(terms))]
+    return sum(w * term for w, term in zip(weights, terms, strict=True)) / sum(weights)
+
+
 def _teacher(nets, batch, taps=()):
     with torch.no_grad():
         return outputs(nets["teacher"], batch.views["teacher"], taps)
 
 
-class _Distiller(CrossEntropy):
+def rise(progress, warmup: float) -> float:
+    """A weight's factor, which rises from 0 to 1 over the first ``warmup`` (a fraction) of training."""
+    return min(1.0, progress.fraction / warmup) if warmup else 1.0
+
+
+def _channels(nets, batches, taps) -> list[tuple[int, int]]:
+    """The channels of student and teacher at each of ``taps``, read from one clip of ``batches``."""
+    batch, channels = next(iter(batches)), []
+    for name in ("student", "teacher"):
+        was_training = nets[name].training
+        with torch.no_grad():
+            found = outputs(nets[name].eval(), batch.views[name][:1], taps).taps
+        nets[name].train(was_training)
+        channels.append([found[tap].shape[1] for tap in taps])
+    return list(zip(*channels, strict=True))
+
+
+class Distiller(CrossEntropy):
     """Cross-entropy with weight ``labels``, plus the terms of a subclass.
     ``terms(nets, student, teacher, batch, progress)`` receives the outputs of both networks and returns pairs of weight
     and term, by name."""
@@ -117,7 +152,7 @@ class _Distiller(CrossEntropy):
         yield "net", *weighted_sum(terms | self.terms(nets, student, teacher, batch, progress))
 
 
-class _AtLayer(_Distiller):
+class AtLayer(Distiller):
     """A distiller that reads the layer ``tap`` of both networks."""
 
     @property
@@ -126,7 +161,7 @@ class _AtLayer(_Distiller):
 
 
 @dataclass(frozen=True)
-class DecoupledKD(_Distiller):
+class DecoupledKD(Distiller):
     """DKD. The defaults are the authors' for CIFAR-100 (their best β depends on the teacher). ``warmup`` is the
     fraction of training over which the weight of the term rises from 0; theirs is 20 of 240 epochs."""
 
@@ -142,13 +177,12 @@ class DecoupledKD(_Distiller):
         fraction(warmup=self.warmup)
 
     def terms(self, nets, student, teacher, batch, progress):
-        risen = min(1.0, progress.fraction / self.warmup) if self.warmup else 1.0
         dkd = dkd_loss(student.logits, teacher.logits, batch.labels, self.temperature, self.alpha, self.beta)
-        return {"dkd": (risen * self.weight, dkd)}
+        return {"dkd": (rise(progress, self.warmup) * self.weight, dkd)}
 
 
 @dataclass(frozen=True)
-class FitNet(_AtLayer):
+class FitNet(AtLayer):
     """FitNets' hint at the layer ``tap`` of both networks, through a 1×1×1 convolution that is trained with the
     student.
 
@@ -164,13 +198,7 @@ class FitNet(_AtLayer):
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The regressor. One clip of ``batches`` determines its channels; ``seed`` alone determines its weights."""
-        batch, channels = next(iter(batches)), []
-        for name in ("student", "teacher"):
-            was_training = nets[name].training
-            with torch.no_grad():
-                features = outputs(nets[name].eval(), batch.views[name][:1], [self.tap]).taps[self.tap]
-            nets[name].train(was_training)
-            channels.append(features.shape[1])
+        channels, = _channels(nets, batches, self.taps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return {"regressor": nn.Conv3d(*channels, kernel_size=1)}
@@ -184,7 +212,7 @@ class FitNet(_AtLayer):
 
 
 @dataclass(frozen=True)
-class AttentionTransfer(_Distiller):
+class AttentionTransfer(Distiller):
     """Attention transfer, summed over the layers ``taps`` of both networks. The ``weight`` of 1000 is the authors' for
     a *mean* over batch and places; they divide β = 10³ by batch and places and apply it to the sum."""
 
@@ -200,7 +228,7 @@ class AttentionTransfer(_Distiller):
 
 
 @dataclass(frozen=True)
-class SimKD(_AtLayer):
+class SimKD(AtLayer):
     """The student learns only the teacher's features and reuses its head; it never reads labels.
 
     The head is everything outside ``tap``. The teacher's must fit the student's (with a projector:
@@ -226,7 +254,7 @@ class SimKD(_AtLayer):
 
 
 @dataclass(frozen=True)
-class FeatureNorm(_AtLayer):
+class FeatureNorm(AtLayer):
     """KD++: labels, soft targets, and :func:`feature_norm_loss` on features pooled over time and space."""
 
     tap: str = "net.stages"
@@ -252,3 +280,67 @@ class FeatureNorm(_AtLayer):
         pooled = (each.taps[self.tap].mean((2, 3, 4)) for each in (student, teacher))
         return {"soft": (self.soft, kd_loss(student.logits, teacher.logits, self.temperature)),
                 "norm": (self.weight, feature_norm_loss(*pooled, progress.prepared, batch.labels))}
+
+
+class Review(nn.ModuleList):
+    """ReviewKD's fusion: the student's features, stage by stage → features with the teacher's channels. Each stage is
+    mixed with the fused deeper ones by two attention maps, from the deepest stage upwards; ``width`` is the number of
+    channels of that mixture."""
+
+    def __init__(self, channels: list[tuple[int, int]], width: int):
+        def step(kernel: int, a: int, b: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv3d(a, b, kernel, padding=kernel // 2, bias=False), nn.BatchNorm3d(b))
+
+        super().__init__(nn.ModuleDict({
+            "into": step(1, student, width), "out": step(3, width, teacher),
+            "attention": nn.Conv3d(2 * width, 2, 1) if k + 1 < len(channels) else nn.Identity(),
+        }) for k, (student, teacher) in enumerate(channels))
+
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        found, deeper = [], None
+        for stage, x in zip(reversed(self), reversed(features), strict=True):
+            x = stage["into"](x)
+            if deeper is not None:
+                deeper = F.interpolate(deeper, x.shape[2:])
+                own, other = torch.sigmoid(stage["attention"](torch.cat([x, deeper], 1))).chunk(2, 1)
+                x = own * x + other * deeper
+            found.append(stage["out"](x))
+            deeper = x
+        return found[::-1]
+
+
+@dataclass(frozen=True)
+class ReviewKD(Distiller):
+    """ReviewKD: each of the teacher's stages ``taps`` teaches the student's same and deeper stages, through
+    :class:`Review`; :func:`review_loss`, summed over the stages.
+
+    ``warmup`` is the fraction of training over which the weight rises from 0; theirs is 20 of 240 epochs. Their weight
+    for CIFAR-100 is 0.6 to 8, and they also compare the pooled last features, which here is the last level of the last
+    stage.
+    """
+
+    taps: tuple[str, ...] = ("net.stages.0", "net.stages.1", "net.stages.2", "net.stages.3")
+    width: int = 16
+    weight: float = 1.0
+    warmup: float = 20 / 240
+
+    def __post_init__(self):
+        integer(1, width=self.width)
+        not_negative(weight=self.weight)
+        fraction(warmup=self.warmup)
+
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
+        """The fusion. One clip of ``batches`` determines its channels; ``seed`` alone determines its weights."""
+        channels = _channels(nets, batches, self.taps)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return {"review": Review(channels, self.width)}
+
+    def parts(self, nets) -> dict[str, list[str]]:
+        """Student and fusion share one optimiser."""
+        return {"net": ["student", "review"]}
+
+    def terms(self, nets, student, teacher, batch, progress):
+        made = nets["review"]([student.taps[tap] for tap in self.taps])
+        review = sum(review_loss(one, teacher.taps[tap]) for one, tap in zip(made, self.taps, strict=True))
+        return {"review": (self.weight * rise(progress, self.warmup), review)}
