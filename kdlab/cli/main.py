@@ -128,16 +128,20 @@ def study(file, profile, seeds, workers):
 @cli.command()
 @click.argument("clip", type=_FILE)
 @click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
-@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png or CLIP.segments.png in this folder.")
+@click.option("--out", type=_FILE, help="The picture, or a table of exits; "
+              "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.")
+@click.option("--theta", type=click.FloatRange(-1, 1), help="Of a run with exits: WISE's threshold; default: within "
+              "half the cost of all exits.")
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
-def predict(clip, name, out, modules):
+def predict(clip, name, out, theta, modules):
     """Predict the class of CLIP with a trained network; show Grad-CAM and timings.
 
-    A detector predicts segments: CLIP.segments.csv, and a picture of them over time.
+    A detector predicts segments: CLIP.segments.csv, and a picture of them over time. Internal classifiers predict exit
+    after exit, with the cost so far: CLIP.exits.csv.
     """
     from kdlab.cli.detect import detect
-    from kdlab.cli.predict import open_run, predict
+    from kdlab.cli.predict import open_run, predict, predict_exits
     from kdlab.clips.untrimmed import Windows
 
     sys.path.insert(0, os.getcwd())
@@ -148,6 +152,13 @@ def predict(clip, name, out, modules):
             raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
                                      "folder that it lies in", param_hint="--import") from error
     run = open_run(name)
+    if hasattr(run.recipe, "prepare"):
+        found, theta, table = predict_exits(clip, run, theta, out)
+        click.echo(f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far")
+        for row in found.itertuples():
+            click.echo(f"  {row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
+                       + "  it would stop here" * row.stops)
+        return click.echo(f"stops above {theta:.1%} or at the last exit; all in {table}")
     if isinstance(getattr(run.recipe, "window", None), Windows):
         found, table, picture = detect(clip, run, picture=out)
         click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
 from kdlab.clips.cache import FrameCache
@@ -29,6 +31,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
 MARK = {"Software": "kdlab predict, with matplotlib"}
+_EXITS = "exit,label,probability,macs,stops\n"
 _MOMENTS = 4  # most frames in the picture
 
 
@@ -94,15 +97,12 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clips and for a clip that is too short, DamagedClip or FileNotFoundError for the clip, and
     :class:`kdlab.system.files.NotOurs` for the picture's path.
     """
-    clip = Path(clip)
-    if not clip.exists():
-        raise FileNotFoundError(f"there is no file {clip}: name another")
-    picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
-    may_write(picture, lambda file: begins_with(file, MARK["Software"]), "Grad-CAM picture")
+    clip = existing(clip)
+    picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
         kind = ("a detector, which kdlab.cli.detect asks" if isinstance(recipe.window, Windows) else
-                "internal classifiers of other networks")
+                "internal classifiers of other networks, which predict_exits asks")
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
         spent: dict[str, float] = {}
@@ -130,6 +130,51 @@ def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
         return next(iter(clips.evaluation())).views["student"]
 
 
+def predict_exits(clip: Path | str, run: Run, theta: float | None = None, table: Path | str | None = None
+                  ) -> tuple[pd.DataFrame, float, Path]:
+    """What the internal classifiers of ``run`` predict for the file ``clip``, exit after exit: the table of
+    ``kdlab.papers.progressive.anytime.exit_table``, WISE's threshold, and the CSV ``table`` that was written (default:
+    ``<clip>.exits.csv`` in the current folder).
+
+    Raises the errors of :func:`predict`, and Unsuited for a clip without motion vectors that kdlab reads.
+    """
+    clip = existing(clip)
+    table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
+    with one_thread():
+        views = {name: _input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
+        found, theta = import_module("kdlab.papers.progressive.anytime").exit_table(run, views, theta)
+    write_table(found, table)
+    return found, theta, table
+
+
+def existing(clip: Path | str) -> Path:
+    """The path of ``clip``. Raises FileNotFoundError where there is no file."""
+    if not (clip := Path(clip)).exists():
+        raise FileNotFoundError(f"there is no file {clip}: name another")
+    return clip
+
+
+def output_file(given: Path | str | None, default: str, mark: str, kind: str, within: int = 4096) -> Path:
+    """The file to write, ``given`` or ``default``. kdlab's own have ``mark`` in their first bytes; raises NotOurs where
+    another one would be replaced."""
+    may_write(file := Path(given or default), lambda there: begins_with(there, mark, within), kind)
+    return file
+
+
+def write_table(found: pd.DataFrame, table: Path) -> None:
+    """Write ``found`` as the CSV ``table``, with three digits."""
+    write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
+
+
+def write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
+    """Write the figure that ``make`` draws in kdlab's style as the file ``picture``."""
+    with plt.rc_context():
+        style()
+        figure = make()
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
+    plt.close(figure)
+
+
 def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = x[0].permute(1, 2, 3, 0).numpy()
     if frames.shape[-1] != 3 or frames.min() < 0 or frames.max() > 1:  # no RGB: show grey levels
@@ -137,12 +182,8 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
-    with plt.rc_context():
-        style()
-        figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
-                              enhanced=bool(np.median(frames) < 50), title=title)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
-    plt.close(figure)
+    write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
+                                                enhanced=bool(np.median(frames) < 50), title=title))
 
 
 def _timed(spent: dict[str, float], what: str, call: Callable):

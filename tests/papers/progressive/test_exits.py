@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,11 +14,12 @@ from kdlab.clips.coviar import DIFFERENCE, Segments
 from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
 from kdlab.nets.video import Normalised
-from kdlab.papers.progressive import exits, recipes
+from kdlab.papers.progressive import anytime, exits, recipes
 from kdlab.papers.progressive.exits import extract
 from kdlab.papers.progressive.method import Progressive
-from kdlab.papers.progressive.networks import ORDER, Trio
+from kdlab.papers.progressive.networks import EXITS, ORDER, Trio
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
+from kdlab.papers.progressive.wise import max_probability, stop_at
 from kdlab.train import runs
 from kdlab.train.loop import seeded, weights_hash
 from kdlab.train.obtain import obtain
@@ -78,6 +80,36 @@ def test_the_assembled_networks_say_what_the_run_kept(obtained):
         said = Trio(nets, run.net()).eval()(batch.views).exits
     assert np.allclose(said.numpy(), run.predictions().logits[: len(said)], atol=1e-2)  # features were kept as float16
     assert {name: weights_hash(net.state_dict()) for name, net in nets.items()} == before
+
+
+def test_the_command_predicts_a_clip_of_the_test_as_the_run_did_exit_after_exit(
+        obtained, tmp_path, monkeypatch, command):
+    run, record = obtained["pkd"], obtained["pkd"].recipe.data.catalogue().split("test")[2]
+    monkeypatch.chdir(tmp_path)
+    weights, heat = np.tri(12) / 12, np.full(12, 0.05)
+    kept, held = (anytime.calibrated(run.predictions(split).logits, weights, heat) for split in ("test", "val"))
+    fitted = anytime.Fitted(weights, heat, (held, run.predictions("val").labels), (kept, run.predictions().labels))
+    monkeypatch.setattr(anytime, "fit_run", lambda run: fitted)
+    sums, clip = kept[[list(run.predictions().ids).index(record.id)]], f"{record.path.stem}.exits.csv"
+    theta = float(np.sort(max_probability(sums)[0])[-4:-2].mean())  # two or three exits lie above it
+    for arguments, rule in ((["--theta", theta], theta), (["--theta", 1, "--out", "all.csv"], 1.0)):
+        code, out, error = command("predict", record.path, "--run", run.folder, *arguments)
+        assert code == 0, error
+        found = pd.read_csv("all.csv" if rule == 1 else clip)
+        assert np.allclose(found["probability"], max_probability(sums)[0], atol=0.05)
+        assert found["label"].tolist() == [run.provenance["classes"][k] for k in sums[0].argmax(1)]
+        assert found["exit"].tolist() == list(EXITS) and found["stops"].sum() == 1
+        assert found["stops"].argmax() == stop_at(sums, rule)[0] and out.count("it would stop here") == 1
+        shapes = {name: (2 if name == "motion" else 3, 3, 52, 65) for name in ORDER}
+        assert np.array_equal(found["macs"], anytime.cost_per_exit(anytime.trio_of(run), shapes))
+    assert stop_at(sums, theta)[0] < 11
+    Path("all.csv").write_text("exit,label\n")
+    lost = run.folder.parent / run.recipe.backbones[1].name
+    lost.rename(tmp_path / "away")
+    for arguments, why in ((["--out", "all.csv"], "is no table of exits"), ([], f"classifiers of {lost.name}")):
+        code, out, error = command("predict", record.path, "--run", run.folder, *arguments)
+        assert code == 2 and out == "" and why in error
+    (tmp_path / "away").rename(lost)
 
 
 def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_were(obtained, monkeypatch):
