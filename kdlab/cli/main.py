@@ -189,6 +189,17 @@ def export(name, file, batch):
 
 
 @cli.command()
+@click.argument("file", type=_FILE)
+@click.argument("folder", type=_FILE)
+@click.option("--split", default="1", show_default=True)
+@click.option("--flow", type=_FILE, help="Folder of flow pictures, for a flow student; else computed.")
+def released(file, folder, split, flow):
+    """Test a student that GenKD's authors released, FILE, on UCF-101 or HMDB-51 in FOLDER."""
+    clips, first, fifth = import_module("kdlab.papers.generative.released").accuracies(file, folder, split, flow)
+    click.echo(f"{file}: top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split}")
+
+
+@cli.command()
 @click.argument("name", type=click.Choice(PAPERS))
 @click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to.")
 @click.option("--data-root", type=_FILE, help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.")
