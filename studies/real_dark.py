@@ -7,8 +7,8 @@
 
 The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Each network is a run in
 ``runs/``: after a crash or a kill, the same command goes on from the last finished epoch. Each score is written into
-the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. The run's recipe names classes of this
-module: ``kdlab predict CLIP --run real_dark-… --import real_dark``, in this folder.
+the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. The run's recipe names classes of
+this module: ``kdlab predict CLIP --run real_dark-… --import real_dark``, in this folder.
 
 The ensemble takes about 28 CPU minutes of size ``try`` and 3.4 CPU hours of size ``full``; one network takes 6 and 40
 minutes, of which 3 and 18 make the clips. (Measured 2026-11-26: a clip takes 0.22 s to make, 14 and 19 ms to train on,

@@ -121,7 +121,7 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     exits._last.clear()
     frozen = exits.features_of(recipe, nets, ("a",))
     assert frozen is exits.features_of(replace(recipe, condition="x", method=Progressive()), nets, ("a",))
-    assert len(made) == 3 and frozen["train"].finals.shape == (SMOKE.draws, 9, 3, 3)
+    assert len(made) == 3 and frozen["train"].tensors["finals"].shape == (SMOKE.draws, 9, 3, 3)
     assert {name: weights_hash(net.state_dict()) for name, net in nets.items()} == before
     assert all(net.training for net in nets.values())
     exits._last.clear()
@@ -200,23 +200,23 @@ def test_features_are_those_of_the_networks():
     clips = Numbers(40)  # more than one batch
     found = extract({"a": network, "b": network}, clips, [])
     batch = next(found.evaluation())
-    assert [f.shape for f in batch.views["a"]] == [(40, 2, 1, 4, 4)] and batch.views["finals"].shape == (40, 2, 2)
-    assert torch.equal(batch.views["b"][0][:, 0, 0, 0, 0], 2 * torch.arange(40.0))
+    assert batch.views["a", 0].shape == (40, 2, 1, 4, 4) and batch.views["finals"].shape == (40, 2, 2)
+    assert torch.equal(batch.views["b", 0][:, 0, 0, 0, 0], 2 * torch.arange(40.0))
     assert torch.equal(batch.views["finals"][:, 1, 1], -2 * torch.arange(40.0))
     assert batch.labels.tolist() == [i % 3 for i in range(40)] and batch.ids[-1] == "c39"
-    assert found.maps["a"][0].dtype == torch.float16
+    assert found.tensors["a", 0].dtype == torch.float16
 
 
 def test_training_takes_each_clip_under_one_of_its_draws_and_its_logits_with_it():
     found = extract({"a": network}, Numbers(6), [seeded(0), seeded(1), seeded(2)])
-    assert found.finals.shape[0] == 3
+    assert found.tensors["finals"].shape[0] == 3
     batch = found.training([4, 4, 4, 4, 1], seeded(7))
     value = batch.views["finals"][:, 0, 0]
-    assert torch.allclose(value, batch.views["a"][0][:, 0, 0, 0, 0], atol=4e-3), "features and logits of one draw"
+    assert torch.allclose(value, batch.views["a", 0][:, 0, 0, 0, 0], atol=4e-3), "features and logits of one draw"
     assert value[:4].unique().numel() > 1 and ((value[:4] >= 4) & (value[:4] <= 5)).all()
     assert torch.equal(value, found.training([4, 4, 4, 4, 1], seeded(7)).views["finals"][:, 0, 0])
     moved = batch.to(torch.device("cpu"))
-    assert torch.equal(moved.views["a"][0], batch.views["a"][0]) and moved.labels.tolist() == [1, 1, 1, 1, 1]
+    assert torch.equal(moved.views["a", 0], batch.views["a", 0]) and moved.labels.tolist() == [1, 1, 1, 1, 1]
 
 
 def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(tmp_path, monkeypatch):
@@ -231,8 +231,8 @@ def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(
     monkeypatch.setenv("KDLAB_MEMORY_GB", "0")
     mapped = made()
     assert (tmp_path / "cache").is_dir() and not list((tmp_path / "cache").iterdir()), "a file without a name"
-    assert all(torch.equal(a, b) for name in "ab" for a, b in zip(kept.maps[name], mapped.maps[name], strict=True))
+    assert all(torch.equal(tensor, mapped.tensors[key]) for key, tensor in kept.tensors.items())
     one, other = (some.training([7, 39, 7], seeded(5)) for some in (kept, mapped))
-    assert torch.equal(one.views["b"][0], other.views["b"][0]) and one.views["b"][0].dtype == torch.float32
+    assert torch.equal(one.views["b", 0], other.views["b", 0]) and one.views["b", 0].dtype == torch.float32
     if (maps := Path("/proc/self/maps")).exists():
         assert str(tmp_path / "cache") in maps.read_text(), "mapped, not read"
