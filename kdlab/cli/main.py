@@ -135,7 +135,7 @@ def study(file, profile, seeds, workers):
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, theta, modules):
-    """Predict the class of CLIP with a trained network; show Grad-CAM and timings.
+    """Predict the class of CLIP with a trained network; draw Grad-CAM.
 
     A detector predicts segments: CLIP.segments.csv, and a picture of them over time. Internal classifiers predict exit
     after exit, with the cost so far: CLIP.exits.csv.
@@ -166,12 +166,10 @@ def predict(clip, name, out, theta, modules):
             click.echo(f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}")
         return click.echo(f"all in {table}, over time in {picture}")
     found = predict(clip, run, out)
-    click.echo(f"{clip} by {found.run.folder.name}")
+    click.echo(f"{clip} by {run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
     click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
-    times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
-    click.echo(f"{times}; on the CPU, one thread")
 
 
 @cli.command()

@@ -1,9 +1,8 @@
-"""Prediction of one clip by one trained network: class probabilities, Grad-CAM and timings."""
+"""Prediction of one clip by one trained network: class probabilities and Grad-CAM, or the answer after each exit."""
 
 import difflib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,19 +36,17 @@ _MOMENTS = 4  # most frames in the picture
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of ``run`` for a clip: ``probabilities (K,)`` of ``classes``.
+    """The prediction for a clip: ``probabilities (K,)`` of ``classes``.
 
     ``picture`` is the file with Grad-CAM of the most probable class at ``layer``, or None; then ``why`` gives the
-    reason. ``milliseconds`` has the times of reading, network and Grad-CAM, on the CPU in one thread.
+    reason.
     """
 
-    run: Run
     classes: tuple[str, ...]
     probabilities: np.ndarray
     picture: Path | None
     layer: str
     why: str
-    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -105,22 +102,18 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
                 "internal classifiers of other networks, which predict_exits asks")
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
-        spent: dict[str, float] = {}
-        x = _timed(spent, "reading", lambda: _input_of(recipe, clip))
-        net = run.net()
+        x, net = _input_of(recipe, clip), run.net()
         with torch.no_grad():
-            net(x)  # warm up
-            logits = _timed(spent, "network", lambda: net(x))
-        probabilities = logits[0].softmax(0).numpy()
+            probabilities = net(x)[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
-            heat = _timed(spent, "Grad-CAM", lambda: grad_cam(net, x, best, layer).maps[0])
+            heat = grad_cam(net, x, best, layer).maps[0]
         except ValueError as error:  # a network without named stages or spatial extent
             why = str(error)
     if not why:
         _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
-    return Prediction(run, classes, probabilities, None if why else picture, layer, why, spent)
+    return Prediction(classes, probabilities, None if why else picture, layer, why)
 
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
@@ -184,10 +177,3 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
     write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
                                                 enhanced=bool(np.median(frames) < 50), title=title))
-
-
-def _timed(spent: dict[str, float], what: str, call: Callable):
-    began = time.perf_counter()
-    result = call()
-    spent[what] = 1000 * (time.perf_counter() - began)
-    return result
