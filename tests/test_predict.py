@@ -63,18 +63,18 @@ def test_a_clip_of_the_test_gets_the_probabilities_of_the_test(run, clips, place
         assert found.classes == SIDES
         expected = torch.from_numpy(tested.logits[number]).softmax(0)
         assert np.allclose(found.probabilities, expected, atol=1e-6)
-    assert found.milliseconds.keys() == {"reading", "network", "Grad-CAM"} and found.layer == "net.stages.1"
+    assert found.layer == "net.stages.1"
     assert not any((places / "cache" / "frames").glob("*.tmp"))
 
 
-def test_the_command_answers_with_classes_a_picture_and_milliseconds(run, clips, places, command):
+def test_the_command_answers_with_classes_and_a_picture(run, clips, places, command):
     clip, told = clips / "right" / "test0.mp4", []
     for name in (run.folder, run.folder.name):
         code, out, error = command("predict", clip, "--run", name)
         assert code == 0, error
         told.append(out)
         assert f"{clip} by {run.folder.name}\n" in out and " %  left\n" in out and " %  right\n" in out
-        assert "Grad-CAM at net.stages.1: test0.gradcam.png\n" in out and "network " in out and " ms; on the CPU" in out
+        assert "Grad-CAM at net.stages.1: test0.gradcam.png\n" in out
     picture = cv2.imread(str(places / "test0.gradcam.png"))
     assert picture.shape[0] > 100 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     before = (places / "test0.gradcam.png").stat().st_mtime_ns

@@ -17,9 +17,9 @@ def data():
 @data.command()
 @click.option("--out", type=_FILE, help="Folder to make it in; default: by its name in data/.")
 @click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
-@click.option("--classes", metavar="NAME,…", help="Some of the eleven actions; default: all.")
+@click.option("--classes", metavar="NAME,…", help="A choice of the eleven actions; default: all.")
 @click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
-@click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
+@click.option("--context", type=click.FloatRange(0, 1), help="How far props and place give the class away.")
 @click.option("--seed", type=int, help="Another seed makes other clips.")
 @_WORKERS
 @click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")

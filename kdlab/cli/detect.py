@@ -7,13 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab.cli.predict import MARK, batches_of
+from kdlab.cli.predict import MARK, batches_of, existing, output_file, write_picture, write_table
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
 from kdlab.measure.detection import KEPT, decode
-from kdlab.show.notebook import style
 from kdlab.show.plots import PALETTE
-from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.loop import one_thread
 from kdlab.train.runs import Run
 
@@ -33,21 +31,13 @@ def detect(film: Path | str, run: Run, table: Path | str | None = None,
     Raises DamagedClip and FileNotFoundError for the film, NotOurs where a file of another kind would be replaced:
     before the network is asked.
     """
-    film = Path(film)
-    if not film.exists():
-        raise FileNotFoundError(f"there is no file {film}: name another")
-    table = Path(f"{film.stem}.segments.csv") if table is None else Path(table)
-    picture = Path(f"{film.stem}.segments.png") if picture is None else Path(picture)
+    film = existing(film)
     header = ",".join(_COLUMNS) + "\n"
-    may_write(table, lambda file: begins_with(file, header, len(header)), "table of segments")
-    may_write(picture, lambda file: begins_with(file, MARK["Software"]), "picture of segments")
+    table = output_file(table, f"{film.stem}.segments.csv", header, "table of segments", len(header))
+    picture = output_file(picture, f"{film.stem}.segments.png", MARK["Software"], "picture of segments")
     found = _segments(film, run)
-    write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
-    with plt.rc_context():
-        style()
-        figure = over_time(found, film)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
-    plt.close(figure)
+    write_table(found, table)
+    write_picture(picture, lambda: over_time(found, film))
     return found, table, picture
 
 

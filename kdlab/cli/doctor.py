@@ -23,7 +23,7 @@ def report() -> tuple[str, bool]:
     lines = [f"{'!!' if fault else 'ok'}  {name:18} {fault or value}" + f"\n    -> {advice}" * bool(fault)
              for name, value, fault, advice in rows]
     good = not any(fault for _, _, fault, _ in rows)
-    return "\n".join([*lines, "", "everything fits" if good else "something is to be mended, marked !!"]), good
+    return "\n".join([*lines, "", "everything fits" if good else "mend what is marked !!"]), good
 
 
 def checks() -> list[tuple[str, str, str, str]]:

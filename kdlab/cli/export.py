@@ -92,8 +92,7 @@ def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     recipe = run.recipe
     if hasattr(recipe, "prepare"):  # exits on three networks
         net = import_module("kdlab.papers.progressive.anytime").trio_of(run)
-        parts = {name: _clips(each) for name, each in recipe.needs().items()}
-        return net, {name: parts[name] for name in net.nets}
+        return net, {name: _clips(each) for name, each in recipe.needs().items()}
     return run.net(), {"clips": _clips(recipe)}
 
 

@@ -23,7 +23,7 @@ PAPERS = {
     "generative": ("generative.recipes", ("rgb", "flow")),
     "detection": ("generative.detection_recipes", ("rgb", "flow")),
 }
-_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
+_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit for each cell; default: none.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,16 +128,20 @@ def study(file, profile, seeds, workers):
 @cli.command()
 @click.argument("clip", type=_FILE)
 @click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
-@click.option("--out", type=_FILE, help="The picture; default: CLIP.gradcam.png or CLIP.segments.png in this folder.")
+@click.option("--out", type=_FILE, help="The picture, or a table of exits; "
+              "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.")
+@click.option("--theta", type=click.FloatRange(-1, 1), help="Of a run with exits: WISE's threshold; default: within "
+              "half the cost of all exits.")
 @click.option("--import", "modules", multiple=True, metavar="MODULE",
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
-def predict(clip, name, out, modules):
-    """Predict the class of CLIP with a trained network; show Grad-CAM and timings.
+def predict(clip, name, out, theta, modules):
+    """Predict the class of CLIP with a trained network; draw Grad-CAM.
 
-    A detector predicts segments: CLIP.segments.csv, and a picture of them over time.
+    A detector predicts segments: CLIP.segments.csv, and a picture of them over time. Internal classifiers predict exit
+    after exit, with the cost so far: CLIP.exits.csv.
     """
     from kdlab.cli.detect import detect
-    from kdlab.cli.predict import open_run, predict
+    from kdlab.cli.predict import open_run, predict, predict_exits
     from kdlab.clips.untrimmed import Windows
 
     sys.path.insert(0, os.getcwd())
@@ -148,6 +152,13 @@ def predict(clip, name, out, modules):
             raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
                                      "folder that it lies in", param_hint="--import") from error
     run = open_run(name)
+    if hasattr(run.recipe, "prepare"):
+        found, theta, table = predict_exits(clip, run, theta, out)
+        click.echo(f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far")
+        for row in found.itertuples():
+            click.echo(f"  {row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
+                       + "  it would stop here" * row.stops)
+        return click.echo(f"stops above {theta:.1%} or at the last exit; all in {table}")
     if isinstance(getattr(run.recipe, "window", None), Windows):
         found, table, picture = detect(clip, run, picture=out)
         click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
@@ -155,12 +166,10 @@ def predict(clip, name, out, modules):
             click.echo(f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}")
         return click.echo(f"all in {table}, over time in {picture}")
     found = predict(clip, run, out)
-    click.echo(f"{clip} by {found.run.folder.name}")
+    click.echo(f"{clip} by {run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
     click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
-    times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
-    click.echo(f"{times}; on the CPU, one thread")
 
 
 @cli.command()
@@ -178,12 +187,23 @@ def export(name, file, batch):
 
 
 @cli.command()
+@click.argument("file", type=_FILE)
+@click.argument("folder", type=_FILE)
+@click.option("--split", default="1", show_default=True)
+@click.option("--flow", type=_FILE, help="Folder of flow pictures, for a flow student; else computed.")
+def released(file, folder, split, flow):
+    """Test a student that GenKD's authors released, FILE, on UCF-101 or HMDB-51 in FOLDER."""
+    clips, first, fifth = import_module("kdlab.papers.generative.released").accuracies(file, folder, split, flow)
+    click.echo(f"{file}: top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split}")
+
+
+@cli.command()
 @click.argument("name", type=click.Choice(PAPERS))
-@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to.")
+@click.option("--dry-run", is_flag=True, help="Train nothing; print what is needed, what it costs, what others report.")
 @click.option("--data-root", type=_FILE, help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(("bf16", "fp32")), default="bf16", show_default=True,
-              help="Of all trainings; bf16 is refused where the hardware lacks it.")
+              help="Number format of all trainings; bf16 only where the hardware has it.")
 @click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
               help="Dense bf16 rate of your GPU, for the dry run's hours.")
 @click.option("--weights", type=(str, _FILE), multiple=True, metavar="NET FILE",
@@ -228,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo(str(error) or "interrupted; what is finished is kept, and the same command goes on", err=True)
+        click.echo(str(error) or "interrupted; finished work is kept, and the same command resumes", err=True)
         code = 130
     except (ValueError, OSError) as error:
         if os.environ.get("KDLAB_DEBUG"):

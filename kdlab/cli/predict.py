@@ -1,16 +1,17 @@
-"""Prediction of one clip by one trained network: class probabilities, Grad-CAM and timings."""
+"""Prediction of one clip by one trained network: class probabilities and Grad-CAM, or the answer after each exit."""
 
 import difflib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
 from kdlab.clips.cache import FrameCache
@@ -29,24 +30,23 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
 MARK = {"Software": "kdlab predict, with matplotlib"}
+_EXITS = "exit,label,probability,macs,stops\n"
 _MOMENTS = 4  # most frames in the picture
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of ``run`` for a clip: ``probabilities (K,)`` of ``classes``.
+    """The prediction for a clip: ``probabilities (K,)`` of ``classes``.
 
     ``picture`` is the file with Grad-CAM of the most probable class at ``layer``, or None; then ``why`` gives the
-    reason. ``milliseconds`` has the times of reading, network and Grad-CAM, on the CPU in one thread.
+    reason.
     """
 
-    run: Run
     classes: tuple[str, ...]
     probabilities: np.ndarray
     picture: Path | None
     layer: str
     why: str
-    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -94,39 +94,77 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clips and for a clip that is too short, DamagedClip or FileNotFoundError for the clip, and
     :class:`kdlab.system.files.NotOurs` for the picture's path.
     """
-    clip = Path(clip)
-    if not clip.exists():
-        raise FileNotFoundError(f"there is no file {clip}: name another")
-    picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
-    may_write(picture, lambda file: begins_with(file, MARK["Software"]), "Grad-CAM picture")
+    clip = existing(clip)
+    picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
-        kind = ("a detector, which kdlab.cli.detect asks" if isinstance(recipe.window, Windows) else
-                "internal classifiers of other networks")
+        kind = ("a detector: use kdlab.cli.detect" if isinstance(recipe.window, Windows) else
+                "internal classifiers of other networks, which predict_exits asks")
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
-        spent: dict[str, float] = {}
-        x = _timed(spent, "reading", lambda: _input_of(recipe, clip))
-        net = run.net()
+        x, net = _input_of(recipe, clip), run.net()
         with torch.no_grad():
-            net(x)  # warm up
-            logits = _timed(spent, "network", lambda: net(x))
-        probabilities = logits[0].softmax(0).numpy()
+            probabilities = net(x)[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
-            heat = _timed(spent, "Grad-CAM", lambda: grad_cam(net, x, best, layer).maps[0])
+            heat = grad_cam(net, x, best, layer).maps[0]
         except ValueError as error:  # a network without named stages or spatial extent
             why = str(error)
     if not why:
         _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
-    return Prediction(run, classes, probabilities, None if why else picture, layer, why, spent)
+    return Prediction(classes, probabilities, None if why else picture, layer, why)
 
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
     """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
     with batches_of(clip, recipe) as clips:
         return next(iter(clips.evaluation())).views["student"]
+
+
+def predict_exits(clip: Path | str, run: Run, theta: float | None = None, table: Path | str | None = None
+                  ) -> tuple[pd.DataFrame, float, Path]:
+    """What the internal classifiers of ``run`` predict for the file ``clip``, exit after exit: the table of
+    ``kdlab.papers.progressive.anytime.exit_table``, WISE's threshold, and the CSV ``table`` that was written (default:
+    ``<clip>.exits.csv`` in the current folder).
+
+    Raises the errors of :func:`predict`, and Unsuited for a clip without motion vectors that kdlab reads.
+    """
+    clip = existing(clip)
+    table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
+    with one_thread():
+        views = {name: _input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
+        found, theta = import_module("kdlab.papers.progressive.anytime").exit_table(run, views, theta)
+    write_table(found, table)
+    return found, theta, table
+
+
+def existing(clip: Path | str) -> Path:
+    """The path of ``clip``. Raises FileNotFoundError where there is no file."""
+    if not (clip := Path(clip)).exists():
+        raise FileNotFoundError(f"there is no file {clip}: name another")
+    return clip
+
+
+def output_file(given: Path | str | None, default: str, mark: str, kind: str, within: int = 4096) -> Path:
+    """The file to write, ``given`` or ``default``. kdlab's own have ``mark`` in their first bytes; raises NotOurs where
+    another one would be replaced."""
+    may_write(file := Path(given or default), lambda there: begins_with(there, mark, within), kind)
+    return file
+
+
+def write_table(found: pd.DataFrame, table: Path) -> None:
+    """Write ``found`` as the CSV ``table``, with three digits."""
+    write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
+
+
+def write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
+    """Write the figure that ``make`` draws in kdlab's style as the file ``picture``."""
+    with plt.rc_context():
+        style()
+        figure = make()
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
+    plt.close(figure)
 
 
 def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
@@ -136,16 +174,5 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
-    with plt.rc_context():
-        style()
-        figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
-                              enhanced=bool(np.median(frames) < 50), title=title)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
-    plt.close(figure)
-
-
-def _timed(spent: dict[str, float], what: str, call: Callable):
-    began = time.perf_counter()
-    result = call()
-    spent[what] = 1000 * (time.perf_counter() - began)
-    return result
+    write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
+                                                enhanced=bool(np.median(frames) < 50), title=title))

@@ -95,7 +95,7 @@ class FrameCache:
         if kept is None:
             return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), Path(path), indices)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
-            raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} asked, but the clip has "
+            raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} requested, but the clip has "
                              f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}.")
         return kept[indices]
 

@@ -185,7 +185,7 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         elif not entry.announced:
             found[False, "length unknown: cannot tell whether it is whole"].append(f"{name}: {entry.decoded} frames")
         if entry.info and abs(entry.info.pixel - 1) > _SQUARE:
-            what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+            what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
             found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
     for record in catalogue.records:
         if not facts[record.path].reason:

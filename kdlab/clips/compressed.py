@@ -29,7 +29,7 @@ _AT_ONCE = 12  # frames whose blocks are processed together
 _SEEKABLE = ("avi", "mp4", "mkv")
 _UNSUITED = {"B": "a B-frame, made of two frames, of which one may come later",
              "S": "moved as a whole (global motion compensation), or switches between streams",
-             "N": "a P-frame that no other is made of, so the next one skips it"}
+             "N": "a P-frame that is no reference, so the next frame skips it"}
 
 
 class Unsuited(UnusableFile):
@@ -213,7 +213,7 @@ def _numbers(path: Path, index: Stream, numbers: Sequence[int] | np.ndarray | No
     count = len(index.kinds)
     wanted = np.arange(count) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     if wanted.size and not 0 <= wanted[0] <= wanted[-1] < count:
-        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} asked, but the clip has {count}. Use numbers "
+        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} requested, but the clip has {count}. Use numbers "
                          f"from 0 to {count - 1}.")
     return wanted
 

@@ -336,7 +336,7 @@ class ReviewKD(Distiller):
             torch.manual_seed(seed)
             return {"review": Review(channels, self.width)}
 
-    def parts(self, nets) -> dict[str, list[str]]:
+    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """Student and fusion share one optimiser."""
         return {"net": ["student", "review"]}
 

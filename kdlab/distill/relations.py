@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.distill.baselines import AtLayer, Distiller
-from kdlab.distill.losses import check_mixture, kd_loss
+from kdlab.distill.method import check_mixture, kd_loss
 from kdlab.system.values import alike, not_negative
 
 
@@ -21,7 +21,7 @@ def standardised_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Ten
 
     ``Z(z) = (z − mean z) / (σ(z) + 1e-7)`` over the classes of a clip, with K − 1 in the deviation σ as in the authors'
     code. It is 0 exactly when one clip's logits are a positive multiple of the other's plus a constant. Raises as
-    :func:`kdlab.distill.losses.kd_loss`.
+    :func:`kdlab.distill.method.kd_loss`.
     """
     student, teacher = ((z - z.mean(1, keepdim=True)) / (z.std(1, keepdim=True) + 1e-7)
                         for z in (student_logits, teacher_logits))

@@ -71,7 +71,7 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     with _tapped(net, taps, len(x), found.__setitem__):
         logits = net(x)
     if not isinstance(logits, torch.Tensor):
-        raise ValueError(f"{type(net).__name__} answers with {type(logits).__name__}, where logits (B, K) are wanted")
+        raise ValueError(f"{type(net).__name__} returns {type(logits).__name__}, not logits (B, K)")
     _check_used(taps, found)
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in found.items()})
 
@@ -107,7 +107,7 @@ def layers_of(net: nn.Module) -> dict[str, nn.Module]:
 
 def _check_used(taps: Iterable[str], found: dict) -> None:
     if lost := [name for name in taps if name not in found]:
-        raise ValueError(f"layer {lost[0]!r} is not used when this network is asked: name another")
+        raise ValueError(f"layer {lost[0]!r} is not called when this network runs: name another")
 
 
 @contextmanager

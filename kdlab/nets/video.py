@@ -201,7 +201,7 @@ def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -
     """``net``, trained on ``classes``, which from now on gives logits ``(B, len(wanted))`` of the classes ``wanted``;
     its layers keep their names. Raises ``ValueError`` for a wanted class on which it was not trained."""
     if unknown := [name for name in wanted if name not in classes]:
-        raise ValueError(f"the teacher does not know {', '.join(unknown)}; it was trained on {', '.join(classes)}. "
+        raise ValueError(f"the teacher was not trained on {', '.join(unknown)}, but on {', '.join(classes)}. "
                          "Train it on these clips' classes, or leave those clips out.")
     if (columns := [list(classes).index(name) for name in wanted]) != list(range(len(classes))):
         net.register_forward_hook(lambda _net, _video, logits: logits[:, columns])

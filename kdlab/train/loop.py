@@ -360,7 +360,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     used = precision(settings.precision)
     say = say if is_first() else lambda line: None
     if used != settings.precision:
-        say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
+        say(f"this hardware has no {settings.precision}: trained in {used}, which is slower and rounds differently")
     fabric = processes.fabric_for(used)
     with one_thread(fabric.device.type), seeded_generators(seed):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, f"{identity} {used}",

@@ -101,7 +101,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     with memo():
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
-            raise ValueError(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
+            raise ValueError(f"{what}, so it belongs to neither version. Call again to train on the present clips.")
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     result_of_first(lambda: write_run(folder, ready, trained, about, began))
     run = Run(folder, recipe)

@@ -201,7 +201,7 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
         answers = [_first_answers(ready, net) for net in (trained.nets["student"], run.net().to(trained.device))]
         # bit for bit on a CPU; elsewhere two passes may sum in different orders
         if not (torch.equal if trained.device == "cpu" else partial(torch.allclose, rtol=1e-3, atol=1e-4))(*answers):
-            raise ValueError("it answers otherwise than the one that was trained. Keep all that training changes in "
+            raise ValueError("its outputs differ from those of the trained network. Keep all that training changes in "
                              "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
         resumed = _steps(few, needed, place / "begun")[1]

@@ -121,7 +121,7 @@ def check(recipe: Recipe) -> None:
         except TypeError:  # a field that __init__ does not accept
             again = None
         if again != part:
-            raise ValueError(f"{type(part).__qualname__} would come back as another than it is: keep nothing in it but "
+            raise ValueError(f"{type(part).__qualname__} cannot be read back as it is: keep nothing in it but "
                              "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be "
                              "compared; make the recipe from the classes that are imported now")
 

@@ -154,7 +154,7 @@ class Run:
         """The reason why today's sources and clips would give another run; empty when they would give this one."""
         recipe, reasons = self.recipe, []
         if self.provenance.get("digest", recipe.digest()) != recipe.digest():
-            raise damaged(self.folder / "run.json", "it tells of another recipe than its folder is named after")
+            raise damaged(self.folder / "run.json", "its recipe is not the one that its folder is named after")
         if self.provenance["sources"] != source_hash(recipe):
             reasons.append("made by other sources")
         if self.provenance["data"] != recipe.data.fingerprint():

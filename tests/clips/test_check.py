@@ -106,7 +106,7 @@ def test_rows_that_are_padded_are_read(make_video):
 
 def test_pixels_that_are_not_square_are_told(tree, clip):
     clip("set/train/a/wide.mp4", 60, **{"x264-params": "sar=16/11"})
-    what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+    what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
     assert findings(check(tree), fatal=False)[what] == ["train/a/wide.mp4: 1.45 times as wide as high"]
 
 

@@ -135,7 +135,7 @@ def test_a_frame_that_the_next_one_skips_is_refused(tmp_path):
     assert data[place] & 31 == 1 and data[place] >> 5 & 3
     data[place] &= 31
     path.write_bytes(data)
-    with pytest.raises(Unsuited, match="frame 4 .* is a P-frame that no other is made of.*kdlab data transcode"):
+    with pytest.raises(Unsuited, match="frame 4 .* is a P-frame that is no reference.*kdlab data transcode"):
         scan(path)
 
 

@@ -141,7 +141,7 @@ def test_bf16_where_the_hardware_has_it(monkeypatch):
         assert mixed_teacher == {has}
         assert mixed.precision == ("bf16" if has else "fp32") and plain.precision == "fp32"
         assert same(state(mixed.nets["student"]), state(plain.nets["student"])) == same_bits
-    assert len(said) == 1 and said[0].startswith("bf16 is not in this hardware: trained in fp32")
+    assert len(said) == 1 and said[0].startswith("this hardware has no bf16: trained in fp32")
 
 
 class Stop(Exception):

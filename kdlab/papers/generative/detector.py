@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.generative.networks import CVAE, Attention, CVAEs, normed_gate
 from kdlab.system.values import integer
 
@@ -60,16 +60,6 @@ class Detector:
 
     def make(self, num_classes: int) -> "DetectionNet":
         return DetectionNet(self, num_classes)
-
-    def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Put the backbone and the normalisation of the classifier ``start`` (gated or not) into the detector ``net``.
-        Raises ``ValueError`` when their shapes differ."""
-        state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
-        state |= {"mean": start.mean, "std": start.std}
-        for name, value in start.net.state_dict().items():
-            if (bare := name.removeprefix("backbone.")).split(".")[0] in dict(net.net.backbone.named_children()):
-                state[f"net.backbone.{bare}"] = value
-        return load_weights(net, state, "the classifier to begin with")
 
 
 class DetectionNet(nn.Module):

@@ -16,7 +16,6 @@ networks. AdamW is invariant to the scale of a loss, so a weight cannot replace 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -92,7 +91,6 @@ class FeatureRepresentation:
     turns: int = 1
     # the terms that :class:`GenerativeDistillation` adds are off
     generative, teacher, teaching, beta = True, "none", 0.0, 0.0
-    taps: ClassVar = TAPS
 
     def __post_init__(self):
         not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta,
@@ -172,8 +170,7 @@ class FeatureRepresentation:
         terms = self._task_terms(nets["student"], out, batch.labels)
         if self.generative:
             inner = bare(nets["cvae"]).requires_grad_(False)
-            cvaes = inner if isinstance(inner, CVAEs) else [inner]
-            made = [cvae(None, each)[0] for cvae, each in zip(cvaes, attention, strict=True)]
+            made = [each[0] for each in _rebuilt(inner, [None] * len(attention), attention)]
             inner.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
             targets = [each.detach() for each in own] if self.detached else own

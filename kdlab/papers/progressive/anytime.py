@@ -7,18 +7,30 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import torch
 
 from kdlab.clips.splits import halves
-from kdlab.papers.progressive.networks import ORDER, Trio
-from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
+from kdlab.papers.progressive.networks import EXITS, ORDER, Trio
+from kdlab.papers.progressive.wise import (
+    combine,
+    fit_wise,
+    max_probability,
+    stop_at,
+    temperatures,
+    threshold_for_budget,
+)
 from kdlab.train.runs import Run, find_run
 
 
 def trio_of(run: Run) -> Trio:
-    """The three networks and the trained exits of ``run``, in evaluation mode."""
-    return Trio({name: find_run(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()},
-                run.net()).eval()
+    """The three networks and the trained exits of ``run``, in evaluation mode. Raises ``FileNotFoundError`` where one
+    of the networks is in neither ``runs/`` nor ``pretrained/``."""
+    found = {name: find_run(recipe, pretrained=True) for name, recipe in run.recipe.needs().items()}
+    if lost := [run.recipe.needs()[name].name for name, its in found.items() if its is None]:
+        raise FileNotFoundError(f"{run.folder.name} has internal classifiers of {lost[0]}, which is not in runs/: put "
+                                "that run there, or train it again")
+    return Trio({name: its.net() for name, its in found.items()}, run.net()).eval()
 
 
 @dataclass(frozen=True)
@@ -50,12 +62,31 @@ def fit_run(run: Run) -> Fitted:
     half = halves(held.groups)
     weights = fit_wise(held.logits[half].astype(float), held.labels[half])
     heat = temperatures(combine(held.logits[half].astype(float), weights), held.labels[half])
+    return Fitted(weights, heat, (calibrated(held.logits[~half], weights, heat), held.labels[~half]),
+                  (calibrated(test.logits, weights, heat), test.labels))
 
-    def calibrated(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return combine(logits.astype(float), weights) / heat[:, None], labels
 
-    return Fitted(weights, heat, calibrated(held.logits[~half], held.labels[~half]),
-                  calibrated(test.logits, test.labels))
+def calibrated(logits: np.ndarray, weights: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    """WISE's sums ``(N, 12, K)`` of the exits' ``logits (N, 12, K)``, each divided by its temperature."""
+    return combine(logits.astype(float), weights) / temperatures[:, None]
+
+
+@torch.no_grad()
+def exit_table(run: Run, views: dict[str, torch.Tensor], theta: float | None = None) -> tuple[pd.DataFrame, float]:
+    """What ``run`` predicts after each of its twelve exits for one clip, seen as ``views[modality] (1, C, T, H, W)``.
+
+    The table has a row per exit: its name; ``label`` and ``probability`` of WISE's calibrated sum there; the ``macs``
+    of all exits so far; ``stops``, True where that probability first exceeds the threshold ``theta``, else at the last
+    exit. The threshold comes back, too. By default it is the most accurate one on held-out clips whose mean cost is at
+    most half of all exits'.
+    """
+    trio, fitted = trio_of(run), fit_run(run)
+    costs = cost_per_exit(trio, {name: tuple(x.shape[1:]) for name, x in views.items()})
+    theta = threshold_for_budget(*fitted.validate, costs, costs[-1] / 2) if theta is None else theta
+    sums = calibrated(trio(views).exits.numpy(), fitted.weights, fitted.temperatures)
+    labels = [run.provenance["classes"][k] for k in sums[0].argmax(1)]
+    found = {"exit": EXITS, "label": labels, "probability": max_probability(sums)[0], "macs": costs}
+    return pd.DataFrame(found | {"stops": np.arange(len(EXITS)) == stop_at(sums, theta)[0]}), theta
 
 
 @dataclass(frozen=True)

@@ -43,38 +43,25 @@ class FrozenView:
         integer(1, draws=self.draws, pooled=self.pooled or (1, 1))
 
 
-@dataclass(frozen=True)
-class FeatureBatch(Batch):
-    """A batch whose ``views`` hold a list of feature maps ``(B, T, C, h, w)`` by modality, and logits ``(B, 3, K)``
-    under ``finals``."""
-
-    def to(self, device: torch.device) -> "FeatureBatch":
-        moved = {k: v.to(device) if isinstance(v, torch.Tensor) else [f.to(device) for f in v]
-                 for k, v in self.views.items()}
-        return FeatureBatch(moved, self.labels.to(device), self.ids)
-
-
 @dataclass
 class Features:
-    """Features of N clips, with the interface of ``ClipBatches``. ``maps``: modality → one float16 tensor ``(V, N, T,
-    C, h, w)`` for each stage, of V draws; ``finals (V, N, 3, K)`` are the logits of the final classifiers."""
+    """Features of N clips in V draws, with the interface of ``ClipBatches``: the tensors of
+    :func:`.networks.frozen_features`, each ``(V, N, …)``, maps as float16."""
 
     records: Sequence
-    maps: dict[str, list[torch.Tensor]]
-    finals: torch.Tensor
+    tensors: dict[object, torch.Tensor]
 
-    def _batch(self, draws: torch.Tensor, indices: torch.Tensor) -> FeatureBatch:
-        views = {name: [stage[draws, indices].float() for stage in stages] for name, stages in self.maps.items()}
+    def _batch(self, draws: torch.Tensor, indices: torch.Tensor) -> Batch:
         chosen = [self.records[i] for i in indices.tolist()]
-        return FeatureBatch(views | {"finals": self.finals[draws, indices]}, torch.tensor([r.label for r in chosen]),
-                            tuple(r.id for r in chosen))
+        return Batch({key: kept[draws, indices].float() for key, kept in self.tensors.items()},
+                     torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
-    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> FeatureBatch:
+    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
         """A batch, or a ``part`` of it, with one draw of each clip; the generator alone determines which draw."""
-        draws = torch.randint(len(self.finals), (len(indices),), generator=generator)
+        draws = torch.randint(len(self.tensors["finals"]), (len(indices),), generator=generator)
         return self._batch(draws[part], torch.tensor(indices)[part])
 
-    def evaluation(self, batch_size: int = 64) -> Iterator[FeatureBatch]:
+    def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
         """Batches of all records in order, with their first draw."""
         for some in torch.arange(len(self.records)).split(batch_size):
             yield self._batch(torch.zeros_like(some), some)
@@ -88,43 +75,39 @@ def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[
     averaged to the size ``pooled``, if it is given.
     """
     where = next(iter(nets.values())).mean.device
-    count, first, maps, finals = len(clips.records), (len(draws) or 1, len(clips.records)), {}, None
+    count, kept = len(clips.records), {}
     for draw, generator in enumerate(draws or [None]):
         for some in torch.arange(count).split(32):
             chosen = some.tolist()
             if generator is None:
                 centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
             batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
-            features, logits = frozen_features(nets, {name: batch.views[name].to(where) for name in nets})
-            features = {name: [_averaged(stage.cpu(), pooled) for stage in stages] for name, stages in features.items()}
-            if finals is None:
-                maps, finals = _storage(features, first), logits.new_empty(*first, *logits.shape[1:], device="cpu")
-            for name, stages in features.items():
-                for room, stage in zip(maps[name], stages, strict=True):
-                    room[draw, chosen[0] : chosen[-1] + 1] = stage
-            finals[draw, chosen] = logits.cpu()
-    return Features(clips.records, maps, finals)
+            features = frozen_features(nets, {name: batch.views[name].to(where) for name in nets})
+            features = {key: its.cpu() if key == "finals" else _averaged(its.cpu(), pooled)
+                        for key, its in features.items()}
+            kept = kept or _storage({key: (len(draws) or 1, count, *its.shape[1:]) for key, its in features.items()})
+            for key, its in features.items():
+                kept[key][draw, chosen[0] : chosen[-1] + 1] = its
+    return Features(clips.records, kept)
 
 
 def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
     return F.adaptive_avg_pool2d(stage.flatten(0, 1), size).unflatten(0, stage.shape[:2]) if size else stage
 
 
-def _storage(features: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
-    """Empty float16 tensors for maps like a batch's ``features``, with the dimensions ``first`` in place of the batch
-    dimension. They lie in memory, or in an unnamed file in the cache if they need more than
-    ``kdlab.system.paths.memory_bytes()``."""
-    shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in features.items()}
-    fits = 2 * sum(prod(shape) for some in shapes.values() for shape in some) <= paths.memory_bytes()
+def _storage(shapes: dict[object, tuple[int, ...]]) -> dict[object, torch.Tensor]:
+    """Empty tensors of ``shapes``, float16 but for the logits. They lie in memory, or in unnamed files in the cache if
+    they need more than ``kdlab.system.paths.memory_bytes()``."""
+    fits = 2 * sum(map(prod, shapes.values())) <= paths.memory_bytes()
 
-    def empty(shape: tuple[int, ...]) -> torch.Tensor:
-        if fits:
-            return torch.empty(shape, dtype=torch.float16)
+    def empty(key: object, shape: tuple[int, ...]) -> torch.Tensor:
+        if fits or key == "finals":
+            return torch.empty(shape, dtype=torch.float32 if key == "finals" else torch.float16)
         paths.cache_dir().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=paths.cache_dir()) as file:
             return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
 
-    return {name: [empty(shape) for shape in some] for name, some in shapes.items()}
+    return {key: empty(key, shape) for key, shape in shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -184,10 +167,10 @@ def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[s
 
 
 def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:
-    """Logits ``(N, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
+    """Logits ``(N, 12, K)`` of :func:`.networks.twelve` for all clips, in evaluation mode."""
     was_training = heads.training
     heads.eval()
     with torch.no_grad(), one_thread():
-        found = [twelve(heads, batch.views, batch.views["finals"]) for batch in features.evaluation()]
+        found = [twelve(heads, batch.views) for batch in features.evaluation()]
     heads.train(was_training)
     return torch.cat(found)

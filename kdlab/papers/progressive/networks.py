@@ -4,7 +4,7 @@ All modules order exits as docs/methods.md, 3.2 does: residual 1..4, motion 1..4
 own final classifier.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -59,13 +59,14 @@ class Pooled(nn.AdaptiveAvgPool2d):
 class Heads(nn.ModuleDict):
     """The nine heads: ``self[modality][stage]`` maps ``(N, C_k, h, w)`` → ``(N, K)``."""
 
-    def forward(self, features: dict[str, Sequence[torch.Tensor]]) -> torch.Tensor:
-        """Logits ``(B, 9, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T. The modalities
-        stand in :data:`ORDER`."""
-        return torch.stack([
-            head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
-            for modality, heads in self.items() for head, maps in zip(heads, features[modality], strict=True)
-        ], 1)
+    def forward(self, features: dict[object, torch.Tensor]) -> torch.Tensor:
+        """Logits ``(B, 9, K)`` of the maps in :func:`frozen_features`. The modalities stand in :data:`ORDER`."""
+        return torch.stack([self.at(modality, stage, features[modality, stage])
+                            for modality, heads in self.items() for stage in range(len(heads))], 1)
+
+    def at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, K)`` of one head on ``maps (B, T, C_k, h, w)``, averaged over T."""
+        return self[modality][stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,21 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
 
 
 @torch.no_grad()
-def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]
-                    ) -> tuple[dict[str, list[torch.Tensor]], torch.Tensor]:
-    """The heads' input ``features[modality][stage] (B, T, C_k, h, w)`` from the first three stages of ``nets``, and the
-    networks' logits ``(B, 3, K)``, for pixels ``views[modality] (B, C, T, H, W)``."""
+def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]) -> dict[object, torch.Tensor]:
+    """The heads' input from the first three stages of ``nets`` for pixels ``views[modality] (B, C, T, H, W)``: maps
+    ``(B, T, C_k, h, w)`` under (modality, stage), and under ``finals`` the networks' logits ``(B, 3, K)``."""
     features, finals = {}, []
     for modality, net in nets.items():
         x = views[modality]
         maps, logits = net.net.features((x - net.mean) / net.std)
-        features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
+        features |= {(modality, stage): m.unflatten(0, (len(x), -1)) for stage, m in enumerate(maps)}
         finals.append(logits)
-    return features, torch.stack(finals, 1)
+    return features | {"finals": torch.stack(finals, 1)}
 
 
-def twelve(heads: Heads, features: dict[str, Sequence[torch.Tensor]], finals: torch.Tensor) -> torch.Tensor:
+def twelve(heads: Heads, features: dict[object, torch.Tensor]) -> torch.Tensor:
     """Logits ``(B, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
-    return torch.cat([heads(features).unflatten(1, (3, 3)), finals[:, :, None]], 2).flatten(1, 2)
+    return torch.cat([heads(features).unflatten(1, (3, 3)), features["finals"][:, :, None]], 2).flatten(1, 2)
 
 
 class Trio(nn.Module):
@@ -131,8 +131,7 @@ class Trio(nn.Module):
     def forward(self, views: dict[str, torch.Tensor]) -> Outputs:
         """The logits of all ``exits (B, 12, K)`` for ``views[modality] (B, C, T, H, W)``; ``logits`` are the last
         exit's."""
-        features, finals = frozen_features(self.nets, views)
-        exits = twelve(self.heads, features, finals)
+        exits = twelve(self.heads, frozen_features(self.nets, views))
         return Outputs(exits[:, -1], exits=exits)
 
     def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
@@ -149,4 +148,4 @@ class Trio(nn.Module):
         """Logits ``(B, K)`` of the exit after ``stage`` (0..3)."""
         if stage == 3:
             return self.nets[modality].net.classify(maps.flatten(0, 1), maps.shape[1])
-        return self.heads[modality][stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
+        return self.heads.at(modality, stage, maps)

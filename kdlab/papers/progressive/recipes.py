@@ -13,13 +13,14 @@ import torch
 from kdlab.clips.coviar import Compressed, PaperSegments, Segments, all_mpeg4
 from kdlab.clips.splits import Half, HeldOut, with_halves
 from kdlab.clips.user_clips import UserClips
+from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
 from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
 from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
 from kdlab.papers.progressive import method as by
-from kdlab.papers.progressive.exits import ExitRecipe, FeatureBatch, FrozenView
+from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
 from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
@@ -186,8 +187,7 @@ def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
     for modality, backbone in recipe.needs().items():
         made, _, views[modality] = example(backbone, classes)
         nets[modality] = made["student"]
-    features, finals = frozen_features(nets, views)
-    batch = FeatureBatch(features | {"finals": finals}, torch.zeros(1, dtype=torch.long), ("",))
+    batch = Batch(frozen_features(nets, views), torch.zeros(1, dtype=torch.long), ("",))
     return {"student": recipe.net.make(classes)}, batch, batch.views
 
 

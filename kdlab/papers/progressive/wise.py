@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, softmax
 
-from kdlab.papers.progressive.networks import FINALS
 from kdlab.system.values import finite, not_negative, positive
 
 #: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.
@@ -38,7 +37,8 @@ def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float,
 
 def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
     """The weights ``(J,)`` of exits' logits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B);
-    no weight exceeds 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact."""
+    no weight exceeds 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact. On the three
+    final classifiers, ``logits[:, FINALS]``, these are the weights of CoViAR's late fusion."""
     from scipy.optimize import minimize  # a quarter of a second of imports
 
     not_negative(l1=l1)
@@ -75,14 +75,6 @@ def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float]
 def combine(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The sums ``z̃ (N, E, K)``: row k of ``weights (E, E)`` weighs the exits at exit k."""
     return np.einsum("kj,njc->nkc", weights, logits)
-
-
-def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Fitted weights ``(12,)`` of the exits, zero except for the three final classifiers: CoViAR's fusion, without
-    early exits."""
-    weights = np.zeros(logits.shape[1])
-    weights[FINALS] = solve(logits[:, FINALS], labels)
-    return weights
 
 
 def temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -94,21 +94,6 @@ def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends
     assert far.isfinite().all(), "a segment outside the window has ends at its edge"
 
 
-def test_a_detector_begins_with_a_classifiers_backbone():
-    net, start = build(TINY, 3, 0), build(TINY.of, 11, 5, torch.full((3,), 0.4), torch.full((3,), 0.2))
-    heads = net.net.class_head.weight.clone()
-    TINY.begin(net, start)
-    assert torch.equal(net.net.backbone.stages[3].spatial.weight, start.net.stages[3].spatial.weight)
-    assert torch.equal(net.mean, start.mean) and torch.equal(net.net.class_head.weight, heads)
-    x = (clips() - net.mean) / net.std
-    assert torch.equal(net.eval().net.features(x)[1], start.eval().net.stages(x))
-    with pytest.raises(ValueError, match="the classifier to begin with .*net.backbone.stages.1"):
-        TINY.begin(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
-    for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
-        with pytest.raises(ValueError, match=message):
-            TINY.begin(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
-
-
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="windows of 32 frames, got 16"):
         TINY.make(3)(clips(steps=16))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,11 +14,12 @@ from kdlab.clips.coviar import DIFFERENCE, Segments
 from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
 from kdlab.nets.video import Normalised
-from kdlab.papers.progressive import exits, recipes
+from kdlab.papers.progressive import anytime, exits, recipes
 from kdlab.papers.progressive.exits import extract
 from kdlab.papers.progressive.method import Progressive
-from kdlab.papers.progressive.networks import ORDER, Trio
+from kdlab.papers.progressive.networks import EXITS, ORDER, Trio
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
+from kdlab.papers.progressive.wise import max_probability, stop_at
 from kdlab.train import runs
 from kdlab.train.loop import seeded, weights_hash
 from kdlab.train.obtain import obtain
@@ -80,6 +82,36 @@ def test_the_assembled_networks_say_what_the_run_kept(obtained):
     assert {name: weights_hash(net.state_dict()) for name, net in nets.items()} == before
 
 
+def test_the_command_predicts_a_clip_of_the_test_as_the_run_did_exit_after_exit(
+        obtained, tmp_path, monkeypatch, command):
+    run, record = obtained["pkd"], obtained["pkd"].recipe.data.catalogue().split("test")[2]
+    monkeypatch.chdir(tmp_path)
+    weights, heat = np.tri(12) / 12, np.full(12, 0.05)
+    kept, held = (anytime.calibrated(run.predictions(split).logits, weights, heat) for split in ("test", "val"))
+    fitted = anytime.Fitted(weights, heat, (held, run.predictions("val").labels), (kept, run.predictions().labels))
+    monkeypatch.setattr(anytime, "fit_run", lambda run: fitted)
+    sums, clip = kept[[list(run.predictions().ids).index(record.id)]], f"{record.path.stem}.exits.csv"
+    theta = float(np.sort(max_probability(sums)[0])[-4:-2].mean())  # two or three exits lie above it
+    for arguments, rule in ((["--theta", theta], theta), (["--theta", 1, "--out", "all.csv"], 1.0)):
+        code, out, error = command("predict", record.path, "--run", run.folder, *arguments)
+        assert code == 0, error
+        found = pd.read_csv("all.csv" if rule == 1 else clip)
+        assert np.allclose(found["probability"], max_probability(sums)[0], atol=0.05)
+        assert found["label"].tolist() == [run.provenance["classes"][k] for k in sums[0].argmax(1)]
+        assert found["exit"].tolist() == list(EXITS) and found["stops"].sum() == 1
+        assert found["stops"].argmax() == stop_at(sums, rule)[0] and out.count("it would stop here") == 1
+        shapes = {name: (2 if name == "motion" else 3, 3, 52, 65) for name in ORDER}
+        assert np.array_equal(found["macs"], anytime.cost_per_exit(anytime.trio_of(run), shapes))
+    assert stop_at(sums, theta)[0] < 11
+    Path("all.csv").write_text("exit,label\n")
+    lost = run.folder.parent / run.recipe.backbones[1].name
+    lost.rename(tmp_path / "away")
+    for arguments, why in ((["--out", "all.csv"], "is no table of exits"), ([], f"classifiers of {lost.name}")):
+        code, out, error = command("predict", record.path, "--run", run.folder, *arguments)
+        assert code == 2 and out == "" and why in error
+    (tmp_path / "away").rename(lost)
+
+
 def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_were(obtained, monkeypatch):
     recipe, made = obtained["ce_ic"].recipe, []
     nets = {name: obtain(r, pretrained=False, say=lambda _: None).net().train() for name, r in recipe.needs().items()}
@@ -89,7 +121,7 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     exits._last.clear()
     frozen = exits.features_of(recipe, nets, ("a",))
     assert frozen is exits.features_of(replace(recipe, condition="x", method=Progressive()), nets, ("a",))
-    assert len(made) == 3 and frozen["train"].finals.shape == (SMOKE.draws, 9, 3, 3)
+    assert len(made) == 3 and frozen["train"].tensors["finals"].shape == (SMOKE.draws, 9, 3, 3)
     assert {name: weights_hash(net.state_dict()) for name, net in nets.items()} == before
     assert all(net.training for net in nets.values())
     exits._last.clear()
@@ -168,23 +200,23 @@ def test_features_are_those_of_the_networks():
     clips = Numbers(40)  # more than one batch
     found = extract({"a": network, "b": network}, clips, [])
     batch = next(found.evaluation())
-    assert [f.shape for f in batch.views["a"]] == [(40, 2, 1, 4, 4)] and batch.views["finals"].shape == (40, 2, 2)
-    assert torch.equal(batch.views["b"][0][:, 0, 0, 0, 0], 2 * torch.arange(40.0))
+    assert batch.views["a", 0].shape == (40, 2, 1, 4, 4) and batch.views["finals"].shape == (40, 2, 2)
+    assert torch.equal(batch.views["b", 0][:, 0, 0, 0, 0], 2 * torch.arange(40.0))
     assert torch.equal(batch.views["finals"][:, 1, 1], -2 * torch.arange(40.0))
     assert batch.labels.tolist() == [i % 3 for i in range(40)] and batch.ids[-1] == "c39"
-    assert found.maps["a"][0].dtype == torch.float16
+    assert found.tensors["a", 0].dtype == torch.float16
 
 
 def test_training_takes_each_clip_under_one_of_its_draws_and_its_logits_with_it():
     found = extract({"a": network}, Numbers(6), [seeded(0), seeded(1), seeded(2)])
-    assert found.finals.shape[0] == 3
+    assert found.tensors["finals"].shape[0] == 3
     batch = found.training([4, 4, 4, 4, 1], seeded(7))
     value = batch.views["finals"][:, 0, 0]
-    assert torch.allclose(value, batch.views["a"][0][:, 0, 0, 0, 0], atol=4e-3), "features and logits of one draw"
+    assert torch.allclose(value, batch.views["a", 0][:, 0, 0, 0, 0], atol=4e-3), "features and logits of one draw"
     assert value[:4].unique().numel() > 1 and ((value[:4] >= 4) & (value[:4] <= 5)).all()
     assert torch.equal(value, found.training([4, 4, 4, 4, 1], seeded(7)).views["finals"][:, 0, 0])
     moved = batch.to(torch.device("cpu"))
-    assert torch.equal(moved.views["a"][0], batch.views["a"][0]) and moved.labels.tolist() == [1, 1, 1, 1, 1]
+    assert torch.equal(moved.views["a", 0], batch.views["a", 0]) and moved.labels.tolist() == [1, 1, 1, 1, 1]
 
 
 def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(tmp_path, monkeypatch):
@@ -199,8 +231,8 @@ def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(
     monkeypatch.setenv("KDLAB_MEMORY_GB", "0")
     mapped = made()
     assert (tmp_path / "cache").is_dir() and not list((tmp_path / "cache").iterdir()), "a file without a name"
-    assert all(torch.equal(a, b) for name in "ab" for a, b in zip(kept.maps[name], mapped.maps[name], strict=True))
+    assert all(torch.equal(tensor, mapped.tensors[key]) for key, tensor in kept.tensors.items())
     one, other = (some.training([7, 39, 7], seeded(5)) for some in (kept, mapped))
-    assert torch.equal(one.views["b"][0], other.views["b"][0]) and one.views["b"][0].dtype == torch.float32
+    assert torch.equal(one.views["b", 0], other.views["b", 0]) and one.views["b", 0].dtype == torch.float32
     if (maps := Path("/proc/self/maps")).exists():
         assert str(tmp_path / "cache") in maps.read_text(), "mapped, not read"

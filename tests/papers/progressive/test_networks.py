@@ -49,11 +49,11 @@ def test_twelve_exits_in_their_order(trio):
         final = trio.nets[modality](x[modality])
         assert torch.allclose(out.exits[:, 4 * place + 3], final, atol=1e-5)
     assert torch.equal(out.logits, out.exits[:, 11])
-    features, finals = frozen_features(trio.nets, x)
-    nine = trio.heads({m: features[m] for m in reversed(features)})
-    assert torch.equal(nine, out.exits[:, [0, 1, 2, 4, 5, 6, 8, 9, 10]]) and torch.equal(finals, out.exits[:, 3::4])
-    one = trio.heads["motion"][1](features["motion"][1][:, 0])
-    two, three = (trio.heads["motion"][1](features["motion"][1][:, t]) for t in (1, 2))
+    features = frozen_features(trio.nets, x)
+    nine = trio.heads({key: features[key] for key in reversed(features)})
+    assert torch.equal(nine, out.exits[:, [0, 1, 2, 4, 5, 6, 8, 9, 10]])
+    assert torch.equal(features["finals"], out.exits[:, 3::4])
+    one, two, three = (trio.heads["motion"][1](features["motion", 1][:, t]) for t in range(3))
     assert torch.allclose(nine[:, 4], (one + two + three) / 3, atol=1e-5)  # the mean over segments of logits
 
 

@@ -10,7 +10,6 @@ from kdlab.papers.progressive.wise import (
     cost,
     curve,
     fit_wise,
-    late_fusion,
     max_probability,
     solve,
     stop_at,
@@ -99,13 +98,6 @@ def test_calibration_finds_a_known_temperature():
     labels = (softmax(logits[:, 0], 1).cumsum(1) < rng.random((len(logits), 1))).sum(1)
     assert temperatures(np.concatenate([3 * logits, logits / 2], 1), labels) == pytest.approx([3, 0.5], rel=0.05)
     assert temperatures(-3 * logits, labels) == pytest.approx(1000)  # worse than chance: as unsure as may be
-
-
-def test_late_fusion_weighs_the_finals_alone():
-    logits, labels = clips(skill=[0, 0, 0, 2.0, 0, 0, 0, 1.0, 0, 0, 0, 0.1])
-    weights = late_fusion(logits, labels)
-    assert weights[3] > weights[7] > weights[11] and not np.delete(weights, (3, 7, 11)).any()
-    assert np.array_equal(weights[[3, 7, 11]], solve(logits[:, [3, 7, 11]], labels))
 
 
 def test_l1_gives_exact_zeros():
