@@ -23,7 +23,7 @@ PAPERS = {
     "generative": ("generative.recipes", ("rgb", "flow")),
     "detection": ("generative.detection_recipes", ("rgb", "flow")),
 }
-_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit for each cell; default: none.")
+_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
