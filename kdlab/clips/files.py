@@ -37,7 +37,7 @@ def user_path(path: Path | str) -> Path:
     if not str(path).strip():
         raise CatalogueError("the path of the clips is empty. Name a CSV table or a folder of clips; a dot stands for "
                              "the current folder.")
-    return Path(path).expanduser()
+    return Path(os.path.expanduser(path))
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
@@ -127,9 +127,8 @@ def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], b
     return found, notes, by_split
 
 
-def find_near(root: Path | str, pattern: str) -> Path | None:
+def find_near(root: Path, pattern: str) -> Path | None:
     """The first match of ``pattern`` in ``root``, a subfolder, the parent or the grandparent; ``None`` if none."""
-    root = Path(root).expanduser()
     found = (root.glob(pattern), root.glob(f"*/{pattern}"), root.parent.glob(pattern), root.parent.parent.glob(pattern))
     return next((path for paths in found for path in sorted(paths)), None)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
 VAL_SHARE = 0.2  # of the clips that are not in test, hence 15 % of all clips
-NO_GROUPS = ("File names carry no groups, so each clip is its own group: an actor or scene may be in train and in test. "
+NO_GROUPS = ("File names carry no groups, so each clip is its own group: an actor or scene may be in train and test. "
              "A `group` column in an index.csv prevents that.")
 
 

@@ -75,8 +75,9 @@ def test_groups_are_read_from_usual_names_only(id_, label, group):
 
 
 def test_paths_that_are_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="gone"):
-        open_clips(tmp_path / "gone")
+    for gone in (tmp_path / "gone", "~nobody_gone/clips"):
+        with pytest.raises(FileNotFoundError, match="gone"):
+            open_clips(gone)
     for files in ([], ["Run/a.txt"], ["b.mp4"], ["train/c.mp4", "test/d.mp4"]):
         with pytest.raises(CatalogueError, match="one subfolder of videos"):
             open_clips(touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files))
