@@ -98,9 +98,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
-        kind = ("a detector, which kdlab.cli.detect asks" if isinstance(recipe.window, Windows) else
-                "internal classifiers of other networks, which predict_exits asks")
-        raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
+        kind = "a detector: use detect" if isinstance(recipe.window, Windows) else "exits: use predict_exits"
+        raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
         x, net = _input_of(recipe, clip), run.net()
         with torch.no_grad():
@@ -119,7 +118,6 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
     """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
     with batches_of(clip, recipe) as clips:
-        clips.check()
         return next(iter(clips.evaluation())).views["student"]
 
 
