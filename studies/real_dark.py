@@ -1,14 +1,14 @@
 """From `night` to real dark clips: networks that see time run both ways teach one network.
 
     python studies/real_dark.py                        the tries, and what a try costs
-    python studies/real_dark.py ensemble --size try    train one, test it on fold A, print its row for docs/log.md
+    python studies/real_dark.py ensemble --size try    train, test on fold A, print rows for docs/log.md
     python studies/real_dark.py ensemble --choose      its recipe is the choice: studies/real_dark.json, to be committed
     python studies/real_dark.py --final                read fold B with the committed choice, once
 
 The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Each network is a run in
 ``runs/``: after a crash or a kill, the same command goes on from the last finished epoch. Each score is written into
-the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. The run's recipe names classes of
-this module: ``kdlab predict CLIP --run real_dark-… --import real_dark``, in this folder.
+the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. Its recipe names classes of
+both_ways.py: ``kdlab predict CLIP --run real_dark-… --import both_ways``, in this folder.
 
 The ensemble takes about 28 CPU minutes of size ``try`` and 3.4 CPU hours of size ``full``; one network takes 6 and 40
 minutes, of which 3 and 18 make the clips. (Measured 2026-11-26: a clip takes 0.22 s to make, 14 and 19 ms to train on,
@@ -19,24 +19,19 @@ reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other act
 (or are left out). At the test, logits are those of the six real classes.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import both_ways as both
 import click
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import MotionMix, View
-from kdlab.clips.windows import ClipBatches, Window
-from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.system import paths
@@ -47,134 +42,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
 CHOICE, READ = (Path(__file__).with_name(f"real_dark{end}.json") for end in ("", "_final"))
-#: The classes of the real clips; the class that a reversed clip shows; and the class of all other reversed clips.
-REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")
-OPPOSITE = {"Sit": "Stand", "Stand": "Sit"}
-REVERSED = "Reversed"
-_MARK = "@reversed"
-
-
-# --- time runs both ways -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BothWays:
-    """The clips of ``night``, and reversed ones. ``others`` tells whether reversed clips of actions without an opposite
-    are a class; then each such action gives as many as make that class as large as the others."""
-
-    night: Night
-    others: bool = True
-
-    @property
-    def name(self) -> str:
-        return "night_both" if self.others else "night_opposites"
-
-    def catalogue(self) -> Catalogue:
-        """The clips of ``night`` and the reversed ones, of the same group."""
-        found = self.night.catalogue()
-        classes = (*found.classes, REVERSED) if self.others else found.classes
-        step = max(1, len(found.classes) - len(OPPOSITE))
-        records = []
-        for number, record in enumerate(found.records):
-            if shows := OPPOSITE.get(found.classes[record.label]):
-                records.append(backwards(record, classes.index(shows)))
-            elif self.others and number // len(found.classes) % step == record.label % step:
-                records.append(backwards(record, len(classes) - 1))
-        return Catalogue(self.name, found.root, classes, (*found.records, *records), found.notes)
-
-    def fingerprint(self) -> str:
-        """A hash of the clips of ``night`` and of the way they are reversed."""
-        return hashlib.sha256(f"{self.night.fingerprint()} {self.others}".encode()).hexdigest()[:16]
-
-
-def backwards(record: ClipRecord, label: int) -> ClipRecord:
-    """The clip of ``record`` from its end to its beginning, which shows the class ``label``."""
-    return replace(record, id=record.id + _MARK, label=label)
-
-
-@dataclass(frozen=True)
-class BothWaysWindow(Window):
-    """A window over the whole clip, forwards or backwards as the record asks."""
-
-    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "BothWaysBatches":
-        return BothWaysBatches(catalogue.split(split), views, self)
-
-
-class BothWaysBatches(ClipBatches):
-    """Batches in which the records of :func:`backwards` run backwards."""
-
-    def pixels(self, record, view, frames):
-        made = super().pixels(record, view, frames)
-        return made[::-1] if record.id.endswith(_MARK) else made
-
-
-# --- networks that differ, and the one that they teach -----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Exposed(MotionMix):
-    """Appearance, difference and motion of the clip brightened by ``gamma``, after it was cut: all exposures share the
-    cached frames."""
-
-    gamma: float = 2.5
-
-    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        return super().finish(pixels ** (1 / self.gamma))
-
-
-@dataclass(frozen=True)
-class EveryNth:
-    """The network ``of`` on every ``step``-th frame of its input: a window of fewer frames over the same clip."""
-
-    of: TinyR2Plus1D
-    step: int = 2
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return tuple(f"1.{name}" for name in self.of.stages)
-
-    def make(self, num_classes: int) -> nn.Module:
-        return nn.Sequential(_Thinned(self.step), self.of.make(num_classes))
-
-
-class _Thinned(nn.Module):
-    def __init__(self, step: int):
-        super().__init__()
-        self.step = step
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, :, self.step // 2 :: self.step]
-
-
-@dataclass(frozen=True)
-class TaughtRecipe(Recipe):
-    """A recipe with several teachers, the ``members``, each with its own view of the clip."""
-
-    members: tuple[Recipe, ...] = ()
-
-    def views(self) -> dict[str, View]:
-        return super().views() | {role: member.view for role, member in self._roles().items()}
-
-    def needs(self) -> dict[str, Recipe]:
-        return super().needs() | self._roles()
-
-    def _roles(self) -> dict[str, Recipe]:
-        return {f"member{number}": member for number, member in enumerate(self.members)}
-
-
-@dataclass(frozen=True)
-class EnsembleKD(KD):
-    """Distillation from the mean softened probabilities of the members of a :class:`TaughtRecipe`."""
-
-    alpha: float = 0.8
-
-    def extra_nets(self, nets, batches, seed, needed) -> dict[str, nn.Module]:
-        return {role: run.net().requires_grad_(False) for role, run in needed.items() if role.startswith("member")}
-
-    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
-        with torch.no_grad():
-            return torch.stack([F.softmax(net(batch.views[role]) / self.temperature, -1)
-                                for role, net in nets.items() if role.startswith("member")]).mean(0)
+REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the real clips
 
 
 # --- tries -------------------------------------------------------------------------------------------------------
@@ -185,7 +53,7 @@ class Size:
     """Clips of `night` (variety 1: places, camera shake, tempo, exposure), window, network and epochs of a try."""
 
     night: Night
-    window: BothWaysWindow
+    window: both.BothWaysWindow
     net: TinyR2Plus1D
     epochs: int
     members: int
@@ -193,9 +61,9 @@ class Size:
 
 _NET = TinyR2Plus1D((12, 24, 56, 112))
 SIZES = {
-    "smoke": Size(Night(REAL, (3, 1, 2), 1.0), BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2),
-    "try": Size(Night(REAL, (100, 5, 10), 1.0), BothWaysWindow(16, 64, 56), _NET, 16, 5),
-    "full": Size(Night(ACTIONS, (400, 10, 40), 1.0), BothWaysWindow(24, 64, 56), _NET, 12, 7),
+    "smoke": Size(Night(REAL, (3, 1, 2), 1.0), both.BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2),
+    "try": Size(Night(REAL, (100, 5, 10), 1.0), both.BothWaysWindow(16, 64, 56), _NET, 16, 5),
+    "full": Size(Night(ACTIONS, (400, 10, 40), 1.0), both.BothWaysWindow(24, 64, 56), _NET, 12, 7),
 }
 #: Gamma and step of the members in turn: exposures, and windows.
 KINDS = ((2.5, 1), (1.8, 1), (3.5, 1), (2.5, 2), (1.8, 2), (3.5, 2), (2.5, 1))
@@ -204,24 +72,24 @@ KINDS = ((2.5, 1), (1.8, 1), (3.5, 1), (2.5, 2), (1.8, 2), (3.5, 2), (2.5, 1))
 def member(size: Size, number: int, data: object) -> Recipe:
     """The recipe of one network; exposure, window and seed follow from its ``number``."""
     gamma, step = KINDS[number % len(KINDS)]
-    net = EveryNth(size.net, step) if step > 1 else size.net
-    return Recipe(f"real_dark{number}", data, Exposed(gamma=gamma), net=net, window=size.window,
+    net = both.EveryNth(size.net, step) if step > 1 else size.net
+    return Recipe(f"real_dark{number}", data, both.Exposed(gamma=gamma), net=net, window=size.window,
                   settings=Settings(epochs=size.epochs), seed=number)
 
 
-def taught(size: Size, data: object) -> TaughtRecipe:
+def taught(size: Size, data: object) -> both.TaughtRecipe:
     """The recipe of the network that the members teach, which is the one to publish."""
     members = tuple(member(size, number, data) for number in range(size.members))
-    return TaughtRecipe("real_dark", data, Exposed(), EnsembleKD(), net=size.net, window=size.window,
+    return both.TaughtRecipe("real_dark", data, both.Exposed(), both.EnsembleKD(), net=size.net, window=size.window,
                         settings=Settings(epochs=size.epochs), seed=100, members=members)
 
 
 TRIES = {
     "forwards": lambda size: member(size, 0, size.night),
-    "opposites": lambda size: member(size, 0, BothWays(size.night, others=False)),
-    "both_ways": lambda size: member(size, 0, BothWays(size.night)),
-    "ensemble": lambda size: taught(size, BothWays(size.night)),
-    "ensemble_opposites": lambda size: taught(size, BothWays(size.night, others=False)),
+    "opposites": lambda size: member(size, 0, both.BothWays(size.night, others=False)),
+    "both_ways": lambda size: member(size, 0, both.BothWays(size.night)),
+    "ensemble": lambda size: taught(size, both.BothWays(size.night)),
+    "ensemble_opposites": lambda size: taught(size, both.BothWays(size.night, others=False)),
 }
 
 
@@ -235,10 +103,10 @@ def scores(run: Run, fold: str) -> dict[str, float]:
     real = real_clips(fold)
     kept = [run.provenance["classes"].index(name) for name in real.classes]
     forwards = real.split("test")
-    opposite = {label: real.classes.index(OPPOSITE.get(name, name)) for label, name in enumerate(real.classes)}
+    opposite = {label: real.classes.index(both.OPPOSITE.get(name, name)) for label, name in enumerate(real.classes)}
     ways = []
-    for shown in (forwards, [backwards(record, opposite[record.label]) for record in forwards]):
-        clips = BothWaysBatches(shown, {"student": run.recipe.view}, run.recipe.window)
+    for shown in (forwards, [both.backwards(record, opposite[record.label]) for record in forwards]):
+        clips = both.BothWaysBatches(shown, {"student": run.recipe.view}, run.recipe.window)
         logits, labels, _ = predict(run.net(), clips.evaluation(), "student")
         ways.append((logits[:, kept].argmax(1), labels))
     (ahead, labels), (back, turned) = ways
@@ -264,10 +132,11 @@ def noted(run: Run, recall: float) -> None:
     write_atomically(run.folder / "run.json", lambda file: file.write_text(json.dumps(note, indent=1), "utf-8"))
 
 
-def row(name: str, size: str, run: Run, found: dict[str, float], cpu: float) -> str:
-    clips = len(run.recipe.data.catalogue().split("train"))
-    told = "; ".join(f"{what} {value:.0f}" for what, value in found.items() if what != "recall")
-    return f"| {name}, {size}: {told}; {cpu:,.0f} CPU s [{date.today():%m-%d}] | {clips:,} | {found['recall']:.1f} |"
+def row(what: str, run: Run, found: dict[str, float]) -> str:
+    """A row for the table of tries in docs/log.md."""
+    clips, cpu = len(run.recipe.data.catalogue().split("train")), run.provenance["cpu_seconds"]
+    told = "; ".join(f"{name} {value:.0f}" for name, value in found.items() if name != "recall")
+    return f"| {what}: {told}; {cpu:,.0f} CPU s [{date.today():%m-%d}] | {clips:,} | {found['recall']:.1f} |"
 
 
 def committed_choice() -> dict:
@@ -302,27 +171,23 @@ def main(name, size, workers, choose, final):
     recipe, _ = TRIES[name](SIZES[size]), real_clips("A")  # which is missed now, not after hours
     if choice and recipe.digest() != choice["recipe"]:
         raise ValueError(f"{CHOICE.name} is of another recipe than {name} of size {size} is today: choose again")
-    (run,) = obtain_all([recipe], workers=workers)
-    every = obtain_all(in_training_order([recipe]), workers=workers, say=str)
-    cpu = sum(its.provenance["cpu_seconds"] for its in every)
+    runs = obtain_all(in_training_order([recipe]), workers=workers)
     if final:
         READ.touch(exist_ok=False)  # before the clips are read: a second reading is refused, whatever comes
-        found = scores(run, "B")
+        found = scores(runs[-1], "B")
         write_atomically(READ, lambda file: file.write_text(json.dumps(choice | {"arid6 B": found}, indent=1), "utf-8"))
-        return click.echo(row(f"fold B, {name}", size, run, found, cpu))
-    found = scores(run, "A")
-    noted(run, found["recall"])
+        return click.echo(row(f"fold B, {name} of size {size}", runs[-1], found))
+    for run in runs:  # the members, and last the one that they teach
+        found = scores(run, "A")
+        noted(run, found["recall"])
+        click.echo(row(f"{run.recipe.condition} of {name}, {size}", run, found))
     if choose:
         about = {"try": name, "size": size, "recipe": recipe.digest(), "run": run.folder.name, "arid6 A": found}
         write_atomically(CHOICE, lambda file: file.write_text(json.dumps(about, indent=1), "utf-8"))
-    click.echo(row(name, size, run, found, cpu))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    from real_dark import main as imported  # recipes hold classes of an imported module, not of a script
-
     try:
-        imported(standalone_mode=False)
+        main(standalone_mode=False)
     except (ValueError, OSError, click.ClickException) as error:
         sys.exit(f"error: {error}")

@@ -141,7 +141,7 @@ def test_committed_runs_answer_or_say_why_not(condition, clips, places):
     name = committed[condition].folder.name
     path = encode(places / "coded.avi", square(1, 0).repeat(4, 1).repeat(4, 2), codec="mpeg4", g="12")
     if condition in ("pkd", "det_genkd"):
-        with pytest.raises(ValueError, match=rf"{name} has (internal|a detector).*; give a run that classifies clips"):
+        with pytest.raises(ValueError, match=rf"{name} has (exits|a detector): use .*, or give a run"):
             predict(path, open_run(name))
         return
     found = predict(path, open_run(name))

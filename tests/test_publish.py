@@ -8,7 +8,7 @@ from tools import publish
 
 
 def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
-    monkeypatch.setattr(publish, "unfit", lambda run: "")
+    monkeypatch.setattr(publish, "why_unusable", lambda run: "")
 
     def write(place, name, score):
         (own_places / place / name).mkdir(parents=True, exist_ok=True)

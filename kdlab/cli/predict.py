@@ -98,9 +98,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
-        kind = ("a detector: use kdlab.cli.detect" if isinstance(recipe.window, Windows) else
-                "internal classifiers of other networks, which predict_exits asks")
-        raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
+        kind = "a detector: use detect" if isinstance(recipe.window, Windows) else "exits: use predict_exits"
+        raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
         x, net = _input_of(recipe, clip), run.net()
         with torch.no_grad():

@@ -247,7 +247,7 @@ def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_dec
             for name in ("key", "kind", "picture", "reference", "motion", "residual", "blocks"):
                 assert np.array_equal(getattr(its, name), getattr(whole[its.number], name)), name
     assert decoded == [0, 1, 2, 24, 25, 26, 27] * 2
-    with pytest.raises(ValueError, match=r"frames -1 to 3 asked, but the clip has \d+\. Use"):
+    with pytest.raises(ValueError, match=r"frames -1 to 3 requested, but the clip has \d+\. Use"):
         next(modalities(twin, [3, -1]))
 
 

@@ -155,7 +155,7 @@ def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
     assert slope.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not used")])
+@pytest.mark.parametrize(("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")])
 @pytest.mark.parametrize("read", [outputs, features])
 def test_what_cannot_be_tapped_is_named(read, layer, words):
     with pytest.raises(ValueError, match=words):

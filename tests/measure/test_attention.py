@@ -138,7 +138,7 @@ def test_what_cannot_be_explained_is_told():
         grad_cam(net, x, 0, "featurs")
     with pytest.raises(ValueError, match=r"'fc' gives \(1, 2\) for one clip, without extent in space"):
         grad_cam(net, x, 0, "fc")
-    with pytest.raises(ValueError, match="'unused' is not used"):
+    with pytest.raises(ValueError, match="'unused' is not called"):
         grad_cam(net, x, 0, "unused")
     with torch.inference_mode(), pytest.raises(ValueError, match="leave torch.inference_mode"):
         grad_cam(net, x, 0, "features")

@@ -17,7 +17,6 @@ from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.system.values import alike, finite, fraction, integer, not_negative, one_of, positive
 from kdlab.train.loop import Rule, Settings
-from kdlab.train.many import Ray
 from kdlab.train.recipe import Recipe
 
 
@@ -48,7 +47,7 @@ def test_hints_words_and_shapes():
 
 
 @pytest.mark.parametrize("one", [Settings(), Window(), Night(), KD(), TinyR2Plus1D(), GenerativeDistillation(), Rule(),
-                                 Ray(), HeldOut(Night()), Recipe("x", Night()), ExitRecipe("x", Night())],
+                                 HeldOut(Night()), Recipe("x", Night()), ExitRecipe("x", Night())],
                          ids=lambda one: type(one).__name__)
 def test_every_number_of_a_configuration_is_checked(one):
     hints = get_type_hints(type(one))

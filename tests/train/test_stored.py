@@ -73,7 +73,7 @@ def test_files_of_another_run_are_not_taken_for_its_own(student):
     with pytest.raises(DamagedRun, match="the hash of its tensors"):
         student.net()
     shutil.copy(teacher.folder / "run.json", student.folder / "run.json")
-    with pytest.raises(DamagedRun, match="another recipe"):
+    with pytest.raises(DamagedRun, match="its recipe is not the one"):
         obtain(student.wanted, pretrained=False, say=str)
 
 

@@ -259,9 +259,7 @@ def explained(run: Run) -> dict[str, float]:
 
 def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
     """Features and attention of all clips, tap by tap."""
-    names, found = attending(net).taps, []
+    names = attending(net).taps
     with torch.no_grad():
-        for batch in clips.evaluation():
-            taps = outputs(net, batch.views["student"], names).taps
-            found.append([taps[name] for name in names])
+        found = [features(net, batch.views["student"], names).values() for batch in clips.evaluation()]
     return [torch.cat(column) for column in zip(*found, strict=True)]
