@@ -98,7 +98,10 @@ def scan(path: Path | str) -> Stream:
             raise Unsuited(path, f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
                                  "H.264")
         kinds, sizes, times = "", [], []
-        head, length = headers.head_units(stream.codec_context.extradata or b"")
+        try:
+            head, length = headers.head_units(stream.codec_context.extradata or b"")
+        except headers.CutOff:
+            raise DamagedClip(path, "damaged: the parameter sets of its H.264 are cut off") from None
         for packet in reader.each_packet():
             if reader.packets - reader.hidden == len(sizes):
                 continue  # a "not coded" picture, which is not shown

@@ -65,11 +65,14 @@ def units(data: bytes, length: int = 0) -> Iterator[bytes]:
 
 
 def head_units(extradata: bytes) -> tuple[list[bytes], int]:
-    """The parameter sets before the first packet, and the number of bytes of a unit's length (0: start codes)."""
+    """The parameter sets before the first packet, and the number of bytes of a unit's length (0: start codes). Raises
+    CutOff where they end too early."""
     if extradata[:1] != b"\1":
         return list(units(extradata)), 0
     found, at = [], 5
     for mask in (31, 255):  # masks of the counts of sequence and picture parameter sets
+        if at >= len(extradata):
+            raise CutOff
         count, at = extradata[at] & mask, at + 1
         for _ in range(count):
             size = int.from_bytes(extradata[at : at + 2], "big")

@@ -199,7 +199,7 @@ def from_json(value):
         return tuple(map(from_json, value))
     if not isinstance(value, dict):
         return value
-    made = _class(value["type"])
+    made = _class(str(value.get("type")))
     if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(made)} - {"type"}):
         raise NotImported(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version")
     return made(**{k: from_json(v) for k, v in value.items() if k != "type"})
