@@ -70,7 +70,7 @@ def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> p
 
 @pytest.mark.parametrize(("gain", "rival", "noise", "outcome", "says"), [
     (5, 0, 1, "helps", "more helps by +5.0 ± 0.8 points over less"),
-    (5, 5, 1, "no more", "more helps by +5.0 ± 0.8 points over less, but is not shown to do more than other (+0.0 ± 1.1"),
+    (5, 5, 1, "no more", "more helps by +5.0 ± 0.8 points over less, but is not shown to do more than other (+0.0 "),
     (5, 9, 1, "beaten", "more is beaten by other (-4.0 ± 1.1 points against it)"),
     (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
     (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
