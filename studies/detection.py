@@ -44,7 +44,7 @@ def on_validation(runs: dict[str, Run]) -> dict[str, float]:
 QUESTIONS = [Question(
     "6", "Does generative distillation help temporal detection?", "GenKD", "labels alone",
     rivals=("an untrained teacher", "twice the steps"), teacher="teacher", metric="mAP over tIoU 0.1 to 0.5, %",
-    spread=3.0)]
+    spread=2.5)]
 ALSO = [("GenKD over an untrained teacher", "GenKD", "an untrained teacher")]
 
 tuned = tuning("detection", base, CANDIDATES, DETECTION, on_validation)

@@ -29,7 +29,7 @@ def base(size, world: int) -> dict[str, Recipe]:
 QUESTIONS = [Question(
     "1", "From nothing, on dark clips with all labels: does DL-KDD beat labels alone?", "DL-KDD", "labels alone",
     rivals=("matched smoothing", "same-light KD", "twice the steps", "brightness augmentation"),
-    teacher="teacher, enhanced", spread=4.0)]
+    teacher="teacher, enhanced", spread=2.6)]
 #: Differences that stand beside the answer: text, condition, other.
 ALSO = [("the raw teacher's lead", "teacher, raw", "labels alone"),
         ("same-light KD over labels", "same-light KD", "labels alone")]

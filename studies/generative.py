@@ -51,7 +51,7 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
 QUESTIONS = [Question(
     "5", "Does generative distillation beat KD of the same teacher, and labels?", "GenKD", "labels alone",
     rivals=("KD of the same teacher", "KD, plain networks", "an untrained teacher", "matched smoothing", "SimKD",
-            "attention transfer", "twice the steps"), teacher="teacher", spread=4.0)]
+            "attention transfer", "twice the steps"), teacher="teacher", spread=2.8)]
 ALSO = [("GenKD over an untrained teacher", "GenKD", "an untrained teacher"),
         ("KD of the same teacher over labels", "KD of the same teacher", "labels alone"),
         ("R² of generated features, teacher", "R² of generated features, teacher", ""),

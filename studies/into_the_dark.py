@@ -75,7 +75,7 @@ QUESTIONS = [
     Question("3", "The same with ten labels per class: what does a second light add to labels?", "ten labels, DL-KDD",
              "ten labels", rivals=("ten labels, same-light KD", "ten labels, matched smoothing",
                                    "ten labels, twice the steps"),
-             teacher="teacher, enhanced, ten labels", spread=2.5),
+             teacher="teacher, enhanced, ten labels", spread=2.2),
 ]
 #: Differences that stand beside the answers: text, condition, other.
 LIGHTS = {"gamma 1.8": ("teacher, enhanced", "a second light")}
