@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 #: Folders of the clone with committed files: no environment variable may name them.
-_COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
+_COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "studies", "tests", "tools")
 
 #: This file marks a folder that ``kdlab notebooks`` has written.
 CHAPTERS = Path("notebooks", "00_start_here.ipynb")
