@@ -45,7 +45,6 @@ QUESTIONS = [Question(
     "6", "Does generative distillation help temporal detection?", "GenKD", "labels alone",
     rivals=("an untrained teacher", "twice the steps"), teacher="teacher", metric="mAP over tIoU 0.1 to 0.5, %",
     spread=2.5)]
-ALSO = [("GenKD over an untrained teacher", "GenKD", "an untrained teacher")]
 
 tuned = tuning("detection", base, CANDIDATES, DETECTION, on_validation)
 study = Study("detection", with_choices("detection", base, CANDIDATES), QUESTIONS, DETECTION, measure=measure,

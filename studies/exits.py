@@ -20,18 +20,19 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import VARIETY
 
-_ORDERS = {name: name.replace("-", ", ") for name in ORDERS}
-TITLES = {"ce_ic": "labels", "own_final": "own final", "pkd": "PKD", "ce_kd": "labels and PKD",
-          "ce_own": "labels and own final", "smoothing": "matched smoothing", "reversed": "own, residual, motion",
+_ORDERS = {name: f"PKD in the order {name.replace('-', ', ')}" for name in ORDERS}
+REVERSED = "PKD in the order own, residual, motion"
+TITLES = {"ce_ic": "labels", "own_final": "own final", "pkd": "PKD", "ce_kd": "labels + PKD",
+          "ce_own": "labels + own final", "smoothing": "matched smoothing", "reversed": REVERSED,
           "random_teacher": "a random teacher", "mixture": "mean of three teachers"} | _ORDERS
 _WARM = ({}, {"method.temperature": 4.0})
 #: Condition → the values that are tuned.
-CANDIDATES = {"labels": ({}, {"settings.lr": 4e-3}), "PKD": _WARM, "own final": _WARM, "labels and PKD": _WARM,
-              "labels and own final": _WARM, "matched smoothing": _WARM, "a random teacher": _WARM,
-              "mean of three teachers": _WARM, "own, residual, motion": _WARM} | dict.fromkeys(_ORDERS.values(), _WARM)
+CANDIDATES = {"labels": ({}, {"settings.lr": 4e-3}), "PKD": _WARM, "own final": _WARM, "labels + PKD": _WARM,
+              "labels + own final": _WARM, "matched smoothing": _WARM, "a random teacher": _WARM,
+              "mean of three teachers": _WARM, REVERSED: _WARM} | dict.fromkeys(_ORDERS.values(), _WARM)
 CANDIDATES |= dict.fromkeys(("WISE", "late fusion", "mean of exits"), ())  # fitted on held-out clips
-#: The I-frame network's last exit: the best fixed one in the first edition.
-FIXED = 11
+#: The best fixed exit of the first edition.
+FIXED, LAST = 11, "the I-frame network's last exit"
 
 
 def base(size, world: int) -> dict[str, Recipe]:
@@ -63,7 +64,7 @@ def ways(run: Run) -> dict[str, float]:
     fitted, held, test = fit_run(run), run.predictions("val"), run.predictions("test")
     half, logits, labels = halves(held.groups), test.logits.astype(float), test.labels
     fused = late_fusion(held.logits[half].astype(float), held.labels[half])
-    answers = {"WISE": fitted.test[0][:, -1], "a fixed exit": logits[:, FIXED], "mean of exits": logits.mean(1),
+    answers = {"WISE": fitted.test[0][:, -1], LAST: logits[:, FIXED], "mean of exits": logits.mean(1),
                "late fusion": np.tensordot(logits, fused, (1, 0))}
     found = {name: 100 * float((z.argmax(1) == labels).mean()) for name, z in answers.items()}
     views = {name: backbone.view for name, backbone in run.recipe.needs().items()}
@@ -94,20 +95,20 @@ def conditions(size, world: int) -> dict[str, Recipe]:
 _MEAN = "mean accuracy of the nine trained exits on test clips, %"
 QUESTIONS = [
     Question("7", "Exits learn from clips that their teachers have not seen: do labels and PKD together beat labels?",
-             "labels and PKD", "labels", rivals=("labels and own final", "PKD", "own final", "matched smoothing"),
+             "labels + PKD", "labels", rivals=("labels + own final", "PKD", "own final", "matched smoothing"),
              teacher="teacher, own finals", metric=_MEAN, spread=1.0),
-    Question("8a", "Does the order of PKD's teachers matter?", "PKD", "own, residual, motion", metric=_MEAN,
+    Question("8a", "Does the order of PKD's teachers matter?", "PKD", REVERSED, metric=_MEAN,
              spread=2.0),
     Question("8b", "Is PKD's order, motion, residual, own, the best?", "PKD", "a random teacher",
-             rivals=("mean of three teachers", *_ORDERS.values(), "own, residual, motion"), metric=_MEAN, spread=1.0),
-    Question("9", "Does WISE beat the best fixed exit, late fusion and the mean of the exits?", "WISE", "a fixed exit",
+             rivals=("mean of three teachers", *_ORDERS.values(), REVERSED), metric=_MEAN, spread=1.0),
+    Question("9", "Does WISE beat the best fixed exit, late fusion and the mean of the exits?", "WISE", LAST,
              rivals=("late fusion", "mean of exits"), spread=2.0),
 ]
-#: Differences that stand beside the answers: text, condition, other.
-ALSO = [(f"{one} over labels{where}", f"{one}{where}", f"labels{where}")
-        for one in ("labels and PKD", "PKD", "own final") for where in ("", *(f", {modality}" for modality in ORDER))]
-ALSO += [("MACs saved by stopping early, %, over the last finished exit", "MACs saved", ""),
-         ("accuracy beside it: stopped early over the last finished exit", "stopped early", "last finished exit")]
+#: Differences and values that stand beside the answer of a question: text, condition, other.
+ALSO = {"7": [(f"{one} over labels{where}", f"{one}{where}", f"labels{where}") for one in ("labels + PKD", "PKD")
+              for where in (f", {modality}" for modality in ORDER)] + [("PKD over labels", "PKD", "labels")],
+        "9": [("MACs saved by stopping early, %, over the last finished exit", "MACs saved", "zero"),
+              ("accuracy beside it: stopped early over the last finished exit", "stopped early", "last finished exit")]}
 
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)
 study = Study("exits", conditions, QUESTIONS, EXITS, measure=measure, worlds=WORLDS)

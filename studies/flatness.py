@@ -104,10 +104,11 @@ QUESTIONS = [Question(
     "10", "Are flatter minima better ones here, within a modality?", "flatness within modalities",
     metric="Spearman's rank correlation of flatness with test accuracy, mean over three modalities and three measures, "
            "in hundredths", unit="hundredths", small=10.0, spread=40.0, helps="predicts accuracy")]
-#: Values that stand beside the answer: text, condition, other.
-ALSO = [(f"{what}{name}", f"{what}{name}", "") for what in ("flatness within modalities", "flatness across modalities")
-        for name in ("", *(f", {measure}" for measure in MEASURES))][1:]
-ALSO += [("a low training loss, within modalities", "fit within modalities", "")]
-ALSO += [(f"PKD flattens the exits, {name}, %", f"PKD flattens, {name}", "") for name in MEASURES]
+_KINDS = [f"flatness {where} modalities{name}" for where in ("within", "across")
+          for name in ("", *(f", {measure}" for measure in MEASURES))]
+#: Values that stand beside the answer of a question: text, condition, other.
+ALSO = {"10": [(kind, kind, "zero") for kind in _KINDS[1:]] + [
+    ("a low training loss, within modalities", "fit within modalities", "zero"),
+    *((f"PKD flattens the exits, {name}, %", f"PKD flattens, {name}", "zero") for name in MEASURES)]}
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)

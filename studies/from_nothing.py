@@ -30,9 +30,9 @@ QUESTIONS = [Question(
     "1", "From nothing, on dark clips with all labels: does DL-KDD beat labels alone?", "DL-KDD", "labels alone",
     rivals=("matched smoothing", "same-light KD", "twice the steps", "brightness augmentation"),
     teacher="teacher, enhanced", spread=2.6)]
-#: Differences that stand beside the answer: text, condition, other.
-ALSO = [("the raw teacher's lead", "teacher, raw", "labels alone"),
-        ("same-light KD over labels", "same-light KD", "labels alone")]
+#: Differences that stand beside the answer of a question: text, condition, other.
+ALSO = {"1": [("the raw teacher's lead", "teacher, raw", "labels alone"),
+              ("same-light KD over labels alone", "same-light KD", "labels alone")]}
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
 study = Study("from_nothing", with_choices("from_nothing", base, CANDIDATES), QUESTIONS, FROM_NOTHING, worlds=WORLDS)

@@ -52,10 +52,10 @@ QUESTIONS = [Question(
     "5", "Does generative distillation beat KD of the same teacher, and labels?", "GenKD", "labels alone",
     rivals=("KD of the same teacher", "KD, plain networks", "an untrained teacher", "matched smoothing", "SimKD",
             "attention transfer", "twice the steps"), teacher="teacher", spread=2.8)]
-ALSO = [("GenKD over an untrained teacher", "GenKD", "an untrained teacher"),
-        ("KD of the same teacher over labels", "KD of the same teacher", "labels alone"),
-        ("R² of generated features, teacher", "R² of generated features, teacher", ""),
-        ("R² of generated features, GenKD", "R² of generated features, GenKD", "")]
+#: Differences and values that stand beside the answer of a question: text, condition, other.
+ALSO = {"5": [("KD of the same teacher over labels alone", "KD of the same teacher", "labels alone"),
+              ("R² of generated features, teacher, %", "R² of generated features, teacher", "zero"),
+              ("R² of generated features, GenKD, %", "R² of generated features, GenKD", "zero")]}
 
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
 study = Study("generative", conditions, QUESTIONS, GENERATIVE, measure=measure, worlds=WORLDS)

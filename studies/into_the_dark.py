@@ -27,17 +27,17 @@ WITHOUT = {"as_is": "the bright network as it is", "re_estimated": "re-estimated
            "enhanced_re": "teacher, enhanced", "dlkdd_re": "a second light", "entropy": "entropy minimisation",
            "same_light_re": "same-light distillation", "augmented_re": "augmentation, re-estimated",
            "self": "enhanced, self-distilled", "ensemble": "teacher, raw ensemble", "ensemble_kd": "a raw ensemble"}
-WITH = {"ce_raw": "ten labels", "dlkdd": "ten labels, DL-KDD", "same_light": "ten labels, same-light KD",
-        "label_smoothing": "ten labels, matched smoothing", "ce_2x": "ten labels, twice the steps",
+WITH = {"ce_raw": "ten labels alone", "dlkdd": "DL-KDD with ten labels", "same_light": "same-light KD with ten labels",
+        "label_smoothing": "matched smoothing with ten labels", "ce_2x": "twice the steps with ten labels",
         "dlkdd:teacher": "teacher, enhanced, ten labels"}
 _SOFT, _TARGETS = ({}, {"method.temperature": 2.0}), ({}, {"method.alpha": 0.9})
 _SLOWER = ({}, {"settings.lr": 3e-4})
 #: Condition → the values that are tuned: of the augmentation how dark it makes clips before they are learnt.
 CANDIDATES = {"a second light": _SOFT, "same-light distillation": _SOFT, "enhanced, self-distilled": _SOFT,
               "a raw ensemble": _SOFT, "entropy minimisation": _SLOWER,
-              "augmentation, re-estimated": ({}, {"start.method.low": 0.5}), "ten labels": _SLOWER,
-              "ten labels, DL-KDD": _TARGETS, "ten labels, same-light KD": _TARGETS,
-              "ten labels, matched smoothing": _TARGETS, "ten labels, twice the steps": ()}
+              "augmentation, re-estimated": ({}, {"start.method.low": 0.5}), "ten labels alone": _SLOWER,
+              "DL-KDD with ten labels": _TARGETS, "same-light KD with ten labels": _TARGETS,
+              "matched smoothing with ten labels": _TARGETS, "twice the steps with ten labels": ()}
 
 
 def base(size, world: int) -> dict[str, Recipe]:
@@ -72,18 +72,19 @@ QUESTIONS = [
              "re-estimated statistics?", "a second light", "re-estimated statistics",
              rivals=("augmentation, re-estimated", "entropy minimisation", "same-light distillation",
                      "enhanced, self-distilled", "a raw ensemble"), teacher="teacher, enhanced", spread=4.0),
-    Question("3", "The same with ten labels per class: what does a second light add to labels?", "ten labels, DL-KDD",
-             "ten labels", rivals=("ten labels, same-light KD", "ten labels, matched smoothing",
-                                   "ten labels, twice the steps"),
+    Question("3", "The same with ten labels per class: what does a second light add to labels?",
+             "DL-KDD with ten labels", "ten labels alone",
+             rivals=("same-light KD with ten labels", "matched smoothing with ten labels",
+                     "twice the steps with ten labels"),
              teacher="teacher, enhanced, ten labels", spread=2.2),
 ]
-#: Differences that stand beside the answers: text, condition, other.
 LIGHTS = {"gamma 1.8": ("teacher, enhanced", "a second light")}
 LIGHTS |= {name: (f"teacher, {name}", f"a second light, {name}") for name in ENHANCERS}
 LIGHTS |= {"a raw ensemble": ("teacher, raw ensemble", "a raw ensemble")}
-ALSO = [(f"{name}: {what}", one, "re-estimated statistics") for name, pair in LIGHTS.items()
-        for what, one in zip(("the teacher's lead", "passed on"), pair, strict=True)]
-ALSO += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is")]
+#: Differences that stand beside the answer of a question: text, condition, other.
+ALSO = {"2": [(f"{name}: {what}", one, "re-estimated statistics") for name, pair in LIGHTS.items()
+              for what, one in zip(("the teacher's lead", "passed on"), pair, strict=True)]}
+ALSO["2"] += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is")]
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
 study = Study("into_the_dark", conditions, QUESTIONS, INTO_THE_DARK, worlds=WORLDS)

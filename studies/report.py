@@ -9,6 +9,7 @@ need none of their trainings: between two worlds, runs/, data/ and .cache/ may b
 """
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -140,10 +141,17 @@ def row(text: str, effect: Effect) -> str:
     return f"| {text} | {str(effect).replace('-', '−')} |"
 
 
-def beside(script, values: pd.DataFrame) -> list[str]:
-    """A row for each difference of the script's ``ALSO``."""
-    values = values.assign(zero=0.0)
-    return [row(text, Effect.of(values[one] - values[other or "zero"])) for text, one, other in script.ALSO]
+def sentence(answer: Answer) -> str:
+    """The answer with a capital and true minus signs."""
+    text = re.sub(r"-(?=\d)", "−", str(answer))
+    return text[0].upper() + text[1:]
+
+
+def nearest(answer: Answer) -> str:
+    """The rival that comes nearest, and the method's difference to it; a dash where there is none."""
+    rivals = {} if answer.withheld else {name: answer.compared[name] for name in answer.question.rivals}
+    name = min(rivals, key=lambda rival: rivals[rival].mean, default="")
+    return re.sub(r"-(?=\d)", "−", f"{name} ({rivals[name]})") if name else "–"
 
 
 def tuned(script, names: tuple[str, ...]) -> str:
@@ -151,26 +159,29 @@ def tuned(script, names: tuple[str, ...]) -> str:
     candidates = getattr(script, "CANDIDATES", {})
     values = chosen(script.study.name, {name: candidates.get(name, ()) for name in names})
     parts = [f"{name}: {json.dumps(values[name]) if values[name] else 'as it was'}" for name in values]
-    return f"Tuned, with what was chosen: {'; '.join(parts)}." if parts else "Nothing was tuned."
+    return f"Tuned, with what was chosen: {'; '.join(parts)}." if parts else "There was nothing to tune."
 
 
 def section(answer: Answer) -> list[str]:
     """The heading, the sentence, one table, one figure, and what was tuned."""
     question, script = answer.question, script_of(answer.question)
-    lines = [f"## {question.name}. {question.asks}", f"**{str(answer)[0].upper()}{str(answer)[1:]}.**"]
+    lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
     table = [f"| {question.metric} | {question.unit} |", "|---|---|"]
     table += [row(f"{question.method} over {name}", effect) for name, effect in answer.compared.items()]
     if answer.lead:
         table.append(row(f"the lead of {question.teacher} over {question.baseline}", answer.lead))
-    table += beside(script, values_of(script.study)) if question == script.QUESTIONS[0] else []
+    values = values_of(script.study).assign(zero=0.0)
+    table += [row(text, Effect.of(values[one] - values[other]))
+              for text, one, other in getattr(script, "ALSO", {}).get(question.name, ())]
     share = [f"Of the teacher's lead {100 * answer.share:.0f} % was passed on."] if answer.share is not None else []
     name = f"question-{question.name}.png"
     figure = plots.effects({f"− {other}": effect for other, effect in answer.compared.items()}, question.method,
                            f"difference, {question.unit}", question.small)
     figure.savefig(FOLDER / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
+    lines += [f"The rival that comes nearest: {nearest(answer)}."] if question.rivals else []
     return [*lines, "\n".join(table), *share, f"![{question.asks}](../figures/edition-2/{name})",
             tuned(script, (question.method, question.baseline, *question.rivals))]
 
@@ -194,8 +205,8 @@ def main() -> None:
     sections = {answer.question.name: section(answer) for answer in found} | {"4": costs()}
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
-    front = ["| question | answer, over ten worlds |", "|---|---|"]
-    front += [f"| {answer.question.asks} | {answer} |" for answer in found]
+    front = ["| question | answer, over ten worlds | nearest rival |", "|---|---|---|"]
+    front += [f"| {answer.question.asks} | {sentence(answer)} | {nearest(answer)} |" for answer in found]
     write_atomically(paths.project_root() / "docs" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(FOLDER / "front.md", lambda path: path.write_text("\n".join(front) + "\n", encoding="utf-8"))
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6

@@ -45,7 +45,7 @@ def make_up(report, worlds):
     for script in map(import_module, report.SCRIPTS):
         asked, best = getattr(script, "QUESTIONS", ()), {q.method for q in getattr(script, "QUESTIONS", ())}
         names = {n for q in asked for n in (q.method, q.baseline, q.teacher, *q.rivals)}
-        names |= {n for _, *pair in getattr(script, "ALSO", ()) for n in pair}
+        names |= {n for rows in getattr(script, "ALSO", {}).values() for _, *pair in rows for n in pair}
         names |= {f"{way}: {what}" for way in getattr(script, "WAYS", ()) for what in getattr(script, "MEASURED", ())}
         write(script.study, names - {"", "zero"}, worlds)
         if hasattr(script, "tuned"):
