@@ -131,14 +131,17 @@ Ten questions, each answered in ten *worlds*. A world is one seed of everything:
 of clips. It has its own test clips. ± is half of a 95 % interval over worlds (Student's t, paired in a world).
 The questions, their rivals, what each outcome would be called, and what ten worlds can see were committed before the
 worlds were drawn: [questions.json](../figures/edition-2/questions.json). Methods and rivals were tuned on validation
-clips of five other worlds, with two values each. All sentences hold together at 95 % (Holm). An answer is about small
-networks on `night`, and about no other clips. [ledger.md](ledger.md) says how to read it. The first edition is data:
+clips of five other worlds, with two values each. All sentences hold together at 95 % (Holm). Beside an effect stand
+its lowest and its highest world. An answer is about small networks on `night`, and about no other clips.
+[ledger.md](ledger.md) says how to read it. The first edition is data:
 [figures/edition-1](../figures/edition-1/README.md).
 """
 
 
-def row(text: str, effect: Effect) -> str:
-    return f"| {text} | {str(effect).replace('-', '−')} |"
+def row(text: str, differences: pd.Series) -> str:
+    """A row of a table: the effect, and its smallest and largest value in a world."""
+    ends = f"{differences.min():+.1f} to {differences.max():+.1f}"
+    return f"| {text} | " + f"{Effect.of(differences)} | {ends} |".replace("-", "−")
 
 
 def sentence(answer: Answer) -> str:
@@ -158,8 +161,8 @@ def tuned(script, names: tuple[str, ...]) -> str:
     """What was tuned, in one sentence."""
     candidates = getattr(script, "CANDIDATES", {})
     values = chosen(script.study.name, {name: candidates.get(name, ()) for name in names})
-    parts = [f"{name}: {json.dumps(values[name]) if values[name] else 'as it was'}" for name in values]
-    return f"Tuned, with what was chosen: {'; '.join(parts)}." if parts else "There was nothing to tune."
+    parts = [f"{name} {json.dumps(change)}" for name, change in values.items() if change]
+    return f"{len(values)} were tuned. Changed were: {'; '.join(parts) or 'none'}." if values else "Nothing to tune."
 
 
 def section(answer: Answer) -> list[str]:
@@ -168,13 +171,12 @@ def section(answer: Answer) -> list[str]:
     lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
-    table = [f"| {question.metric} | {question.unit} |", "|---|---|"]
-    table += [row(f"{question.method} over {name}", effect) for name, effect in answer.compared.items()]
-    if answer.lead:
-        table.append(row(f"the lead of {question.teacher} over {question.baseline}", answer.lead))
     values = values_of(script.study).assign(zero=0.0)
-    table += [row(text, Effect.of(values[one] - values[other]))
-              for text, one, other in getattr(script, "ALSO", {}).get(question.name, ())]
+    rows = [(f"over {name}", question.method, name) for name in answer.compared]
+    rows += [(f"the lead of {question.teacher}", question.teacher, question.baseline)] if question.teacher else []
+    rows += getattr(script, "ALSO", {}).get(question.name, ())
+    table = [f"| {question.method}: {question.metric} | {question.unit} | worlds |", "|---|---|---|"]
+    table += [row(text, values[one] - values[other]) for text, one, other in rows]
     share = [f"Of the teacher's lead {100 * answer.share:.0f} % was passed on."] if answer.share is not None else []
     name = f"question-{question.name}.png"
     figure = plots.effects({f"− {other}": effect for other, effect in answer.compared.items()}, question.method,
