@@ -17,6 +17,7 @@ from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.measure.cost import cpu_times, macs, parameters
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.study import Study
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
@@ -33,14 +34,12 @@ def conditions(size, world: int) -> dict[str, Recipe]:
     return {"student": made["labels alone"], "teacher": made["teacher, enhanced"]}
 
 
-def classify(paths, run: Run, nets: list[nn.Module], views: list[View]) -> None:
-    """Read each clip of ``paths`` in each of the ``views``, and classify it by the network of that view."""
-    window = run.recipe.window
-    for path in paths:
+def classify(drawn, window, nets: list[nn.Module], views: list[View]) -> None:
+    """Read the frames of each clip of ``drawn`` (path, draw) in each of the ``views``, and classify them by the network
+    of that view."""
+    for path, draw in drawn:
         for net, view in zip(nets, views, strict=True):
-            frames = view.read(path)
-            draw = window.centre(len(frames))
-            pixels = window.cut(draw, resize(frames[draw.frames], window.side))
+            pixels = window.cut(draw, resize(view.read(path, draw.frames), window.side))
             net(torch.from_numpy(pixels.copy()).permute(3, 0, 1, 2)[None].float() / 255)
 
 
@@ -60,23 +59,22 @@ def largest_maps(net: nn.Module, shape: tuple[int, ...]) -> int:
 def measure(runs: dict[str, Run]) -> dict[str, float]:
     run = runs["student"]
     recipe, student, teacher = run.recipe, run.net(), runs["teacher"].net()
-    paths = [record.path for record in recipe.data.catalogue().split("test")[:CLIPS]]
-    window = recipe.window
+    clips, window = batches(recipe, "test", {"student": recipe.view}), recipe.window
+    drawn = [(record.path, window.centre(clips.length(record))) for record in clips.records[:CLIPS]]
     shape = 1, 3, window.frames, window.crop, window.crop
     curves = TrainedCurves(recipe.data)
-    enhancer, frames = curves.run().net(), Raw().read(paths[0])
-    picture = 1, 3, *frames.shape[1:3]
+    enhancer, picture = curves.run().net(), (1, 3, *Raw().read(drawn[0][0], [0]).shape[1:3])
     ways = dict(zip(WAYS, ([student], [teacher], [teacher], [student, teacher]), strict=True))
     views = dict(zip(WAYS, ([Raw()], [Enhanced(Gamma())], [Enhanced(curves)], [Raw(), Enhanced(Gamma())]),
                      strict=True))
-    times = cpu_times({way: partial(classify, paths, run, nets, views[way]) for way, nets in ways.items()}, REPEATS)
+    times = cpu_times({way: partial(classify, drawn, window, nets, views[way]) for way, nets in ways.items()}, REPEATS)
     found = {}
     for way, nets in ways.items():
         more = way.startswith("Zero-DCE")
-        counted = len(nets) * macs(student, shape) + more * len(frames) * macs(enhancer, picture)
+        counted = len(nets) * macs(student, shape) + more * window.frames * macs(enhancer, picture)
         held = 4 * (len(nets) * parameters(student) + more * parameters(enhancer))
         maps = max(largest_maps(student, shape), largest_maps(enhancer, picture) if more else 0)
-        found |= {f"{way}: MACs": counted / 1e6, f"{way}: ms": 1e3 * float(min(times[way])) / len(paths),
+        found |= {f"{way}: MACs": counted / 1e6, f"{way}: ms": 1e3 * float(min(times[way])) / len(drawn),
                   f"{way}: MB": (held + maps) / 1e6}
     return found
 
