@@ -13,9 +13,9 @@ from kdlab.train.sizes import VARIETY
 
 TITLES = {"det_teacher": "teacher", "det_student": "labels alone", "det_genkd": "GenKD",
           "det_untrained": "an untrained teacher", "det_student_2x": "twice the steps"}
-#: GenKD's weight of attention is tuned, and the labels' rate; the other two have nothing of their own.
+#: Condition → the values that are tuned.
 CANDIDATES = {"labels alone": ({}, {"settings.lr": 2e-3}), "GenKD": ({}, {"method.beta": 1.0}),
-              "an untrained teacher": (), "twice the steps": ()}
+              "an untrained teacher": "GenKD", "twice the steps": "labels alone"}
 
 
 def base(size, world: int) -> dict[str, Recipe]:

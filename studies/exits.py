@@ -20,6 +20,8 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import VARIETY
 
+#: The best fixed exit of the first edition.
+FIXED, LAST = 11, "the I-frame network's last exit"
 _ORDERS = {name: f"PKD in the order {name.replace('-', ', ')}" for name in ORDERS}
 REVERSED = "PKD in the order own, residual, motion"
 TITLES = {"ce_ic": "labels", "own_final": "own final", "pkd": "PKD", "ce_kd": "labels + PKD",
@@ -30,9 +32,7 @@ _WARM = ({}, {"method.temperature": 4.0})
 CANDIDATES = {"labels": ({}, {"settings.lr": 4e-3}), "PKD": _WARM, "own final": _WARM, "labels + PKD": _WARM,
               "labels + own final": _WARM, "matched smoothing": _WARM, "a random teacher": _WARM,
               "mean of three teachers": _WARM, REVERSED: _WARM} | dict.fromkeys(_ORDERS.values(), _WARM)
-CANDIDATES |= dict.fromkeys(("WISE", "late fusion", "mean of exits"), ())  # fitted on held-out clips
-#: The best fixed exit of the first edition.
-FIXED, LAST = 11, "the I-frame network's last exit"
+CANDIDATES |= dict.fromkeys(("WISE", LAST, "late fusion", "mean of exits"), ())  # fitted on held-out clips
 
 
 def base(size, world: int) -> dict[str, Recipe]:
@@ -88,10 +88,6 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     return of_exits(runs) | {"teacher, own finals": 100 * float(finals.mean())} | ways(runs["PKD"])
 
 
-def conditions(size, world: int) -> dict[str, Recipe]:
-    return with_choices("exits", base, CANDIDATES)(size, world)
-
-
 _MEAN = "mean accuracy of the nine trained exits on test clips, %"
 QUESTIONS = [
     Question("7", "Exits learn from clips that their teachers have not seen: do labels and PKD together beat labels?",
@@ -110,5 +106,6 @@ ALSO = {"7": [(f"{one} over labels{where}", f"{one}{where}", f"labels{where}") f
         "9": [("MACs saved by stopping early, %, over the last finished exit", "MACs saved", "zero"),
               ("accuracy beside it: stopped early over the last finished exit", "stopped early", "last finished exit")]}
 
+conditions = with_choices("exits", base, CANDIDATES)
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)
 study = Study("exits", conditions, QUESTIONS, EXITS, measure=measure, worlds=WORLDS)

@@ -20,12 +20,11 @@ TITLES = {"student_ce": "labels alone", "genkd": "GenKD", "kd_gate": "KD of the 
           "simkd": "SimKD", "attention_transfer": "attention transfer", "student_2x": "twice the steps",
           "teacher_fr": "teacher", "teacher_ce": "teacher, plain"}
 _TARGETS = ({}, {"method.alpha": 0.9})
-#: Condition → the values that are tuned. SimKD and twice the steps have nothing of their own. The untrained teacher has
-#: the weights of GenKD, since it differs from it in nothing else.
+#: Condition → the values that are tuned. SimKD has no weight.
 CANDIDATES = {"labels alone": ({}, {"settings.lr": 6e-3}), "GenKD": ({}, {"method.beta": 1.0}),
               "KD of the same teacher": _TARGETS, "KD, plain networks": _TARGETS, "matched smoothing": _TARGETS,
-              "attention transfer": ({}, {"method.weight": 100.0}), "SimKD": (), "twice the steps": (),
-              "an untrained teacher": ()}
+              "attention transfer": ({}, {"method.weight": 100.0}), "SimKD": (),
+              "twice the steps": "labels alone", "an untrained teacher": "GenKD"}
 
 
 def base(size, world: int) -> dict[str, Recipe]:
@@ -33,13 +32,6 @@ def base(size, world: int) -> dict[str, Recipe]:
     made = recognition(size, NightStream(night), seed_of(world))
     made["smoothing"] = replace(made["kd"], condition="smoothing", method=MatchedSmoothing())
     return named(made, TITLES)
-
-
-def conditions(size, world: int) -> dict[str, Recipe]:
-    """The conditions with the values that were chosen; the untrained teacher's student has those of GenKD."""
-    made = with_choices("generative", base, CANDIDATES)(size, world)
-    method = replace(made["GenKD"].method, teacher="untrained")
-    return made | {"an untrained teacher": replace(made["an untrained teacher"], method=method)}
 
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
@@ -58,4 +50,5 @@ ALSO = {"5": [("KD of the same teacher over labels alone", "KD of the same teach
               ("R² of generated features, GenKD, %", "R² of generated features, GenKD", "zero")]}
 
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
+conditions = with_choices("generative", base, CANDIDATES)
 study = Study("generative", conditions, QUESTIONS, GENERATIVE, measure=measure, worlds=WORLDS)

@@ -37,7 +37,8 @@ CANDIDATES = {"a second light": _SOFT, "same-light distillation": _SOFT, "enhanc
               "a raw ensemble": _SOFT, "entropy minimisation": _SLOWER,
               "augmentation, re-estimated": ({}, {"start.method.low": 0.5}), "ten labels alone": _SLOWER,
               "DL-KDD with ten labels": _TARGETS, "same-light KD with ten labels": _TARGETS,
-              "matched smoothing with ten labels": _TARGETS, "twice the steps with ten labels": ()}
+              "matched smoothing with ten labels": _TARGETS, "twice the steps with ten labels": "ten labels alone"}
+CANDIDATES |= {"re-estimated statistics": ()} | {f"a second light, {name}": "a second light" for name in ENHANCERS}
 
 
 def base(size, world: int) -> dict[str, Recipe]:
@@ -60,13 +61,6 @@ def base(size, world: int) -> dict[str, Recipe]:
     return found | named(with_labels(size, starts[0], few, Gamma(), size.tuned), WITH)
 
 
-def conditions(size, world: int) -> dict[str, Recipe]:
-    """The conditions with the values that were chosen; the second light of every enhancer has those of gamma 1.8."""
-    made = with_choices("into_the_dark", base, CANDIDATES)(size, world)
-    method = made["a second light"].method
-    return made | {name: replace(made[name], method=method) for name in made if name.startswith("a second light, ")}
-
-
 QUESTIONS = [
     Question("2", "A network of bright clips meets the dark without labels: what does a second light add to "
              "re-estimated statistics?", "a second light", "re-estimated statistics",
@@ -87,4 +81,4 @@ ALSO = {"2": [(f"{name}: {what}", one, "re-estimated statistics") for name, pair
 ALSO["2"] += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is")]
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
-study = Study("into_the_dark", conditions, QUESTIONS, INTO_THE_DARK, worlds=WORLDS)
+study = Study("into_the_dark", with_choices("into_the_dark", base, CANDIDATES), QUESTIONS, INTO_THE_DARK, worlds=WORLDS)

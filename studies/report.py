@@ -21,7 +21,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from worlds import FOLDER, TUNED_IN, WORLDS, chosen, label
+from worlds import FOLDER, TUNED_IN, WORLDS, chosen, label, tried
 
 from kdlab.measure.paired import LEVEL, Effect, quantile
 from kdlab.show import plots
@@ -96,12 +96,13 @@ def withheld(question: Question) -> str:
         return f"world {missing[0]} is missing" + f", and {len(missing) - 1} more" * (len(missing) > 1)
     if set(rows[rows.world.isin(WORLDS)].questions) != {study.digest()}:
         return "a world was drawn for another question"
-    candidates = getattr(script, "CANDIDATES", dict.fromkeys((question.method, *question.rivals), ()))
+    names = question.method, question.baseline, *question.rivals
+    candidates = getattr(script, "CANDIDATES", dict.fromkeys(names, ()))
     tuned = script.tuned.rows(FOLDER) if hasattr(script, "tuned") else None
-    for name in (question.method, *question.rivals):
-        labels = [label(name, change) for change in candidates.get(name, ())]
-        done = all(set(TUNED_IN) <= set(tuned[tuned.condition == each].world) for each in labels)
-        if name not in candidates or not done:
+    for name, shares in ((name, candidates.get(name)) for name in names):
+        source = shares if isinstance(shares, str) else name
+        labels = [label(source, change) for change in tried(candidates).get(source, ())]
+        if shares is None or not all(set(TUNED_IN) <= set(tuned[tuned.condition == each].world) for each in labels):
             return f"{name} was not tuned"
     return older(FOLDER / f"{study.name}.csv")
 
@@ -159,8 +160,8 @@ def nearest(answer: Answer) -> str:
 
 def tuned(script, names: tuple[str, ...]) -> str:
     """What was tuned, in one sentence."""
-    candidates = getattr(script, "CANDIDATES", {})
-    values = chosen(script.study.name, {name: candidates.get(name, ()) for name in names})
+    values = chosen(script.study.name, getattr(script, "CANDIDATES", {}))
+    values = {name: values[name] for name in names if name in values}
     parts = [f"{name} {json.dumps(change)}" for name, change in values.items() if change]
     return f"{len(values)} were tuned. Changed were: {'; '.join(parts) or 'none'}." if values else "Nothing to tune."
 

@@ -33,6 +33,8 @@ DETECTION = DetectionSize("world", (20, 6, 15), (20.0, 30.0), epochs=20, seeds=_
 EXITS = ExitSize("world", per_class=(16, 10, 30), epochs=60, iframe_epochs=20, plain_epochs=60, exit_epochs=15,
                  real_epochs=250, real_exit_epochs=100, draws=4, seeds=_SEEDS)
 FLATNESS = replace(EXITS, epochs=30, iframe_epochs=15)
+#: Condition → the changes that are tried. A text names the condition whose choice it shares; () is nothing to tune.
+Candidates = Mapping[str, Sequence[dict] | str]
 #: Validation clips per class in the worlds in which something is tuned; they have one test clip per class.
 TUNED_ON = 20
 
@@ -75,27 +77,31 @@ def on_validation(runs: Mapping) -> dict[str, float]:
     return {condition: run.predictions("val").accuracy for condition, run in runs.items()}
 
 
-def tuning(name: str, base: Callable, candidates: Mapping[str, Sequence[dict]], size, measure=on_validation) -> Study:
-    """The study that tunes the study ``name``: all ``candidates`` (condition → changes) in the worlds
-    :data:`TUNED_IN`."""
+def tried(candidates: Candidates) -> dict[str, Sequence[dict]]:
+    """Those of the ``candidates`` that have changes of their own."""
+    return {condition: changes for condition, changes in candidates.items() if changes and not isinstance(changes, str)}
+
+
+def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_validation) -> Study:
+    """The study that tunes the study ``name``: all ``candidates`` in the worlds :data:`TUNED_IN`."""
     def conditions(size, world: int) -> dict[str, Recipe]:
         made = base(size, world)
         return {label(condition, change): changed(made[condition], change)
-                for condition, changes in candidates.items() for change in changes}
+                for condition, changes in tried(candidates).items() for change in changes}
 
     return Study(f"{name}_tuning", conditions, size=size, measure=measure, worlds=TUNED_IN)
 
 
-def chosen(name: str, candidates: Mapping[str, Sequence[dict]]) -> dict[str, dict]:
-    """Condition → the change with the best mean over the worlds in which it was tuned; the first before any was. A
-    condition without candidates has nothing of its own to tune."""
+def chosen(name: str, candidates: Candidates) -> dict[str, dict]:
+    """Condition → the change with the best mean over the worlds in which it was tuned; the first before any was."""
     file = FOLDER / f"{name}_tuning.csv"
     means = pd.read_csv(file).groupby("condition").value.mean() if file.exists() else {}
-    return {condition: max(changes, key=lambda change: means.get(label(condition, change), 0.0))
-            for condition, changes in candidates.items() if changes}
+    best = {condition: max(changes, key=lambda change: means.get(label(condition, change), 0.0))
+            for condition, changes in tried(candidates).items()}
+    return best | {condition: best[other] for condition, other in candidates.items() if isinstance(other, str)}
 
 
-def with_choices(name: str, base: Callable, candidates: Mapping[str, Sequence[dict]]) -> Callable:
+def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
     """The conditions of ``base`` with the values that were chosen."""
     def conditions(size, world: int) -> dict[str, Recipe]:
         made = base(size, world)

@@ -49,7 +49,7 @@ def make_up(report, worlds):
         names |= {f"{way}: {what}" for way in getattr(script, "WAYS", ()) for what in getattr(script, "MEASURED", ())}
         write(script.study, names - {"", "zero"}, worlds)
         if hasattr(script, "tuned"):
-            labels = [report.label(c, change) for c, some in script.CANDIDATES.items() for change in some]
+            labels = [report.label(c, change) for c, some in report.tried(script.CANDIDATES).items() for change in some]
             write(script.tuned, labels, report.TUNED_IN)
 
 
@@ -89,3 +89,15 @@ def test_no_world_of_the_answers_is_drawn_before_the_questions_are_written_down(
     make_up(report, report.WORLDS)
     with pytest.raises(ValueError, match="questions are written down before"):
         report.register()
+
+
+def test_what_was_chosen_is_trained_also_where_a_choice_is_shared(report):
+    script = import_module("from_nothing")
+    assert script.study.recipes(300)["DL-KDD"].method.alpha == 0.5  # before it was tuned
+    best = {report.label("DL-KDD", {"method.alpha": 0.9}), report.label("labels alone", {"settings.lr": 2e-3})}
+    labels = [report.label(c, change) for c, some in report.tried(script.CANDIDATES).items() for change in some]
+    rows = [(world, name, 60 + (name in best), 1.0, "", "", "") for world in (190, 191) for name in labels]
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(report.FOLDER / "from_nothing_tuning.csv", index=False)
+    made = script.study.recipes(300)
+    assert (made["DL-KDD"].method.alpha, made["same-light KD"].method.alpha) == (0.9, 0.5)
+    assert made["labels alone"].settings.lr == made["twice the steps"].settings.lr == 2e-3
