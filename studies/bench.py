@@ -173,14 +173,14 @@ class Bench(Study):
     teachers: tuple[str, ...] = tuple(TEACHERS)
     page: Path = paths.project_root() / "docs" / "bench.md"
 
-    def run(self, size=None, seeds=None, workers=None, say=print) -> Scores:
+    def run(self, worlds=(), size=None, workers=None, say=print) -> Scores:
         """Tune where nothing is tuned yet, then train and report condition by condition."""
         size, every = size or self.size, names(self.methods, self.teachers)
         if not (place() / "tuning.json").exists():
             tune(size, every, workers, say)
-        recipes, done = self.recipes(size, seeds), {}
+        drawn, done = [self.recipes(seed, size) for seed in worlds or range(size.seeds)], {}
         for condition in every:
-            done[condition] = recipes[condition]
+            done[condition] = [recipes[condition] for recipes in drawn]
             scores, runs = collect(done, stale="retrain", workers=workers, say=quiet)
             self.write(size, scores, runs, [name for name in every if name not in done])
             say(f"complete: {condition} ({len(done)} of {len(every)} conditions, {len(scores.seeds)} seeds each)")

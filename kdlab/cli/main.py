@@ -112,17 +112,22 @@ def refresh():
 
 
 @cli.command()
-@click.argument("file", metavar="FILE.py", type=_FILE)
+@click.argument("file", metavar="FILE.py", type=click.Path(True, dir_okay=False, path_type=Path), required=False)
+@click.option("--all", "every", is_flag=True, help="All worlds of studies/*.py, into figures/edition-2/.")
 @click.option("--profile", help="smoke, demo or study; default: the study's own size.")
-@click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the size's.")
+@click.option("--world", "worlds", type=click.IntRange(0), multiple=True, help="A seed; default: the study's worlds.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
-def study(file, profile, seeds, workers):
-    """Run or resume the study in FILE.py; `python -m pydoc kdlab.study` shows an example."""
-    from kdlab.study import study_in
+def study(file, every, profile, worlds, workers):
+    """Run or resume the studies in FILE.py; `python -m pydoc kdlab.study` shows an example."""
+    from kdlab.study.study import run_all, studies_in
     from kdlab.train.sizes import current
 
-    found = study_in(file)
-    found.run(current(profile, type(found.size or current())) if profile else None, seeds, workers, click.echo)
+    if every:
+        return run_all(paths.project_root() / "studies", paths.figures_dir() / "edition-2", workers, click.echo)
+    if not (found := file and studies_in(file)):
+        raise ValueError(f"{file or 'no file'} has no Study: name a Python file with one, or say --all")
+    for each in found:
+        each.run(worlds, current(profile, type(each.size or current())) if profile else None, workers, click.echo)
 
 
 @cli.command()

@@ -1,125 +1,84 @@
-"""Paired differences over seeds and test units, their intervals, and the verdicts computed from them.
+"""Paired differences of two methods, with 95 % intervals.
 
-A claim is about networks of *other* seeds on *other* clips. Seeds (rows) and test units (columns: clips, people or
-scene groups) are therefore both samples. They are crossed, because every seed is tested on the same units. The rules
-are those of docs/ledger.md.
+Differences of *worlds*, each with its own clips and networks, have Student's t-interval (:meth:`Effect.of`). Networks
+of several seeds that were tested on the *same* clips have an interval over both (:func:`effect`): seeds (rows) and test
+units (columns: clips, people or scene groups) are samples that cross, because every seed is tested on the same units.
 """
 
-from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from kdlab.system.values import integer
 
 LEVEL = 0.95
-#: The level of each of fifteen claims, so that all hold together at 95 %.
-STRICT = 1 - 0.05 / 15
-#: A verdict from fewer seeds is provisional, since few values estimate their spread poorly.
-ENOUGH_SEEDS = 10
-#: The largest number of seeds or units that :func:`needed` considers.
-_MOST = 1_000_000
-#: With fewer test units, no verdict says that an effect is below two points: nine people or fifteen places that happen
-#: to agree do not show that others would.
-FEWEST_UNITS = 20
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The variances of a paired difference in points²: between seeds, between test units, and the rest, the interaction
-    of seed and unit. They are the estimates of a two-way analysis of variance; ``seed`` can be negative.
-    """
+def quantile(count: int, level: float = LEVEL) -> float:
+    """Student's t of the two-sided ``level`` for a mean of ``count`` values, at least two."""
+    return float(stdtrit(count - 1, (1 + level) / 2))
 
-    seed: float
-    unit: float
-    rest: float
-
-    @classmethod
-    def of_cells(cls, cells: np.ndarray) -> Self:
-        """The variances of ``cells (S, U)``, the difference of each unit under each seed, in points."""
-        seeds, units = cells.shape
-        rows, columns = cells.mean(1), cells.mean(0)
-        if seeds == 1 or units == 1:  # all variance is attributed to the factor that has several values
-            alone = [float(mean.var(ddof=1)) if len(mean) > 1 else 0.0 for mean in (rows, columns)]
-            return cls(*alone, 0.0)
-        rest = ((cells - rows[:, None] - columns + cells.mean()) ** 2).sum() / ((seeds - 1) * (units - 1))
-        unit = max(0.0, columns.var(ddof=1) - rest / seeds)
-        return cls(float(rows.var(ddof=1) - rest / units), float(unit), float(rest))
-
-    @classmethod
-    def of_samples(cls, each: np.ndarray, samples: np.ndarray, units: int) -> Self:
-        """The variances of a difference that is not a mean over units (such as mAP). ``each (S,)`` is the difference of
-        each seed; ``samples (S, R)`` are the differences on R bootstrap samples of the ``units``, which are the same
-        for all seeds."""
-        seeds = len(each)
-        covariance = np.atleast_2d(np.cov(samples)) * units * units / max(1, units - 1)
-        own = float(covariance.trace() / seeds)
-        if seeds == 1:
-            return cls(0.0, own, 0.0)
-        unit = float((covariance.sum() - covariance.trace()) / (seeds * (seeds - 1)))  # shared by all seeds
-        rest = max(0.0, own - unit)
-        return cls(float(np.var(each, ddof=1) - rest / units), max(0.0, unit), rest)
-
-    def half_width(self, seeds: int, units: int, level: float) -> float:
-        """Half of the width of the interval of a mean over so many ``seeds`` and ``units``; infinite for one of each.
-
-        It adds, in squares, a t-interval over the seeds (whose means vary by the seed and the rest variance) and a
-        t-interval over the units. From two seeds on, coverage is 94 to 98 % in all cases of `benchmarks/coverage.py`.
-        """
-        if seeds == units == 1:
-            return np.inf
-        square = 0.0
-        if seeds > 1:
-            square += stdtrit(seeds - 1, (1 + level) / 2) ** 2 * max(0.0, self.seed + self.rest / units) / seeds
-        if units > 1:
-            square += stdtrit(units - 1, (1 + level) / 2) ** 2 * self.unit / units
-        return float(np.sqrt(square))
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean paired difference in points, its plain 95 % interval and its interval at the ledger's strict level.
-
-    ``seeds_needed`` (with these units) and ``units_needed`` (with these seeds) would decide if mean and spread stay the
-    same; infinite where no number would. To decide means: zero lies outside the strict interval, or the plain interval
-    lies inside ±2. ``left`` is the plain half-width that would remain with these units and infinitely many seeds.
-    ``spread`` holds the variances behind the intervals.
-    """
+    """A mean paired difference in points, and the ends of its 95 % interval. It has so many ``seeds`` (or worlds), and
+    test ``units`` that all seeds share (1 where each world has its own)."""
 
     mean: float
     low: float
     high: float
-    strict_low: float
-    strict_high: float
     seeds: int
-    units: int
-    seeds_needed: float
-    units_needed: float
-    left: float = 0.0
-    spread: Spread | None = None
+    units: int = 1
 
     @classmethod
-    def of(cls, mean: float, spread: Spread, seeds: int, units: int) -> Self:
-        """The effect with this ``mean`` over so many ``seeds`` and ``units``, with its intervals."""
-        plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, STRICT))
-        intervals = mean - plain, mean + plain, mean - strict, mean + strict
-        left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
-        return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left, spread)
+    def of(cls, each: Sequence[float], unit: float = 0.0, units: int = 1) -> Self:
+        """The effect of one difference per seed or world, ``each (S,)`` in points. ``unit`` is the variance in points²
+        between the ``units`` that all seeds share.
+
+        The interval adds, in squares, a t-interval over the seeds and a t-interval over the units. It is infinite for
+        one seed and one unit. Raises ``ValueError`` for differences that are not finite, and for none.
+        """
+        each = np.asarray(each, float)
+        if not len(each) or not np.isfinite(each).all():
+            raise ValueError(f"an effect needs a finite difference of each seed or world, got {each.tolist()}")
+        spreads = (len(each), each.var(ddof=1) if len(each) > 1 else 0.0), (units, unit)
+        squares = [quantile(n) ** 2 * variance / n for n, variance in spreads if n > 1]
+        half = np.sqrt(sum(squares)) if squares else np.inf
+        return cls(float(each.mean()), float(each.mean() - half), float(each.mean() + half), len(each), units)
 
     @classmethod
     def of_samples(cls, gaps: np.ndarray, units: int) -> Self:
-        """The effect of a difference that is not a mean over units. ``gaps (S, 1 + R)`` are the differences of each
-        seed in points: first on all ``units``, then on R bootstrap samples of them, the same for all seeds (see
-        :meth:`Spread.of_samples`)."""
-        each = gaps[:, 0]
-        return cls.of(float(each.mean()), Spread.of_samples(each, gaps[:, 1:], units), len(gaps), units)
+        """The effect of a difference that is not a mean over units (such as mAP). ``gaps (S, 1 + R)`` are the
+        differences of each seed in points: first on all ``units``, then on R bootstrap samples of them, the same for
+        all seeds. The variance between units is the covariance of two seeds."""
+        covariance = np.atleast_2d(np.cov(gaps[:, 1:])) * units**2 / max(1, units - 1)
+        pairs = len(gaps) * (len(gaps) - 1)
+        unit = (covariance.sum() - covariance.trace()) / pairs if pairs else covariance.trace()
+        return cls.of(gaps[:, 0], max(0.0, unit), units)
 
     @property
     def half_width(self) -> float:
-        """Half of the width of the plain interval, in points."""
+        """Half of the width of the interval, in points."""
         return (self.high - self.low) / 2
+
+    @property
+    def p(self) -> float:
+        """The two-sided probability of a mean at least as far from zero if nothing but chance made it (Student's t)."""
+        if self.seeds < 2 or not self.mean:
+            return 1.0
+        t = quantile(self.seeds) * abs(self.mean) / self.half_width if self.half_width else np.inf
+        return float(2 * stdtr(self.seeds - 1, -t))
+
+    def worlds_needed(self, near: float) -> float:
+        """The number of worlds that would decide, more than today's, if mean and spread stay the same: the interval
+        would leave out zero, or lie within ± ``near``. Infinite above a thousand."""
+        spread = self.half_width * np.sqrt(self.seeds) / quantile(self.seeds)
+        enough = max(abs(self.mean), near - abs(self.mean))
+        return next((n for n in range(self.seeds + 1, 1001) if quantile(n) * spread / np.sqrt(n) < enough), np.inf)
 
     def __str__(self) -> str:
         return f"{self.mean:+.1f} ± {self.half_width:.1f}"
@@ -151,78 +110,18 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
-    # Units differ in size, so the mean is a ratio; it is linearised about the mean.
-    return Effect.of(mean, Spread.of_cells((sums - mean * sizes) / sizes.mean()), seeds, count)
+    cells = (sums - mean * sizes) / sizes.mean()  # units differ in size, so the mean is a ratio; it is linearised
+    rows, columns = cells.mean(1), cells.mean(0)
+    # a two-way analysis of variance: the rest, the interaction of seed and unit, is in the variance of both
+    rest = ((cells - rows[:, None] - columns) ** 2).sum() / max(1, (seeds - 1) * (count - 1))
+    unit = max(0.0, columns.var(ddof=1) - rest / seeds) if count > 1 else 0.0
+    return Effect.of(mean + rows, unit, count)
 
 
-def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, float]:
-    """The smallest numbers of seeds (with these units) and of units (with these seeds) that would decide, each larger
-    than today's; see :class:`Effect`. They are meaningless for an effect that is decided already."""
-    if seeds == 1 or units == 1:  # the variance of the other factor is unknown
-        return np.inf, np.inf
-    likely = replace(spread, seed=max(0.0, spread.seed))
-
-    def decide(s: int, u: int) -> bool:
-        return abs(mean) > likely.half_width(s, u, STRICT) or abs(mean) + likely.half_width(s, u, LEVEL) < 2
-
-    def fewest(now: int, decided) -> float:
-        more = now + 1 + bisect_left(range(now + 1, _MOST), True, key=decided)
-        return float(more) if more < _MOST else np.inf
-
-    return fewest(seeds, lambda s: decide(s, units)), fewest(units, lambda u: decide(seeds, u))
-
-
-def missed(units: int) -> float:
-    """The difference in points that so many test ``units`` miss with probability 5 %. If networks differ on a share p
-    of all units, n units miss it with probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
-    return float(100 * (1 - (1 - LEVEL) ** (1 / units)))
-
-
-def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
-    """The ledger's verdict on ``claim`` = method − baseline; ``controls`` are method − control, by name.
-
-    A control *explains* a supported effect when method − control is significantly below 2 points and not significantly
-    above 0. A control that is undecided does not explain it, nor does one that the method significantly exceeds.
-
-    *Not testable on this set* has three causes. The units alone leave an uncertainty of two points, and no number of
-    seeds would decide. Or all units agree, and are so few that two points may be :func:`missed`. Or there are fewer
-    than :data:`FEWEST_UNITS` units, and the plain interval contains zero. A verdict from fewer than ten seeds says so.
-    Where only the plain interval excludes zero, the verdict is *underpowered* and gives the strict interval; with few
-    units it also gives the direction.
-    """
-    if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # an observed spread of 0 does not prove 0
-        return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
-    if claim.low == claim.high and claim.spread and claim.spread.rest:  # clips differ, but their sums happen to agree
-        return f"underpowered (its {claim.seeds} seeds happen to agree, and tell nothing of their spread: train more)"
-    small = -2 < claim.low and claim.high < 2
-    if claim.strict_low > 0 or claim.strict_high < 0:
-        word = "supported" if claim.strict_low > 0 else "contradicted"
-        word += ", small" if small else ""
-        return word + (_explained(controls) if claim.strict_low > 0 else "") + provisional(claim.seeds)
-    few, seen = claim.units < FEWEST_UNITS, claim.low > 0 or claim.high < 0
-    if few and not seen:
-        why = f"{claim.units} test units are too few for two points"
-        return f"not testable on this set (± {claim.half_width:.1f}; {why})"
-    if small and not few:
-        return "no effect larger than 2 points" + provisional(claim.seeds)
-    more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}
-    ways = " or ".join(f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n))
-    cure = f"about {ways}" if ways else "more seeds and more test units"
-    never = not seen and claim.seeds > 1 and claim.left >= 2 and not np.isfinite(claim.seeds_needed)
-    word, half = "not testable on this set" if never else "underpowered", f"± {claim.half_width:.1f}"
-    if seen:
-        half += f", at the strict level {claim.strict_low:+.1f} to {claim.strict_high:+.1f}"
-    if seen and few:
-        side = "above" if claim.low > 0 else "below"
-        half += f"; {claim.units} test units tell that it is {side} zero, and little of how far"
-    return f"{word} ({half}; {cure} would decide)"
-
-
-def provisional(seeds: int) -> str:
-    """The note that a verdict is provisional with so few ``seeds``; empty from ten seeds on."""
-    return f" ({seeds} seed{'s' if seeds > 1 else ''}: provisional)" if seeds < ENOUGH_SEEDS else ""
-
-
-def _explained(controls: dict[str, Effect] | None) -> str:
-    names = [name for name, e in (controls or {}).items() if e.low <= 0 and e.high < 2]
-    return f", and explained by {' and '.join(names)}" if names else ""
+def holm(chances: Sequence[float]) -> np.ndarray:
+    """Holm's adjusted p-values ``(M,)`` of M questions that are read together: those below 0.05 hold together at 95 %,
+    whatever the questions have in common."""
+    p = np.asarray(chances, float)
+    order, adjusted = np.argsort(p), np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    return adjusted.clip(max=1)

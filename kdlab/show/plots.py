@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.markers import CARETLEFT, CARETRIGHT
 from scipy.special import softmax
 
 from kdlab.measure.darkness import luma
@@ -47,23 +46,6 @@ def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
     """Set one row per name on the y axis, from the top down; ``labels`` are those of ``Axes.set``."""
     names = list(names)
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
-
-
-def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
-    """The limits of an axis that shows 0, the band ± ``near`` and the strict intervals. Where strict intervals are so
-    long that plain ones would be invisible (with two or three seeds they are ten times as long), the axis shows the
-    plain intervals."""
-    found = list(found)
-    plain, strict = (_room([*ends, *(e.mean for e in found), -near, near]) for ends in (
-        [end for e in found for end in (e.low, e.high)], [end for e in found for end in (e.strict_low, e.strict_high)]))
-    return strict if strict[1] - strict[0] <= 2 * (plain[1] - plain[0]) else plain
-
-
-def _room(values: list[float]) -> tuple[float, float]:
-    """The limits from the smallest to the largest finite value in ``values``, plus a margin."""
-    finite = [value for value in values if np.isfinite(value)]
-    margin = 0.05 * (max(finite) - min(finite)) or 1.0
-    return min(finite) - margin, max(finite) + margin
 
 
 def key(fig: Figure) -> None:
@@ -241,20 +223,17 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
 
 
 def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
-    """Paired differences by name: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points. The
-    numbers stand beside the bars. A bar that leaves the axis ends there in an arrow head."""
+    """Paired differences by name with their 95 % intervals; grey band ± ``near`` points. The numbers stand beside the
+    bars. The bar of an infinite interval crosses the whole axis."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    left, right = _limits(found.values(), near)
+    ends = [end for e in found.values() for end in (e.mean, e.low, e.high) if np.isfinite(end)] + [-near, near]
+    left, right = min(ends) - 0.05 * np.ptp(ends), max(ends) + 0.05 * np.ptp(ends)
     ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, e in enumerate(found.values()):
-        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
         ax.plot(np.clip([e.low, e.high], left, right), [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
-        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
-            if runs_out:
-                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         words, at = str(e).replace("-", "−"), ("axes fraction", "data")
         ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
     rows(ax, found, xlabel=xlabel, title=title)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -22,8 +21,8 @@ class Scores:
     """The predictions of all runs of a study on the same N test clips.
 
     ``predicted``: condition → class indices ``(S, N)``, or ``(S, N, E)`` for networks with E exits. Row s of every
-    condition belongs to seed ``seeds[s]``. ``logits``: condition → ``(N, K)`` of the first seed. ``units (N,)``: the
-    test unit of each clip; intervals treat clips of the same unit as one.
+    condition belongs to seed ``seeds[s]``. ``units (N,)``: the test unit of each clip; intervals treat clips of the
+    same unit as one.
     """
 
     classes: tuple[str, ...]
@@ -32,9 +31,6 @@ class Scores:
     units: np.ndarray
     labels: np.ndarray
     predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    logits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    recipes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of the code that trained it
 
     def correct(self, condition: str) -> np.ndarray:
         """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
@@ -46,18 +42,15 @@ class Scores:
         return 100 * self.correct(condition).mean(1)
 
     def effect(self, condition: str, baseline: str) -> Effect:
-        """The paired difference ``condition`` − ``baseline`` in points."""
+        """The paired difference ``condition`` − ``baseline`` in points, with its interval over seeds and units."""
         return effect(self.correct(condition), self.correct(baseline), self.units)
 
     def save(self, path: Path) -> None:
-        """Write one compressed npz without pickles. Classes are stored in the smallest integer type that holds them,
-        logits as float16."""
-        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
+        """Write one compressed npz without pickles, with classes in the smallest integer type that holds them."""
         whole = np.min_scalar_type(len(self.classes) - 1)
-        arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(whole)}
-        arrays |= {f"predicted/{k}": v.astype(whole) for k, v in self.predicted.items()}
-        arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
-        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
+        note = np.array(json.dumps({"classes": self.classes, "seeds": self.seeds}))
+        arrays = {"note": note, "ids": self.ids, "units": self.units, "labels": self.labels.astype(whole)}
+        save_arrays(path, arrays | {f"predicted/{k}": v.astype(whole) for k, v in self.predicted.items()})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -66,10 +59,9 @@ class Scores:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             note = json.loads(str(arrays["note"]))
-            tables = {kind: {k.removeprefix(f"{kind}/"): v for k, v in arrays.items() if k.startswith(f"{kind}/")}
-                      for kind in ("predicted", "logits")}
+            predicted = {k.removeprefix("predicted/"): v for k, v in arrays.items() if k.startswith("predicted/")}
             return cls(tuple(note["classes"]), tuple(note["seeds"]), arrays["ids"], arrays["units"],
-                       arrays["labels"].astype(int), recipes=note["recipes"], sources=note["sources"], **tables)
+                       arrays["labels"].astype(int), predicted)
         except FileNotFoundError:
             raise
         except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
@@ -77,31 +69,22 @@ class Scores:
                              "its study again") from error
 
 
-def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
-    """The seeds of the conditions, which must be the same in the same order. Teachers among the conditions may have
-    other seeds, in the rows of their students. Raises ``ValueError`` where seeds differ."""
-    students = {c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")}
-    seeds = {tuple(r.seed for r in column) for column in (students or recipes).values()}
-    if len(seeds) != 1:
-        raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
-    return seeds.pop()
-
-
 def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "retrain",
             workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
-    """The scores of a study, and condition → runs; missing runs are trained. ``recipes`` is condition → one recipe per
-    seed (the same seeds in each).
+    """The scores of ``recipes``, and condition → runs; missing runs are trained. ``recipes`` is condition → one recipe
+    per seed. The seeds are the same in each; those of teachers among the conditions may differ.
 
     ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, when
     runs of one condition differ in their sources, or when runs on the same data differ in their clips. The last two can
     happen with ``stale="use"``.
     """
     one_of(("clip", "group"), unit=unit)
-    seeds = same_seeds(recipes)
-    every = list(dict.fromkeys(recipe for column in recipes.values() for recipe in column))
-    found = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    run_of = dict(zip(every, found, strict=True))
-    runs = {condition: [run_of[recipe] for recipe in column] for condition, column in recipes.items()}
+    students = {c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")} or recipes
+    if len(seeds := {tuple(r.seed for r in column) for column in students.values()}) != 1:
+        raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
+    every = [recipe for column in recipes.values() for recipe in column]
+    found = iter(obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say))
+    runs = {condition: [next(found) for _ in column] for condition, column in recipes.items()}
     shared: dict[tuple, Run] = {}
     for condition, recipe, run in ((c, *pair) for c in recipes for pair in zip(recipes[c], runs[c], strict=True)):
         for what, among in (("sources", condition), ("data", recipe.data)):
@@ -110,14 +93,12 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
                 raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
                                  "Retrain the older one: delete it, or use stale='retrain'")
     predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
-    first, classes = next(iter(predictions.values()))[0], next(iter(runs.values()))[0].provenance["classes"]
+    first = next(iter(predictions.values()))[0]
     for condition, column in predictions.items():
         for run, p in zip(runs[condition], column, strict=True):
             if not np.array_equal(p.ids, first.ids):
                 raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
-    units = np.asarray(first.groups) if unit == "group" else first.ids
-    predicted = {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()}
-    logits = {c: column[0].logits for c, column in predictions.items()}
-    names = {c: [run.folder.name for run in column] for c, column in runs.items()}
-    sources = {c: column[0].provenance["sources"] for c, column in runs.items()}
-    return Scores(tuple(classes), seeds, first.ids, units, first.labels, predicted, logits, names, sources), runs
+    labelled = (first.labels >= 0).all()  # windows of untrimmed video have no label, and detectors predict no classes
+    predicted = {c: np.stack([p.logits.argmax(-1) for p in some]) for c, some in predictions.items() if labelled}
+    classes, units = next(iter(runs.values()))[0].provenance["classes"], first.groups if unit == "group" else first.ids
+    return Scores(tuple(classes), seeds.pop(), first.ids, np.asarray(units), first.labels, predicted), runs

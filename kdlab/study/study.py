@@ -1,97 +1,119 @@
-"""A study: conditions × seeds → predictions → paired differences → verdicts, and the two files that store them."""
+"""A study: its conditions are trained in several worlds, each a seed of everything, and its questions are answered."""
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from kdlab.measure.paired import verdict
-from kdlab.study.scores import Scores, collect
+from kdlab.study.question import Answer, Question, read_together
+from kdlab.study.scores import collect
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
 from kdlab.train.sizes import current
 
+COLUMNS = ["world", "condition", "value", "cpu_seconds", "clips", "sources", "questions"]
 
-@dataclass(frozen=True)
-class Claim:
-    """The claim that ``method`` is better than ``rival``. A control explains the difference if it is as good as
-    ``method`` (see :func:`kdlab.measure.paired.verdict`)."""
 
-    says: str
-    method: str
-    rival: str
-    controls: Sequence[str] = ()
+def accuracies(runs: Mapping[str, Run]) -> dict[str, float]:
+    """Condition → accuracy on test clips in percent; of a network with exits, their mean."""
+    return {condition: run.predictions().accuracy for condition, run in runs.items()}
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study. ``conditions(size, seed)`` gives one recipe for each condition, all with that seed.
+    """A study. ``conditions(size, world)`` gives one recipe for each condition; ``world`` is the seed of all that is
+    random in them. ``measure(runs)`` gives the values of one world by condition, which ``questions`` compare.
 
     ``size`` has a ``name`` and a number of ``seeds``; the default is the profile of ``$KDLAB_PROFILE``, or else demo.
-    ``unit`` is the test unit of intervals: ``"clip"``, or ``"group"`` for all clips of one person or place. Raises
-    ``ValueError`` for a ``name`` that is not an identifier.
+    ``worlds`` are by default 0 to ``size.seeds`` − 1. The interval of an answer is over the worlds. Where they share
+    their test clips, as your own clips do, it says nothing of other clips: :meth:`.scores.Scores.effect` does.
+    Raises ``ValueError`` for a ``name`` that is not an identifier.
     """
 
     name: str
     conditions: Callable[[object, int], dict[str, Recipe]]
-    claims: Sequence[Claim] = ()
+    questions: Sequence[Question] = ()
     size: object = None
-    unit: str = "clip"
+    measure: Callable[[Mapping[str, Run]], dict[str, float]] = accuracies
+    worlds: Sequence[int] = ()
 
     def __post_init__(self):
         if not self.name.isidentifier():
             raise ValueError(f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only")
 
-    def recipes(self, size=None, seeds: int | None = None) -> dict[str, list[Recipe]]:
-        """Condition → its recipes, one per seed. Raises ``ValueError`` for a claim about an unknown condition."""
-        size = size or self.size or current()
-        each = [self.conditions(size, seed) for seed in range(seeds or size.seeds)]
-        for claim in self.claims:
-            if unknown := {claim.method, claim.rival, *claim.controls} - each[0].keys():
-                raise ValueError(f"a claim of the study {self.name} names {min(unknown)!r}; its conditions are "
-                                 f"{', '.join(each[0])}")
-        return {condition: [recipes[condition] for recipes in each] for condition in each[0]}
+    def digest(self) -> str:
+        """The digests of the questions, by name, in one line."""
+        return " ".join(f"{question.name}:{question.digest()}" for question in self.questions)
 
-    def run(self, size=None, seeds: int | None = None, workers: int | None = None, say=print) -> Scores:
-        """The scores of the study. Trains the missing runs, writes ``runs/studies/NAME.csv`` and ``.npz``, and passes
-        the verdicts to ``say``.
+    def rows(self, folder: Path) -> pd.DataFrame:
+        """The rows in ``folder``, with the columns :data:`COLUMNS`; none before the first world was drawn."""
+        file = folder / f"{self.name}.csv"
+        return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
 
-        A stopped study continues where it stopped. Runs from other sources or clips are trained again.
+    def recipes(self, world: int, size=None) -> dict[str, Recipe]:
+        """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
+        made = self.conditions(size or self.size or current(), world)
+        named = {name for q in self.questions for name in (q.method, q.baseline, q.teacher, *q.rivals) if name}
+        if self.measure is accuracies and (unknown := named - made.keys()):
+            raise ValueError(f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
+                             f"{', '.join(made)}")
+        return made
+
+    def draw(self, world: int, folder: Path, size=None, workers: int | None = None, say=print) -> None:
+        """Train the missing runs of ``world``; write its rows into ``NAME.csv`` and the predictions on its test clips
+        into ``NAME-WORLD.npz``, both in ``folder``. A stopped call continues where it stopped."""
+        recipes = {condition: [recipe] for condition, recipe in self.recipes(world, size).items()}
+        scores, columns = collect(recipes, workers=workers, say=say)
+        runs = {condition: run for condition, (run,) in columns.items()}
+        scores.save(folder / f"{self.name}-{world}.npz")
+        table = self.rows(folder)
+        rows = table[table.world != world].to_numpy().tolist()
+        for condition, value in self.measure(runs).items():
+            note = runs.get(condition, next(iter(runs.values()))).provenance
+            spent = note["cpu_seconds"] if condition in runs else 0.0
+            rows.append((world, condition, value, spent, note["data"], note["sources"], self.digest()))
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
+
+    def answers(self, folder: Path, worlds: Sequence[int]) -> list[Answer]:
+        """The answers from these ``worlds`` in ``folder``, each read alone; ``KeyError`` for a world without rows."""
+        values = self.rows(folder).pivot(index="world", columns="condition", values="value").loc[list(worlds)]
+        return [Answer.of(question, values) for question in self.questions]
+
+    def run(self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print) -> list[Answer]:
+        """Draw the ``worlds`` into ``runs/studies/``; pass the answers to ``say``, a line each.
+
+        Runs from other sources or clips are trained again, and rows are written anew.
         """
-        scores, runs = collect(self.recipes(size, seeds), unit=self.unit, stale="retrain", workers=workers, say=say)
-        rows = [dict(study=self.name, condition=condition, seed=run.recipe.seed, accuracy=run.predictions().accuracy,
-                     run=run.folder.name) for condition, column in runs.items() for run in column]
-        table = paths.runs_dir() / "studies" / f"{self.name}.csv"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        scores.save(table.with_suffix(".npz"))
-        write_atomically(table, lambda path: pd.DataFrame(rows).to_csv(path, index=False))
-        if self.claims:
-            say(self.verdicts(scores).to_string(index=False))
-        say(str(table))
-        return scores
-
-    def verdicts(self, scores: Scores) -> pd.DataFrame:
-        """A row for each claim: the paired difference in points with half of its 95 % interval, and the verdict."""
-        rows = []
-        for claim in self.claims:
-            effect = scores.effect(claim.method, claim.rival)
-            controls = {name: scores.effect(claim.method, name) for name in claim.controls}
-            rows.append((claim.says, f"{claim.method} − {claim.rival}", str(effect), effect.seeds, effect.units,
-                         verdict(effect, controls)))
-        return pd.DataFrame(rows, columns=["claim", "comparison", "points", "seeds", "units", "verdict"])
+        size, folder = size or self.size or current(), paths.runs_dir() / "studies"
+        worlds = worlds or self.worlds or range(size.seeds)
+        for world in worlds:
+            self.draw(world, folder, size, workers, say)
+        answers = read_together(self.answers(folder, worlds))
+        say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(folder / f"{self.name}.csv")]))
+        return answers
 
 
-def study_in(file: Path) -> Study:
-    """The study in the Python ``file``. The file's folder is added to ``sys.path``, so that training processes find its
-    classes; for a module of a package, the folder that holds the package is added. Raises ``ValueError`` for a missing
-    or broken file, and for a file without exactly one study."""
+def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) -> None:
+    """Draw all worlds of the studies in ``scripts/*.py`` that name their ``worlds`` into ``folder``. The outer loop is
+    over the worlds in rising order, so that all questions have equally many. A world with rows is skipped."""
+    studies = [study for file in sorted(scripts.glob("*.py")) for study in studies_in(file)]
+    for world, study in sorted(((w, s) for s in studies for w in s.worlds), key=lambda pair: pair[0]):
+        if world not in set(study.rows(folder).world):
+            say(f"{study.name}, world {world}")
+            study.draw(world, folder, workers=workers, say=say)
+
+
+def studies_in(file: Path) -> list[Study]:
+    """The studies in the Python ``file``. The file's folder is added to ``sys.path``, so that training processes find
+    its classes; for a module of a package, the folder that holds the package is added. Raises ``ValueError`` for a
+    broken file."""
     file = file.resolve()
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; name a Python file with a kdlab.study.Study in it")
     name, place = file.stem, file.parent
     if not name.isidentifier() or name in sys.stdlib_module_names:
         raise ValueError(f"{file} cannot be imported by the name {name!r}: give it another, of letters, digits and _")
@@ -104,7 +126,4 @@ def study_in(file: Path) -> Study:
         raise ValueError(f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it") from error
     if Path(module.__file__ or "").resolve() != file:
         raise ValueError(f"{file} has the name of another module, {module.__file__}: give it another name")
-    studies = list({id(each): each for each in vars(module).values() if isinstance(each, Study)}.values())
-    if len(studies) != 1:
-        raise ValueError(f"{file} has {len(studies)} Study objects, where one is wanted")
-    return studies[0]
+    return list({id(each): each for each in vars(module).values() if isinstance(each, Study)}.values())

@@ -161,10 +161,14 @@ def test_doctor_tells_by_its_exit_code(kdlab, monkeypatch, good):
 
 
 def test_a_study_is_run_at_the_size_that_is_asked_for(kdlab, tmp_path, monkeypatch):
-    text = "from kdlab.study import Study\nstudy = Study('x', lambda size, seed: {})"
+    text = "from kdlab.study import Study\nstudy = Study('x', lambda size, world: {})"
     (tmp_path / "my_own_study.py").write_text(text)
+    (tmp_path / "no_study_here.py").write_text("x = 1")
     given = []
     monkeypatch.setattr("kdlab.study.Study.run", lambda self, *what: given.append(what[:3]))
-    assert kdlab("study", tmp_path / "my_own_study.py", "--profile", "smoke", "--seeds", "3")[0] == 0
-    assert given[0][0].name == "smoke" and given[0][1:] == (3, None)
+    assert kdlab("study", tmp_path / "my_own_study.py", "--profile", "smoke", "--world", "3", "--world", "5")[0] == 0
+    assert given[0][0] == (3, 5) and given[0][1].name == "smoke"
+    for wrong in ([tmp_path / "no_study_here.py"], []):
+        code, _, error = kdlab("study", *wrong)
+        assert code == 2 and "has no Study" in error
     assert kdlab("study", tmp_path / "none.py")[0] == 2

@@ -14,7 +14,7 @@ from kdlab.measure.paired import Effect
 from kdlab.show import notebook, plots
 
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
-EFFECT = {"method − baseline": Effect(3, 1, 5, 0, 6, 3, 100, np.inf, np.inf)}
+EFFECT = {"method − baseline": Effect(3, 1, 5, 3, 100)}
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window
-from kdlab.study import Scores, study_in
+from kdlab.study import Scores
+from kdlab.study.study import studies_in
 from kdlab.train.loop import Settings
 from tests.train.test_runs import clips, places  # noqa: F401
 
@@ -21,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 def bench(monkeypatch, clips, places):  # noqa: F811
     """The study's module, of two values a condition, and its study on tiny clips."""
     monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
-    monkeypatch.setattr("sys.path", [*sys.path])  # study_in adds the study's folder
+    monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
     for module in ("many", "obtain"):
         monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda recipe: None)  # it takes longer than the trainings
-    study = study_in(ROOT / "studies" / "bench.py")
+    (study,) = studies_in(ROOT / "studies" / "bench.py")
     import bench as module
 
     monkeypatch.setattr(module, "TRIED", {name: dict([*of.items()][:2]) for name, of in module.TRIED.items()})
@@ -60,5 +61,5 @@ def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, p
     text = study.page.read_text("utf-8")
     assert "Not complete" not in text and "2 seeds are too few for a verdict" in text and "| GenKD |" in text
     assert len(text.split()) <= 700 and np.array_equal(scores.labels, kept.labels)
-    recipes = study.recipes()
-    assert {r.teacher.seed for r in recipes["genkd-family"]} == {1000, 1001}  # a seed draws student and teacher
+    taught = [study.recipes(seed)["genkd-family"].teacher for seed in (0, 1)]
+    assert [teacher.seed for teacher in taught] == [1000, 1001]  # a seed draws student and teacher

@@ -1,4 +1,4 @@
-"""A study: its runs, its table, its predictions and its verdicts."""
+"""A study: its worlds, its table, its predictions and its answers."""
 
 from dataclasses import replace
 
@@ -6,64 +6,112 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.study import Claim, Scores, Study, study_in
+from kdlab.measure.paired import Effect
+from kdlab.study import Answer, Question, Scores, Study, collect
+from kdlab.study.question import read_together
+from kdlab.study.study import run_all, studies_in
 from kdlab.system import paths
 from kdlab.train.sizes import SMOKE
 from tests.train.test_runs import clips, make_recipe, places  # noqa: F401
 
-CLAIM = Claim("more is better", "more", "less", controls=("other",))
+ASKED = Question("1", "Is more better?", "more", "less", rivals=("other",), teacher="other")
 
 
 def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places):  # noqa: F811
-    def conditions(size, seed):
-        return {name: make_recipe(clips, seed, epochs=k + 1, condition=name)
+    def conditions(size, world):
+        return {name: make_recipe(clips, world, epochs=k + 1, condition=name)
                 for k, name in enumerate(("less", "more", "other"))}
 
-    said = []
-    study = Study("mine", conditions, [CLAIM], SMOKE)
-    scores = study.run(seeds=2, workers=1, say=said.append)
-    table = pd.read_csv(paths.runs_dir() / "studies" / "mine.csv")
-    assert list(table) == ["study", "condition", "seed", "accuracy", "run"] and len(table) == 6
-    for condition in scores.predicted:
-        mine = table[table.condition == condition]
-        assert np.allclose(mine.accuracy, scores.accuracy(condition)) and list(mine.seed) == [0, 1]
-        assert all((paths.runs_dir() / run / "run.json").is_file() for run in mine.run)
-    kept = Scores.load(paths.runs_dir() / "studies" / "mine.npz")
-    assert all(np.array_equal(kept.predicted[c], scores.predicted[c]) for c in scores.predicted)
-    assert "more is better" in said[-2] and said[-1].endswith("mine.csv")
+    said, folder = [], paths.runs_dir() / "studies"
+    study = Study("mine", conditions, [ASKED], replace(SMOKE, seeds=2))
+    (answer,) = study.run(workers=1, say=said.append)
+    table = study.rows(folder)
+    assert len(table) == 6 and set(table.world) == {0, 1} and set(table.questions) == {f"1:{ASKED.digest()}"}
+    for world in (0, 1):
+        kept = Scores.load(folder / f"mine-{world}.npz")
+        mine = table[table.world == world].set_index("condition")
+        assert kept.seeds == (world,) and (mine.cpu_seconds > 0).all()
+        assert all(kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other"))
+    difference = table.pivot(index="world", columns="condition", values="value").eval("more - less")
+    assert answer.effect.mean == pytest.approx(difference.mean()) and f"Is more better? {answer}" in said[-1]
     said.clear()
-    study.run(seeds=2, workers=1, say=said.append)
-    assert not any("trained in" in line for line in said)
+    study.run([1], workers=1, say=said.append)
+    assert not any("trained in" in line for line in said) and len(study.rows(folder)) == 6
 
 
-def scores(right: dict[str, float], seeds: int = 5, count: int = 200) -> Scores:
-    """Predictions of two classes, of which so many are right, drawn for each condition."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, count)
-    predicted = {c: np.where(rng.random((seeds, count)) < share, labels, 1 - labels) for c, share in right.items()}
-    ids = np.arange(count).astype(str)
-    return Scores(("a", "b"), tuple(range(seeds)), ids, ids, labels, predicted)
+def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monkeypatch):
+    """A stop after any world leaves every question with equally many, but for one."""
+    for name, worlds in (("a_study", (1, 2)), ("b_study", (2, 1, 3)), ("notes", None)):
+        text = f"from kdlab.study import Study\nstudy = Study({name!r}, dict, worlds={worlds})\n"
+        (tmp_path / f"{name}.py").write_text(text if worlds else "x = 1\n")
+    drawn, out = [], tmp_path / "out"
+    out.mkdir()
+
+    def draw(study, world, folder, **how):
+        drawn.append((study.name, world))
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        pd.DataFrame({"world": [*study.rows(folder).world, world]}).to_csv(folder / f"{study.name}.csv")
+
+    monkeypatch.setattr(Study, "draw", draw)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(tmp_path, out, say=str)
+    run_all(tmp_path, out, say=str)
+    assert drawn[:3] == [("a_study", 1), ("b_study", 1), ("a_study", 2)]
+    assert drawn[3:] == [("a_study", 2), ("b_study", 2), ("b_study", 3)]
 
 
-@pytest.mark.parametrize(("right", "verdict"), [
-    ({"more": 0.9, "less": 0.5, "other": 0.5}, "supported"), ({"more": 0.9, "less": 0.5, "other": 0.95}, "explained"),
-    ({"more": 0.4, "less": 0.9, "other": 0.4}, "contradicted")])
-def test_a_row_for_each_claim_with_its_verdict(right, verdict):
-    row, = Study("x", lambda size, seed: {}, [CLAIM]).verdicts(scores(right)).itertuples()
-    assert (row.claim, row.comparison, row.seeds, row.units) == ("more is better", "more − less", 5, 200)
-    assert verdict in row.verdict
+def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> pd.DataFrame:
+    """Made-up accuracies: the rival and the method (*more*) lie so many points above the baseline (*less*)."""
+    chance = np.random.default_rng(5).normal(0, noise, (3, worlds))
+    chance -= chance.mean(1, keepdims=True)
+    return pd.DataFrame({"less": 50 + chance[0], "more": 50 + gain + chance[1], "other": 50 + rival + chance[2]})
+
+
+@pytest.mark.parametrize(("gain", "rival", "noise", "outcome", "says"), [
+    (5, 0, 1, "helps", "more helps by +5.0 ± 0.8 points over less"),
+    (5, 5, 1, "no more", "more helps by +5.0 ± 0.8 points over less, but is not shown to do more than other (+0.0 "),
+    (5, 9, 1, "beaten", "more is beaten by other (-4.0 ± 1.1 points against it)"),
+    (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
+    (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
+    (0.3, 0.9, 0.2, "small", "more changes less than 1.0 points over less"),  # another is ahead, by less than matters
+    (3, 0, 5, "cannot tell", "cannot tell whether more helps (+3.0 ± 4.1 points over less; would need 17 worlds)"),
+])
+def test_the_answers(gain, rival, noise, outcome, says):
+    answer, = read_together([Answer.of(ASKED, values(gain, rival, noise))])
+    assert answer.outcome == outcome
+    assert str(answer).startswith(says)
+    assert answer.share == (pytest.approx(gain / rival) if rival > 2 else answer.share)
+    assert str(replace(answer, withheld="no world")) == "withheld: no world"
+
+
+def test_questions_read_together_need_more_each():
+    """Of ten differences that alone are just seen, none is; a rival is the stronger the more there are to choose."""
+    alone = Answer.of(replace(ASKED, rivals=()), values(1.1, 0))
+    assert 0.01 < alone.p < 0.05 and alone.outcome == "helps" and alone.share is None
+    assert {answer.outcome for answer in read_together([alone] * 10)} == {"cannot tell"}
+    behind = values(-1.1, 0).assign(**{f"r{k}": values(0, 0).other for k in range(9)})
+    lost = [Answer.of(replace(ASKED, rivals=rivals), behind).lost for rivals in ((), tuple(f"r{k}" for k in range(9)))]
+    assert lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p) and lost[1] > 5 * lost[0]
+    assert Answer.of(Question("2", "?", "gap"), pd.DataFrame({"gap": [1.0, 1.2, 0.9]})).effect.low > 0
+
+
+def test_another_question_has_another_digest():
+    assert ASKED.digest() == replace(ASKED).digest() != replace(ASKED, small=2.0).digest()
 
 
 def test_what_cannot_be_a_study_is_refused(tmp_path):
-    study = Study("x", lambda size, seed: {"more": None, "less": None}, [CLAIM], SMOKE)
-    with pytest.raises(ValueError, match="a claim of the study x names 'other'; its conditions are more, less"):
-        study.recipes()
-    assert len(replace(study, claims=()).recipes(seeds=3)["more"]) == 3
+    study = Study("x", lambda size, world: {"more": None, "less": None}, [ASKED], SMOKE)
+    with pytest.raises(ValueError, match="a question of the study x names 'other'; its conditions are more, less"):
+        study.recipes(0)
     with pytest.raises(ValueError, match="a study's name is a file's name: 'a/b'"):
         replace(study, name="a/b")
-    for name, text, says in (("none_there", "", "has 0 Study objects"), ("broken_one", "1 +", "cannot be read as"),
-                             ("json", "", "cannot be imported by the name"), ("gone_one", None, "no such file")):
-        if text is not None:
-            (tmp_path / f"{name}.py").write_text(text)
+    for name, text, says in (("broken_one", "1 +", "cannot be read as"), ("json", "", "cannot be imported by")):
+        (tmp_path / f"{name}.py").write_text(text)
         with pytest.raises(ValueError, match=says):
-            study_in(tmp_path / f"{name}.py")
+            studies_in(tmp_path / f"{name}.py")
+
+
+def test_seeds_that_do_not_pair_are_refused(clips, places):  # noqa: F811
+    with pytest.raises(ValueError, match="every condition needs the same seeds"):
+        collect({"a": [make_recipe(clips, 0)], "b": [make_recipe(clips, 1)]}, say=str)

@@ -89,13 +89,12 @@ def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):  # n
 STUDY = """
 from pathlib import Path
 from kdlab.study import Study
-from kdlab.train.sizes import SMOKE
 from tests.train.test_runs import make_recipe
 
-def conditions(size, seed):
-    return {"quick": make_recipe(Path(CLIPS), seed, 1, condition="quick"), "long": make_recipe(Path(CLIPS), seed, 60)}
+def conditions(size, world):
+    return {"quick": make_recipe(Path(CLIPS), world, 1, condition="quick"), "long": make_recipe(Path(CLIPS), world, 60)}
 
-study = Study("stopped", conditions, size=SMOKE)
+study = Study("stopped", conditions, worlds=(0, 1))
 """
 
 
@@ -103,7 +102,7 @@ study = Study("stopped", conditions, size=SMOKE)
 @POSIX
 def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(clips, places, monkeypatch):  # noqa: F811
     (places / "my_study.py").write_text(STUDY.replace("CLIPS", repr(str(clips))))
-    command = [sys.executable, "-m", "kdlab.cli.main", "study", str(places / "my_study.py"), "--seeds", "2",
+    command = [sys.executable, "-m", "kdlab.cli.main", "study", str(places / "my_study.py"),
                "--workers", "2"]
     how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

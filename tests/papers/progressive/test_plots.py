@@ -15,7 +15,7 @@ def test_a_line_for_each_condition_with_the_finals_as_stars():
     labels, ids = np.arange(10) % 2, np.array([str(i) for i in range(10)])
     said = np.repeat(labels[None, :, None], 12, 2).repeat(2, 0)
     said[:, :2, 0], said[:, :1, 3] = 1 - said[:, :2, 0], 1 - said[:, :1, 3]
-    ax = exit_curves(Scores(("a", "b"), (0, 1), ids, ids, labels, {"pkd": said}, {}, {})).axes[0]
+    ax = exit_curves(Scores(("a", "b"), (0, 1), ids, ids, labels, {"pkd": said})).axes[0]
     line, stars = (found.get_ydata() for found in ax.lines[:2])
     assert np.array_equal(line[:6], [80, 100, 100, 90, np.nan, 100], equal_nan=True)
     assert stars.tolist() == [90, 100, 100]

@@ -1,0 +1,117 @@
+"""Questions that are written down before their worlds are drawn, and answers from which sentences are made."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from kdlab.measure.paired import LEVEL, Effect, holm
+
+#: What each outcome is called; :attr:`Answer.outcome` has the rules.
+SENTENCES = {
+    "beaten": "{method} is beaten by {rival} ({against} {unit} against it)",
+    "small": "{method} changes less than {small:.1f} {unit} over {baseline} ({effect})",
+    "helps": "{method} {helps} by {effect} {unit} over {baseline}",
+    "no more": "{method} {helps} by {effect} {unit} over {baseline}, but is not shown to do more than {rival} "
+               "({against} against it)",
+    "cannot tell": "cannot tell whether {method} {helps} ({effect} {unit} over {baseline}; would need {needed} worlds)",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about the differences between conditions of a study.
+
+    ``asks`` is the question in plain words. ``method`` is compared with ``baseline`` (by default with zero), and with
+    each of ``rivals``, which could give the same by simpler means. ``teacher`` minus ``baseline`` is the lead that
+    could be passed on. Differences are in ``unit``; those below ``small`` do not matter. ``spread`` is the standard
+    deviation over worlds that is expected of the difference. Where the method is above, it ``helps``.
+    """
+
+    name: str
+    asks: str
+    method: str
+    baseline: str = "zero"
+    rivals: tuple[str, ...] = ()
+    teacher: str = ""
+    metric: str = "accuracy on test clips, %"
+    unit: str = "points"
+    small: float = 1.0
+    spread: float = 3.0
+    helps: str = "helps"
+
+    def digest(self) -> str:
+        """12 hex digits over all fields and the sentences."""
+        return hashlib.sha256(json.dumps([asdict(self), SENTENCES]).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question: the method minus the baseline and minus each rival in ``compared``, and the teacher's
+    ``lead`` over the baseline. ``p`` is the probability of the effect without a cause. ``lost`` is that of the distance
+    to the rival that is farthest ahead, times the number of comparisons; 1 where none is ahead. :func:`read_together`
+    adjusts both. ``withheld`` says why no answer is given."""
+
+    question: Question
+    compared: dict[str, Effect]
+    lead: Effect | None = None
+    p: float = 1.0
+    lost: float = 1.0
+    withheld: str = ""
+
+    @classmethod
+    def of(cls, question: Question, values: pd.DataFrame) -> "Answer":
+        """The answer from ``values``, with a row for each world and a column for each condition."""
+        values, others = values.assign(zero=0.0), (question.baseline, *question.rivals)
+        compared = {other: Effect.of(values[question.method] - values[other]) for other in others}
+        lead = Effect.of(values[question.teacher] - values[question.baseline]) if question.teacher else None
+        nearest = min(compared.values(), key=lambda e: e.mean)
+        lost = min(1.0, len(compared) * nearest.p) if nearest.mean < 0 else 1.0
+        return cls(question, compared, lead, compared[question.baseline].p, lost)
+
+    @property
+    def effect(self) -> Effect:
+        """The method minus the baseline."""
+        return self.compared[self.question.baseline]
+
+    @property
+    def rival(self) -> str:
+        """The rival, or the baseline, that comes nearest: the method is least ahead of it, or farthest behind. A rival
+        that the method is shown to exceed comes after one that it is not."""
+        return min(self.compared, key=lambda name: (self.compared[name].low > 0, self.compared[name].mean))
+
+    @property
+    def share(self) -> float | None:
+        """The share of the teacher's lead that was passed on; None where no lead is seen."""
+        return self.effect.mean / self.lead.mean if self.lead and self.lead.low > 0 else None
+
+    @property
+    def outcome(self) -> str:
+        """A key of :data:`SENTENCES`. ``beaten``: a rival is ahead of the method, and may be so by ``small``.
+        ``small``: the interval lies within ± ``small``. ``helps``: the method is ahead of the baseline and of every
+        rival; ``no more``: of the baseline, and not of every rival. Else ``cannot tell``."""
+        small, against = self.question.small, self.compared[self.rival]
+        if self.lost < 1 - LEVEL and against.low < -small:
+            return "beaten"
+        if -small < self.effect.low and self.effect.high < small:
+            return "small"
+        if self.p < 1 - LEVEL and self.effect.mean > 0:
+            return "helps" if against.low > 0 else "no more"
+        return "cannot tell"
+
+    def __str__(self) -> str:
+        if self.withheld:
+            return f"withheld: {self.withheld}"
+        needed = self.effect.worlds_needed(self.question.small)
+        return SENTENCES[self.outcome].format_map(asdict(self.question) | {
+            "effect": self.effect, "rival": self.rival, "against": self.compared[self.rival],
+            "needed": f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000"})
+
+
+def read_together(answers: Sequence[Answer]) -> list[Answer]:
+    """The ``answers`` with probabilities adjusted by Holm, so that all sentences hold together at 95 %."""
+    columns = [holm([answer.p for answer in answers]), holm([answer.lost for answer in answers])]
+    return [replace(answer, p=float(p), lost=float(lost)) for answer, p, lost in zip(answers, *columns, strict=True)]
