@@ -44,7 +44,7 @@ def seed_of(world: int) -> int:
     worlds share one. Raises ``ValueError`` for a world of the answers before the questions are written down."""
     if world in WORLDS and not (FOLDER / "questions.json").exists():
         raise ValueError(f"world {world} is drawn once the questions are written down and committed: call "
-                         "python studies/report.py --register first")
+                         "python studies/register.py first")
     return 10 * world
 
 
