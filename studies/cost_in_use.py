@@ -62,7 +62,7 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     clips, window = batches(recipe, "test", {"student": recipe.view}), recipe.window
     drawn = [(record.path, window.centre(clips.length(record))) for record in clips.records[:CLIPS]]
     shape = 1, 3, window.frames, window.crop, window.crop
-    curves = TrainedCurves(recipe.data)
+    curves = TrainedCurves(recipe.data, seed=recipe.data.seed)
     enhancer, picture = curves.run().net(), (1, 3, *Raw().read(drawn[0][0], [0]).shape[1:3])
     ways = dict(zip(WAYS, ([student], [teacher], [teacher], [student, teacher]), strict=True))
     views = dict(zip(WAYS, ([Raw()], [Enhanced(Gamma())], [Enhanced(curves)], [Raw(), Enhanced(Gamma())]),

@@ -31,10 +31,10 @@ from kdlab.train.sizes import VARIETY
 
 #: How the networks of a set are trained.
 VARIANTS = {"as elsewhere": {}, "a quarter of the rate": {"settings.lr": 1e-3},
-            "batches of 4": {"settings.batch_size": 4}, "more decay": {"settings.weight_decay": 0.5}}
+            "batches of 8": {"settings.batch_size": 8}, "more decay": {"settings.weight_decay": 0.5}}
 MEASURES = "largest eigenvalue", "SAM 0.05", "ASAM 0.5"
 #: Training clips on which sharpness is measured.
-CLIPS = 33
+CLIPS = 22
 
 
 def conditions(size, world: int) -> dict[str, Recipe]:

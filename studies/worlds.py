@@ -29,10 +29,10 @@ FROM_NOTHING = Profile("world", Night(ACTIONS, (20, 1, 40), VARIETY), Settings(e
 INTO_THE_DARK = RegimeSize("world", Night(ACTIONS, (20, 1, 40), VARIETY), bright=(20, 1, 1), few=10, epochs=60,
                            adapted=20, tuned=40, tested=40, seeds=_SEEDS)
 GENERATIVE = GenerativeSize("world", (20, 1, 40), epochs=25, real_epochs=80, seeds=_SEEDS, window=Window(12, 36, 32))
-DETECTION = DetectionSize("world", (20, 6, 15), (20.0, 30.0), epochs=20, seeds=_SEEDS)
+DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_SEEDS)
 EXITS = ExitSize("world", per_class=(16, 10, 30), epochs=60, iframe_epochs=20, plain_epochs=60, exit_epochs=15,
                  real_epochs=250, real_exit_epochs=100, draws=4, seeds=_SEEDS)
-FLATNESS = replace(EXITS, epochs=30, iframe_epochs=15)
+FLATNESS = replace(EXITS, epochs=20, iframe_epochs=10)
 #: Condition → the changes that are tried. A text names the condition whose choice it shares; () is nothing to tune.
 Candidates = Mapping[str, Sequence[dict] | str]
 #: Validation clips per class in the worlds in which something is tuned; they have one test clip per class.
@@ -44,7 +44,7 @@ def seed_of(world: int) -> int:
     worlds share one. Raises ``ValueError`` for a world of the answers before the questions are written down."""
     if world in WORLDS and not (FOLDER / "questions.json").exists():
         raise ValueError(f"world {world} is drawn once the questions are written down and committed: call "
-                         "python studies/report.py --register first")
+                         "python studies/register.py first")
     return 10 * world
 
 

@@ -13,13 +13,14 @@ video was drawn is its weight in every precision and recall. Intervals are those
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.untrimmed import VideoWindow, windows
-from kdlab.measure.paired import Effect, counts
+from kdlab.measure.paired import Effect
 from kdlab.system.values import fraction, integer, not_negative, positive
 from kdlab.train.runs import Run
 
@@ -256,7 +257,27 @@ def difference(one: Sequence[Evaluation], other: Sequence[Evaluation], name: str
         raise ValueError(f"{len(one)} seeds of one method and {len(other)} of the other: give the same seeds of both")
     tables = [table for each in (*one, *other) for table in (each.truth, each.found)]
     videos = pd.concat([table["video"] for table in tables]).unique()
-    return Effect.of_samples(resampled(one, videos, name) - resampled(other, videos, name), len(videos))
+    return of_samples(resampled(one, videos, name) - resampled(other, videos, name), len(videos))
+
+
+def of_samples(gaps: np.ndarray, units: int) -> Effect:
+    """The effect of a difference that is not a mean over units. ``gaps (S, 1 + R)`` are the differences of each seed in
+    points: first on all ``units``, then on R bootstrap samples of them, the same for all seeds. The variance between
+    units is the covariance of two seeds."""
+    covariance = np.atleast_2d(np.cov(gaps[:, 1:])) * units**2 / max(1, units - 1)
+    pairs = len(gaps) * (len(gaps) - 1)
+    unit = (covariance.sum() - covariance.trace()) / pairs if pairs else covariance.trace()
+    return Effect.of(gaps[:, 0], max(0.0, unit), units)
+
+
+@lru_cache(maxsize=16)
+def counts(units: int, replicates: int) -> np.ndarray:
+    """The number of times that each unit is drawn in each bootstrap sample, ``(R, units)``. The draws are always the
+    same, so an interval does not change from one call to the next. They are kept, since drawing takes most of a
+    bootstrap's time."""
+    integer(1, replicates=replicates)
+    often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
+    return often.astype(np.min_scalar_type(often.max()))  # almost always a byte
 
 
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:

@@ -7,13 +7,10 @@ units (columns: clips, people or scene groups) are samples that cross, because e
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Self
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
-
-from kdlab.system.values import integer
 
 LEVEL = 0.95
 
@@ -50,16 +47,6 @@ class Effect:
         half = np.sqrt(sum(squares)) if squares else np.inf
         return cls(float(each.mean()), float(each.mean() - half), float(each.mean() + half), len(each), units)
 
-    @classmethod
-    def of_samples(cls, gaps: np.ndarray, units: int) -> Self:
-        """The effect of a difference that is not a mean over units (such as mAP). ``gaps (S, 1 + R)`` are the
-        differences of each seed in points: first on all ``units``, then on R bootstrap samples of them, the same for
-        all seeds. The variance between units is the covariance of two seeds."""
-        covariance = np.atleast_2d(np.cov(gaps[:, 1:])) * units**2 / max(1, units - 1)
-        pairs = len(gaps) * (len(gaps) - 1)
-        unit = (covariance.sum() - covariance.trace()) / pairs if pairs else covariance.trace()
-        return cls.of(gaps[:, 0], max(0.0, unit), units)
-
     @property
     def half_width(self) -> float:
         """Half of the width of the interval, in points."""
@@ -82,16 +69,6 @@ class Effect:
 
     def __str__(self) -> str:
         return f"{self.mean:+.1f} ± {self.half_width:.1f}"
-
-
-@lru_cache(maxsize=16)
-def counts(units: int, replicates: int) -> np.ndarray:
-    """The number of times that each unit is drawn in each bootstrap sample, ``(R, units)``. The draws are always the
-    same, so an interval does not change from one call to the next. They are kept, since drawing takes most of a
-    bootstrap's time."""
-    integer(1, replicates=replicates)
-    often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
-    return often.astype(np.min_scalar_type(often.max()))  # almost always a byte
 
 
 def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Effect:

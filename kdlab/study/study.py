@@ -59,7 +59,7 @@ class Study:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
         made = self.conditions(size or self.size or current(), world)
         named = {name for q in self.questions for name in (q.method, q.baseline, q.teacher, *q.rivals) if name}
-        if self.measure is accuracies and (unknown := named - made.keys()):
+        if self.measure is accuracies and (unknown := named - made.keys() - {"zero"}):
             raise ValueError(f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
                              f"{', '.join(made)}")
         return made

@@ -168,6 +168,8 @@ def test_a_study_is_run_at_the_size_that_is_asked_for(kdlab, tmp_path, monkeypat
     monkeypatch.setattr("kdlab.study.Study.run", lambda self, *what: given.append(what[:3]))
     assert kdlab("study", tmp_path / "my_own_study.py", "--profile", "smoke", "--world", "3", "--world", "5")[0] == 0
     assert given[0][0] == (3, 5) and given[0][1].name == "smoke"
+    monkeypatch.setattr("kdlab.study.study.run_all", lambda *what: given.append(what))
+    assert kdlab("study", "--all")[0] == 0 and [place.name for place in given[1][:2]] == ["studies", "edition-2"]
     for wrong in ([tmp_path / "no_study_here.py"], []):
         code, _, error = kdlab("study", *wrong)
         assert code == 2 and "has no Study" in error

@@ -12,11 +12,14 @@ from kdlab.measure.detection import (
     AVERAGES,
     TIOUS,
     annotated,
+    counts,
     decode,
     evaluate,
+    of_samples,
     soft_nms,
     tiou,
 )
+from kdlab.measure.paired import effect
 
 
 def table(*columns):
@@ -237,3 +240,20 @@ def test_impossible_rows_are_named(row, what):
 def test_predictions_of_other_videos_are_an_error_and_no_score_of_zero():
     with pytest.raises(ValueError, match="no prediction is of an annotated video"):
         evaluate(TRUTH, perfect().assign(video=lambda rows: rows["video"] + 1000), 2)
+
+
+def test_drawing_units_again_finds_the_interval_of_a_mean():
+    rng = np.random.default_rng(8)
+    cells = 4 * rng.normal(size=(6, 1)) + 5 * rng.normal(size=(1, 60)) + 9 * rng.normal(size=(6, 60))
+    samples = cells @ counts(60, 8000).T / 60
+    for some in (slice(None), slice(1)):  # and of one seed alone
+        drawn = of_samples(np.column_stack([cells[some].mean(1), samples[some]]), 60)
+        exact = effect(cells[some] / 100, 0 * cells[some])
+        assert (drawn.mean, drawn.half_width) == pytest.approx((exact.mean, exact.half_width), rel=0.05)
+
+
+def test_draws_are_always_the_same_and_of_the_right_size():
+    units = counts(40, 1500)
+    assert units.shape == (1500, 40) and (units.sum(1) == 40).all() and units.dtype == np.uint8
+    counts.cache_clear()
+    assert np.array_equal(counts(40, 1500), units) and not np.array_equal(units[:700], units[700:1400])

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from kdlab.measure.accuracy import accuracy_interval
-from kdlab.measure.paired import Effect, counts, effect, holm
+from kdlab.measure.paired import Effect, effect, holm
 
 
 def test_one_clip_per_unit_and_one_seed_agree_with_the_binomial_width():
@@ -50,23 +50,6 @@ def test_the_variance_between_units_is_the_one_that_was_drawn():
     e = effect(cells / 100, 0 * cells)
     wanted = np.hypot(stats.t.ppf(0.975, 199) * np.sqrt((9 + 49 / 300) / 200), stats.t.ppf(0.975, 299) * 5 / 300**0.5)
     assert e.half_width == pytest.approx(wanted, rel=0.1)
-
-
-def test_drawing_units_again_finds_the_interval_of_a_mean():
-    rng = np.random.default_rng(8)
-    cells = 4 * rng.normal(size=(6, 1)) + 5 * rng.normal(size=(1, 60)) + 9 * rng.normal(size=(6, 60))
-    samples = cells @ counts(60, 8000).T / 60
-    for some in (slice(None), slice(1)):  # and of one seed alone
-        drawn = Effect.of_samples(np.column_stack([cells[some].mean(1), samples[some]]), 60)
-        exact = effect(cells[some] / 100, 0 * cells[some])
-        assert (drawn.mean, drawn.half_width) == pytest.approx((exact.mean, exact.half_width), rel=0.05)
-
-
-def test_draws_are_always_the_same_and_of_the_right_size():
-    units = counts(40, 1500)
-    assert units.shape == (1500, 40) and (units.sum(1) == 40).all() and units.dtype == np.uint8
-    counts.cache_clear()
-    assert np.array_equal(counts(40, 1500), units) and not np.array_equal(units[:700], units[700:1400])
 
 
 @pytest.mark.parametrize("wrong, says", [
