@@ -14,7 +14,7 @@ from kdlab.night.make import NightStream
 from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, trio_of
 from kdlab.papers.progressive.networks import FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import CONTEXT, ORDERS, crossed
-from kdlab.papers.progressive.wise import curve, late_fusion, threshold_for_budget
+from kdlab.papers.progressive.wise import curve, solve, threshold_for_budget
 from kdlab.study import Question, Study
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -63,7 +63,8 @@ def ways(run: Run) -> dict[str, float]:
     threshold is chosen on the other."""
     fitted, held, test = fit_run(run), run.predictions("val"), run.predictions("test")
     half, logits, labels = halves(held.groups), test.logits.astype(float), test.labels
-    fused = late_fusion(held.logits[half].astype(float), held.labels[half])
+    fused = np.zeros(held.logits.shape[1])  # late fusion: the three final classifiers alone
+    fused[FINALS] = solve(held.logits[half][:, FINALS].astype(float), held.labels[half])
     answers = {"WISE": fitted.test[0][:, -1], LAST: logits[:, FIXED], "mean of exits": logits.mean(1),
                "late fusion": np.tensordot(logits, fused, (1, 0))}
     found = {name: 100 * float((z.argmax(1) == labels).mean()) for name, z in answers.items()}
