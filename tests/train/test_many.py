@@ -92,9 +92,10 @@ from kdlab.study import Study
 from tests.train.test_runs import make_recipe
 
 def conditions(size, world):
-    return {"quick": make_recipe(Path(CLIPS), world, 1, condition="quick"), "long": make_recipe(Path(CLIPS), world, 60)}
+    return {"quick": make_recipe(Path(CLIPS), world, 1, condition="quick"), "long": make_recipe(Path(CLIPS), world, 60),
+            "longer": make_recipe(Path(CLIPS), world, 61)}
 
-study = Study("stopped", conditions, worlds=(0, 1))
+study = Study("stopped", conditions, worlds=(0,))
 """
 
 
@@ -110,14 +111,14 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(clip
         return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True, **how)
 
     child = started()
-    long = [make_recipe(clips, seed, 60) for seed in (0, 1)]
+    long = [make_recipe(clips, 0, epochs) for epochs in (60, 61)]
     until(lambda: all((places / "runs" / r.name / "checkpoint.pt").is_file() for r in long) or child.poll())
     workers = psutil.Process(child.pid).children(recursive=True)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err, err
     assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=10)[1]
-    assert len(list((places / "runs").glob("quick*/run.json"))) == 2, "finished runs are kept"
+    assert len(list((places / "runs").glob("quick*/run.json"))) == 1, "finished runs are kept"
     out, err = (again := started()).communicate(timeout=300)
     assert again.returncode == 0 and (places / "runs" / "studies" / "stopped.csv").is_file(), err
     resumed = weights(obtain_all(long, pretrained=False, workers=1, say=str))
