@@ -41,10 +41,11 @@ def test_what_works(clone, monkeypatch, variable):
 
 @pytest.mark.parametrize("variable", PLACES)
 @pytest.mark.parametrize("value", ["/", "~", "file", "../clone", "../clone/pretrained", "../clone/notebooks/deep",
-                                   "link", "../clone/figures"])
+                                   "link", "loop", "../clone/figures"])
 def test_what_gets_one_sentence(clone, monkeypatch, variable, value):
     Path("file").touch()
     os.symlink(clone, "link")
+    os.symlink("loop", "loop")
     monkeypatch.setenv(variable, value)
     if (variable, value) == ("KDLAB_FIGURES", "../clone/figures"):
         return

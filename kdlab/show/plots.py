@@ -22,7 +22,7 @@ PALE = "0.42"
 PAGE = 9
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
 #: The label of the axis of :func:`effects`.
-DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
+DIFFERENCE = "difference in test accuracy (points)"
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
         ax.plot(e.mean, y, "D", color="black", markersize=5)
         words, at = str(e).replace("-", "−"), ("axes fraction", "data")
         ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
-    rows(ax, found, xlabel=xlabel, title=title)
+    rows(ax, found, xlabel=f"{xlabel}\nbar: 95 % interval; grey: within ± {near:g}", title=title)
     return fig
 
 

@@ -101,8 +101,11 @@ class Study:
 
 def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) -> None:
     """Draw all worlds of the studies in ``scripts/*.py`` that name their ``worlds`` into ``folder``. The outer loop is
-    over the worlds in rising order, so that all questions have equally many. A world with rows is skipped."""
+    over the worlds in rising order, so that all questions have equally many. A world with rows is skipped. Raises
+    ``ValueError`` where no study names its worlds."""
     studies = [study for file in sorted(scripts.glob("*.py")) for study in studies_in(file)]
+    if not any(study.worlds for study in studies):
+        raise ValueError(f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py")
     for world, study in sorted(((w, s) for s in studies for w in s.worlds), key=lambda pair: pair[0]):
         if world not in set(study.rows(folder).world):
             say(f"{study.name}, world {world}")

@@ -87,18 +87,20 @@ def real_clips() -> Path | None:
 def _place(variable: str, name: str) -> Path:
     """The folder that ``variable`` names (relative to the current folder), else ``name`` in the project.
 
-    Raises ``ValueError`` if the variable names a file, the root of the disk, the home folder, the clone or one of the
-    clone's folders with committed files, so that kdlab's output stays apart from other files.
+    Raises ``ValueError`` if the variable names a file, a link that leads nowhere, the root of the disk, the home
+    folder, the clone or one of the clone's folders with committed files: kdlab's output stays apart from other files.
     """
     value, root = os.environ.get(variable), project_root()
     if not value:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
-    real, others = place.resolve(), [Path.home().resolve()]
+    real, others = Path(os.path.realpath(place)), [Path.home().resolve()]  # resolve() raises for a link to itself
     if (root / "notebooks").is_dir():
         others += [root.resolve()]
         others += [(root / folder).resolve() for folder in _COMMITTED if folder != name]
-    if place.is_file() or real == Path(real.anchor) or real in others or any(map(real.is_relative_to, others[2:])):
-        raise ValueError(f"{variable} names {value}, which is a file, the root of the disk, your home folder, or where "
-                         "the clone's own files lie: let it name a folder of its own, or unset it")
+    no_folder = os.path.lexists(place) and not os.path.isdir(place)
+    if no_folder or real == Path(real.anchor) or real in others or any(map(real.is_relative_to, others[2:])):
+        raise ValueError(f"{variable} names {value}, which is a file, a link that leads nowhere, the root of the disk, "
+                         "your home folder, or where the clone's own files lie: let it name a folder of its own, or "
+                         "unset it")
     return place

@@ -41,6 +41,8 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places):  #
 
 def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monkeypatch):
     """A stop after any world leaves every question with equally many, but for one."""
+    with pytest.raises(ValueError, match="holds no study that names its worlds"):
+        run_all(tmp_path, tmp_path)
     for name, worlds in (("a_study", (1, 2)), ("b_study", (2, 1, 3)), ("notes", None)):
         text = f"from kdlab.study import Study\nstudy = Study({name!r}, dict, worlds={worlds})\n"
         (tmp_path / f"{name}.py").write_text(text if worlds else "x = 1\n")
