@@ -93,9 +93,9 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     if source == out:
         raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
     root = source if source.is_dir() else source.parent
+    files = files_below(source)[0] if source.is_dir() else [source]  # first, as it refuses folders that are unreadable
     rows = read_table(source / "index.csv", ("path",)) if (source / "index.csv").is_file() else []
     rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
-    files = files_below(source)[0] if source.is_dir() else [source]
     if source in out.parents:
         files = [file for file in files if out not in file.parents]  # earlier targets are no sources
     if not any(map(Path.is_file, files)):

@@ -173,12 +173,6 @@ class WindowBatches(ClipBatches):
         labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
         return replace(super().collate(indices, placed), labels=labels)
 
-    def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread windows."""
-        subset = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
-        std, mean = torch.std_mean(torch.cat([b.views[view] for b in subset.evaluation(8)]), (0, 2, 3, 4), correction=0)
-        return mean, std.clamp_min(1e-3)
-
 
 def _steps(path: Path, rate: float) -> int:
     """The number of steps of a video at ``rate`` steps per second."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, weighted_sum
+from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, rise, weighted_sum
 from kdlab.nets.layers import outputs
 from kdlab.system.values import alike, fraction, integer, not_negative
 
@@ -23,7 +23,7 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
     """``t² [α KL(b_T ‖ b_S) + β KL(o_T ‖ o_S)]``, mean over the batch (Zhao et al., arXiv 2203.08679).
 
     Logits are ``(B, K)``. In softened probabilities, b is the pair (label's class, sum of all others), and o is the
-    distribution over the other classes. With α = 1 and β = 1 − b_T(label), a sample's loss equals ``losses.kd_loss``.
+    distribution over the other classes. With α = 1 and β = 1 − b_T(label), a sample's loss equals ``kd_loss``.
     DKD's β, in contrast, does not shrink where the teacher is confident.
     """
     alike(student_logits=student_logits, teacher_logits=teacher_logits)
@@ -118,11 +118,6 @@ def _teacher(nets, batch, taps=()):
         return outputs(nets["teacher"], batch.views["teacher"], taps)
 
 
-def rise(progress, warmup: float) -> float:
-    """A weight's factor, which rises from 0 to 1 over the first ``warmup`` (a fraction) of training."""
-    return min(1.0, progress.fraction / warmup) if warmup else 1.0
-
-
 def _channels(nets, batches, taps) -> list[tuple[int, int]]:
     """The channels of student and teacher at each of ``taps``, read from one clip of ``batches``."""
     batch, channels = next(iter(batches)), []
@@ -178,7 +173,7 @@ class DecoupledKD(Distiller):
 
     def terms(self, nets, student, teacher, batch, progress):
         dkd = dkd_loss(student.logits, teacher.logits, batch.labels, self.temperature, self.alpha, self.beta)
-        return {"dkd": (rise(progress, self.warmup) * self.weight, dkd)}
+        return {"dkd": (rise(progress.fraction, self.warmup) * self.weight, dkd)}
 
 
 @dataclass(frozen=True)
@@ -343,4 +338,4 @@ class ReviewKD(Distiller):
     def terms(self, nets, student, teacher, batch, progress):
         made = nets["review"]([student.taps[tap] for tap in self.taps])
         review = sum(review_loss(one, teacher.taps[tap]) for one, tap in zip(made, self.taps, strict=True))
-        return {"review": (self.weight * rise(progress, self.warmup), review)}
+        return {"review": (self.weight * rise(progress.fraction, self.warmup), review)}

@@ -64,6 +64,12 @@ def weighted_sum(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Te
     return sum(w * term for w, term in terms.values() if w), {name: term for name, (_, term) in terms.items()}
 
 
+def rise(fraction: float, warmup: float) -> float:
+    """A weight's factor: it rises from 0 to 1 over the first ``warmup`` of training; both are fractions of it. GenKD's
+    paper has min(e, 20) / 20 at epoch e of 200."""
+    return min(1.0, fraction / warmup) if warmup else 1.0
+
+
 def check_mixture(temperature: float, alpha: float) -> None:
     """Raise ``ValueError`` unless ``temperature`` is finite and above 0, and ``alpha`` lies in [0, 1]."""
     positive("1 leaves logits as they are, 4 is usual", temperature=temperature)

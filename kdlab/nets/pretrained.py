@@ -52,7 +52,7 @@ class Weights:
             raise ValueError(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
                                "file back, or make a new recipe with Weights.of(path)")
         own, path = net.state_dict(), _present(self.path)
-        state = _bare(_read(path), own)
+        state = _bare(read_state(path), own)
         # files from before torch 0.4.1 have no count of batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
         init, loaded = own.get(f"{head}.weight"), state.get(f"{head}.weight")
@@ -91,7 +91,8 @@ def _sha256(path: str | Path) -> str:
     return found
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file of weights. Raises ``ValueError`` for a file that cannot be read or holds none."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import ClipBatches
-from kdlab.distill.method import weighted_sum
+from kdlab.distill.method import rise, weighted_sum
 from kdlab.nets.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, integer, not_negative, one_of
@@ -37,12 +37,6 @@ def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: t
     """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
     alike(mean=mean, log_variance=log_variance, attention=attention)
     return -0.5 * (1 + log_variance - (mean - attention).square() - log_variance.exp()).mean()
-
-
-def warmth(fraction: float, warmup: float) -> float:
-    """The weight w, which rises from 0 to 1 over the first ``warmup`` (a fraction) of training. The paper has min(e,
-    20) / 20 at epoch e of 200."""
-    return min(1.0, fraction / warmup) if warmup else 1.0
 
 
 def attending(net: nn.Module) -> nn.Module:
@@ -75,7 +69,7 @@ class FeatureRepresentation:
     number, epochs of pass 1 and of pass 2 alternate, as in the paper. The network then has half the steps, so equal
     budgets need twice the epochs. ``detached`` stops the gradient of the reconstruction targets: pass 2 could otherwise
     shrink features to make them easier to reconstruct. ``deterministic`` replaces the CVAE with an auto-encoder.
-    ``warmup`` is that of :func:`warmth`. ``generation`` weighs a term of pass 1 that the released code lacks,
+    ``warmup`` is that of :func:`rise`. ``generation`` weighs a term of pass 1 that the released code lacks,
     MSE(Dec(λ + ε, λ), F): it trains the CVAE to generate from λ alone, as pass 2 needs (the hybrid objective of Sohn et
     al. 2015). ``turns`` is the number of steps that pass 1 takes on each batch, since a CVAE learns more slowly than
     the network. The history adds up the losses of these steps.
@@ -172,7 +166,7 @@ class FeatureRepresentation:
             inner = bare(nets["cvae"]).requires_grad_(False)
             made = [each[0] for each in _rebuilt(inner, [None] * len(attention), attention)]
             inner.requires_grad_(True)
-            weight = self.reconstruction * warmth(progress.fraction, self.warmup)
+            weight = self.reconstruction * rise(progress.fraction, self.warmup)
             targets = [each.detach() for each in own] if self.detached else own
             terms["generated"] = weight, _summed(F.mse_loss, made, targets)
         if self.beta:

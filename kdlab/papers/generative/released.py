@@ -17,8 +17,7 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.pretrained import Statistics, Weights
-from kdlab.nets.pretrained import _read as read_state  # renamed there, it would make every committed run stale
+from kdlab.nets.pretrained import Statistics, Weights, read_state
 from kdlab.nets.video import IMAGENET, build
 from kdlab.papers.generative.networks import ToPoint, gate, mean_log_probability
 from kdlab.system.pool import track

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch
-from kdlab.distill.method import CrossEntropy
+from kdlab.distill.method import CrossEntropy, rise
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.layers import outputs
 from kdlab.nets.video import build
@@ -18,7 +18,6 @@ from kdlab.papers.generative.method import (
     FeatureRepresentation,
     GenerativeDistillation,
     kl_to_attention,
-    warmth,
 )
 from kdlab.papers.generative.networks import Gated, gate, read_cvae
 from kdlab.train import runs
@@ -83,10 +82,10 @@ def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
     assert float(found) == pytest.approx(kl, abs=1e-7)
 
 
-def test_warmth_rises_as_the_papers_epochs_do():
+def test_a_weight_rises_as_the_papers_epochs_do():
     """w(e) = min(e, 20) / 20 of 200 epochs."""
-    assert [warmth(e / 200, 0.1) for e in (0, 1, 10, 20, 200)] == pytest.approx([0, 0.05, 0.5, 1, 1])
-    assert warmth(0, 0) == 1
+    assert [rise(e / 200, 0.1) for e in (0, 1, 10, 20, 200)] == pytest.approx([0, 0.05, 0.5, 1, 1])
+    assert rise(0, 0) == 1
 
 
 def weighted(method, which, progress=HALF):
