@@ -12,6 +12,7 @@ from functools import partial
 from html import escape
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from IPython import get_ipython
@@ -72,6 +73,22 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
             {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"}]
     shown = rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
     return shown.set_caption(caption) if caption else shown
+
+
+def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
+    """Print that two numbers, arrays or tensors are the same to ``within`` of kdlab's largest absolute value (of 1 if
+    that is smaller). Raises ``AssertionError`` that names ``what`` differs, where, and by how much; so an edited cell of
+    a chapter cannot part from the package unseen."""
+    yours, kdlabs = (np.asarray(torch.as_tensor(each).detach(), float) for each in (yours, kdlabs))
+    if yours.shape != kdlabs.shape:
+        raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
+    apart = np.abs(yours - kdlabs)
+    if not (apart <= within * max(1.0, np.abs(kdlabs).max(initial=0.0))).all():  # not a number is no less
+        at = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
+        where = f" at {tuple(map(int, at))}" if at else ""
+        raise AssertionError(f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{where}; "
+                             f"they differ by {apart[at]:.2g}")
+    print(f"{what}: yours and kdlab's are the same")
 
 
 def source(thing) -> Code:

@@ -88,3 +88,14 @@ def test_a_named_index_is_a_column_and_what_is_missing_is_empty():
     html = notebook.table(rows, "A caption").to_html()
     assert ">D1<" in html and ">+1.9 ± 0.9<" in html and "nan" not in html and "A caption" in html
     assert ">0<" not in notebook.table(rows.reset_index()).to_html()
+
+
+def test_a_cell_that_parts_from_kdlab_is_told_what_differs_where_and_by_how_much(capsys):
+    notebook.same("loss", torch.tensor(1.0, requires_grad=True), 1.0 + 1e-9)
+    assert capsys.readouterr().out == "loss: yours and kdlab's are the same\n"
+    with pytest.raises(AssertionError, match=r"^loss: yours is 1 and kdlab's is 1.5; they differ by 0.5$"):
+        notebook.same("loss", 1.0, 1.5)
+    with pytest.raises(AssertionError, match=r"gradient: yours is nan and kdlab's is 2 at \(1,\); they differ by nan"):
+        notebook.same("gradient", [1.0, float("nan")], [1.0, 2.0])
+    with pytest.raises(AssertionError, match=r"map: yours has the shape \(2,\), kdlab's \(3,\)"):
+        notebook.same("map", [1, 2], [1, 2, 3])
