@@ -11,7 +11,7 @@ from torch import nn
 from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.loop import one_thread
 from kdlab.train.preparing import batches
-from kdlab.train.runs import Run
+from kdlab.train.runs import NoPredictions, Run
 
 _CLIPS = 10
 _PRODUCER = "kdlab"
@@ -21,12 +21,14 @@ _HEAD = f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"  # the producer's field, the sec
 @dataclass(frozen=True)
 class Exported:
     """The ``file``, its ``inputs`` by name with their shapes, and the largest ``difference`` of its logits from torch's
-    on ``clips`` clips."""
+    on ``clips`` clips. ``of_run`` is the largest difference from the predictions that the run keeps, maybe of another
+    machine; ``None`` where it keeps none."""
 
     file: Path
     inputs: dict[str, tuple]
     clips: int
     difference: float
+    of_run: float | None
 
 
 class _Named(nn.Module):
@@ -76,15 +78,26 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
         made.model.metadata_props["run"] = run.folder.name
         content = made.model_proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        differences = []
+        found, torchs = [], []
         for inputs in (example, *others):
-            (found,) = session.run(None, {name: x.numpy() for name, x in zip(views, inputs, strict=True)})
-            differences.append(float(np.abs(found - net(*inputs).numpy()).max()))
-    if max(differences) > 1e-3:
-        raise ValueError(f"{run.folder.name}: the exported logits differ from torch's by {max(differences):.1e}; no "
-                         "file was written")
+            found += session.run(None, {name: x.numpy() for name, x in zip(views, inputs, strict=True)})
+            torchs.append(net(*inputs).numpy())
+    found = np.concatenate(found)
+    difference = float(np.abs(found - np.concatenate(torchs)).max())
+    if difference > 1e-3:
+        raise ValueError(f"{run.folder.name}: the exported logits differ from torch's by {difference:.1e}; no file was "
+                         "written")
     write_atomically(file, lambda path: path.write_bytes(content))
-    return Exported(file, {name: tuple(x.shape[1:]) for name, x in views.items()}, clips, max(differences))
+    shapes = {name: tuple(x.shape[1:]) for name, x in views.items()}
+    return Exported(file, shapes, clips, difference, _of_run(run, found[:clips]))
+
+
+def _of_run(run: Run, logits: np.ndarray) -> float | None:
+    try:
+        kept = run.predictions().logits[: len(logits)]
+    except NoPredictions:
+        return None
+    return float(np.abs(logits - kept).max()) if kept.shape == logits.shape else None
 
 
 def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:

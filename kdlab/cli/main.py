@@ -188,7 +188,8 @@ def export(name, file, batch):
 
     made = to_onnx(open_run(name), file, batch)
     inputs = ", ".join(f"{name} {('batch' if batch is None else batch, *shape)}" for name, shape in made.inputs.items())
-    click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips")
+    kept = "" if made.of_run is None else f", and within {made.of_run:.1e} of the run's predictions"
+    click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips{kept}")
 
 
 @cli.command()

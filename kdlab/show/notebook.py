@@ -77,8 +77,8 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
 
 def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     """Print that two numbers, arrays or tensors are the same to ``within`` of kdlab's largest absolute value (of 1 if
-    that is smaller). Raises ``AssertionError``, which tells what differs, where, and by how much, so that an edited cell
-    of a chapter cannot part from the package unseen."""
+    that is smaller). Raises ``AssertionError``, which tells what differs, where, and by how much: an edited cell of a
+    chapter cannot part from the package unseen."""
     yours, kdlabs = (np.asarray(torch.as_tensor(each).detach(), float) for each in (yours, kdlabs))
     if yours.shape != kdlabs.shape:
         raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
