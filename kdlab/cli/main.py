@@ -52,7 +52,7 @@ def doctor():
 @_TIMEOUT
 @click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
 def run(notebook, pairs, data, timeout, verbose):
-    """Execute notebook NN (3, 03, 03b or its name) headlessly, into runs/notebooks/."""
+    """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
     import yaml
 
     from kdlab.cli import notebooks
@@ -77,16 +77,15 @@ def notebooks(folder):
 
 @cli.command()
 @click.option("--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo")
-@click.option("--data", metavar="PATH", help="Your own clips, for the notebooks that take them.")
 @click.option("--again", is_flag=True, help="Also execute what is finished.")
 @_TIMEOUT
-def reproduce(profile, data, again, timeout):
+def reproduce(profile, again, timeout):
     """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
 
-    for name, how in notebooks.reproduce(profile, data, again=again, timeout=timeout, say=click.echo).items():
+    for name, how in notebooks.reproduce(profile, again=again, timeout=timeout, say=click.echo).items():
         click.echo(f"{name:42} {how}")
-    if profile == "demo" and data is None:
+    if profile == "demo":
         lines, good = notebooks.compared_with_pretrained()
         click.echo("\n  ".join(["your runs beside pretrained/", *lines]))
         sys.exit(0 if good else 1)

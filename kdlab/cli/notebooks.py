@@ -26,26 +26,26 @@ class NotebookFailed(ValueError):
 
 
 def chapters() -> list[Path]:
-    """The paths ``notebooks/NN_name.ipynb`` in order, each followed by its companion ``NNb_name.ipynb``.
+    """The paths ``notebooks/NN_name.ipynb`` in order.
 
     Raises ``ValueError`` if there are none.
     """
     folder = paths.project_root() / "notebooks"
-    found = [path for path in sorted(folder.glob("[0-9][0-9]*_*.ipynb")) if "-Copy" not in path.stem]
+    found = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if "-Copy" not in path.stem]
     if not found:
         raise ValueError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there")
     return found
 
 
 def find(name: str) -> Path:
-    """The path of a chapter, named as ``3``, ``03``, ``3b`` or ``03_dual_light_distillation``.
+    """The path of a chapter, named as ``3``, ``03`` or ``03_dual_light_distillation``.
 
     Raises ``ValueError`` for an unknown name.
     """
     known = {path.stem: path for path in chapters()}
     wanted = Path(name).stem
     for stem, path in known.items():
-        if wanted == stem or wanted.lstrip("0") == stem.partition("_")[0].lstrip("0"):
+        if wanted == stem or wanted.zfill(2) == stem[:2]:
             return path
     raise ValueError(f"no notebook {name!r}; there are {', '.join(known)}")
 
@@ -145,15 +145,14 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     return partial.replace(final)
 
 
-def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = False, timeout: int | None = None,
+def reproduce(profile: str = "demo", *, again: bool = False, timeout: int | None = None,
               say=print) -> dict[str, str]:
     """Execute all chapters, training from scratch, one per core in parallel; return chapter → outcome.
 
     Finished and unchanged chapters are skipped, unless ``again``. After the first failure no further chapter starts;
     running ones finish, and then :class:`NotebookFailed` is raised.
     """
-    wanted = {"profile": profile, "pretrained": False} | ({"data": data} if data is not None else {})
-    plan = {path: checked(path, _known(path, wanted)) for path in chapters()}
+    plan = {path: _known(path, {"profile": profile, "pretrained": False}) for path in chapters()}
     ended = {path.stem: "not run" for path in plan}
     todo = []
     for path, given in plan.items():
