@@ -81,7 +81,7 @@ site: setup
 	@echo "runs/site/index.html"
 
 fresh: setup
-	@$(BIN)/kdlab fresh
+	@cd studies && ../$(BIN)/kdlab fresh --import both_ways
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -23,6 +23,20 @@ PAPERS = {
     "generative": ("generative.recipes", ("rgb", "flow")),
     "detection": ("generative.detection_recipes", ("rgb", "flow")),
 }
+
+
+def _imported(context, option, modules: tuple[str, ...]) -> None:
+    sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as error:
+            raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
+                                     "folder that it lies in", param_hint="--import") from error
+
+
+_IMPORT = click.option("--import", multiple=True, metavar="MODULE", expose_value=False, callback=_imported,
+                       help="A module of yours in which classes of runs stand; looked for in this folder, too.")
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none.")
 
 
@@ -92,6 +106,7 @@ def reproduce(profile, again, timeout):
 
 
 @cli.command()
+@_IMPORT
 def fresh():
     """Name the committed runs and notebooks made by code other than today's; exit code 1 if there are any."""
     from kdlab.cli import notebooks
@@ -136,9 +151,8 @@ def study(file, every, profile, worlds, workers):
               "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.")
 @click.option("--theta", type=click.FloatRange(-1, 1), help="Of a run with exits: WISE's threshold; default: within "
               "half the cost of all exits.")
-@click.option("--import", "modules", multiple=True, metavar="MODULE",
-              help="A module of yours in which classes of the run stand; looked for in this folder, too.")
-def predict(clip, name, out, theta, modules):
+@_IMPORT
+def predict(clip, name, out, theta):
     """Predict the class of CLIP with a trained network; draw Grad-CAM.
 
     A detector predicts segments: CLIP.segments.csv, and a picture of them over time. Internal classifiers predict exit
@@ -148,13 +162,6 @@ def predict(clip, name, out, theta, modules):
     from kdlab.cli.predict import open_run, predict, predict_exits
     from kdlab.clips.untrimmed import Windows
 
-    sys.path.insert(0, os.getcwd())
-    for module in modules:
-        try:
-            import_module(module)
-        except Exception as error:
-            raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
-                                     "folder that it lies in", param_hint="--import") from error
     run = open_run(name)
     if hasattr(run.recipe, "prepare"):
         found, theta, table = predict_exits(clip, run, theta, out)

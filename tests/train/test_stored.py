@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,9 @@ def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_com
     assert "it is of another training" in said[-2]
 
 
-def test_the_committed_runs_are_as_their_notes_say():
+def test_the_committed_runs_are_as_their_notes_say(monkeypatch):
+    monkeypatch.syspath_prepend(paths.project_root() / "studies")
+    import_module("both_ways")  # has classes of the run of real_dark.py
     assert committed_runs()
     for run in committed_runs():
         assert run.net() is not None and len(run.history)
