@@ -201,12 +201,12 @@ def export(name, file, batch):
 @cli.command()
 @click.argument("file", type=_FILE)
 @click.argument("folder", type=_FILE)
-@click.option("--split", default="1", show_default=True)
-@click.option("--flow", type=_FILE, help="Folder of flow pictures, for a flow student; else computed.")
-def released(file, folder, split, flow):
-    """Test a student that GenKD's authors released, FILE, on UCF-101 or HMDB-51 in FOLDER."""
-    clips, first, fifth = import_module("kdlab.papers.generative.released").accuracies(file, folder, split, flow)
-    click.echo(f"{file}: top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split}")
+@click.option("--split", help="Default: 1, of THUMOS14 its only one.")
+@click.option("--flow", type=_FILE, help="Folder of flow pictures, else computed; THUMOS14: of arrays as released.")
+@click.option("--with", "other", type=_FILE, help="THUMOS14: a flow student, fused with the RGB student FILE.")
+def released(file, folder, split, flow, other):
+    """Test a student that GenKD's authors released, FILE, on UCF-101, HMDB-51 or THUMOS14 in FOLDER."""
+    click.echo(f"{file}: " + import_module("kdlab.papers.generative.released").tested(file, folder, split, flow, other))
 
 
 @cli.command()

@@ -1,11 +1,12 @@
-"""The trained students that GenKD's authors released: Top-I3D on UCF-101 and HMDB-51, RGB and flow.
+"""The trained students that GenKD's authors released: Top-I3D on UCF-101 and HMDB-51, and on THUMOS14 as the backbone
+of a detector (:mod:`.released_detector`), RGB and flow.
 
 Their README (``aaai-24/Generative-based-KD``) links the files; kdlab downloads none. ``kdlab released FILE FOLDER``
 tests one on the clips of a data set. Names of layers, shapes and the forward pass are those of the released code
-(docs/methods.md, 2.2). Its test gates RGB features and leaves flow features as they are.
+(docs/methods.md, 2.2). Its test of recognition gates RGB features and leaves flow features as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +21,10 @@ from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Statistics, Weights, read_state
 from kdlab.nets.video import IMAGENET, build
 from kdlab.papers.generative.networks import ToPoint, gate, mean_log_probability
+from kdlab.papers.generative.released_detector import ReleasedDetectorNet, mean_ap
 from kdlab.system.pool import track
 from kdlab.train.loop import predict
+from kdlab.train.processes import device
 
 #: The released test: the middle 64 frames, short side 240, the centre of 224².
 WINDOW = ConsecutiveWindow(64, 240, 224)
@@ -59,40 +62,44 @@ class ReleasedNet(nn.Module):
 
 @dataclass(frozen=True)
 class Released:
-    """The network of a released file, ``Released.of(path)``: its number of ``classes``; ``channels``, 3 for RGB and 2
-    for flow; with the layers of ``attention`` or without. For another number of classes its last layer is random."""
+    """The network of a released file, ``Released.of(path)``: its number of ``classes``, of a ``detector`` with the
+    background; ``channels``, 3 for RGB and 2 for flow; with the layers of ``attention`` or without. A detector uses
+    them if ``gated``. For another number of classes the last layer of recognition is random."""
 
     weights: Weights | None
     classes: int = 101
     channels: int = 3
     attention: bool = True
+    detector: bool = False
+    gated: bool = True
 
     head: ClassVar = "backbone._model.logits.conv3d"
     stages: ClassVar = tuple(f"backbone._model.{name}" for name in I3D.stages)
 
     @classmethod
     def of(cls, path: str | Path) -> "Released":
-        """The student in the file at ``path``. Raises ``ValueError`` for a file of another network, which includes the
-        released detectors, and the errors of :class:`~kdlab.nets.pretrained.Weights`."""
+        """The student in the file at ``path``. Raises ``ValueError`` for a file of another network, and the errors of
+        :class:`~kdlab.nets.pretrained.Weights`."""
         weights = Weights.of(path)
         shapes = {name.removeprefix("module."): tensor.shape for name, tensor in read_state(Path(weights.path)).items()}
-        if any(name.startswith("coarse_pyramid_detection.") for name in shapes):
-            raise ValueError(f"{path} is a student of THUMOS14: kdlab's detector has other layers than AFSD's "
-                             "(docs/methods.md, 2.3), so give a student of UCF-101 or HMDB-51")
-        ends = [f"backbone._model.{name}.weight" for name in ("Conv3d_1a_7x7.conv3d", "logits.conv3d")]
-        if wrong := [name for name in ends if len(shapes.get(name, ())) != 5]:
-            raise ValueError(f"{path} is no released student of GenKD, since {wrong[0]} is missing or no 3-D "
+        detector = any(name.startswith("coarse_pyramid_detection.") for name in shapes)
+        head = "coarse_pyramid_detection.conf_head.conv1d" if detector else cls.head
+        ends = [f"{name}.weight" for name in ("backbone._model.Conv3d_1a_7x7.conv3d", head)]
+        if wrong := [name for name in ends if len(shapes.get(name, ())) < 3]:
+            raise ValueError(f"{path} is no released student of GenKD, since {wrong[0]} is missing or no "
                              "convolution: give a file of their README's folder")
         first, last = (shapes[name] for name in ends)
-        return cls(weights, last[0], first[1], any(name.startswith("Att_Head_5c.") for name in shapes))
+        return cls(weights, last[0], first[1], any(name.startswith("Att_Head_5c.") for name in shapes), detector)
 
     @property
     def statistics(self) -> Statistics:
-        """The statistics of the released test: ImageNet's, or 0.5 and 0.226 for flow."""
-        return IMAGENET if self.channels == 3 else ((0.5,) * self.channels, (0.226,) * self.channels)
+        """The statistics of the released test: ImageNet's, or 0.5 and 0.226 for flow; for a detector 0.5 and 0.5."""
+        flow = (0.5,) * self.channels, (0.5 if self.detector else 0.226,) * self.channels
+        return IMAGENET if self.channels == 3 and not self.detector else flow
 
     def make(self, num_classes: int) -> nn.Module:
-        net = ReleasedNet(num_classes, self.channels, self.attention, self.attention and self.channels == 3)
+        kind, gated = (ReleasedDetectorNet, self.gated) if self.detector else (ReleasedNet, self.channels == 3)
+        net = kind(num_classes, self.channels, self.attention, self.attention and gated)
         return self.weights.into(net, self.head) if self.weights else net
 
 
@@ -114,3 +121,32 @@ def accuracies(file: str | Path, folder: str | Path, split: str = "1", flow: str
     logits, labels, _ = predict(net, batches, "student")
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
     return len(labels), 100 * float(hits[:, 0].float().mean()), 100 * float(hits.any(1).float().mean())
+
+
+def tested(file: str | Path, folder: str | Path, split: str | None = None, flow: str | Path | None = None,
+           other: str | Path | None = None) -> str:
+    """A line with the scores of the student in ``file`` on the data set in ``folder``, for either task.
+
+    ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is as in :func:`accuracies`; for a
+    detector it is a folder of arrays (:func:`~.released_detector.flow_steps`), and ``other`` a flow student that is
+    tested together with the RGB student ``file``: without its gate, as in the released test of both.
+
+    Raises ``ValueError`` for students that do not fit the data set, each other or ``flow``, and the errors of
+    :meth:`Released.of`, :func:`accuracies` and :func:`~.released_detector.mean_ap`, before work begins.
+    """
+    specs = [replace(Released.of(path), gated=path == file) for path in (file, other) if path]
+    channels = [spec.channels for spec in specs]
+    if other and (channels != [3, 2] or not all(spec.detector for spec in specs)):
+        raise ValueError(f"{other} cannot join {file}: give an RGB and a flow student of THUMOS14, in this order")
+    if not specs[0].detector:
+        clips, first, fifth = accuracies(file, folder, split or "1", flow)
+        return f"top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split or 1}"
+    if bool(flow) != (2 in channels):
+        raise ValueError(f"{file}: {'leave out --flow, no student sees it' if flow else 'give --flow, its arrays'}")
+    catalogue = UserClips(str(folder), split).catalogue()
+    if wrong := [spec.classes - 1 for spec in specs if spec.classes != len(catalogue.classes) + 1]:
+        raise ValueError(f"a student of {wrong[0]} classes, but {folder} has {len(catalogue.classes)}: give THUMOS14")
+    nets = [build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics)).eval().to(device()) for spec in specs]
+    videos, score = mean_ap(nets, channels, catalogue, flow)
+    each = ", ".join(f"{100 * score[f'0.{n}']:.2f} at 0.{n}" for n in range(1, 8))
+    return f"mAP {100 * score['0.1-0.5']:.2f} % (mean of tIoU 0.1 to 0.5; {each}) of {videos} test videos"
