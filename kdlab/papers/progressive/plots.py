@@ -1,4 +1,4 @@
-"""Pictures of notebooks 07 and 07b: twelve exits by method, the weights that combine them, and stopping early.
+"""Pictures of exits: twelve exits by method, the weights that combine them, and stopping early.
 
 Exits are called R1 to R4, M1 to M4 and I1 to I4, in the order of ``networks.ORDER``. The fourth exit of each network is
 its own final classifier, the same under every method. Each function except the widget returns a Figure.
