@@ -118,3 +118,22 @@ def explore(picture: Callable, **controls):
         if hasattr(each, "continuous_update"):
             each.continuous_update = False
     return interactive(show, **made)
+
+
+def flipbook(picture: Callable[[int], Figure], count: int, label: str):
+    """A slider over the pictures ``picture(0)`` to ``picture(count - 1)``, all drawn beforehand: a move shows at once.
+    When headless it draws the middle one, prints a line and returns ``None``."""
+    if headless():
+        print(STILL)
+        picture(count // 2)
+        return None
+    from IPython.core.pylabtools import print_figure
+    from ipywidgets import Image, IntSlider, VBox
+
+    pictures = []
+    for k in range(count):
+        pictures.append(print_figure(fig := picture(k)))
+        plt.close(fig)
+    shown, slider = Image(value=pictures[count // 2]), IntSlider(count // 2, 0, count - 1, description=label)
+    slider.observe(lambda change: setattr(shown, "value", pictures[change.new]), "value")
+    return VBox([slider, shown])

@@ -12,6 +12,7 @@ from kdlab.night import Camera
 from kdlab.show.widgets import (
     exposure_picture,
     exposure_widget,
+    flipbook,
     temperature_picture,
     temperature_widget,
 )
@@ -89,3 +90,20 @@ def test_headless_there_is_no_dead_slider(bright, capsys, monkeypatch):
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert exposure_widget(bright) is None and temperature_widget(LOGITS, CLASSES) is None
     assert capsys.readouterr().out.count("JupyterLab") == 2
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_flipbook_draws_its_pictures_once_and_turns_to_each():
+    drawn = []
+
+    def picture(k: int) -> Figure:
+        drawn.append(k)
+        fig, ax = plt.subplots(figsize=(1, 1))
+        ax.plot([0, k])
+        return fig
+
+    slider, shown = flipbook(picture, 3, "frame").children
+    middle = shown.value
+    slider.value = 2
+    assert drawn == [0, 1, 2] and shown.value != middle and shown.value[:4] == b"\x89PNG"[:4]
+    assert not plt.get_fignums(), "no picture stands below the slider a second time"
