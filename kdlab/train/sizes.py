@@ -102,12 +102,12 @@ DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40)
 STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), _SMALL, seeds=15)
 _SIZES = (
     SMOKE, DEMO, STUDY,
-    GenerativeSize("smoke", (3, 1, 2), 2, 2, 2, window=Window(12, 36, 32)),
+    GenerativeSize("smoke", (3, 1, 2), 2, 2, 1, window=Window(12, 36, 32)),
     # accuracy on 550 validation clips, student, KD, GenKD: 51, 54 and 60 % with 12 frames, 51, 55 and 60 % with 16
-    GenerativeSize("demo", (24, 4, 12), 25, 80, 2, window=Window(12, 36, 32)),
+    GenerativeSize("demo", (24, 4, 12), 25, 80, 1, window=Window(12, 36, 32)),
     GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5, window=Window(12, 36, 32)),
     DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
-    DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1),
+    DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 10, 1),
     DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5),
     ExitSize("smoke", per_class=(3, 1, 2), epochs=2,
              iframe_epochs=2, plain_epochs=2, exit_epochs=2,
