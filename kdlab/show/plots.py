@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
-from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
@@ -20,7 +19,6 @@ PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d
 PALE = "0.42"
 #: The width of a notebook's page in inches. A wider figure would be shrunk there, with its letters.
 PAGE = 9
-_SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
 #: The label of the axis of :func:`effects`.
 DIFFERENCE = "difference in test accuracy (points)"
 
@@ -116,54 +114,6 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
         line[0].set_ylabel(name, fontsize="small", parse_math=False)  # a name may be that of a user's file
     if title:
         fig.suptitle(title, parse_math=False)
-    return fig
-
-
-def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3) -> Figure:
-    """Frames ``uint8 (H, W, 3)`` by name, each above the PSNR, SSIM and flicker in its row of ``scores``."""
-    lines = -(-len(pictures) // columns)
-    h, w = next(iter(pictures.values())).shape[:2]
-    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.6) * lines), squeeze=False)
-    for ax in axes.flat[len(pictures):]:
-        ax.set_visible(False)
-    for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
-        image(ax, frame, name, "medium")
-        of = scores.loc[name] if name in scores.index else {}
-        words = [text.format(of[s]) for s, text in _SCORES.items() if s in of]
-        ax.set_xlabel("\n".join([", ".join(words[:2]), *words[2:]]), fontsize="small")
-    return fig
-
-
-def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
-    """Draw the percentage of ``values`` (any shape) in each bin between ``edges``."""
-    counts, _ = np.histogram(values, edges)
-    ax.stairs(100 * counts / counts.sum(), edges, **how)
-
-
-def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?", width: int = 4) -> Figure:
-    """Histograms of pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``.
-    The alternative text gives the medians."""
-    fig, ax = plt.subplots()
-    edges, medians = np.arange(0, 257, width), []
-    for name, group in clips.items():
-        values = np.concatenate([luma(clip[::6]).ravel() for clip in group])
-        _shares(ax, values, edges, label=name, linewidth=1.6)
-        medians.append(f"{name} {np.median(values):.0f}")
-    fig.set_label(f"{title}: pixels (%) over luma (0–255); medians: {'; '.join(medians)}")
-    ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title=title)
-    key(fig)
-    return fig
-
-
-def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
-    """Frames side by side, each above its luma histogram: name → ``uint8 (H, W, 3)``."""
-    size = 1.85 * len(pictures), 3
-    fig, axes = plt.subplots(2, len(pictures), figsize=size, squeeze=False, sharey="row", height_ratios=(1.7, 1))
-    for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
-        image(top, frame, name, "medium")
-        _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
-        bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
-    axes[1, 0].set_ylabel("pixels (%)")
     return fig
 
 

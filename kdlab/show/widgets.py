@@ -1,62 +1,15 @@
 """Sliders over plain functions: the ``..._picture`` function of a widget draws the same picture without sliders."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import entr, softmax
 
-from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.measure.darkness import colours, luma
-from kdlab.night import Camera, darken
-from kdlab.show.plots import light_and_histograms, soft_target_bars
+from kdlab.show.plots import soft_target_bars
 from kdlab.system.pool import STILL, headless
 from kdlab.system.values import positive
-
-_SETTLED = 4  # the number of frames after which the running mean of the camera's denoiser has settled
-
-
-def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
-                     camera: Camera = Camera(), seed: int = 0) -> Figure:
-    """The middle frame of a well exposed clip ``bright uint8 (T, H, W, 3)``, the same frame recorded in the dark by
-    ``camera``, and the dark frame brightened by ``enhancer`` (from ``kdlab.clips.enhance``, or none).
-
-    ``exposure`` is the light on the sensor, 1 for a typical dark clip. The title gives the signal-to-noise ratio of the
-    photo-electrons at the median, before denoising. Raises ``ValueError`` for an exposure that is not positive.
-    """
-    positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
-    shown = len(bright) // 2
-    frames = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
-    camera = replace(camera, steps=())  # steps of the auto-exposure are timed for a whole clip
-    dark = darken(frames, exposure, np.random.default_rng(seed), camera)[-1:]
-    pictures = {"ordinary light": frames[-1], f"dark: {np.log2(exposure):+.3g} stops": dark[0]}
-    if enhancer:
-        pictures[f"dark, {enhancer.name}"] = enhancer(dark)[0]
-    fig = light_and_histograms(pictures)
-    photons = camera.electrons * exposure
-    snr = photons / np.sqrt(photons + camera.read_noise**2)
-    seen = f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours"
-    fig.suptitle(f"{seen}, signal to noise {snr:.1f}")
-    return fig
-
-
-def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
-    """Controls for exposure, gain, read noise and enhancer over :func:`exposure_picture`. Returns ``None`` and prints a
-    line when headless."""
-
-    others = {"none": None, "histogram equalisation": HistogramEqualisation(), "CLAHE": Clahe()}
-
-    def picture(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
-        chosen = Gamma(gamma) if enhancer == "gamma" else others[enhancer]
-        exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
-
-    light = 0, -4, 4, 0.5, "light (stops)"
-    level = camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"
-    noise = camera.read_noise, 0, 20, 0.1, "read noise (electrons)"
-    enhancers, gamma = ["gamma", *others], (1.8, 1, 4, 0.1)
-    return explore(picture, stops=light, level=level, read_noise=noise, enhancer=enhancers, gamma=gamma)
 
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,

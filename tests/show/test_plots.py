@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.paired import Effect, effect
-from kdlab.show import notebook, plots
+from kdlab.show import plots
 from kdlab.study import Scores
 from tests.conftest import words
 from tests.figures import faults
@@ -31,9 +31,6 @@ PICTURES = {
                ["optimiser step", "nats", "validation accuracy (%)"]),
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
     "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
-    "light_and_histograms": (lambda: plots.light_and_histograms({"raw": CLIP[0], "twice": 2 * CLIP[0]}),
-                             ["luma (0–255)", "pixels (%)", "twice"]),
-    "luma_histograms": (lambda: plots.luma_histograms({"night": [CLIP, CLIP]}), ["luma (0–255)", "pixels (%)"]),
     "recalls": (lambda: plots.recalls(SCORES, TITLES), ["recall (%)"]),
     "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
 }
@@ -88,24 +85,3 @@ def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
     bars = {tuple(sorted(np.round(np.asarray(line.get_xdata(), float), 3))) for line in ax.lines
             if line.get_marker() in ("", "None", None) and line.get_linestyle() == "-" and len(line.get_xdata()) == 2}
     assert (50.0, 100.0) in bars
-
-
-def test_histograms_tell_their_medians():
-    groups = {name: [np.full((6, 4, 4, 3), level, np.uint8)] for name, level in (("dark", 10), ("bright", 90))}
-    fig = plots.luma_histograms(groups)
-    assert notebook.alt(fig).endswith("medians: dark 10; bright 90")
-
-
-def test_the_wall_prints_each_score_under_its_own_frame():
-    scores = pd.DataFrame({"psnr": [8.04, 15.5], "ssim": [0.125, 0.5], "flicker": [0.0, 2.25], "luma": [1, 2]},
-                          index=["raw", "he"])
-    fig = plots.wall({"raw": CLIP[0], "he": 2 * CLIP[0], "twin": CLIP[0]}, scores, columns=2)
-    under = {ax.get_title(): ax.get_xlabel() for ax in fig.axes if ax.get_visible()}
-    assert under == {"raw": "PSNR 8.0 dB, SSIM 0.12\nflicker 0.0", "he": "PSNR 15.5 dB, SSIM 0.50\nflicker 2.2",
-                     "twin": ""}
-    assert np.array_equal(fig.axes[1].images[0].get_array(), 2 * CLIP[0])
-
-
-def test_without_a_twin_the_wall_has_flicker_alone():
-    fig = plots.wall({"he": CLIP[0]}, pd.DataFrame({"flicker": [1.0]}, index=["he"]))
-    assert fig.axes[0].get_xlabel() == "flicker 1.0"
