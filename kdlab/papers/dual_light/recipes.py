@@ -52,16 +52,6 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     }
 
 
-def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> Recipe:
-    """The smallest experiment, in notebook 00: cross-entropy on raw clips of three actions of `night`, or on clips of
-    your own in ``data``, with all their classes."""
-    recipe = dual_light(profile, seed, data)["ce_raw"]
-    if data:
-        return recipe
-    three = replace(profile.night, classes=("Jump", "Walk", "Wave"))
-    return replace(recipe, data=three, settings=replace(profile.settings, batch_size=16))
-
-
 #: Half the widths of the student, a quarter of its multiply–accumulate operations.
 SMALL = TinyR2Plus1D((4, 8, 20, 44))
 
