@@ -98,7 +98,7 @@ class RegimeSize(Size):
 #: Two thirds of the pixels of the default :class:`Window`, and no less accurate with few clips (docs/log.md).
 _SMALL = Window(12, 38, 34)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
-DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=3)
+DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=1)
 STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), _SMALL, seeds=15)
 _SIZES = (
     SMOKE, DEMO, STUDY,
@@ -119,8 +119,8 @@ _SIZES = (
     ExitSize("study", per_class=(40, 30, 100), epochs=130,
              iframe_epochs=130, plain_epochs=300, exit_epochs=15,
              real_epochs=250, real_exit_epochs=100, draws=8, seeds=5),
-    RegimeSize("smoke", Night(ACTIONS, (3, 1, 1), VARIETY), (3, 1, 1), 2, 2, 1, 1, 2, 2),
-    RegimeSize("demo", Night(ACTIONS, (30, 10, 10), VARIETY), (30, 10, 10), 10, 100, 40, 60, 100, 1),
+    RegimeSize("smoke", SMOKE.night, (3, 1, 1), 2, 2, 1, 1, 2, 1),
+    RegimeSize("demo", DEMO.night, (24, 4, 12), 10, 100, 20, 60, 12, 1),
     RegimeSize("study", Night(ACTIONS, (40, 10, 10), VARIETY), (40, 30, 10), 10, 100, 40, 60, 200, 10),
 )
 
