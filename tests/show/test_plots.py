@@ -1,7 +1,5 @@
 """Every picture is a Figure whose axes say what they show, on the smallest input there is."""
 
-import dataclasses
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -34,7 +32,6 @@ PICTURES = {
     "light_and_histograms": (lambda: plots.light_and_histograms({"raw": CLIP[0], "twice": 2 * CLIP[0]}),
                              ["luma (0–255)", "pixels (%)", "twice"]),
     "luma_histograms": (lambda: plots.luma_histograms({"night": [CLIP, CLIP]}), ["luma (0–255)", "pixels (%)"]),
-    "recalls": (lambda: plots.recalls(SCORES, TITLES), ["recall (%)"]),
     "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
 }
 
@@ -77,17 +74,6 @@ def test_the_bars_are_the_intervals_and_an_infinite_one_crosses_the_axis():
     assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"], "no hyphen is a minus"
     thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
     assert np.allclose(thick, [[-1, 7], [-7, -3], [left, right]])
-
-
-def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
-    half = np.stack([LABELS, np.where(np.arange(12) < 6, LABELS, (LABELS + 1) % 3)])  # 100 % and 50 % of each class
-    some = dataclasses.replace(SCORES, predicted={"a": half, "b": GUESSED})
-    (ax,) = plots.recalls(some, TITLES).axes
-    marks = {round(float(x), 3) for line in ax.lines if line.get_marker() == "o" for x in line.get_xdata()}
-    assert marks == {75.0, 100.0, 0.0}
-    bars = {tuple(sorted(np.round(np.asarray(line.get_xdata(), float), 3))) for line in ax.lines
-            if line.get_marker() in ("", "None", None) and line.get_linestyle() == "-" and len(line.get_xdata()) == 2}
-    assert (50.0, 100.0) in bars
 
 
 def test_histograms_tell_their_medians():
