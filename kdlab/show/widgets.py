@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.special import entr, softmax
 
@@ -85,6 +86,7 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
     fig = temperature_picture(logits, classes, 4.0, label)
     plt.close(fig)
+    canvas = FigureCanvasAgg(fig)
     ax, truth = fig.axes[0], fig.axes[0].get_title().partition(";")[0]
     fig.legends[0].get_texts()[1].set_text("t of the slider")
     fig.draw_without_rendering()
@@ -98,7 +100,7 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
         for bar, share in zip(ax.containers[1], softmax(logits / temperature), strict=True):
             bar.set_height(share)
         ax.set(ylim=(0, 1), title=f"{truth}; {_entropy(logits, temperature)}")
-        fig.canvas.print_png(content := io.BytesIO())
+        canvas.print_png(content := io.BytesIO())
         picture.value = content.getvalue()
 
     moved()
