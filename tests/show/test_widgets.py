@@ -81,7 +81,7 @@ def test_a_move_of_the_temperature_draws_other_bars():
     slider, picture = temperature_widget(LOGITS, CLASSES, 1).children
     before = picture.value
     slider.value = 0.5
-    assert picture.value.startswith(b"\x89PNG") and picture.value != before
+    assert bytes(picture.value).startswith(b"\x89PNG") and picture.value != before
 
 
 @pytest.mark.usefixtures("watched")
