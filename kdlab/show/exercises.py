@@ -24,8 +24,8 @@ def exercises() -> dict[str, dict]:
 def check(name: str, answer: object = ...) -> None:
     """Print whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
-    ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", "b")`` a letter, ``kdlab.check("03.5", f)`` a
-    function. Without an answer, the exercise is printed. Raises ``ValueError`` for an unknown exercise, and for an
+    ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", f)`` a function; other exercises take a letter.
+    Without an answer, the exercise is printed. Raises ``ValueError`` for an unknown exercise, and for an
     answer of the wrong kind.
     """
     if name not in exercises():

@@ -132,24 +132,6 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
     return fig
 
 
-def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
-    """Recall per class: the mean over seeds, with a bar from the lowest to the highest seed."""
-    import seaborn as sns
-
-    shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
-    each = [pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
-            for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)]
-    table = pd.concat(each).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
-    fig, ax = plt.subplots(figsize=(7, 0.34 * len(names) + 1.1))
-    how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
-    order = [name for name in names if name in set(table["class"])]
-    sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
-    said = f"recall (%); bar: lowest to highest seed; chance {100 / len(names):.1f} %"
-    ax.set(xlabel=said, ylabel="", title=title)
-    key(fig)
-    return fig
-
-
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
     """Test accuracy of every seed (dots), the mean, and the standard deviation over seeds (bar), with the chance line.
     Intervals of differences are in :func:`effects`.
@@ -194,14 +176,12 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
                      label: int | None = None) -> Figure:
     """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them.
     """
-    import seaborn as sns
-
-    shares = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, index=classes)
-    table = shares.melt(var_name="temperature", value_name="probability", ignore_index=False).reset_index(names="class")
     fig, ax = plt.subplots(figsize=(8, 3))
-    sns.barplot(table, x="class", y="probability", hue="temperature", ax=ax)
+    width = 0.8 / len(temperatures)
+    for k, t in enumerate(temperatures):
+        ax.bar(np.arange(len(classes)) + (k + 0.5) * width - 0.4, softmax(logits / t), width, label=f"t = {t:g}")
     key(fig)
     truth = f"; the label is {classes[label]}" if label is not None else ""
-    ax.set(xlabel="", title=f"Soft targets{truth}")
-    ax.tick_params(axis="x", rotation=30)
+    ax.set(ylabel="probability", title=f"Soft targets{truth}")
+    ax.set_xticks(range(len(classes)), classes, rotation=30)
     return fig

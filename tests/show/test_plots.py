@@ -1,7 +1,5 @@
 """Every picture is a Figure whose axes say what they show, on the smallest input there is."""
 
-import dataclasses
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,7 +29,6 @@ PICTURES = {
                ["optimiser step", "nats", "validation accuracy (%)"]),
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
     "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
-    "recalls": (lambda: plots.recalls(SCORES, TITLES), ["recall (%)"]),
     "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
 }
 
@@ -76,12 +73,3 @@ def test_the_bars_are_the_intervals_and_an_infinite_one_crosses_the_axis():
     assert np.allclose(thick, [[-1, 7], [-7, -3], [left, right]])
 
 
-def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
-    half = np.stack([LABELS, np.where(np.arange(12) < 6, LABELS, (LABELS + 1) % 3)])  # 100 % and 50 % of each class
-    some = dataclasses.replace(SCORES, predicted={"a": half, "b": GUESSED})
-    (ax,) = plots.recalls(some, TITLES).axes
-    marks = {round(float(x), 3) for line in ax.lines if line.get_marker() == "o" for x in line.get_xdata()}
-    assert marks == {75.0, 100.0, 0.0}
-    bars = {tuple(sorted(np.round(np.asarray(line.get_xdata(), float), 3))) for line in ax.lines
-            if line.get_marker() in ("", "None", None) and line.get_linestyle() == "-" and len(line.get_xdata()) == 2}
-    assert (50.0, 100.0) in bars
