@@ -61,43 +61,6 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
     return VBox([slider, picture])
 
 
-def explore(picture: Callable, **controls):
-    """A widget that draws ``picture(**values)`` anew whenever a control is released. When headless it returns ``None``
-    and prints a line, so no dead slider is stored.
-
-    A control is one of four: a slider (start, lowest, highest, step, and its label if that is not its name), with whole
-    numbers where the step is an int; a list of choices; the label of a checkbox, which is ticked at first; or any
-    widget."""
-    if headless():
-        print(STILL)
-        return None
-    from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, interactive
-
-    def control(given):
-        if isinstance(given, tuple):
-            start, low, high, step, *words = given
-            how = dict(min=low, max=high, step=step, description="".join(words))
-            if isinstance(step, int):
-                return IntSlider(start, **how)
-            return FloatSlider(start, readout_format=f".{max(1, len(f'{step:g}') - 2)}f", **how)
-        if isinstance(given, list):
-            return Dropdown(options=given)
-        return Checkbox(True, description=given) if isinstance(given, str) else given
-
-    def show(**values) -> None:
-        picture(**values)
-        plt.show()
-
-    made = {name: control(given) for name, given in controls.items()}
-    for each in made.values():
-        each.style.description_width = "initial"
-        # Label and slider stand side by side; by default a long label leaves no room for the slider.
-        each.layout.width = each.layout.width or "36em"
-        if hasattr(each, "continuous_update"):
-            each.continuous_update = False
-    return interactive(show, **made)
-
-
 def flipbook(picture: Callable[[int], Figure], count: int, label: str):
     """A slider over the pictures ``picture(0)`` to ``picture(count - 1)``, all drawn beforehand: a move shows at once.
     When headless it draws the middle one, prints a line and returns ``None``."""
