@@ -83,8 +83,6 @@ TITLES = {"ce": "labels alone (CE)", "ce_2x": "CE, twice the steps", "smoothing"
           "dkd": "DKD", "logit_std": "logit standardisation", "dist": "DIST", "fitnets": "FitNets", "at": "AT",
           "reviewkd": "ReviewKD", "rkd": "RKD", "simkd": "SimKD", "genkd": "GenKD"}
 CONTROLS = ("ce_2x", "smoothing")
-#: Why a tuned method is more than two points below CE, where somebody has looked.
-REASONS: dict[str, str] = {}
 
 
 def names(methods=TRIED, teachers=TEACHERS) -> list[str]:
@@ -320,7 +318,16 @@ def page(size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame,
              f"{listed('ce', 'smoothing')}; above twice the steps, too: {listed('ce', 'ce_2x')}; above all three: "
              f"{listed('ce', *CONTROLS)}. Of {len(taught)} intervals about {0.05 * len(taught):.0f} would exclude zero "
              "by luck.")
-    low = [f"{name} {row.points:+.1f}: {REASONS.get(row.method, 'no reason is known')}"
+    if "ce_2x" in scores.predicted and (longer := scores.effect("ce_2x", "ce")).low > 0:
+        shows += (f" Twice the steps gain {longer.mean:.1f} points. So {size.settings.epochs} epochs do not train the "
+                  "student to the end, and a distiller may gain speed alone.")
+
+    def reason(row) -> str:
+        if row.method == "simkd" and row.teachers_accuracy < ce.mean():
+            return "its student keeps the teacher's classifier, and this teacher is less accurate than labels alone"
+        return "no reason is known"
+
+    low = [f"{name} {row.points:+.1f}: {reason(row)}"
            for name, row in zip(title, taught.itertuples(), strict=True) if row.points < -2]
     tops = [max(found.values()) - sorted(found.values())[-2] for found in tuned["validation"].values()]
     state = f"\n**Not complete.** Still to train: {', '.join(missing)}.\n"

@@ -26,7 +26,7 @@ FOLDER = paths.figures_dir() / "edition-2"
 
 _SMALL, _SEEDS = Window(12, 38, 34), len(WORLDS)
 FROM_NOTHING = Profile("world", Night(ACTIONS, (20, 1, 40), VARIETY), Settings(epochs=40), _SMALL, seeds=_SEEDS)
-INTO_THE_DARK = RegimeSize("world", Night(ACTIONS, (20, 1, 40), VARIETY), bright=(20, 1, 1), few=10, epochs=60,
+INTO_THE_DARK = RegimeSize("world", Night(ACTIONS, (20, 1, 40), VARIETY), bright=(24, 1, 1), few=10, epochs=100,
                            adapted=20, tuned=40, tested=40, seeds=_SEEDS)
 GENERATIVE = GenerativeSize("world", (20, 1, 40), epochs=25, real_epochs=80, seeds=_SEEDS, window=Window(12, 36, 32))
 DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_SEEDS)
