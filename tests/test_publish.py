@@ -1,6 +1,7 @@
 """`tools/publish.py` refuses a run that reads real dark clips worse than the committed one of its name."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from tools import publish
 
 def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
     monkeypatch.setattr(publish, "why_unusable", lambda run: "")
+    monkeypatch.setattr(publish.Run, "recipe", SimpleNamespace(data=None))
 
     def write(place, name, score):
         (own_places / place / name).mkdir(parents=True, exist_ok=True)
