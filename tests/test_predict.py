@@ -132,7 +132,7 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
         assert code == 2 and out == "" and said.startswith("error: ") and not list(places.glob("*.gradcam.png"))
 
 
-@pytest.mark.parametrize("condition", ["dlkdd", "genkd", "motion", "pkd", "det_genkd"])
+@pytest.mark.parametrize("condition", ["dlkdd_re", "genkd", "motion", "pkd", "det_genkd"])
 def test_committed_runs_answer_or_say_why_not(condition, clips, places):
     """`pretrained/` has every kind of network: 3-D ones, gated ones, one of motion vectors, exits, a detector."""
     committed = {run.provenance["recipe"]["condition"]: run for run in committed_runs()}

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 #: How many lines of code each folder may have. A change that needs more takes some away elsewhere.
-LIMITS = {"kdlab": 11_740, "studies": 3_000, "tests": 11_850, "benchmarks": 1_000, "tools": 330}
+LIMITS = {"kdlab": 11_510, "studies": 3_000, "tests": 11_610, "benchmarks": 1_000, "tools": 330}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

@@ -80,7 +80,7 @@ def open_run(name: str | Path) -> Run:
         if (folder / "run.json").is_file():
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
-    near = difflib.get_close_matches(Path(name).name, known, 3, 0.3) or known[:3]
+    near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" + " …" * (len(known) > len(near)) if known else "train one: kdlab run 02"
     what = "is not finished (it has no run.json)" if Path(name).is_dir() else "is no run's folder, nor a run's name"
     raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
