@@ -19,10 +19,8 @@ def main() -> None:
     for run in made:  # all are judged before the first goes
         if why := why_unusable(run):
             raise SystemExit(f"{run.folder.name} is not to be published: {why}; delete it, then run `make reproduce`")
-    kept = [old for old in committed_runs() if stays(old, made)]
-    for old in committed_runs():
-        if old.folder not in [each.folder for each in kept]:
-            shutil.rmtree(old.folder)
+    for old in [old for old in committed_runs() if not stays(old, made)]:
+        shutil.rmtree(old.folder)
     for run in made:
         if not isinstance(run.recipe.data, UserClips):
             shutil.copytree(run.folder, paths.pretrained_dir() / run.folder.name,

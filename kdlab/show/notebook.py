@@ -1,4 +1,4 @@
-"""The first lines of a notebook, and its display of figures, tables and code.
+"""The first lines of a notebook, and its display of figures and tables.
 
 Figures are sharp on screen, small in stored notebooks, and have an alternative text. JupyterLab shows the alternative
 text of HTML only; nbconvert also shows that of a picture's metadata. A figure is therefore HTML in a live notebook, and
@@ -6,7 +6,6 @@ a picture with metadata in a stored one.
 """
 
 import base64
-import inspect
 import re
 from functools import partial
 from html import escape
@@ -17,7 +16,6 @@ import pandas as pd
 import torch
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
-from IPython.display import Code
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
@@ -89,11 +87,6 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
         raise AssertionError(f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{where}; "
                              f"they differ by {apart[at]:.2g}")
     print(f"{what}: yours and kdlab's are the same")
-
-
-def source(thing) -> Code:
-    """The source of a function, class or module of kdlab as a notebook display."""
-    return Code(inspect.getsource(thing), language="python")
 
 
 def _display_figures() -> None:

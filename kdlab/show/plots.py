@@ -117,21 +117,6 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
-def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> Figure:
-    """Training loss and validation accuracy against optimiser steps: name → history."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    for name, history in histories.items():
-        left.plot(history.step, history.loss_net, label=name)
-        seen = history.dropna(subset=["val_accuracy"]) if "val_accuracy" in history else history.iloc[:0]
-        right.plot(seen.step, seen.val_accuracy if len(seen) else [], marker="o", markersize=3, label=name)
-    left.set(xlabel="optimiser step", ylabel="training loss (nats)", title="Loss")
-    seen = np.concatenate([line.get_ydata() for line in right.lines] or [[]]).astype(float)
-    far = levels(right, {"chance": chance} if chance is not None else {}, seen, axis="y", end=True)
-    right.set(xlabel=f"optimiser step{far}", ylabel="validation accuracy (%)", title="Validation")
-    key(fig)
-    return fig
-
-
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
     """Test accuracy of every seed (dots), the mean, and the standard deviation over seeds (bar), with the chance line.
     Intervals of differences are in :func:`effects`.

@@ -13,7 +13,7 @@ import loky
 import tqdm.auto
 
 #: Printed in place of a widget, above the static picture that is always drawn.
-STILL = "Run this cell in JupyterLab for sliders; the next picture is one position of them."
+STILL = "Run this cell in JupyterLab for sliders; the picture here stands still."
 
 
 def available_cores() -> int:

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
 from kdlab.measure.paired import Effect, effect
@@ -19,14 +18,11 @@ CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
 SCORES = Scores(CLASSES, (0, 1), np.array([f"c{n}" for n in range(12)]), np.arange(12), LABELS,
                 {"a": RIGHT, "b": GUESSED})
 TITLES = {"a": "method", "b": "baseline", "missing": "not run"}
-HISTORY = pd.DataFrame({"step": [1, 2, 3], "loss_net": [1.1, 0.9, 0.8], "val_accuracy": [np.nan, 40.0, 50.0]})
 EFFECTS = {"method - baseline": effect(SCORES.correct("a"), SCORES.correct("b"))}
 
 # name of the function: a call of it, and the words its axes must carry
 PICTURES = {
     "accuracies": (lambda: plots.accuracies(SCORES, TITLES, "T", {"majority": 40.0}), ["test accuracy (%)"]),
-    "curves": (lambda: plots.curves({"a": HISTORY, "no validation": HISTORY[["step", "loss_net"]]}, 33),
-               ["optimiser step", "nats", "validation accuracy (%)"]),
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
     "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
     "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
