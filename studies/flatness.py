@@ -82,7 +82,7 @@ def correlation(a, b) -> float:
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
     """Accuracies; rank correlations of flatness with accuracy, within modalities and across them, for each measure and
-    in the mean; by how many percent PKD makes the exits flatter."""
+    in the mean; by how many percent PKD makes the exits flatter; the logarithm of each measure of each network."""
     right = accuracies(runs)
     names = [[f"{modality}, {variant}" for variant in VARIANTS] for modality in ORDER]
     found = {name: of_network(runs[name]) for row in names for name in row}
@@ -97,6 +97,8 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     pkd, labels = (of_heads(runs[f"exits by {name}"]) for name in ("PKD", "labels"))
     less = 100 * (1 - np.exp(pkd - labels))
     rows |= {f"PKD flattens, {name}": float(value) for name, value in zip(MEASURES, less, strict=True)}
+    rows |= {f"{measure} of {name}": float(-value) for name in found
+             for measure, value in zip(MEASURES, flat[name], strict=True)}
     return right | rows | {"fit within modalities": float(np.mean(fit))}
 
 

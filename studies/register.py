@@ -10,14 +10,12 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 from worlds import FOLDER, TUNED_IN, WORLDS, label, tried
 
 from kdlab.measure.paired import LEVEL, quantile
-from kdlab.study import Answer, Question
+from kdlab.study import Answer, Question, values
 from kdlab.study.question import SENTENCES, read_together
 from kdlab.system.files import write_atomically
 
@@ -44,7 +42,7 @@ def record(question: Question) -> dict:
     names = asdict(question) | {"rival": "[rival]"} | dict.fromkeys(("effect", "against", "needed"), "…")
     tails = quantile(len(WORLDS), 1 - (1 - LEVEL) / ANSWERS) + quantile(len(WORLDS), 0.6)  # two-sided 60 %: 80 % below
     return asdict(question) | {
-        "digest": question.digest(), "worlds": WORLDS, "tuned_in": TUNED_IN,
+        "digest": question.digest(), "study": script_of(question).study.name, "worlds": WORLDS, "tuned_in": TUNED_IN,
         "outcomes": [text.format_map(names) for text in SENTENCES.values()],
         "candidates": getattr(script_of(question), "CANDIDATES", {}),
         "sees": round(tails * question.spread / len(WORLDS) ** 0.5, 2)}
@@ -56,7 +54,8 @@ def register() -> None:
         raise ValueError(f"{FOLDER / early[0]}.csv has results already: questions are written down before them")
     costs = import_module("cost_in_use")
     every = {question.name: record(question) for question in questions()}
-    every["4"] = {"asks": costs.ASKS, "ways": costs.WAYS, "measured": costs.MEASURED, "outcomes": ["no verdict"]}
+    every["4"] = {"asks": costs.ASKS, "study": costs.study.name, "worlds": WORLDS, "ways": costs.WAYS,
+                  "measured": costs.MEASURED, "outcomes": ["no verdict"]}
     text = json.dumps(every, indent=1, ensure_ascii=False) + "\n"
     write_atomically(FOLDER / "questions.json", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -98,18 +97,12 @@ def withheld(question: Question) -> str:
     return older(FOLDER / f"{study.name}.csv")
 
 
-def values_of(study) -> pd.DataFrame:
-    """The values in :data:`WORLDS`, a row for each world and a column for each condition."""
-    return study.rows(FOLDER).pivot(index="world", columns="condition", values="value").loc[list(WORLDS)]
-
-
 def answers() -> list[Answer]:
     """The answers to all questions, read together."""
     found = []
     for question in questions():
         why = withheld(question)
-        found.append(Answer(question, {}, withheld=why) if why
-                     else Answer.of(question, values_of(script_of(question).study)))
+        found.append(Answer(question, {}, withheld=why) if why else Answer.of(question, values(question.name)))
     return read_together(found)
 
 

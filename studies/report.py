@@ -19,12 +19,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from register import answers, older, script_of, values_of
+from register import answers, older, script_of
 from worlds import FOLDER, WORLDS, chosen
 
 from kdlab.measure.paired import Effect
 from kdlab.show import plots
-from kdlab.study import Answer
+from kdlab.study import Answer, values
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 
@@ -76,12 +76,12 @@ def section(answer: Answer) -> list[str]:
     lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
-    values = values_of(script.study).assign(zero=0.0)
+    measured = values(question.name).assign(zero=0.0)
     rows = [(f"over {name}", question.method, name) for name in answer.compared]
     rows += [(f"the lead of {question.teacher}", question.teacher, question.baseline)] if question.teacher else []
     rows += getattr(script, "ALSO", {}).get(question.name, ())
     table = [f"| {question.method}: {question.metric} | {question.unit} | worlds |", "|---|---|---|"]
-    table += [row(text, values[one] - values[other]) for text, one, other in rows]
+    table += [row(text, measured[one] - measured[other]) for text, one, other in rows]
     share = [f"Of the teacher's lead {100 * answer.share:.0f} % was passed on."] if answer.share is not None else []
     name = f"question-{question.name}.png"
     figure = plots.effects({f"− {other}": effect for other, effect in answer.compared.items()}, question.method,
@@ -100,7 +100,7 @@ def costs() -> tuple[list[str], str]:
     why = f"world {missing[0]} is missing" if missing else older(FOLDER / "cost_in_use.csv")
     if why:
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"| {script.ASKS} | Withheld: {why} | – |"
-    means = values_of(script.study).mean()
+    means = values("4").mean()
     table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]
     table += ["| " + " | ".join([way, *(f"{means[f'{way}: {what}']:.3g}" for what in script.MEASURED)]) + " |"
               for way in script.WAYS]

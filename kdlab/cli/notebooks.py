@@ -17,7 +17,7 @@ from kdlab.system.pool import available_cores, pool
 
 _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
 _PACKAGE = Path(__file__).parents[1]
-#: Assumed duration in seconds of a chapter whose committed copy does not record one.
+#: Assumed duration in seconds of the reproduction of a chapter whose committed copy does not record one.
 USUAL = 30
 
 
@@ -229,7 +229,10 @@ def refresh(say=print) -> None:
         for cell, made in zip(committed["cells"], cells, strict=True):
             if cell["cell_type"] == "code":
                 cell |= {"outputs": made["outputs"], "execution_count": made["execution_count"]}
-        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": copy["metadata"]["kdlab"]["seconds"]}
+        # how long it trains decides the order of the next reproduction
+        trained = _about(executed(path, _known(path, {"profile": "demo", "pretrained": False}))) or _about(path)
+        seconds = trained.get("seconds", copy["metadata"]["kdlab"]["seconds"])
+        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": seconds}
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
         say(f"{path.stem}: refreshed")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kdlab.study import edition
 from kdlab.study.study import COLUMNS
 from kdlab.system import paths
 
@@ -64,6 +65,21 @@ def test_the_page_has_ten_answers_in_at_most_2500_words(ten, capsys):
         assert f"## {question.name}. {question.asks}" in page
         assert (ten.FOLDER / f"question-{question.name}.png").exists()
     assert "**DL-KDD helps by +" in page and "| raw student | " in page
+
+
+def test_the_chapters_read_the_answers_of_the_page(ten):
+    ten.register()
+    commit(ten)
+    make_up(ten, ten.WORLDS)
+    assert list(edition.answers().values()) == ten.answers()
+    effect, lowest, _ = edition.compared("1").iloc[0]
+    rows = edition.values("1")
+    differences = rows["DL-KDD"] - rows["labels alone"]
+    assert effect == str(ten.answers()[0].effect) and lowest == differences.min() and len(rows) == 10
+    make_up(ten, ten.WORLDS[:9])
+    assert str(edition.answers()["6"]) == "withheld: world 209 is missing"
+    (ten.FOLDER / "detection.csv").unlink()
+    assert str(edition.answers()["6"]) == "withheld: world 200 is missing, and 9 more"
 
 
 @pytest.mark.parametrize(("spoil", "why"), [
