@@ -6,7 +6,7 @@ JUNIT := build/junit
 # that tests/conftest.py gives them, so that no core waits for the last.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup start reproduce test test-slow lab lint lock bundle site fresh clean
+.PHONY: help setup start reproduce test test-slow lab lint lock bundle site slides fresh clean
 
 help:
 	@echo "make start       the first notebook alone, in two minutes: one clip, one training, one picture of what it says"
@@ -19,6 +19,7 @@ help:
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
 	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
 	@echo "make site        README, docs and notebooks as pages, and a reference, in runs/site/ (needs a network)"
+	@echo "make slides      slides of all chapters, in runs/slides/"
 	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
 	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
 
@@ -50,6 +51,12 @@ test: lint
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow --durations=15 --junitxml=$(JUNIT)/slow.xml
+
+# So wide that no line of code is cut off. The code of cells with the tag `picture` only draws, and is left out.
+slides: setup
+	@$(BIN)/jupyter nbconvert --to slides --embed-images --SlidesExporter.reveal_scroll=True \
+	  --SlidesExporter.reveal_width=1500 --SlidesExporter.reveal_height=920 --TagRemovePreprocessor.enabled=True \
+	  --TagRemovePreprocessor.remove_input_tags=picture --output-dir runs/slides notebooks/[01]*.ipynb
 
 lint: setup
 	@$(BIN)/ruff check .
