@@ -19,7 +19,7 @@ help:
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
 	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
 	@echo "make site        README, docs and notebooks as pages, and a reference, in runs/site/ (needs a network)"
-	@echo "make slides      slides of all chapters, in runs/slides/"
+	@echo "make slides      slides of all chapters, in slides/"
 	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
 	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
 
@@ -54,9 +54,9 @@ test-slow: setup
 
 # So wide that no line of code is cut off. The code of cells with the tag `picture` only draws, and is left out.
 slides: setup
-	@$(BIN)/jupyter nbconvert --to slides --embed-images --SlidesExporter.reveal_scroll=True \
+	@$(BIN)/jupyter nbconvert --to slides --SlidesExporter.reveal_scroll=True \
 	  --SlidesExporter.reveal_width=1500 --SlidesExporter.reveal_height=920 --TagRemovePreprocessor.enabled=True \
-	  --TagRemovePreprocessor.remove_input_tags=picture --output-dir runs/slides notebooks/[01]*.ipynb
+	  --TagRemovePreprocessor.remove_input_tags=picture --output-dir slides notebooks/[01]*.ipynb
 
 lint: setup
 	@$(BIN)/ruff check .
