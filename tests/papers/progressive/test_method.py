@@ -77,7 +77,7 @@ def test_soft_cross_entropy_is_safe_at_extreme_logits():
 @pytest.mark.parametrize("epoch, teacher", [(0, "motion"), (49, "motion"), (50, "residual"), (99, "residual"),
                                             (100, None), (299, None)])
 def test_the_teacher_of_an_epoch(modality, epoch, teacher):
-    """methods.md, 7: item 9. None stands for the network's own final."""
+    """docs/methods.md, 3.3. None stands for the network's own final."""
     data, place = batch(), FINALS.index(modality)
     last_step_of_epoch = Progress(epoch * 10 + 9, 3000)
     for where in (Progress(epoch * 10, 3000), last_step_of_epoch):

@@ -45,7 +45,7 @@ def descend(logits, labels, l1, steps=500, lr=0.1):
 
 
 def test_the_closed_form():
-    """methods.md, 3c: margin ±2, 90 % right, one exit, no L1: ln(0.9 / 0.1) / 2."""
+    """docs/methods.md, 3.4: margin ±2, 90 % right, one exit, no L1: ln(0.9 / 0.1) / 2."""
     right = np.arange(100) < 90
     logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
     w = solve(logits, np.zeros(100, dtype=int))
@@ -117,7 +117,7 @@ def test_stopping():
 
 
 def test_published_costs():
-    """methods.md, 7: item 10, and the cost column of section 3g (segments there: motion/residual/iframe)."""
+    """docs/methods.md, 3.8: the cost column (segments there: motion/residual/iframe)."""
     assert COST[-1] == pytest.approx(13.19) and COST[[0, 4, 8]] == pytest.approx([1.09, 4.03, 7.10])
     for motion, residual, iframe, total in ((3, 5, 3, 45.37), (3, 3, 3, 39.57), (1, 2, 2, 23.44), (1, 2, 1, 16.09)):
         assert cost((residual, motion, iframe), PUBLISHED_GMACS)[-1] == pytest.approx(total, abs=1e-9)
