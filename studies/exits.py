@@ -30,8 +30,8 @@ TITLES = {"ce_ic": "labels", "own_final": "own final", "pkd": "PKD", "ce_kd": "l
 _WARM = ({}, {"method.temperature": 4.0})
 #: Condition → the values that are tuned.
 CANDIDATES = {"labels": ({}, {"settings.lr": 4e-3}), "PKD": _WARM, "own final": _WARM, "labels + PKD": _WARM,
-              "labels + own final": _WARM, "matched smoothing": _WARM, "a random teacher": _WARM,
-              "mean of three teachers": _WARM, REVERSED: _WARM} | dict.fromkeys(_ORDERS.values(), _WARM)
+              "labels + own final": _WARM, "matched smoothing": _WARM}
+CANDIDATES |= dict.fromkeys(("a random teacher", "mean of three teachers", REVERSED, *_ORDERS.values()), "PKD")
 CANDIDATES |= dict.fromkeys(("WISE", LAST, "late fusion", "mean of exits"), ())  # fitted on held-out clips
 
 
