@@ -31,7 +31,7 @@ FROM_NOTHING = Profile("world", Night(ACTIONS, (60, 1, 40), VARIETY), Settings(e
 INTO_THE_DARK = RegimeSize("world", Night(ACTIONS, (60, 1, 40), VARIETY), bright=(120, 1, 1), few=10, epochs=11,
                            adapted=7, tuned=40, tested=40, seeds=_SEEDS, window=_SMALL)
 GENERATIVE = GenerativeSize("world", (60, 1, 40), epochs=12, real_epochs=80, seeds=_SEEDS, window=_SMALL)
-DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=16, seeds=_SEEDS)
+DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_SEEDS)
 EXITS = ExitSize("world", per_class=(40, 10, 30), epochs=20, iframe_epochs=8, plain_epochs=20, exit_epochs=8,
                  real_epochs=250, real_exit_epochs=100, draws=4, seeds=_SEEDS)
 FLATNESS = replace(EXITS, epochs=10, iframe_epochs=5)
