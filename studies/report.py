@@ -19,8 +19,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from register import answers, older, script_of
-from worlds import FOLDER, WORLDS, chosen
+from register import answers, missing, older, script_of
+from worlds import FOLDER, chosen
 
 from kdlab.measure.paired import Effect
 from kdlab.show import plots
@@ -64,10 +64,10 @@ def nearest(answer: Answer) -> str:
 
 def tuned(script, names: tuple[str, ...]) -> str:
     """What was tuned, in one sentence."""
-    values = chosen(script.study.name, getattr(script, "CANDIDATES", {}))
-    values = {name: values[name] for name in names if name in values}
-    parts = [f"{name} {json.dumps(change)}" for name, change in values.items() if change]
-    return f"{len(values)} were tuned. Changed were: {'; '.join(parts) or 'none'}." if values else "Nothing to tune."
+    best = chosen(script.study.name, getattr(script, "CANDIDATES", {}))
+    best = {name: best[name] for name in names if name in best}
+    parts = [f"{name} {json.dumps(change)}" for name, change in best.items() if change]
+    return f"{len(best)} were tuned. Changed were: {'; '.join(parts) or 'none'}." if best else "Nothing to tune."
 
 
 def section(answer: Answer) -> list[str]:
@@ -96,9 +96,7 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its row on the front page."""
     script = import_module("cost_in_use")
-    missing = sorted(set(WORLDS) - set(script.study.rows(FOLDER).world))
-    why = f"world {missing[0]} is missing" if missing else older(FOLDER / "cost_in_use.csv")
-    if why:
+    if why := missing(script.study) or older(FOLDER / "cost_in_use.csv"):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"| {script.ASKS} | Withheld: {why} | – |"
     means = values("4").mean()
     table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]

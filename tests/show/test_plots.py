@@ -43,6 +43,7 @@ def test_a_level_is_a_line_near_the_values_and_a_word_far_from_them():
     ax.plot([60, 64], [0, 1])
     assert plots.levels(ax, {"chance": 9.1, "majority": 58.0}, [60, 64, np.nan]) == "; chance 9.1 %"
     assert [line.get_xdata()[0] for line in ax.lines[1:]] == [58] and "majority" in words(fig)
+    assert plots.levels(ax, {"half": 0.5}, [0, 1], axis="y") == "" and ax.lines[-1].get_ydata()[0] == 0.5
 
 
 def test_the_axis_of_accuracies_shows_the_seeds_and_only_notes_what_is_far():

@@ -52,7 +52,7 @@ def make_up(ten, worlds):
             write(script.tuned, labels, ten.TUNED_IN)
 
 
-def test_the_page_has_ten_answers_in_at_most_2500_words(ten, capsys):
+def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_same(ten, capsys):
     ten.register()
     commit(ten)
     make_up(ten, ten.WORLDS)
@@ -63,12 +63,6 @@ def test_the_page_has_ten_answers_in_at_most_2500_words(ten, capsys):
         assert f"## {question.name}. {question.asks}" in page
         assert (ten.FOLDER / f"question-{question.name}.png").exists()
     assert "**DL-KDD helps by +" in page and "| raw student | " in page
-
-
-def test_the_chapters_read_the_answers_of_the_page(ten):
-    ten.register()
-    commit(ten)
-    make_up(ten, ten.WORLDS)
     assert list(edition.answers().values()) == ten.answers()
     assert edition.compared("1").iloc[0, 1] == edition.values("1").eval("`DL-KDD` - `labels alone`").min()
     make_up(ten, ten.WORLDS[:9])
