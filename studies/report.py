@@ -36,7 +36,7 @@ Ten questions, each answered in ten *worlds*. A world is one seed of everything:
 of clips. It has its own test clips. ± is half of a 95 % interval over worlds (Student's t, paired in a world).
 The questions, their rivals, what each outcome would be called, and what ten worlds can see were committed before the
 worlds were drawn: [questions.json](../figures/edition-2/questions.json). Methods and rivals were tuned on validation
-clips of five other worlds, with two values each. All sentences hold together at 95 % (Holm). Beside an effect stand
+clips of three other worlds, with two values each. All sentences hold together at 95 % (Holm). Beside an effect stand
 its lowest and its highest world. An answer is about small networks on `night`, and about no other clips.
 [ledger.md](ledger.md) says how to read it. The first edition is data:
 [figures/edition-1](../figures/edition-1/README.md).

@@ -21,7 +21,7 @@ from kdlab.train.sizes import VARIETY, DetectionSize, ExitSize, GenerativeSize, 
 #: The worlds of the answers. Nothing is chosen in them, and none is drawn before the questions are committed.
 WORLDS = tuple(range(200, 210))
 #: The worlds in which the methods and their rivals are tuned, on validation clips, with two values each.
-TUNED_IN = tuple(range(190, 195))
+TUNED_IN = tuple(range(190, 193))
 FOLDER = paths.figures_dir() / "edition-2"
 
 _SMALL, _SEEDS = Window(12, 31, 28), len(WORLDS)
