@@ -44,7 +44,10 @@ its lowest and its highest world. An answer is about small networks on `night`, 
 
 
 def row(text: str, differences: pd.Series) -> str:
-    """A row of a table: the effect, and its smallest and largest value in a world."""
+    """A row of a table: the effect, and its smallest and largest value in a world; the worlds where it was measured, if
+    not all."""
+    if len(measured := differences.dropna()) < len(differences):
+        text, differences = f"{text} ({len(measured)} worlds)", measured
     ends = f"{differences.min():+.1f} to {differences.max():+.1f}"
     return f"| {text} | " + f"{Effect.of(differences)} | {ends} |".replace("-", "−")
 
