@@ -24,7 +24,7 @@ BRIGHT = 1000
 MEMBERS = 3
 ENHANCERS = {"gamma 1.2": lambda night: Gamma(1.2), "gamma 2.5": lambda night: Gamma(2.5),
              "Zero-DCE": lambda night: TrainedCurves(night, width=8, seed=night.seed)}
-#: The last world with Zero-DCE: it takes nine CPU minutes to brighten the clips of a world, and all else takes forty.
+#: The last world with Zero-DCE: it takes nine CPU minutes to brighten the clips of a world; all else takes 46.
 WITH_ZERO_DCE = WORLDS[4]
 WITHOUT = {"as_is": "the bright network as it is", "re_estimated": "re-estimated statistics",
            "enhanced_re": "teacher, enhanced", "dlkdd_re": "a second light", "entropy": "entropy minimisation",
