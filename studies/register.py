@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from worlds import FOLDER, TUNED_IN, WORLDS, label, tried
 
 from kdlab.measure.paired import LEVEL, quantile
-from kdlab.study import Answer, Question, Study, values
+from kdlab.study import Answer, Question, values
+from kdlab.study.edition import missing
 from kdlab.study.question import SENTENCES, read_together
 from kdlab.system.files import write_atomically
 
@@ -75,12 +76,6 @@ def older(results: Path) -> str:
     return ""
 
 
-def missing(study: Study) -> str:
-    """Which of the worlds have no rows, in a few words; empty where all have."""
-    lost = sorted(set(WORLDS) - set(study.rows(FOLDER).world))
-    return f"world {lost[0]} is missing" + f", and {len(lost) - 1} more" * (len(lost) > 1) if lost else ""
-
-
 def withheld(question: Question) -> str:
     """Why the question has no answer yet, in one sentence; empty where it has one."""
     script = script_of(question)
@@ -88,7 +83,7 @@ def withheld(question: Question) -> str:
     known = json.loads(file.read_text("utf-8")) if (file := FOLDER / "questions.json").exists() else {}
     if known.get(question.name, {}).get("digest") != question.digest():
         return "the question was changed after it was written down, or was not written down"
-    if lost := missing(study):
+    if lost := missing(question.name):
         return lost
     if set(rows[rows.world.isin(WORLDS)].questions) != {study.digest()}:
         return "a world was drawn for another question"

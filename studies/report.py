@@ -19,12 +19,13 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from register import answers, missing, older, script_of
+from register import answers, older, script_of
 from worlds import FOLDER, chosen
 
 from kdlab.measure.paired import Effect
 from kdlab.show import plots
 from kdlab.study import Answer, values
+from kdlab.study.edition import missing
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 
@@ -99,7 +100,7 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its row on the front page."""
     script = import_module("cost_in_use")
-    if why := missing(script.study) or older(FOLDER / "cost_in_use.csv"):
+    if why := missing("4") or older(FOLDER / "cost_in_use.csv"):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"| {script.ASKS} | Withheld: {why} | – |"
     means = values("4").mean()
     table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]

@@ -1,22 +1,17 @@
-"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. Functions that return no Figure
-draw a part of one: an image, a key, a map of numbers, rows, reference lines."""
+"""Pictures in one style: colour-blind-safe palette, intervals, units. Functions that return no Figure draw a part of
+one: an image, a key, rows."""
 
 from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from kdlab.measure.paired import Effect
-from kdlab.study import Scores
 
 #: seaborn's colour-blind-safe palette, with its pale colours darkened for projectors (contrast 3 to 1 on white).
-#: seaborn takes most of a second to import, so only the functions that draw with it import it.
 PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
-#: The grey of secondary text (contrast 5 to 1 on white); lines may be "grey".
-PALE = "0.42"
 #: The width of a notebook's page in inches. A wider figure would be shrunk there, with its letters.
 PAGE = 9
 #: The label of the axis of :func:`effects`.
@@ -24,12 +19,6 @@ DIFFERENCE = "difference in test accuracy (points)"
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
-
-
-def drawn(k: int, **more) -> dict:
-    """Colour, mark and line style of the ``k``-th of several lines; the lines also differ in grey."""
-    how = dict(color=f"C{k}", marker="os^Dv"[k % 5], linestyle=("-", "--", ":", "-.")[k % 4], markersize=4)
-    return how | more
 
 
 def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
@@ -59,43 +48,6 @@ def key(fig: Figure) -> None:
     fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
 
-def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], axis: str = "x",
-           end: bool = False) -> str:
-    """Draw dotted lines at the ``marks`` (name → level in percent) near ``values``, and return the others as words for
-    the axis, such as "; chance 9.1 %": far marks on the axis would squeeze the values together. The name of a
-    horizontal line stands at its beginning, or at its ``end``."""
-    values = np.array([value for value in values if np.isfinite(value)])
-    lowest, highest = (values.min(), values.max()) if len(values) else (-np.inf, np.inf)
-    room = max(highest - lowest, 5)
-    near = {name: level for name, level in marks.items() if lowest - room <= level <= highest + room}
-    for level in near.values():
-        (ax.axvline if axis == "x" else ax.axhline)(level, color="grey", linestyle=":", linewidth=1.2)
-    middle = np.mean(ax.get_xlim())
-    for line, (name, level) in enumerate(near.items()):
-        left = level > middle if axis == "x" else end
-        at, kind = (level, 1), ("data", "axes fraction")
-        if axis == "y":
-            at, kind = (int(end), level), ("axes fraction", "data")
-        by = (-3 if left else 3, -11 - 11 * line if axis == "x" else 3)
-        how = dict(ha="right" if left else "left", fontsize="small", color=PALE, textcoords="offset points")
-        ax.annotate(name, at, by, kind, **how)
-    return "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
-
-
-def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None:
-    """Draw ``table`` as a heat map with ``words`` in its cells. The default ``cmap`` is for values around 0."""
-    import seaborn as sns
-
-    most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3 avoids the darkest colours, which hide numbers
-    how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
-    sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": "small"}, ax=ax, **how)
-    cells = ax.collections[-1].get_facecolors()[np.isfinite(table.to_numpy(float)).ravel()]
-    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's own rule puts white letters on khaki
-        text.set_color("black" if sns.utils.relative_luminance(colour) > 0.18 else "white")
-    ax.grid(False)
-    ax.tick_params(axis="both", rotation=0)
-
-
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
@@ -114,28 +66,6 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
         line[0].set_ylabel(name, fontsize="small", parse_math=False)  # a name may be that of a user's file
     if title:
         fig.suptitle(title, parse_math=False)
-    return fig
-
-
-def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
-    """Test accuracy of every seed (dots), the mean, and the standard deviation over seeds (bar), with the chance line.
-    Intervals of differences are in :func:`effects`.
-
-    ``also`` names further reference lines in percent, such as a majority class. A line that is farther from the seeds
-    than these are from each other becomes a note below the axis, so the seeds stay distinct.
-    """
-    import seaborn as sns
-
-    shown = [c for c in titles if c in scores.predicted]
-    table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
-    fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
-    # a swarm places dots by a rule, not at random, so the picture is reproducible
-    sns.swarmplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, warn_thresh=1, ax=ax)
-    how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
-    sns.pointplot(table, x="accuracy", y="", errorbar="sd", ax=ax, **how)
-    far = levels(ax, {"chance": 100 / len(scores.classes)} | (also or {}), table.accuracy)
-    seeds = f"dots: {len(scores.seeds)} seeds, bar: their standard deviation"
-    ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips{far}\n{seeds}", ylabel="", title=title)
     return fig
 
 

@@ -22,9 +22,9 @@ A *world* is one seed of everything: clips, networks, order. Your own study is o
 ``runs/studies/``.
 '''
 
-from kdlab.study.edition import answers, compared, effects, evidence, values
+from kdlab.study.edition import answers, compared, values
 from kdlab.study.question import Answer, Question
 from kdlab.study.scores import Scores, collect
 from kdlab.study.study import Study
 
-__all__ = ["Answer", "Question", "Scores", "Study", "answers", "collect", "compared", "effects", "evidence", "values"]
+__all__ = ["Answer", "Question", "Scores", "Study", "answers", "collect", "compared", "values"]

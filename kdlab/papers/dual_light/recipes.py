@@ -29,9 +29,9 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path or clips) or `night`.
 
     ``dark`` is the students' view (``Darkened()`` darkens bright clips), and the input of ``enhancer``. All students
-    train for equal steps, except ``ce_2x``, which has the steps of a teacher in addition. Only ``two_lights`` is one
-    network that sees both lights; late fusion (``two_stream``) combines two runs: ``study.fused``. A student's teacher
-    has the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
+    train for equal steps, except ``ce_2x``, which has the steps of a teacher in addition. ``two_lights`` is one network
+    that sees both lights. A student's teacher has the seed ``seed + 1``: with an equal seed it would also share the
+    student's initial weights and order of clips.
     """
     clips = UserClips(data) if isinstance(data, str) else data or profile.night
     base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
