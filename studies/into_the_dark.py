@@ -41,7 +41,8 @@ CANDIDATES = {"a second light": _SOFT, "same-light distillation": _SOFT, "enhanc
               "augmentation, re-estimated": ({}, {"start.method.low": 0.5}), "ten labels alone": _SLOWER,
               "DL-KDD with ten labels": _TARGETS, "same-light KD with ten labels": _TARGETS,
               "matched smoothing with ten labels": _TARGETS, "twice the steps with ten labels": "ten labels alone"}
-CANDIDATES |= {"re-estimated statistics": ()} | {f"a second light, {name}": "a second light" for name in ENHANCERS}
+CANDIDATES |= {"re-estimated statistics": (), "a second light, gamma 1.2": "a second light",
+               "a second light, gamma 2.5": "a second light"}
 
 
 def base(size, world: int) -> dict[str, Recipe]:

@@ -108,6 +108,6 @@ def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
     def conditions(size, world: int) -> dict[str, Recipe]:
         made = base(size, world)
         return made | {condition: changed(made[condition], change)
-                       for condition, change in chosen(name, candidates).items() if condition in made}
+                       for condition, change in chosen(name, candidates).items()}
 
     return conditions
