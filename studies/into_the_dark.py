@@ -84,7 +84,8 @@ LIGHTS |= {"a raw ensemble": ("teacher, raw ensemble", "a raw ensemble")}
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {"2": [(f"{name}: {what}", one, "re-estimated statistics") for name, pair in LIGHTS.items()
               for what, one in zip(("the teacher's lead", "passed on"), pair, strict=True)]}
-ALSO["2"] += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is")]
+ALSO["2"] += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is"),
+              ("re-estimated statistics, % right", "re-estimated statistics", "zero")]
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
 study = Study("into_the_dark", with_choices("into_the_dark", base, CANDIDATES), QUESTIONS, INTO_THE_DARK, worlds=WORLDS)

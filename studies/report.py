@@ -41,9 +41,15 @@ clips of three other worlds, with two values each. One row was changed later, fo
 read: Zero-DCE, beside question 2, has 8 channels and only five worlds. All sentences hold together at 95 % (Holm).
 Beside an effect stand its lowest and its highest world. An answer is about small networks on `night`, and about no
 other clips.
-[ledger.md](ledger.md) says how to read it. The first edition is data:
+Left out are real clips, which are too few for ten worlds; networks at the papers' size; and Grad-CAM, which notebook 09
+measures. [ledger.md](ledger.md) says how to read the page. The first edition is data:
 [figures/edition-1](../figures/edition-1/README.md).
 """
+
+
+def typeset(text: str) -> str:
+    """``text`` with true minus signs."""
+    return re.sub(r"-(?=\d)", "−", text)
 
 
 def row(text: str, differences: pd.Series) -> str:
@@ -52,12 +58,12 @@ def row(text: str, differences: pd.Series) -> str:
     if len(measured := differences.dropna()) < len(differences):
         text, differences = f"{text} ({len(measured)} worlds)", measured
     ends = f"{differences.min():+.1f} to {differences.max():+.1f}"
-    return f"| {text} | " + f"{Effect.of(differences)} | {ends} |".replace("-", "−")
+    return f"| {text} | " + typeset(f"{Effect.of(differences)} | {ends} |")
 
 
 def sentence(answer: Answer) -> str:
     """The answer with a capital and true minus signs."""
-    text = re.sub(r"-(?=\d)", "−", str(answer))
+    text = typeset(str(answer))
     return text[0].upper() + text[1:]
 
 
@@ -65,7 +71,7 @@ def nearest(answer: Answer) -> str:
     """The rival that comes nearest, and the method's difference to it; a dash where there is none."""
     rivals = {} if answer.withheld else {name: answer.compared[name] for name in answer.question.rivals}
     name = min(rivals, key=lambda rival: rivals[rival].mean, default="")
-    return re.sub(r"-(?=\d)", "−", f"{name} ({rivals[name]})") if name else "–"
+    return typeset(f"{name} ({rivals[name]})") if name else "–"
 
 
 def tuned(script, names: tuple[str, ...]) -> str:
@@ -88,7 +94,8 @@ def section(answer: Answer) -> list[str]:
     rows += getattr(script, "ALSO", {}).get(question.name, ())
     table = [f"| {question.method}: {question.metric} | {question.unit} | worlds |", "|---|---|---|"]
     table += [row(text, measured[one] - measured[other]) for text, one, other in rows]
-    share = [f"Of the teacher's lead {100 * answer.share:.0f} % was passed on."] if answer.share is not None else []
+    passed = f"Of the teacher's lead {100 * (answer.share or 0):.0f} % was passed on."
+    share = [typeset(passed)] if answer.share is not None else []
     name = f"question-{question.name}.png"
     figure = plots.effects({f"− {other}": effect for other, effect in answer.compared.items()}, question.method,
                            f"difference, {question.unit}", question.small)
