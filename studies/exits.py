@@ -102,10 +102,12 @@ QUESTIONS = [
              rivals=("late fusion", "mean of exits"), spread=2.0),
 ]
 #: Differences and values that stand beside the answer of a question: text, condition, other.
-ALSO = {"7": [(f"{one} over labels{where}", f"{one}{where}", f"labels{where}") for one in ("labels + PKD", "PKD")
-              for where in (f", {modality}" for modality in ORDER)] + [("PKD over labels", "PKD", "labels")],
+ALSO = {"7": [(f"labels + PKD over labels, {modality}", f"labels + PKD, {modality}", f"labels, {modality}")
+              for modality in ORDER] + [("PKD over labels", "PKD", "labels")],
         "9": [("MACs saved by stopping early, %, over the last finished exit", "MACs saved", "zero"),
               ("accuracy beside it: stopped early over the last finished exit", "stopped early", "last finished exit")]}
+NOTES = {"8a": "The reversed order ends with motion.",
+         "9": "The exits are those of PKD. The fixed exit was the best one of the first edition."}
 
 conditions = with_choices("exits", base, CANDIDATES)
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)

@@ -112,5 +112,6 @@ _KINDS = [f"flatness {where} modalities{name}" for where in ("within", "across")
 ALSO = {"10": [(kind, kind, "zero") for kind in _KINDS[1:]] + [
     ("a low training loss, within modalities", "fit within modalities", "zero"),
     *((f"PKD flattens the exits, {name}, %", f"PKD flattens, {name}", "zero") for name in MEASURES)]}
+NOTES = {"10": "Each correlation within a modality is over four networks."}
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)

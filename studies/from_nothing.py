@@ -32,8 +32,7 @@ QUESTIONS = [Question(
     teacher="teacher, enhanced", spread=2.6)]
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {"1": [("the raw teacher's lead", "teacher, raw", "labels alone"),
-              ("same-light KD over labels alone", "same-light KD", "labels alone"),
-              ("labels alone, % right", "labels alone", "zero")]}
+              ("same-light KD over labels alone", "same-light KD", "labels alone")]}
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
 study = Study("from_nothing", with_choices("from_nothing", base, CANDIDATES), QUESTIONS, FROM_NOTHING, worlds=WORLDS)

@@ -48,6 +48,7 @@ QUESTIONS = [Question(
 ALSO = {"5": [("KD of the same teacher over labels alone", "KD of the same teacher", "labels alone"),
               ("R² of generated features, teacher, %", "R² of generated features, teacher", "zero"),
               ("R² of generated features, GenKD, %", "R² of generated features, GenKD", "zero")]}
+NOTES = {"5": "R² is what features generated from λ explain; at 0 % the CVAE generates nothing."}
 
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
 conditions = with_choices("generative", base, CANDIDATES)

@@ -56,6 +56,9 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
     ten.register()
     commit(ten)
     make_up(ten, ten.WORLDS)
+    rows = pd.read_csv(ten.FOLDER / "into_the_dark.csv")
+    rows.loc[(rows.world == 203) & (rows.condition == "ten labels alone"), "value"] = 10.0
+    rows.to_csv(ten.FOLDER / "into_the_dark.csv", index=False)
     import_module("report").main()
     page = (paths.project_root() / "docs" / "results.md").read_text("utf-8")
     assert len(page.split()) <= 2500 and page.count("\n## ") == 11 and "ithheld" not in page
@@ -63,7 +66,8 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
         assert f"## {question.name}. {question.asks}" in page
         assert (ten.FOLDER / f"question-{question.name}.png").exists()
     assert "**DL-KDD helps by +" in page and "| raw student | " in page
-    assert "| Zero-DCE: passed on (5 worlds) | " in page and "| gamma 1.2: passed on | " in page
+    assert "| Zero-DCE: the teacher's lead (5 worlds) | " in page and "| gamma 1.2: the teacher's lead | " in page
+    assert "| over ten labels alone, without world 203, where it failed (seen afterwards) | " in page
     assert list(edition.answers().values()) == ten.answers()
     assert edition.compared("1").iloc[0, 0] == str(ten.answers()[0].effect) and len(ten.answers()) == 10
     assert edition.compared("1").iloc[0, 1] == edition.values("1").eval("`DL-KDD` - `labels alone`").min()
