@@ -40,10 +40,11 @@ attests it. Methods and rivals were tuned on validation clips of three other wor
 counts them; chosen values follow where they are not the default. One row was changed later, for its cost and before any
 result was read: Zero-DCE, beside question 2, has 8 channels and only five worlds. *Helps* and *is beaten* are each
 corrected over the ten questions (Holm); intervals are not. So an interval may exclude zero where the sentence says
-*cannot tell*. Failed trainings (below twice the chance) count. An answer is about small networks, short trainings and
-`night`. Left out: real clips, too few for ten worlds; networks at the papers' size; Grad-CAM, which notebook 09
-measures. [ledger.md](ledger.md) says how to read the page, [figures/edition-2](../figures/edition-2) has all rows and
-CPU seconds, [figures/edition-1](../figures/edition-1/README.md) the first edition.
+*cannot tell*. *Failed* counts worlds where a training stayed below twice the chance; none is left out. An answer is
+about small networks, short trainings and `night`. Left out: real clips, too few for ten worlds; networks at the papers'
+size; Grad-CAM, which notebook 09 measures. [ledger.md](ledger.md) says how to read the page,
+[figures/edition-2](../figures/edition-2) has all rows and CPU seconds,
+[figures/edition-1](../figures/edition-1/README.md) the first edition.
 """
 #: Twice the chance of eleven classes, in percent: a training below it failed.
 LEARNT = 18.2
@@ -125,7 +126,7 @@ def section(answer: Answer) -> list[str]:
             getattr(script, "NOTES", {}).get(question.name, ""),
             tuned(script, (question.method, question.baseline, *question.rivals))]
     return [*lines, "\n".join(table), " ".join(filter(None, says)),
-            f"![Question {question.name}: the differences and their intervals](../figures/edition-2/{name})"]
+            f"![Question {question.name}](../figures/edition-2/{name})"]
 
 
 def costs() -> tuple[list[str], str]:
