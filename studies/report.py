@@ -121,7 +121,7 @@ def section(answer: Answer) -> list[str]:
     figure.savefig(FOLDER / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     gain = answer.share if answer.effect.low > 0 else None
-    says = [means(question, measured) if question.baseline in measured.columns.drop("zero") else "",
+    says = [means(question, measured) if question.baseline != "zero" else "",
             f"The gain is {100 * gain:.0f} % of the teacher's lead." if gain else "",
             getattr(script, "NOTES", {}).get(question.name, ""),
             tuned(script, (question.method, question.baseline, *question.rivals))]
