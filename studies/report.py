@@ -134,12 +134,12 @@ def costs() -> tuple[list[str], str]:
     script = import_module("cost_in_use")
     if why := missing("4") or older(FOLDER / "cost_in_use.csv"):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"| {script.ASKS} | Withheld: {why} | – |"
-    means = values("4").mean()
+    mean = values("4").mean()
     table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]
-    table += ["| " + " | ".join([way, *(f"{means[f'{way}: {what}']:.3g}" for what in script.MEASURED)]) + " |"
+    table += ["| " + " | ".join([way, *(f"{mean[f'{way}: {what}']:.3g}" for what in script.MEASURED)]) + " |"
               for way in script.WAYS]
     first, *others = script.WAYS
-    times = [f"{way} {means[f'{way}: ms'] / means[f'{first}: ms']:.3g}" for way in others]
+    times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
     return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], (
         f"| {script.ASKS} | {text} | – |")
