@@ -103,11 +103,20 @@ QUESTIONS = [
 ]
 #: Differences and values that stand beside the answer of a question: text, condition, other.
 ALSO = {"7": [(f"labels + PKD over labels, {modality}", f"labels + PKD, {modality}", f"labels, {modality}")
-              for modality in ORDER] + [("PKD over labels", "PKD", "labels")],
-        "9": [("MACs saved by stopping early, %, over the last finished exit", "MACs saved", "zero"),
-              ("accuracy beside it: stopped early over the last finished exit", "stopped early", "last finished exit")]}
-NOTES = {"8a": "The reversed order ends with motion.",
-         "9": "The exits are those of PKD. The fixed exit was the best one of the first edition."}
+              for modality in ORDER] + [("labels + own final over labels", "labels + own final", "labels"),
+                                        ("PKD over labels", "PKD", "labels")],
+        "8b": [("motion last: residual, own or own, residual first", "PKD in the order residual, own, motion",
+                "PKD in the order own, residual, motion"),
+               ("residual last: motion, own or own, motion first", "PKD in the order motion, own, residual",
+                "PKD in the order own, motion, residual")],
+        "9": [("late fusion over the I-frame network's last exit", "late fusion", "the I-frame network's last exit"),
+              ("MACs saved by stopping early, %", "MACs saved", "zero"),
+              ("its accuracy over the exit it is compared with", "stopped early", "last finished exit")]}
+NOTES = {"8a": "The last teacher teaches for two thirds of the steps. Here it is motion, the weakest. In question 8b are "
+               "pairs of orders with one last teacher: they differ by half a point at most.",
+         "9": "The exits are those of PKD. The fixed exit was the best one of the first edition. Stopping early is "
+              "compared with the cheapest exit that is as good as the last one on validation clips. The cost of an exit "
+              "includes all networks before its own."}
 
 conditions = with_choices("exits", base, CANDIDATES)
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)

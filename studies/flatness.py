@@ -111,7 +111,8 @@ _KINDS = [f"flatness {where} modalities{name}" for where in ("within", "across")
 #: Values that stand beside the answer of a question: text, condition, other.
 ALSO = {"10": [(kind, kind, "zero") for kind in _KINDS[1:]] + [
     ("a low training loss, within modalities", "fit within modalities", "zero"),
-    *((f"PKD flattens the exits, {name}, %", f"PKD flattens, {name}", "zero") for name in MEASURES)]}
-NOTES = {"10": "Each correlation within a modality is over four networks."}
+    *((f"how much flatter PKD's exits are than those of labels, {name}, %", f"PKD flattens, {name}", "zero")
+      for name in MEASURES)]}
+NOTES = {"10": "Each correlation within a modality is over four networks, whose training losses differ."}
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)

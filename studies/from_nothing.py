@@ -32,7 +32,9 @@ QUESTIONS = [Question(
     teacher="teacher, enhanced", spread=2.6)]
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {"1": [("the raw teacher's lead", "teacher, raw", "labels alone"),
-              ("same-light KD over labels alone", "same-light KD", "labels alone")]}
+              ("same-light KD over labels alone", "same-light KD", "labels alone"),
+              ("twice the steps over labels alone", "twice the steps", "labels alone")]}
+NOTES = {"1": "The teacher has no lead here. *Twice the steps* is labels alone, trained twice as long."}
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
 study = Study("from_nothing", with_choices("from_nothing", base, CANDIDATES), QUESTIONS, FROM_NOTHING, worlds=WORLDS)

@@ -46,9 +46,12 @@ QUESTIONS = [Question(
             "attention transfer", "twice the steps"), teacher="teacher", spread=2.8)]
 #: Differences and values that stand beside the answer of a question: text, condition, other.
 ALSO = {"5": [("KD of the same teacher over labels alone", "KD of the same teacher", "labels alone"),
+              ("twice the steps over labels alone", "twice the steps", "labels alone"),
+              ("an untrained teacher over labels alone", "an untrained teacher", "labels alone"),
               ("R² of generated features, teacher, %", "R² of generated features, teacher", "zero"),
               ("R² of generated features, GenKD, %", "R² of generated features, GenKD", "zero")]}
-NOTES = {"5": "R² is what features generated from λ explain; at 0 % the CVAE generates nothing."}
+NOTES = {"5": "*An untrained teacher* is GenKD with one. R² is what features generated from λ explain; 0 % is no more "
+              "than mean features."}
 
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
 conditions = with_choices("generative", base, CANDIDATES)

@@ -83,10 +83,12 @@ LIGHTS |= {"a raw ensemble": ("teacher, raw ensemble", "a raw ensemble")}
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {"2": [(f"{name}: {what}", one, "re-estimated statistics") for name, pair in LIGHTS.items()
               for what, one in zip(("the teacher's lead", "its student's gain"), pair, strict=True)]}
-ALSO["2"] += [("re-estimated statistics over none", "re-estimated statistics", "the bright network as it is")]
-NOTES = {"2": "The second light is gamma 1.8, if no other is named. *Enhanced, self-distilled* goes on by itself on "
-              "enhanced clips; *augmentation* darkened the bright clips. Zero-DCE has half of the channels of "
-              "question 4."}
+ALSO["2"] += [("a second light over its teacher", "a second light", "teacher, enhanced"),
+              ("re-estimated statistics over the network as it is", "re-estimated statistics",
+               "the bright network as it is")]
+NOTES = {"2": "The second light is gamma 1.8, if no other is named. *Enhanced, self-distilled* learns from itself and "
+              "is tested on enhanced clips; *augmentation* darkens bright training clips. Zero-DCE has half of the "
+              "channels of question 4."}
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
 study = Study("into_the_dark", with_choices("into_the_dark", base, CANDIDATES), QUESTIONS, INTO_THE_DARK, worlds=WORLDS)
