@@ -112,11 +112,11 @@ ALSO = {"7": [(f"labels + PKD over labels, {modality}", f"labels + PKD, {modalit
         "9": [("late fusion over the I-frame network's last exit", "late fusion", "the I-frame network's last exit"),
               ("MACs saved by stopping early, %", "MACs saved", "zero"),
               ("its accuracy over the exit it is compared with", "stopped early", "last finished exit")]}
-NOTES = {"8a": "The last teacher teaches for two thirds of the steps. Here it is motion, the weakest. In question 8b are "
+NOTES = {"8a": "The last teacher teaches for two thirds of the steps. Here it is motion, the weakest. Question 8b has "
                "pairs of orders with one last teacher: they differ by half a point at most.",
          "9": "The exits are those of PKD. The fixed exit was the best one of the first edition. Stopping early is "
-              "compared with the cheapest exit that is as good as the last one on validation clips. The cost of an exit "
-              "includes all networks before its own."}
+              "compared with the cheapest exit that is as good as the last one on validation clips. The cost of an "
+              "exit includes all networks before its own."}
 
 conditions = with_choices("exits", base, CANDIDATES)
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)

@@ -51,10 +51,12 @@ def compared(name: str) -> pd.DataFrame:
     the effect with half of its 95 % interval, and the lowest and the highest of the worlds."""
     answer, measured = answers()[name], values(name).assign(zero=0.0)
     question = answer.question
-    pairs = {f"{question.method} − {other}": (question.method, other) for other in answer.compared}
+    named = {name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)}
+    pairs = {f"{named[question.method]} − {named[other]}": (question.method, other) for other in answer.compared}
     if question.teacher:
         pairs[f"the lead: {question.teacher} − {question.baseline}"] = question.teacher, question.baseline
     differences = {text: measured[one] - measured[other] for text, (one, other) in pairs.items()}
-    return pd.DataFrame({text: [str(Effect.of(each)), each.min(), each.max()] for text, each in differences.items()},
-                        index=[question.unit, "lowest world", "highest world"]).T
+    return pd.DataFrame({question.unit: {text: str(Effect.of(each)) for text, each in differences.items()},
+                         "lowest world": {text: each.min() for text, each in differences.items()},
+                         "highest world": {text: each.max() for text, each in differences.items()}})
 
