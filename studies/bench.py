@@ -4,7 +4,7 @@
 
 First every condition is tuned on validation clips, by the same number of trainings of one seed that is not reported.
 ``figures/bench/tuning.json`` keeps what was tried and chosen; where it exists, nothing is tuned again. Then every
-condition is trained with five other seeds. A seed draws the student and its teacher. After each condition the table,
+condition is trained with five other seeds. A seed decides the student and its teacher. After each condition the table,
 the figure and docs/bench.md are written anew, with what is complete so far. A killed study goes on where it stopped.
 """
 
@@ -257,7 +257,7 @@ Written by `studies/bench.py`; `kdlab study studies/bench.py` makes it again.
 **Design.** {classes} actions of `night`'s bright twins; {train} clips to train on, {val} for validation, {test} for
 the test; {frames} frames of {crop}². The student is a C3D of {widths} channels, trained for {epochs} epochs. Three
 teachers learn from the same clips for twice the epochs: *equal*, the student's own architecture; *wide*, twice the
-channels; *family*, a small video transformer with convolutions before its patches. A seed draws the student and its
+channels; *family*, a small video transformer with convolutions before its patches. A seed decides the student and its
 teacher. Labels alone reach {mean:.1f} % ({least:.1f} to {most:.1f} over {seeds} seeds; chance is {chance:.1f} %).
 
 **Controls.** *Matched smoothing* has the loss of KD, and fixed targets with the mean entropy of the teacher's.
@@ -281,8 +281,8 @@ kdlab's interval over seeds *and* test clips excludes zero, too.
 
 **What does not show.** An order of methods here is no order elsewhere: one student, few clips of one synthetic set.
 All seeds share the training clips, whose spread is in no interval. GenKD's networks have gates, and its pass 1
-takes {turns} more steps on each batch; SimKD's student has a projector. ReviewKD stands for methods of many layers
-instead of CRD, which contrasts a clip with 16,384 others; here there are {train}.
+takes {turns} more steps on each batch; SimKD's student has a projector. ReviewKD stands for methods of many layers.
+CRD is left out: it contrasts a clip with 16,384 others, and here there are {train}.
 
 `effects.csv` has the intervals from CE and from both controls, `rows.csv` each training with its teacher's accuracy
 and its CPU seconds, `predictions.npz` each prediction.
@@ -316,8 +316,8 @@ def page(size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame,
 
     shows = (f"Above labels alone: {listed('ce')}. Of these, above matched smoothing, too: "
              f"{listed('ce', 'smoothing')}; above twice the steps, too: {listed('ce', 'ce_2x')}; above all three: "
-             f"{listed('ce', *CONTROLS)}. Of {len(taught)} intervals about {0.05 * len(taught):.0f} would exclude zero "
-             "by luck.")
+             f"{listed('ce', *CONTROLS)}. By chance, {0.05 * len(taught):.1f} of {len(taught)} intervals would exclude "
+             "zero.")
     if "ce_2x" in scores.predicted and (longer := scores.effect("ce_2x", "ce")).low > 0:
         shows += (f" Twice the steps gain {longer.mean:.1f} points. So {size.settings.epochs} epochs do not train the "
                   "student to the end, and a distiller may gain speed alone.")
