@@ -32,9 +32,10 @@ LONGEST = 600
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
-    """The profile of sizes called ``profile``. Also sets the style of figures, and prints the versions, profile, clips
-    and device behind the notebook's numbers."""
+    """The profile of sizes called ``profile``. Also sets the style of figures and tables, and prints the versions,
+    profile, clips and device behind the notebook's numbers."""
     style()
+    pd.set_option("display.max_colwidth", None)  # no text of a table is cut off
     chosen = current(profile)
     clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread a training"
@@ -64,8 +65,8 @@ def style() -> None:
 
 
 def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
-    """``rows`` as a notebook display with full texts (a plain DataFrame cuts them at 50 letters). A named index becomes
-    the first column; an unnamed one is left out."""
+    """``rows`` as a notebook display with a caption. A named index becomes the first column; an unnamed one is left
+    out."""
     rows = rows.reset_index() if rows.index.name else rows
     left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
             {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"}]
