@@ -34,7 +34,7 @@ QUESTIONS = [Question(
 ALSO = {"1": [("the raw teacher's lead", "teacher, raw", "labels alone"),
               ("same-light KD over labels alone", "same-light KD", "labels alone"),
               ("twice the steps over labels alone", "twice the steps", "labels alone")]}
-NOTES = {"1": "The teacher has no lead here. *Twice the steps* is labels alone, trained twice as long."}
+NOTES = {"1": "No lead of the teacher is seen here. *Twice the steps* is labels alone, trained twice as long."}
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
 study = Study("from_nothing", with_choices("from_nothing", base, CANDIDATES), QUESTIONS, FROM_NOTHING, worlds=WORLDS)
