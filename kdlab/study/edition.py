@@ -56,7 +56,7 @@ def compared(name: str) -> pd.DataFrame:
     if question.teacher:
         pairs[f"the lead: {question.teacher} − {question.baseline}"] = question.teacher, question.baseline
     differences = {text: measured[one] - measured[other] for text, (one, other) in pairs.items()}
-    return pd.DataFrame({question.unit: {text: str(Effect.of(each)) for text, each in differences.items()},
-                         "lowest world": {text: each.min() for text, each in differences.items()},
-                         "highest world": {text: each.max() for text, each in differences.items()}})
+    rows = {text: {question.unit: str(Effect.of(each)), "lowest world": each.min(), "highest world": each.max()}
+            for text, each in differences.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
 

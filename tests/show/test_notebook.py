@@ -60,6 +60,18 @@ def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
     assert f'width="{picture.width // 2}"' in html
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU does the work")
+def test_a_notebook_works_on_one_thread():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with plt.rc_context():
+            notebook.start_notebook("smoke")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_outside_a_notebook_nothing_happens(monkeypatch):
     changed = []
     monkeypatch.setattr(notebook, "set_matplotlib_formats", lambda *how: changed.append(how))
