@@ -100,6 +100,13 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+def test_the_first_chapter_passes_beside_a_run_of_another_kind_of_cpu(own_places):
+    env = os.environ | {"KDLAB_PROFILE": "demo", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    done = subprocess.run([sys.executable, "-m", "kdlab.cli.main", "run", "00"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupted_reproduction_leaves_no_kernel(clone):
     write(clone, "01_a", f"import time\nopen({str(clone / 'began')!r}, 'w').close()\ntime.sleep(100)")

@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 from kdlab.measure.paired import Effect
+from kdlab.nets.layers import one_thread
 from kdlab.show import notebook, plots
 
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
@@ -62,14 +63,10 @@ def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU does the work")
 def test_a_notebook_works_on_one_thread():
-    before = torch.get_num_threads()
-    try:
+    with plt.rc_context(), one_thread():  # restores the number of threads
         torch.set_num_threads(2)
-        with plt.rc_context():
-            notebook.start_notebook("smoke")
+        notebook.start_notebook("smoke")
         assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_outside_a_notebook_nothing_happens(monkeypatch):
