@@ -32,8 +32,8 @@ LONGEST = 600
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
-    """The profile of sizes called ``profile``. Also sets the style of figures and tables, and prints the versions,
-    profile, clips and device behind the notebook's numbers.
+    """The profile of sizes called ``profile``. Also sets the style of figures and tables, and prints the versions, the
+    profile, your clips if ``data`` names them, and the device behind the notebook's numbers.
 
     Without a GPU, torch uses one thread from here on: sums have the bits of kdlab's trainings, and notebooks that run
     side by side do not wait for each other's threads, which can take twenty times as long (docs/log.md).
@@ -41,12 +41,12 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
     style()
     pd.set_option("display.max_colwidth", None)  # no text of a table is cut off
     chosen = current(profile)
-    clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread"
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    made = f"torch {torch.__version__} · {device} · {chosen.settings.precision}"
-    print(f"kdlab {__version__} · profile {chosen.name} · clips {clips} · {made}")
+    clips = f" · your clips in {data}" if data else ""
+    print(f"kdlab {__version__} · profile {chosen.name}{clips} · torch {torch.__version__} · {device} · "
+          f"{chosen.settings.precision}")
     return chosen
 
 
