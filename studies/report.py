@@ -40,9 +40,9 @@ were drawn: [questions.json](../figures/edition-2/questions.json). Git shows thi
 with two values each. *Tuned* counts them; chosen values follow where they are not the default. Zero-DCE, beside
 question 2, was changed later, for its cost, before any result was read: 8 channels and only five worlds. *Helps* and
 *is beaten* are each corrected over the ten questions (Holm); intervals are not. So an interval may exclude zero where
-the sentence says *cannot tell*. *Failed* counts worlds where a training stayed below twice the chance; none is left
-out. An answer is about small networks, short trainings and `night`. Left out: real clips, too few for ten worlds;
-networks at the papers' size; Grad-CAM (notebook 09). [ledger.md](ledger.md) says how to read the page,
+the sentence says *cannot tell*. *Failed* counts worlds where a baseline or rival stayed below twice the chance; none
+is left out. An answer is about small networks, short trainings and `night`. Left out: real clips, too few for ten
+worlds; networks at the papers' size; Grad-CAM (notebook 09). [ledger.md](ledger.md) says how to read the page,
 [figures/edition-2](../figures/edition-2) has all rows and CPU seconds,
 [figures/edition-1](../figures/edition-1/README.md) the first edition.
 """
