@@ -139,8 +139,7 @@ def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its row on the front page."""
     script = import_module("cost_in_use")
     if why := missing("4") or older(FOLDER / "cost_in_use.csv"):
-        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], (
-            f"| 4. {script.ASKS} | Withheld: {why} | – |")
+        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"{script.ASKS} | Withheld: {why} | –"
     mean = values("4").mean()
     table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]
     table += ["| " + " | ".join([way, *(three_digits(mean[f"{way}: {what}"]) for what in script.MEASURED)]) + " |"
@@ -149,17 +148,18 @@ def costs() -> tuple[list[str], str]:
     times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
     return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], (
-        f"| 4. {script.ASKS} | {text} | – |")
+        f"{script.ASKS} | {text} | –")
 
 
 def main() -> None:
     found, (section_4, row_4) = answers(), costs()
     sections = {answer.question.name: section(answer) for answer in found} | {"4": section_4}
-    rows = {(name := a.question.name): f"| {name}. {a.question.asks} | {sentence(a)} | {strongest(a)} |"
-            for a in found} | {"4": row_4}
+    rows = {answer.question.name: f"{answer.question.asks} | {sentence(answer)} | {strongest(answer)}"
+            for answer in found} | {"4": row_4}
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
-    front = ["| question | answer | strongest rival |", "|---|---|---|", *(rows[name] for name in order)]
+    front = ["| question | answer | strongest rival |", "|---|---|---|",
+             *(f"| {name}. {rows[name]} |" for name in order)]
     write_atomically(paths.project_root() / "docs" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(FOLDER / "front.md", lambda path: path.write_text("\n".join(front) + "\n", encoding="utf-8"))
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
