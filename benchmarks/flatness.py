@@ -37,8 +37,9 @@ from torchvision.models.video import r3d_18
 from kdlab.measure.flatness import BLOCKS, Hessian
 from kdlab.measure.lanczos import FIRST, Krylov, extremes, lanczos
 from kdlab.measure.lanczos import _Block as Block
+from kdlab.nets.layers import one_thread
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train.loop import one_thread, seeded
+from kdlab.train.device import seeded
 
 with contextlib.suppress(ImportError):
     import pyhessian

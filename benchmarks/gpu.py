@@ -24,8 +24,8 @@ from kdlab.papers.dual_light import recipes as dual_light
 from kdlab.papers.generative import recipes as generative
 from kdlab.papers.paper_size import example
 from kdlab.papers.progressive import recipes as progressive
-from kdlab.train.loop import Progress, fit, seeded, weights_hash
-from kdlab.train.processes import bf16
+from kdlab.train.device import bf16, seeded
+from kdlab.train.loop import Progress, fit, weights_hash
 from kdlab.train.recipe import Recipe
 
 REPEATS, CLASSES = 3, 101

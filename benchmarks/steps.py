@@ -29,7 +29,8 @@ from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.controls import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.train.loop import Settings, fit
+from kdlab.train.loop import fit
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE, STUDY
 
 CLASSES = 11

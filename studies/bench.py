@@ -34,9 +34,9 @@ from kdlab.study import Scores, Study
 from kdlab.study.scores import collect
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
-from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import VARIETY, Profile
 
 # --- conditions ------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.regimes import start, with_labels, without_labels
 from kdlab.study import Question, Study
-from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 
 #: Bright clips are those of another data seed, so that no dark clip shares their people and places.
 BRIGHT = 1000

@@ -36,10 +36,11 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
-from kdlab.train.loop import Settings, predict
+from kdlab.train.loop import predict
 from kdlab.train.many import in_training_order, obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
+from kdlab.train.settings import Settings
 
 CHOICE, READ = (Path(__file__).with_name(f"real_dark{end}.json") for end in ("", "_final"))
 REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the real clips

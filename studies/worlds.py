@@ -14,8 +14,8 @@ from kdlab.clips.windows import Window
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
 from kdlab.system import paths
-from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import VARIETY, DetectionSize, ExitSize, GenerativeSize, Profile, RegimeSize
 
 #: The worlds of the answers. Nothing is chosen in them, and none is drawn before the questions are committed.

@@ -9,7 +9,7 @@ import pytest
 
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.train.loop import Settings
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 
 PLACE = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"

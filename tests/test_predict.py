@@ -16,10 +16,10 @@ from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.system import paths
 from kdlab.system.files import NotOurs
-from kdlab.train.loop import Settings
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import committed_runs
+from kdlab.train.settings import Settings
 from tests.conftest import encode, square
 
 SIDES = ("left", "right")

@@ -39,12 +39,12 @@ from kdlab.papers.generative.networks import Gated
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.networks import ORDER
-from kdlab.train.loop import Settings
+from kdlab.train.device import cpu_features
 from kdlab.train.many import in_training_order, obtain_all
-from kdlab.train.preparing import _marker
-from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import Recipe
+from kdlab.train.rehearsal import _marker
 from kdlab.train.runs import DECIDING_PACKAGES, Run
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 
 #: Three classes: enough for what a hash can tell.

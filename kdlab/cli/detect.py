@@ -11,8 +11,8 @@ from kdlab.cli.predict import MARK, batches_of, existing, output_file, write_pic
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
 from kdlab.measure.detection import KEPT, decode
+from kdlab.nets.layers import one_thread
 from kdlab.show.plots import PALETTE
-from kdlab.train.loop import one_thread
 from kdlab.train.runs import Run
 
 _COLUMNS = ("label", "start", "end", "score")

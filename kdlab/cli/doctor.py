@@ -68,11 +68,11 @@ def _torchvision() -> str:
 
 def _device() -> str:
     from kdlab.system.pool import available_cores
-    from kdlab.train import processes
+    from kdlab.train.device import bf16, device
 
-    has, why = processes.bf16()
+    has, why = bf16()
     sizes = f"papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
-    return f"{processes.device()}; {sizes}; {available_cores()} cores, one training on each"
+    return f"{device()}; {sizes}; {available_cores()} cores, one training on each"
 
 
 def _decoder() -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdlab.nets.layers import one_thread
 from kdlab.system.files import begins_with, may_write, write_atomically
-from kdlab.train.loop import one_thread
 from kdlab.train.preparing import batches
 from kdlab.train.runs import NoPredictions, Run
 

@@ -19,12 +19,12 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import ClipBatches
 from kdlab.measure.attention import grad_cam
+from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
 from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
-from kdlab.train.loop import one_thread
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run

@@ -9,8 +9,8 @@ from torch import nn
 from kdlab.clips.windows import ClipBatches, Draw, Window
 from kdlab.nets.layers import one_thread
 from kdlab.system.values import fraction
+from kdlab.train.device import device
 from kdlab.train.preparing import batches
-from kdlab.train.processes import device
 from kdlab.train.runs import Predictions, Run
 
 #: Places (top, left) of crops as fractions of the room: the corners and the centre.

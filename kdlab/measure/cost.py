@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdlab.nets.layers import one_thread
 from kdlab.system.values import alike, integer, positive
-from kdlab.train.loop import one_thread
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:

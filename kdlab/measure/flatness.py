@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.nets.layers import one_thread
 from kdlab.system.values import integer, positive
-from kdlab.train.loop import one_thread, seeded
+from kdlab.train.device import seeded
 
 #: The number of blocks into which a network's weights are cut for the trace. With more blocks the variance of probes
 #: falls, but each block needs its own probes (benchmarks/flatness.py).

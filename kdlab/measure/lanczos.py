@@ -16,7 +16,7 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import ndtri, stdtrit
 
-from kdlab.train.loop import seeded
+from kdlab.train.device import seeded
 
 #: The number of weights per piece in sums and differences of vectors. Pieces that fit a processor's cache cost very
 #: little; a copy of millions of weights in another precision costs as much as a product.

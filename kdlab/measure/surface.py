@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from kdlab.measure.flatness import Hessian, flat
-from kdlab.train.loop import seeded
+from kdlab.train.device import seeded
 
 
 def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

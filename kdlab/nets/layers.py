@@ -14,7 +14,7 @@ _INSIDE = {
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
     "torch.nn.parallel.data_parallel.DataParallel": "module",
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-    "lightning_fabric.wrappers._FabricModule": "_forward_module",
+    "kdlab.train.device.Mixed": "inside",
 }
 
 

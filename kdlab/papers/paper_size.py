@@ -18,10 +18,10 @@ from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import build
+from kdlab.train.device import bf16
 from kdlab.train.loop import Progress
 from kdlab.train.many import in_training_order
 from kdlab.train.obtain import obtain
-from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, untrained
 

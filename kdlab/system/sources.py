@@ -14,7 +14,8 @@ from pathlib import Path
 import kdlab
 
 #: Files and folders of kdlab that affect weights. A paper's folder counts only for recipes that hold its classes.
-CORE = ("clips", "night", "nets", "distill", "train/loop.py", "train/processes.py", "train/preparing.py")
+CORE = ("clips", "night", "nets", "distill",
+        *(f"train/{name}.py" for name in ("loop", "settings", "feeding", "device", "preparing")))
 #: From Python 3.13 on, ``ast.dump`` omits empty lists by default.
 _WHOLE = {"show_empty": True} if sys.version_info >= (3, 13) else {}
 

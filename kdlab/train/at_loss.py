@@ -1,7 +1,5 @@
 """Train a network to a given training loss: minima are compared at equal loss (docs/methods.md, 5)."""
 
-from collections.abc import Iterator
-
 from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
@@ -10,10 +8,11 @@ from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.system.sources import source_hash
 from kdlab.system.values import positive
-from kdlab.train.loop import cpu_copies, fit, predict
+from kdlab.train.loop import cpu_copies, predict, training
 from kdlab.train.obtain import obtain
-from kdlab.train.preparing import prepared, rehearse
+from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Prepared, Recipe, check
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import network_of, read_weights
 
 #: The largest relative difference at which a network's loss counts as the loss asked for.
@@ -40,22 +39,21 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
 
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
     """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
-    net, clips, count = ready.nets["student"], list(ready.train.evaluation()), len(ready.train.records)
-    per_epoch, losses = count // min(recipe.settings.batch_size, count), [float("inf")]
-
-    def watched(steps: range) -> Iterator[int]:
-        due = 1
-        for step in steps:
-            if step == due:
+    net, clips, due = ready.nets["student"], list(ready.train.evaluation()), 1
+    with training(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", say) as run:
+        while run.done < run.steps:
+            if run.done == due:
                 logits, labels, _ = predict(net, clips, "student")
-                losses.append(float(F.cross_entropy(logits, labels)))
-                if losses[-1] <= nats * (1 + WITHIN) and (losses[-1] >= nats * (1 - WITHIN) or losses[-1] < nats / 2):
-                    return
-                due = step + next_look(losses[-1], nats, per_epoch)
-            yield step
-
-    fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, progress=watched, say=say)
-    return abs(losses[-1] / nats - 1) <= WITHIN
+                loss = float(F.cross_entropy(logits, labels))
+                if abs(loss / nats - 1) <= WITHIN:
+                    return True
+                if loss < nats / 2:
+                    return False
+                due += next_look(loss, nats, run.per_epoch)
+            run.step()
+            if run.done % run.per_epoch == 0:
+                run.end_epoch()
+    return False
 
 
 def next_look(loss: float, nats: float, per_epoch: int) -> int:

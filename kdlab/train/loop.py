@@ -1,171 +1,33 @@
-"""One training loop for every method, its settings and its optimisers. It contains no distillation.
+"""One training loop for every method. It contains no distillation.
 
 A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop steps the
 optimiser of each loss before it requests the next loss, so a method with two passes needs no loop of its own.
 
 Every random number is a function of (seed, step). A run that is killed and resumed therefore ends in the same bits, and
 a checkpoint stores only weights, optimiser moments and the step number. A rate is a function of the step and of the
-history. The clips and draws of a batch do not depend on the number of processes (:mod:`kdlab.train.processes`); dropout
-masks do.
+history. The gradients of a batch's parts are summed, weighted by clips, so parts change a step by rounding alone (but
+for dropout, batch norm's statistics, and a loss that is no mean over clips).
 """
 
 import hashlib
 import io
-import random
-import re
+import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.windows import Batch, ClipBatches
+from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import one_thread
 from kdlab.system.files import write_atomically
-from kdlab.system.values import fraction, integer, not_negative, one_of, positive
-from kdlab.train import processes
-from kdlab.train.processes import is_first, launched, precision
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One optimiser: ``adamw``; ``adam``, which adds the decay to the gradient; or ``sgd``, which does so too and has
-    ``momentum``.
-
-    ``share`` and ``decay`` are fractions of the settings' rate and weight decay.
-    """
-
-    kind: str = "adam"
-    share: float = 1.0
-    decay: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    momentum: float = 0.9
-
-    def __post_init__(self):
-        one_of(("adamw", "adam", "sgd"), kind=self.kind)
-        positive(share=self.share, eps=self.eps)
-        not_negative(decay=self.decay)
-        fraction(betas=self.betas, momentum=self.momentum)
-
-
-@dataclass(frozen=True)
-class AsReleased:
-    """Optimisers and schedule of a paper's released code, switched on by ``Settings.as_released``.
-
-    ``rules`` maps the names of the method's optimisers to their rules. ``shares`` are pairs of a pattern and a fraction
-    of the rate: the first pattern found in a weight's name (``student.net.fc.weight``) gives that weight's fraction; a
-    weight that no pattern matches has the full rate. Without ``biases``, weights with ``bias`` in their name do not
-    decay. The rate is divided by ten at each of the epochs ``falls``, counted from 0. With ``patience`` it is divided
-    by ten after more than that number of epochs without a lower validation loss (torch's ``ReduceLROnPlateau``).
-    Otherwise it is constant.
-    """
-
-    rules: tuple[tuple[str, Rule], ...] = (("net", Rule()),)
-    shares: tuple[tuple[str, float], ...] = ()
-    biases: bool = True
-    falls: tuple[int, ...] = ()
-    patience: int = 0
-
-    def __post_init__(self):
-        positive(shares=[share for _, share in self.shares])
-        integer(1, falls=self.falls)
-        integer(0, "0 never lowers the rate", patience=self.patience)
-        if self.falls and self.patience:
-            raise ValueError(f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
-                             "plateau; give one of them")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The hyper-parameters of one optimisation by AdamW.
-
-    ``epochs`` are passes over the clips. A batch has ``batch_size`` clips over all processes together; the clips left
-    over at the end of an epoch, too few for a batch, are skipped in that epoch. ``lr`` is the peak rate of the
-    ``schedule`` (``one_cycle`` or ``cosine``). ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the
-    hardware supports it (the ``paper`` profile). ``accumulate`` is the number of parts into which a process divides its
-    share of a batch; the gradients of the parts are summed. This needs less memory and takes the same step, except for
-    rounding, dropout and batch norm's statistics. ``as_released`` replaces AdamW and the ``schedule`` with a paper's
-    released optimisers and rates.
-    """
-
-    epochs: int = 30
-    batch_size: int = 16
-    lr: float = 4e-3
-    weight_decay: float = 1e-2
-    schedule: str = "one_cycle"
-    precision: str = "fp32"
-    as_released: AsReleased | None = None
-    accumulate: int = field(default=1, kw_only=True)
-
-    def __post_init__(self):
-        integer(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
-        positive("4e-3 is usual here", lr=self.lr)
-        not_negative(weight_decay=self.weight_decay)
-        one_of(("one_cycle", "cosine"), schedule=self.schedule)
-        one_of(("fp32", "bf16"), precision=self.precision)
-
-
-@lru_cache(maxsize=8)  # called at every step
-def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
-    """The rate after epochs with these ``losses``: torch's own scheduler, replayed from the first epoch."""
-    bearer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(bearer, patience=patience)
-    for loss in losses:
-        scheduler.step(loss)
-    return bearer.param_groups[0]["lr"]
-
-
-def optimiser_for(settings: Settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
-                  fused: bool) -> torch.optim.Optimizer:
-    """The method's optimiser ``key`` over named ``weights``, according to ``settings``. Raises ``ValueError`` where
-    these have no rule for it.
-
-    A group with a ``share`` has that fraction of :func:`learning_rate`. ``fused``: one pass over weights and moments.
-    """
-    weights, released = list(weights), settings.as_released
-    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch does not fuse complex weights
-    if released is None:
-        plain = [weight for _, weight in weights]
-        return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)
-    if not (rule := dict(released.rules).get(key)):
-        raise ValueError(f"as_released has rules for {', '.join(dict(released.rules))}, and the method an optimiser "
-                         f"{key!r}: add a rule for it")
-    alike = {}
-    for name, weight in weights:
-        share = next((part for pattern, part in released.shares if re.search(pattern, name)), 1.0)
-        decay = rule.decay * settings.weight_decay if released.biases or "bias" not in name else 0.0
-        alike.setdefault((rule.share * share, decay), []).append(weight)
-    groups = [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in alike.items()]
-    if rule.kind == "sgd":
-        return torch.optim.SGD(groups, settings.lr, rule.momentum, fused=fused)
-    kind = torch.optim.AdamW if rule.kind == "adamw" else torch.optim.Adam
-    return kind(groups, settings.lr, rule.betas, rule.eps, fused=fused)
-
-
-def learning_rate(settings: Settings, step: int, steps: int, epoch: int = 0, history: Sequence[dict] = ()) -> float:
-    """The rate at ``step`` of ``steps``. ``one_cycle`` rises linearly over the first fifth; both schedules fall to 0
-    along a half cosine. ``settings.as_released`` uses the ``epoch`` instead, and the ``history`` of the earlier
-    epochs."""
-    if released := settings.as_released:
-        if released.patience:
-            losses = tuple(row["val_loss"] for row in history if "val_loss" in row)
-            return _on_plateau(settings.lr, released.patience, losses)
-        return settings.lr * 0.1 ** sum(epoch >= fall for fall in released.falls)
-    warm = steps / 5 if settings.schedule == "one_cycle" else 0
-    if step < warm:
-        return settings.lr * (step + 1) / (warm + 1)
-    turn = torch.tensor((step - warm) / max(1, steps - warm) * torch.pi, dtype=torch.float64)
-    return settings.lr * float(0.5 * (1 + torch.cos(turn)))
+from kdlab.train.device import Mixed, device, precision, seed_all, seeded_generators
+from kdlab.train.feeding import batches_on_device, parts_of_batch, requests
+from kdlab.train.settings import Settings, check_released, learning_rate, optimiser_for
 
 
 @dataclass(frozen=True)
@@ -188,7 +50,7 @@ class Progress:
 class Trained:
     """The result of :func:`fit`. ``history`` has one row per epoch. ``first_losses`` are the first ten losses, in the
     order of the optimisers within a step. ``precision`` is the one that was used. ``owned`` names the trained networks.
-    With several processes, losses are those of whole batches, and CPU seconds are summed over the processes."""
+    """
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -204,92 +66,281 @@ class Trained:
         return cpu_copies({f"{name}.{k}": v for name in self.owned for k, v in self.nets[name].state_dict().items()})
 
 
-def seeded(*parts: int) -> torch.Generator:
-    """A generator that depends only on ``parts`` (splitmix-style mixing of small integers)."""
-    state = 0x9E3779B97F4A7C15
-    for part in parts:
-        state = (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2))) * 0xBF58476D1CE4E5B9 % 2**63
-    return torch.Generator().manual_seed(state)
+def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int, *,
+        validation: ClipBatches | None = None, checkpoint: Path | None = None, identity: str = "", progress=iter,
+        say=print) -> Trained:
+    """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` if it exists.
+
+    A checkpoint that is damaged, or belongs to another training or ``identity``, is ignored, and ``say`` receives a
+    line about it. ``progress`` wraps the range of steps in a progress bar. On a CPU everything runs on one thread.
+    Raises ``ValueError`` at the first loss that is not finite, and for a frozen network that changes; and
+    :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
+    """
+    with training(method, nets, train, settings, seed, validation, identity, say) as run:
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        for _ in progress(range(run.done, run.steps)):
+            run.step()
+            if run.done % run.per_epoch == 0:
+                run.end_epoch()
+                if checkpoint is not None:
+                    run.save(checkpoint)
+        return run.finished()
 
 
 @contextmanager
-def seeded_generators(*parts: int) -> Iterator[None]:
-    """Seed the global generators of torch, NumPy and Python with ``parts`` (:func:`_seed`) inside the block; restore
-    their states afterwards."""
-    numpys, pythons = np.random.get_state(), random.getstate()
-    on = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=on):
+def training(method, nets, train, settings, seed, *others) -> Iterator["Training"]:
+    """A :class:`Training` of these arguments. Inside, torch has one thread on a CPU, and the global generators are the
+    training's own."""
+    with one_thread(device()), seeded_generators(seed):
+        yield Training(method, nets, train, settings, seed, *others)
+
+
+class Training:
+    """Networks, optimisers, clips and history of one training, after ``done`` of ``steps`` steps."""
+
+    def __init__(self, method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int,
+                 validation: ClipBatches | None = None, identity: str = "", say=print):
+        self.method, self.train, self.settings, self.seed, self.say = method, train, settings, seed, say
+        self.validation = validation if validation and validation.records else None
+        self.batch_size = min(settings.batch_size, len(train.records))
+        self.cuts = parts_of_batch(self.batch_size, settings.accumulate)
+        self.per_epoch = len(train.records) // self.batch_size
+        self.steps = settings.epochs * self.per_epoch
+        self.precision = precision(settings.precision)
+        self._say_what_differs()
+        self._set_up(nets)
+        self.history, self.first_losses, self.sums = [], [], {}
+        self.earlier_seconds, self.began = 0.0, time.process_time()
+        self.prepared = self._prepared()
+        self.go_on_at(0)
+        shapes = [(name, k, tuple(v.shape)) for name in self.owned for k, v in self.bare[name].state_dict().items()]
+        parts = type(method).__qualname__, shapes, settings, seed, identity, self.precision
+        #: A hash that a checkpoint shares only with the training that may resume from it.
+        self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _say_what_differs(self) -> None:
+        wanted = self.settings
+        if wanted.precision != self.precision:
+            self.say(f"this hardware has no {wanted.precision}: trained in {self.precision}, which is slower and "
+                     "rounds differently")
+        if wanted.batch_size > self.batch_size:
+            self.say(f"batch_size={wanted.batch_size} is larger than the training set: each step takes all its "
+                     f"{self.batch_size} clips")
+        if wanted.needs_validation and not self.validation:
+            raise ValueError(f"the rate falls when the loss on validation clips does not (patience="
+                             f"{wanted.as_released.patience}), and there are none: give the catalogue some")
+
+    def _set_up(self, nets: dict[str, nn.Module]) -> None:
+        """Put the networks on the device, freeze those that no optimiser owns, and make the optimisers."""
+        self.device = torch.device(device())
+        networks = self.method.networks_by_optimiser(nets)
+        self.owned = [name for names in networks.values() for name in names]
+        if unknown := [name for name in self.owned if name not in nets]:
+            raise ValueError(f"networks_by_optimiser() names a network {unknown[0]!r}; there are {', '.join(nets)}")
+        for name, net in nets.items():
+            _set_learning(net, name in self.owned).to(self.device)
+        #: The networks themselves; those in ``nets`` may stand in a wrapper for mixed precision.
+        self.bare = dict(nets)
+        self.nets = {name: Mixed(net) if self.precision == "bf16" else net for name, net in nets.items()}
+        self.frozen = {name: _state(net) for name, net in nets.items() if name not in self.owned}
+        weights = {key: _named_weights(nets, names) for key, names in networks.items()}
+        check_released(self.settings, weights)
+        fused = self.device.type in ("cpu", "cuda")
+        self.optimisers = {key: optimiser_for(self.settings, key, own, fused) for key, own in weights.items()}
+
+    def _prepared(self) -> object:
+        if not hasattr(self.method, "prepare"):
+            return None
+        seed_all(self.seed, 5)
+        return self.method.prepare(self.nets, (batch.to(self.device) for batch in self.train.evaluation()))
+
+    # --- a step ------------------------------------------------------------------------------------------------
+
+    def go_on_at(self, step: int) -> None:
+        """Let ``step`` be the next step."""
+        self.done = step
+        wanted = requests(len(self.train.records), self.settings, self.seed, range(step, self.steps))
+        self.coming = batches_on_device(self.train, wanted, self.device)
+
+    def step(self) -> None:
+        """Take the next batch. Each loss of the method is followed by a step of its optimiser; only then does the
+        method compute its next loss."""
+        parts = [next(self.coming) for _ in self.cuts]
+        number = seed_all(self.seed, 3, self.done, 0)  # for dropout and the draws of a method
+        progress = Progress(self.done, self.steps, self.prepared, number)
+        self.rate = learning_rate(self.settings, self.done, self.steps, self.done // self.per_epoch, self.history)
+        losses = [self.method.losses(self.nets, part, progress) for part in parts]
+        while key := self._backward(losses):
+            self.optimisers[key].step()
+        self.done += 1
+
+    def _backward(self, losses: list[Iterator[tuple]]) -> str | None:
+        """Sum the gradients of the next loss over the parts of the batch; the name of its optimiser, or None after the
+        last loss."""
+        total = None
+        for part, cut in zip(losses, self.cuts, strict=True):
+            turn = next(part, None)
+            if turn is None:
+                return None
+            key, loss, terms = _valid(turn, self.optimisers)
+            if total is None:
+                self._begin_turn(key)
+                total = 0.0
+            share = (cut.stop - cut.start) / self.batch_size
+            self.backward(loss * share)
+            total = total + share * loss.detach()
+            for name, value in ({f"loss_{key}": loss} | terms).items():
+                self.sums[name] = self.sums.get(name, 0.0) + share * value.detach()
+        self._note(key, total)
+        return key
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of ``loss`` to those of the weights."""
+        loss.backward()
+
+    def _begin_turn(self, key: str) -> None:
+        for group in self.optimisers[key].param_groups:
+            group["lr"] = self.rate * group.get("share", 1.0)
+        self.optimisers[key].zero_grad(set_to_none=True)
+
+    def _note(self, key: str, loss: torch.Tensor) -> None:
+        """Keep the first ten losses. Raise ``ValueError`` for a loss that is no number; a GPU would have to be waited
+        for at every step, so there the sums are tested once per epoch."""
+        if self.device.type == "cpu" and not torch.isfinite(loss):
+            raise self._diverged(key)
+        if len(self.first_losses) < 10:
+            self.first_losses.append(float(loss))
+
+    def _diverged(self, key: str) -> ValueError:
+        lr = self.settings.lr
+        return ValueError(
+            f"the loss of optimiser {key!r} is not a number at step {self.done + 1} of {self.steps} (lr {lr:g}). "
+            f"Lower the learning rate (try lr={lr / 3:.1g}); the last checkpoint is from before this step.")
+
+    # --- an epoch ----------------------------------------------------------------------------------------------
+
+    def end_epoch(self) -> None:
+        """Add the epoch's row to the history, and validate in every fifth epoch and in the last."""
+        epoch = self.done // self.per_epoch
+        row = {"epoch": epoch, "step": self.done, "lr": self.rate}
+        row |= {name: round(float(total) / self.per_epoch, 6) for name, total in self.sums.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            self.done -= 1
+            raise self._diverged("an")
+        self.check_frozen()
+        last = self.done == self.steps
+        if self.validation and (self.settings.needs_validation or epoch % 5 == 0 or last):
+            row |= self._validated()
+        self.history, self.sums = [*self.history, row], {}
+
+    def _validated(self) -> dict[str, float]:
+        logits, labels, _ = predict(self.nets["student"], self.validation.evaluation(), "student")
+        row = {"val_accuracy": round(100 * float((logits.argmax(1) == labels).float().mean()), 3)}
+        if self.settings.needs_validation:
+            row["val_loss"] = float(F.cross_entropy(logits, labels))
+        return row
+
+    def check_frozen(self) -> None:
+        """Raise ``ValueError`` for a network that no optimiser owns, and that is not as it was."""
+        for name, before in self.frozen.items():
+            if _state(self.bare[name]) != before:
+                raise self.changed(name)
+
+    def changed(self, name: str) -> ValueError:
+        """The error for a frozen network that is not as it was."""
+        return ValueError(f"{type(self.method).__qualname__} changes the network {name!r}, which no optimiser owns: "
+                          "leave it in evaluation mode and its weights as they are (no train(), no update), or name it "
+                          "in networks_by_optimiser()")
+
+    def finished(self) -> Trained:
+        """What the training has reached, with all networks in evaluation mode."""
+        nets = {name: net.eval() for name, net in self.bare.items()}
+        return Trained(nets, self.history, self.first_losses, self.steps, self._seconds(), str(self.device),
+                       self.precision, self.owned)
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.process_time() - self.began
+
+    # --- checkpoints -------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint. Raises :class:`kdlab.system.files.StorageFull`."""
+        save_checkpoint(path, {
+            "fingerprint": self.fingerprint, "step": self.done, "history": self.history,
+            "first_losses": self.first_losses, "cpu_seconds": self._seconds(),
+            "nets": {name: self.bare[name].state_dict() for name in self.owned},
+            "optimisers": {key: optimiser.state_dict() for key, optimiser in self.optimisers.items()}})
+
+    def resume(self, path: Path) -> None:
+        """Go on from the checkpoint ``path``, if there is one that can be used; else say why not."""
+        if not path.exists():
+            return
         try:
-            _seed(*parts)
-            yield
-        finally:
-            np.random.set_state(numpys)
-            random.setstate(pythons)
-
-
-def _seed(*parts: int) -> None:
-    """Seed the global generators of torch, NumPy and Python as a function of ``parts`` alone."""
-    number = seeded(*parts).initial_seed()
-    torch.manual_seed(number)
-    np.random.seed(number % 2**32)
-    random.seed(number)
-
-
-def clips_of_batch(count: int, settings: Settings, seed: int, step: int):
-    """The indices of the clips in the batch at ``step`` of :func:`fit`, out of ``count``, and the generator of their
-    draws."""
-    batch_size = min(settings.batch_size, count)
-    epoch, place = divmod(step, count // batch_size)
-    order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
-    return order[place * batch_size : (place + 1) * batch_size], seeded(seed, 2, step, 0)
+            state = read_checkpoint(path, self.fingerprint)
+        except (ValueError, OSError) as error:
+            self.say(f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}")
+            return
+        for name in self.owned:
+            self.bare[name].load_state_dict(state["nets"][name])
+        for key, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][key])
+        self.history, self.first_losses = state["history"], state["first_losses"]
+        self.earlier_seconds = state["cpu_seconds"]
+        self.go_on_at(state["step"])
 
 
 def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
-    device = next(net.parameters()).device
+    where = next(net.parameters()).device
     modes = {module: module.training for module in net.modules()}
     net.eval()
-    with torch.no_grad(), one_thread(device.type):
-        rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
-    for module, training in modes.items():  # net.train() would also set frozen layers to training mode
-        module.training = training
+    with torch.no_grad(), one_thread(where.type):
+        rows = [(net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids) for batch in batches]
+    for module, mode in modes.items():  # net.train() would also set frozen layers to training mode
+        module.training = mode
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
 
 
-def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
-    """Yield ``clips.training(*request)`` for each of ``requests``, in order, on ``device``; on CUDA, batches are
-    prepared ahead. A request is ``(indices, generator)``, and may add a slice that selects a part of the batch."""
-    if device.type != "cuda":
-        yield from (clips.training(*request).to(device) for request in requests)
-        return
-
-    def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        views = {name: change(view) for name, view in batch.views.items()}
-        return replace(batch, views=views, labels=change(batch.labels))
-
-    def pinned(*request) -> Batch:
-        return each(clips.training(*request), lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
-
-    for batch in made_ahead(pinned, requests):
-        yield each(batch, lambda tensor: tensor.to(device, non_blocking=True))
+def _set_learning(net: nn.Module, learns: bool) -> nn.Module:
+    """Set ``net`` to training mode where it ``learns``, else freeze it. Weights that come without a gradient get
+    none."""
+    for weight in net.parameters():
+        weight.requires_grad_(learns and weight.requires_grad)
+    return net.train(learns)
 
 
-def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterator:
-    """Yield ``make(*request)`` for each request, in order; ``threads`` workers compute up to ``threads`` results ahead.
-    Each worker has one torch thread: the workers are the parallelism, and sums then have the bits of a CPU training."""
-    workers, coming = ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)), deque()
-    try:
-        for request in requests:
-            coming.append(workers.submit(make, *request))
-            if len(coming) > threads:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-    finally:
-        workers.shutdown(cancel_futures=True)
+def _state(net: nn.Module) -> tuple:
+    """The mode of each layer, and how often torch has changed each tensor in place."""
+    tensors = [*net.parameters(), *net.buffers()]
+    return [layer.training for layer in net.modules()], [tensor._version for tensor in tensors]
 
 
-# --- weights and checkpoints -----------------------------------------------------------------------------------
+def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
+    """The weights of the networks ``names``, named as in a run's file: ``student.net.fc.weight``."""
+    return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
+
+
+def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:
+    """What a method's ``losses`` yielded. Raises ``ValueError`` where it cannot be trained on."""
+    if not isinstance(turn, tuple) or len(turn) != 3:
+        raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
+    key, loss, terms = turn
+    if key not in optimisers:
+        raise ValueError(f"losses() yields for an optimiser {key!r}, and networks_by_optimiser() names "
+                         f"{', '.join(optimisers)}")
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        kind = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise ValueError(f"the loss of {key!r} must be one number that the networks lead to; got {kind}")
+    if not loss.requires_grad:
+        raise ValueError(f"the loss of {key!r} leads to no weight, since no gradient of it is known: was it detached?")
+    for name, term in terms.items():
+        if not isinstance(term, torch.Tensor):
+            raise ValueError(f"the term {name!r} must be a tensor, not {type(term).__name__}")
+    return key, loss, terms
+
+
+# --- weights and checkpoints -------------------------------------------------------------------------------------
 
 
 def cpu_copies(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -307,206 +358,23 @@ def weights_hash(state: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _save_checkpoint(path: Path, state: dict) -> None:
+def save_checkpoint(path: Path, state: dict) -> None:
     """Write the SHA-256 of the bytes that ``torch.save`` makes of ``state``, followed by those bytes."""
-    torch.save(state, content := io.BytesIO())
-    write_atomically(path, lambda p: p.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer()))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    write_atomically(path, lambda draft: draft.write_bytes(hashlib.sha256(content).digest() + content))
 
 
-def _read_checkpoint(path: Path) -> dict:
-    """Read a file of :func:`_save_checkpoint`: tensors, numbers and texts, as data and never as code. Raises
-    ``ValueError`` where the file is incomplete or altered."""
+def read_checkpoint(path: Path, fingerprint: str) -> dict:
+    """Read a file of :func:`save_checkpoint`: tensors, numbers and texts, as data and never as code.
+
+    Raises ``ValueError`` where the file is incomplete or altered, or is of a training with another ``fingerprint``.
+    """
     content = path.read_bytes()
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError("its content is not what was written")
-    return torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
-
-
-def _load_checkpoint(path: Path | None, fingerprint: str, say) -> dict | None:
-    """The checkpoint of exactly this training; None where there is none or it cannot be used."""
-    if path is None or not path.exists():
-        return None
-    try:
-        found = _read_checkpoint(path)
-        if found["fingerprint"] != fingerprint:
-            raise ValueError("it is of another training, or was begun with other sources, clips, processes or needed "
-                             "runs")
-        return found
-    except (ValueError, OSError) as error:
-        say(f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}")
-        return None
-
-
-def _fingerprint(method, nets, owned, *others) -> str:
-    """A hash that a checkpoint shares only with the training that may resume from it."""
-    shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in nets[name].state_dict().items()]
-    return hashlib.sha256(repr((type(method).__qualname__, shapes, *others)).encode()).hexdigest()
-
-
-# --- the loop --------------------------------------------------------------------------------------------------
-
-
-def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int, *,
-        validation: ClipBatches | None = None, checkpoint: Path | None = None, identity: str = "", progress=iter,
-        say=print) -> Trained:
-    """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` if it exists.
-
-    A checkpoint that is damaged, or belongs to another training or ``identity``, is ignored, and ``say`` receives a
-    line about it. Several processes (:mod:`kdlab.train.processes`) share each batch; only the first writes files and
-    calls ``say``. ``progress`` wraps the range of steps, for example in a progress bar. On a CPU everything runs on one
-    thread. Raises ``ValueError`` at the first loss that is not finite, and :class:`kdlab.system.files.StorageFull` when
-    a checkpoint cannot be written.
-    """
-    used = precision(settings.precision)
-    say = say if is_first() else lambda line: None
-    if used != settings.precision:
-        say(f"this hardware has no {settings.precision}: trained in {used}, which is slower and rounds differently")
-    fabric = processes.fabric_for(used)
-    with one_thread(fabric.device.type), seeded_generators(seed):
-        trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, f"{identity} {used}",
-                       progress, say)
-    return replace(trained, precision=used)
-
-
-def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say) -> Trained:
-    count, launch = len(train.records), launched()
-    batch_size = min(settings.batch_size, count)
-    cuts = processes.batch_slices(batch_size, settings.batch_size, settings.accumulate, launch)
-    networks = method.networks_by_optimiser(nets)
-    owned = [name for names in networks.values() for name in names]
-    if unknown := [name for name in owned if name not in nets]:
-        raise ValueError(f"networks_by_optimiser() names a network {unknown[0]!r}; there are {', '.join(nets)}")
-    nets = {name: processes.with_shared_batch_norm(net) if name in owned else net for name, net in nets.items()}
-    for name, net in nets.items():
-        _prepare_to_train(net, name in owned).to(fabric.device)
-    fused = fabric.device.type in ("cpu", "cuda")
-    trained = {key: _named_weights(nets, names) for key, names in networks.items()}
-    optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
-    bare = nets  # saved weights are read from these: a wrapper renames them
-    nets = {name: fabric.setup_module(net) for name, net in nets.items()}  # frozen ones too: all in one precision
-    optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
-    processes.copy_weights_of_first(bare[name] for name in owned)
-
-    watched = bool(settings.as_released and settings.as_released.patience)
-    if watched and not (validation and validation.records):
-        raise ValueError(f"the rate falls when the loss on validation clips does not (patience="
-                         f"{settings.as_released.patience}), and there are none: give the catalogue some")
-    per_epoch = count // batch_size
-    steps = settings.epochs * per_epoch
-    prepared = None
-    if hasattr(method, "prepare"):
-        _seed(seed, 5)
-        prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
-
-    start, history, first_losses, cpu_before = 0, [], [], 0.0
-    fingerprint = _fingerprint(method, bare, owned, settings, seed, identity)
-    if found := _load_checkpoint(checkpoint, fingerprint, say):
-        for name in owned:
-            bare[name].load_state_dict(found["nets"][name])
-        for key, optimiser in optimisers.items():
-            optimiser.load_state_dict(found["optimisers"][key])
-        start, history, first_losses = found["step"], found["history"], found["first_losses"]
-        cpu_before = found["cpu_seconds"]
-    clock, sums = time.process_time(), {}
-
-    several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch needs no slice
-    requests = (_request(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
-    batches = batches_on_device(train, requests, fabric.device)
-    shares = [(cut.stop - cut.start) / batch_size for cut in cuts]
-    for step, batch in zip(progress(range(start, steps)), zip(*[batches] * len(cuts), strict=True), strict=False):
-        epoch, place = divmod(step, per_epoch)
-        _seed(seed, 3, step, launch.rank)  # for dropout and the draws of a method
-        rate = learning_rate(settings, step, steps, epoch, history)
-        where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
-        for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), networks) for part in batch]):
-            for group in optimisers[key].param_groups:
-                group["lr"] = rate * group.get("share", 1.0)
-            optimisers[key].zero_grad(set_to_none=True)
-            summed = 0.0
-            for share, (_, loss, terms) in zip(shares, turns, strict=True):
-                fabric.backward(loss * share)
-                summed = summed + share * loss.detach()
-                for term, value in ({f"loss_{key}": loss} | terms).items():
-                    sums[term] = sums.get(term, 0.0) + share * value.detach()
-            summed = processes.sum_gradients([weight for _, weight in trained[key]], summed)
-            # On a GPU this test would wait for the device at every step; there the sums are tested once per epoch.
-            if fabric.device.type == "cpu" and not torch.isfinite(summed):
-                raise _diverged(settings, step, steps, key)
-            optimisers[key].step()
-            if len(first_losses) < 10:
-                first_losses.append(float(summed))
-        if place == per_epoch - 1:
-            row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
-            row |= {k: round(processes.sum_over_processes(v) / per_epoch, 6) for k, v in sums.items()}
-            if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
-                raise _diverged(settings, step, steps, "an")
-            processes.copy_weights_of_first(bare[name] for name in owned)
-            if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
-                logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
-                accuracy = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
-                row["val_accuracy"] = fabric.broadcast(accuracy)  # the bits may differ between GPUs
-                if watched:
-                    row["val_loss"] = fabric.broadcast(float(F.cross_entropy(logits, labels)))
-            history, sums = [*history, row], {}
-            used = cpu_before + processes.sum_over_processes(time.process_time() - clock)
-            if checkpoint is not None and is_first():
-                _save_checkpoint(checkpoint, {
-                    "fingerprint": fingerprint, "step": step + 1, "history": history, "first_losses": first_losses,
-                    "cpu_seconds": used, "nets": {name: bare[name].state_dict() for name in owned},
-                    "optimisers": {key: optimiser.state_dict() for key, optimiser in optimisers.items()}})
-
-    nets = {name: net.eval() for name, net in bare.items()}
-    used = cpu_before + processes.sum_over_processes(time.process_time() - clock)
-    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
-
-
-def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
-    """Set ``net`` to training mode where it ``learns``, else freeze it. Weights that come without a gradient get
-    none."""
-    for weight in net.parameters():
-        weight.requires_grad_(learns and weight.requires_grad)
-    return net.train(learns)
-
-
-def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
-    """The arguments of ``clips.training`` for a part of the batch at ``step``. Seeds the global generators, so that a
-    view or a window that draws from them draws the same after a resume."""
-    _seed(seed, 2, step, 1)
-    return *clips_of_batch(count, settings, seed, step), *cut
-
-
-def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
-    """Yield an optimiser's name and its ``(name, loss, terms)`` for each part of the batch, computed on demand: the
-    losses of all ``parts`` advance together."""
-    while (turn := next(parts[0], None)) is not None:
-        yield turn[0], chain([turn], map(next, parts[1:]))
-
-
-def _valid_losses(losses: Iterator[tuple], networks: dict) -> Iterator[tuple]:
-    """The ``losses`` of a method, each checked. Raises ``ValueError`` for one that cannot be trained on."""
-    for given in losses:
-        if not isinstance(given, tuple) or len(given) != 3:
-            raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
-        optimiser, loss, terms = given
-        if optimiser not in networks:
-            raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and networks_by_optimiser() names "
-                             f"{', '.join(networks)}")
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            cut = ", of which no gradient is known: was it detached?" if what == "shape ()" else ""
-            raise ValueError(f"the loss of {optimiser!r} must be one number that the networks lead to; got {what}{cut}")
-        if wrong := [name for name, term in terms.items() if not isinstance(term, torch.Tensor)]:
-            raise ValueError(f"the term {wrong[0]!r} must be a tensor, not {type(terms[wrong[0]]).__name__}")
-        yield given
-
-
-def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
-    """The weights of the networks ``names``, named as in a run's file: ``student.net.fc.weight``."""
-    return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
-
-
-def _diverged(settings: Settings, step: int, steps: int, key: str) -> ValueError:
-    return ValueError(
-        f"the loss of optimiser {key!r} is not a number at step {step + 1} of {steps} (lr {settings.lr:g}). "
-        f"Lower the learning rate (try lr={settings.lr / 3:.1g}); the last checkpoint is from before this step."
-    )
+    state = torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
+    if state["fingerprint"] != fingerprint:
+        raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
+    return state

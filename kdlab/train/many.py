@@ -14,9 +14,9 @@ import torch
 from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, pool, track
 from kdlab.train.obtain import finished_run, obtain
-from kdlab.train.preparing import cache_clips, rehearse
-from kdlab.train.processes import is_first, launched
+from kdlab.train.preparing import cache_clips
 from kdlab.train.recipe import Recipe, check
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
 
 
@@ -40,7 +40,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
     heard: dict[str, None] = {}
 
     def say_once(line: str) -> None:  # a stale run is reported here and again by the process that trains it
-        if line not in heard and is_first():
+        if line not in heard:
             heard[line] = None
             say(line)
 
@@ -52,7 +52,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
         todo = [r for r in order if r not in done]
         for recipe in () if executor else todo:  # an executor's machines do it: their device may be absent here
             rehearse(recipe)
-    workers = min(workers or available_cores(), len(todo)) if launched().world == 1 else 1
+    workers = min(workers or available_cores(), len(todo))
     how = dict(pretrained=pretrained, stale=stale)
     if not executor and workers < 2:
         for recipe in todo:

@@ -4,7 +4,6 @@ The order is: check the recipe, look in ``runs/`` and in the committed ``pretrai
 it needs, train, write.
 """
 
-import contextlib
 import json
 import shutil
 import time
@@ -20,9 +19,9 @@ from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
-from kdlab.train.preparing import prepared, rehearse
-from kdlab.train.processes import is_first, launched, result_of_first
+from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, check, to_json
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import CHECKPOINT, Run, find_run, write_run
 
 
@@ -35,15 +34,13 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     that :func:`.recipe.check` refuses, and :class:`.runs.DamagedRun` for a run whose files are not those its training
     wrote.
 
-    Two processes that want the same run do not train it twice. Processes that torchrun started together share the
-    training; the first of them looks for the run, locks, reports and writes (:mod:`kdlab.train.processes`).
+    Two processes that want the same run do not train it twice.
     """
-    say = say if is_first() else lambda line: None
     check(recipe)
     with memo():
         folder = paths.runs_dir() / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock") if is_first() else contextlib.nullcontext():
+        with FileLock(f"{folder}.lock"):
             if run := finished_run(recipe, pretrained, stale, say):
                 return run
             rehearse(recipe)
@@ -52,13 +49,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 
 
 def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
-    """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line. Every process
-    of a shared training must call this, and receives what the first process finds."""
-    folder = result_of_first(lambda: _finished_folder(recipe, pretrained, stale, say))
-    return Run(folder, recipe) if folder else None
-
-
-def _finished_folder(recipe: Recipe, pretrained: bool, stale: str, say) -> Path | None:
+    """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line."""
     one_of(("use", "retrain"), stale=stale)
     run = find_run(recipe, pretrained)
     if run is None:
@@ -70,7 +61,7 @@ def _finished_folder(recipe: Recipe, pretrained: bool, stale: str, say) -> Path 
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
     say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
-    return run.folder
+    return run
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
@@ -83,12 +74,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         "data": recipe.data.fingerprint(),
         "needed": {what: run.provenance["weights"] for what, run in needed.items()},
         "digest": recipe.digest(),
-        "processes": launched().world,
     }
-    if is_first():
-        _set_aside(folder)
-        folder.mkdir(exist_ok=True)
-        delete_old_drafts(folder)
+    _set_aside(folder)
+    folder.mkdir(exist_ok=True)
+    delete_old_drafts(folder)
     began = time.monotonic()
     try:
         trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
@@ -103,7 +92,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ValueError(f"{what}, so it belongs to neither version. Call again to train on the present clips.")
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
-    result_of_first(lambda: write_run(folder, ready, trained, about, began))
+    write_run(folder, ready, trained, about, began)
     run = Run(folder, recipe)
     accuracy = run.predictions().accuracy if ready.splits else np.nan
     outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")

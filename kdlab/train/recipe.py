@@ -27,7 +27,7 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.system.sources import dataclasses_in, is_kdlab
 from kdlab.system.values import integer
-from kdlab.train.loop import Settings
+from kdlab.train.settings import Settings
 
 _PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
 
@@ -91,8 +91,8 @@ class Recipe:
 @dataclass
 class Prepared:
     """The inputs of a training: networks by role; batches to ``train`` on, and batches for ``validation`` during
-    training, if any; ``answers(student, split, most)``, which returns the records of a split and the student's
-    predictions for them, or for their first ``most`` batches; and the ``splits`` whose predictions are saved."""
+    training, if any; ``answers(student, split, batch_size=64)``, which returns the records of a split and the student's
+    predictions for them; and the ``splits`` whose predictions are saved."""
 
     nets: dict[str, nn.Module]
     train: object

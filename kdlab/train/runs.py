@@ -27,8 +27,8 @@ from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.sources import source_hash
+from kdlab.train.device import cpu_features
 from kdlab.train.loop import Trained, weights_hash
-from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import NotImported, Prepared, Recipe, from_json
 
 #: The file in the run's folder from which a training resumes.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
-from kdlab.train.loop import Settings
+from kdlab.train.settings import Settings
 
 #: The ``variety`` of demo and study: here plain CE on raw clips is neither trivial nor hopeless.
 VARIETY = 0.25

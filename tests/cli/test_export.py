@@ -10,9 +10,9 @@ from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.system.files import NotOurs
-from kdlab.train.loop import Settings
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 
 NIGHT = Night(("Jump", "Sit"), (2, 1, 2), 0.25)
 needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))),

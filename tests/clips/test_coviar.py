@@ -17,7 +17,7 @@ from kdlab.clips.splits import Half, HeldOut, with_halves
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import flip_motion
 from kdlab.clips.windows import Draw, open_all
-from kdlab.train.loop import seeded
+from kdlab.train.device import seeded
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 

@@ -15,7 +15,7 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import open_all
 from kdlab.measure.detection import annotated
-from kdlab.train.loop import seeded
+from kdlab.train.device import seeded
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 

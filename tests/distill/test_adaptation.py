@@ -10,7 +10,8 @@ from torch import nn
 
 from kdlab.clips.windows import Batch
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
+from kdlab.train.settings import Settings
 
 
 class Tiny(nn.Module):

@@ -17,7 +17,8 @@ from kdlab.distill.baselines import (
 from kdlab.distill.method import kd_loss
 from kdlab.nets.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
+from kdlab.train.settings import Settings
 from tests.distill.conftest import TwoSides
 
 

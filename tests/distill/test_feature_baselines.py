@@ -8,7 +8,8 @@ from kdlab.distill.baselines import FeatureNorm, SimKD, feature_norm_loss, simkd
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative.networks import Gated
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
+from kdlab.train.settings import Settings
 from tests.distill.conftest import TwoSides
 
 TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)

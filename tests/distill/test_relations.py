@@ -16,7 +16,8 @@ from kdlab.distill.relations import (
 )
 from kdlab.nets.transformer import TinyTransformer
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
+from kdlab.train.settings import Settings
 from tests.distill.conftest import TwoSides
 
 

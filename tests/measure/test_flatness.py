@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kdlab.measure.flatness import Hessian, flat, sharpness
 from kdlab.measure.lanczos import Scaled, extremes, lanczos, trace
-from kdlab.train.loop import one_thread
+from kdlab.nets.layers import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 X = torch.tensor([[1.0, 0], [0, 2], [1, 1]], dtype=torch.float64)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdlab.measure.lanczos import Trace, _Block, trace
-from kdlab.train.loop import one_thread
+from kdlab.nets.layers import one_thread
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from torch import nn
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
 from kdlab.measure.surface import curve, filter_direction, filter_scale, surface
-from kdlab.train.loop import one_thread
+from kdlab.nets.layers import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 AT = np.linspace(-1, 1, 51)

@@ -12,7 +12,7 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window
 from kdlab.study import Scores
 from kdlab.study.study import studies_in
-from kdlab.train.loop import Settings
+from kdlab.train.settings import Settings
 from tests.train.test_runs import clips, places  # noqa: F401
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from kdlab.night import Night
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.system.values import alike, finite, fraction, integer, not_negative, one_of, positive
-from kdlab.train.loop import Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Rule, Settings
 
 
 @pytest.mark.parametrize(("check", "good", "bad"), [

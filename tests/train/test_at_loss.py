@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from kdlab.clips.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
-from kdlab.train.loop import Settings, fit
+from kdlab.train.loop import fit
 from kdlab.train.preparing import batches, prepared
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 from tests.conftest import encode, square
 
 
@@ -39,7 +40,7 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
     net = at_loss(recipe, 0.6)
     assert loss(net, recipe) == pytest.approx(0.6, rel=WITHIN)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fit", None)  # it is found, not trained again
+        patch.setattr(module, "training", None)  # it is found, not trained again
         assert all(torch.equal(a, b) for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True))
     ready, states = prepared(recipe, {}, recipe.data.catalogue(), str), []
 

@@ -12,7 +12,9 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Window
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train.loop import Settings, clips_of_batch, fit, made_ahead
+from kdlab.train.feeding import clips_of_batch, made_ahead
+from kdlab.train.loop import fit
+from kdlab.train.settings import Settings
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kdlab.train.loop import Settings
 from kdlab.train.many import Ray, Slurm, in_training_order, obtain_all
-from kdlab.train.preparing import rehearse
+from kdlab.train.rehearsal import rehearse
+from kdlab.train.settings import Settings
 from tests.train.test_runs import clips, make_recipe, make_student, places  # noqa: F401
 
 ROOT = Path(__file__).parents[2]

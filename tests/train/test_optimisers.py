@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from kdlab.distill.method import CrossEntropy
-from kdlab.train.loop import AsReleased, Rule, Settings, fit, learning_rate, optimiser_for
+from kdlab.train.loop import fit
+from kdlab.train.settings import AsReleased, Rule, Settings, learning_rate, optimiser_for
 from tests.train.test_loop import Blobs, make_net, same, state
 
 STEPS = AsReleased((("net", Rule(eps=1e-3)),), ((r"\.(fc|4)\.", 1.0), ("", 0.01)), biases=False, falls=(2, 3))

@@ -146,7 +146,7 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
     paper = edit("papers/dual_light/method.py", "from dataclasses", "X = 1\nfrom dataclasses")
     assert paper[0] == start[0] and paper[1] != start[1], "a paper's folder decides its own runs"
-    loop = edit("train/loop.py", "steps / 5", "steps / 6")
+    loop = edit("train/settings.py", "steps / 5", "steps / 6")
     assert loop[0] != paper[0] and loop[1] != paper[1]
     monkeypatch.undo()
     sources._package_hash.cache_clear()

@@ -16,12 +16,12 @@ from kdlab.distill.method import KD
 from kdlab.night import Night
 from kdlab.papers.dual_light.controls import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
-from kdlab.train.preparing import rehearse
 from kdlab.train.recipe import Recipe
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
@@ -150,7 +150,8 @@ def test_masks_shared_weights_and_short_floats_are_kept():
 
 @pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), StoredTargets()], ids=lambda it: type(it).__name__)
 def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
-    with pytest.raises(ValueError, match=f"{type(method).__name__} learns from a teacher, .* has none"):
+    says = f"{type(method).__name__} fails .* learns from a teacher, and the recipe has none"
+    with pytest.raises(ValueError, match=says):
         rehearse(replace(BASE, method=method))
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -26,12 +25,13 @@ from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.pool import pool
-from kdlab.train.loop import Settings, Trained, predict
+from kdlab.train.loop import Trained, predict
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, why_unusable, write_run
+from kdlab.train.settings import Settings
 from tests.conftest import encode, square
 
 ROOT = Path(__file__).parents[2]
@@ -192,27 +192,6 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
         lines = [line for its in processes.map(said_of_obtaining, [clips, clips]) for line in its]
     assert sum("trained" in line for line in lines) == 2, lines  # one teacher, one student, in all
     assert sum(line.endswith("found") for line in lines) >= 1
-
-
-RANKS = """
-import sys
-from pathlib import Path
-from tests.train.test_runs import make_student, obtain
-print(obtain(make_student(Path(sys.argv[1])), pretrained=False).provenance["weights"])
-"""
-
-
-@pytest.mark.slow
-def test_under_torchrun_both_processes_get_the_run_that_the_first_has_written(clips, places):
-    (places / "ranks.py").write_text(RANKS)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    child = subprocess.run([*command, str(places / "ranks.py"), str(clips)], capture_output=True, text=True,
-                           env=os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}, timeout=300)
-    assert child.returncode == 0, child.stderr[-2000:]
-    weights = re.findall("[0-9a-f]{64}", child.stdout)  # two processes may write into one line
-    assert len(weights) == 2 and len(set(weights)) == 1
-    assert child.stdout.count("trained in") == 2  # the teacher and the student, each told once
-    assert [json.loads(note.read_text())["processes"] for note in places.rglob("run.json")] == [2, 2]
 
 
 @pytest.mark.slow

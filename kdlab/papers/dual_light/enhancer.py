@@ -15,16 +15,16 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.decode import raw_name
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window, open_all
+from kdlab.nets.layers import one_thread
 from kdlab.night import Night
 from kdlab.papers.dual_light.zero_dce import CurveNet, Curves, ZeroDce, apply_curves
 from kdlab.system.sources import source_hash
 from kdlab.system.values import integer, positive
-from kdlab.train.loop import Settings, one_thread
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
-from kdlab.train.processes import as_single_process
 from kdlab.train.recipe import Prepared, Recipe, portable, to_json
 from kdlab.train.runs import Run
+from kdlab.train.settings import Settings
 
 _AT_ONCE = 2**16  # pixels of a picture per forward pass; each takes about 1.5 kB of memory
 
@@ -51,7 +51,7 @@ class CurveRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Prepared({"student": net}, train, None, lambda student, split, most=None: ((), None), ())
+        return Prepared({"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ())
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class TrainedCurves:
 
     def run(self) -> Run:
         """The training for today's sources and clips, found or made now."""
-        # The first use may occur in an evaluation, and in one process alone while the others find cached frames.
-        with torch.enable_grad(), as_single_process():
+        with torch.enable_grad():  # the first use may occur in an evaluation
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
 
     def training(self) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
 from kdlab.papers.paper_size import Paper, PaperSet
-from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import Profile
 
 

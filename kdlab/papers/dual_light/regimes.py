@@ -20,8 +20,8 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.networks import BatchNormed, BothLights, OwnStatistics, TwoNets
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.system.values import one_of
-from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import Profile, RegimeSize
 
 #: The first norm: batch norm, as in the other layers (``bn``), or kdlab's per-clip norm (``gn``).

@@ -19,8 +19,8 @@ from kdlab.papers.generative.detection import Detection, DetectionDistillation, 
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.recipes import GENERATION, StreamSize
 from kdlab.papers.paper_size import Paper, PaperSet
-from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, DetectionSize, current
 
 CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")

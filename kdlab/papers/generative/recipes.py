@@ -24,8 +24,8 @@ from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
 from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet
-from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
 #: Weight of the generation term in pass 1, and the turns that pass 1 takes on each batch. The released code lacks the

@@ -23,8 +23,8 @@ from kdlab.nets.video import IMAGENET, build
 from kdlab.papers.generative.networks import ToPoint, gate, mean_log_probability
 from kdlab.papers.generative.released_detector import ReleasedDetectorNet, mean_ap
 from kdlab.system.pool import track
+from kdlab.train.device import device
 from kdlab.train.loop import predict
-from kdlab.train.processes import device
 
 #: The released test: the middle 64 frames, short side 240, the centre of 224².
 WINDOW = ConsecutiveWindow(64, 240, 224)

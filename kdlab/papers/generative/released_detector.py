@@ -25,7 +25,7 @@ from kdlab.nets.layers import features, trunk
 from kdlab.papers.generative.detector import largest
 from kdlab.papers.generative.networks import ToPoint
 from kdlab.system.pool import track
-from kdlab.train.processes import device
+from kdlab.train.device import device
 
 #: The released test: frames squeezed to 112², the centre of 96², a window every 128 steps.
 WINDOW = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128)

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import Batch
+from kdlab.nets.layers import one_thread
 from kdlab.nets.video import Normalised
 from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features, twelve
 from kdlab.system import paths
 from kdlab.system.values import integer
-from kdlab.train.loop import one_thread, seeded
-from kdlab.train.processes import device
+from kdlab.train.device import device, seeded
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -129,9 +129,9 @@ class ExitRecipe(Recipe):
         backbones = {name: run.net() for name, run in needed.items()}
         features = features_of(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
 
-        def answers(student: nn.Module, split: str, most: int | None = None):
+        def answers(student: nn.Module, split: str, batch_size: int = 64):
             some = features.get(split)
-            return (some.records, all_exits(student.cpu(), some)) if some else ((), None)
+            return (some.records, all_exits(student.cpu(), some, batch_size)) if some else ((), None)
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -166,11 +166,11 @@ def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[s
     return _last[key]
 
 
-def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:
+def all_exits(heads: nn.Module, features: Features, batch_size: int = 64) -> torch.Tensor:
     """Logits ``(N, 12, K)`` of :func:`.networks.twelve` for all clips, in evaluation mode."""
     was_training = heads.training
     heads.eval()
     with torch.no_grad(), one_thread():
-        found = [twelve(heads, batch.views) for batch in features.evaluation()]
+        found = [twelve(heads, batch.views) for batch in features.evaluation(batch_size)]
     heads.train(was_training)
     return torch.cat(found)

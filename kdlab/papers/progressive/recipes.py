@@ -22,8 +22,8 @@ from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
 from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
-from kdlab.train.loop import AsReleased, Rule, Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
 #: The probability that place and props belong to the class. At 0.9 the three networks rank as in the papers.

@@ -8,8 +8,8 @@ from driftwood.undertow import Undertow
 from driftwood.wake import Wake
 from kdlab.clips.windows import Window
 from kdlab.study import Question, Study
-from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 
 

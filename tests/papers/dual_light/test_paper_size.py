@@ -18,9 +18,9 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
 from kdlab.papers.dual_light.recipes import PAPER, dual_light, paper_recipes
 from kdlab.papers.paper_size import PaperSet, cost
-from kdlab.train.loop import Rule, Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import untrained
+from kdlab.train.settings import Rule, Settings
 from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_datasets import arid_tree
 from tests.conftest import encode, pattern

@@ -26,7 +26,8 @@ from kdlab.papers.generative.detection import (
     triplet_loss,
 )
 from kdlab.papers.generative.detector import Detector, pooled_ends
-from kdlab.train.loop import Progress, Settings, fit, predict
+from kdlab.train.loop import Progress, fit, predict
+from kdlab.train.settings import Settings
 
 PRIORS = torch.tensor([1.0, 3, 5, 7, 9])
 

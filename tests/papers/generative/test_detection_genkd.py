@@ -15,8 +15,9 @@ from kdlab.papers.generative.detection import Detection, DetectionDistillation, 
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.networks import normed_gate, read_cvae
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
 from kdlab.train.recipe import from_json, to_json
+from kdlab.train.settings import Settings
 from tests.papers.generative.test_method import bits, same
 
 CROP, HALF = 16, Progress(50, 100)

@@ -21,9 +21,10 @@ from kdlab.papers.generative.method import (
 )
 from kdlab.papers.generative.networks import Gated, gate, read_cvae
 from kdlab.train import runs
-from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.loop import Progress, fit
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
 
 CLIP = (8, 16, 16)
 TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)

@@ -21,7 +21,8 @@ from kdlab.papers.progressive.networks import EXITS, ORDER
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
 from kdlab.papers.progressive.wise import max_probability, stop_at
 from kdlab.train import runs
-from kdlab.train.loop import seeded, weights_hash
+from kdlab.train.device import seeded
+from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import from_json, to_json
 

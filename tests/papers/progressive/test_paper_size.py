@@ -11,7 +11,7 @@ from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.networks import ORDER, Exit
 from kdlab.papers.progressive.recipes import PAPER_CONDITIONS, paper_example, paper_profile, paper_recipes
 from kdlab.system import paths
-from kdlab.train.loop import optimiser_for
+from kdlab.train.settings import optimiser_for
 
 
 def test_the_numbers_are_those_of_the_reference():

@@ -1,0 +1,362 @@
+"""A training is rehearsed on a few clips before anything is trained, so that its faults appear before hours are spent.
+
+The rehearsal uses the functions of the training. It asks what a user cannot see: whether an answer depends on the other
+clips of a batch, whether frozen networks stay frozen, whether a run can be resumed and opened again. No weight of the
+training depends on it.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdlab.clips.catalogue import Catalogue
+from kdlab.nets.layers import one_thread
+from kdlab.nets.video import build
+from kdlab.system import paths
+from kdlab.system.sources import foreign_classes, source_hash
+from kdlab.train.device import device, seeded_generators
+from kdlab.train.feeding import parts_of_batch
+from kdlab.train.loop import Trained, Training, cpu_copies, weights_hash
+from kdlab.train.preparing import batches, opened_splits, prepared
+from kdlab.train.recipe import Prepared, Recipe, to_json
+from kdlab.train.runs import Run, versions, write_run
+from kdlab.train.settings import Settings
+
+#: How far two answers to one clip may differ, as a share of the largest logit. GPUs round more coarsely than a CPU.
+ROUNDING = {"cpu": 1e-4}
+ELSEWHERE = 1e-2
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Rehearse the training of ``recipe`` on three clips of each split: first the recipes it needs, then its first, its
+    middle and its last step, a checkpoint and a resume from it, evaluation, writing, and opening the run.
+
+    Raises ``ValueError`` with the part that fails and how to fix it; errors in the clips are those of the training.
+    Recipes that differ only in condition, seed, rate and batch size (above 1) are rehearsed once per version of the
+    sources and packages, by any process.
+    """
+    if not _marker(recipe).exists():
+        temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with temporary as place, one_thread(device()), seeded_generators(0):
+            _rehearsed(recipe, Path(place))
+
+
+def _marker(recipe: Recipe) -> Path:
+    """The file that exists once a recipe of this kind was rehearsed."""
+    what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
+    return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
+
+
+def _kind(value):
+    """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
+    but the rate, for a batch of at most two clips."""
+    if isinstance(value, Recipe):
+        parts = [getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")]
+        data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
+        return type(value), data, *map(_kind, parts)
+    if isinstance(value, Settings):
+        return replace(_of_two(value), lr=1.0)
+    return tuple(map(_kind, value)) if isinstance(value, tuple) else value
+
+
+def _of_two(settings: Settings) -> Settings:
+    """The ``settings`` for a batch of two clips, in parts of one clip where the training has such parts."""
+    parts_of_one = settings.accumulate == settings.batch_size > 1
+    return replace(settings, batch_size=min(2, settings.batch_size), accumulate=2 if parts_of_one else 1)
+
+
+@dataclass(frozen=True)
+class _Few:
+    """Three clips of each split of the data ``of``, spread evenly."""
+
+    of: object
+    name: str
+
+    def catalogue(self) -> Catalogue:
+        every, records = self.of.catalogue(), []
+        for split in ("train", "val", "test"):
+            its = every.split(split)
+            records += its[:: max(1, len(its) // 3)][:3]
+        return replace(every, records=tuple(records))
+
+    def fingerprint(self) -> str:
+        return f"few of {self.of.fingerprint()}"
+
+
+def _rehearsed(recipe: Recipe, place: Path) -> Run:
+    """The run of ``recipe`` after a few steps, in the folder ``place``. A kind that was rehearsed before only produces
+    its run."""
+    known = (marker := _marker(recipe)).exists()
+    needed = {}
+    for what, other in recipe.needs().items():
+        (place / what).mkdir()
+        needed[what] = _rehearsed(other, place / what)
+    few = replace(recipe, data=_Few(recipe.data, recipe.data.name), settings=_of_two(recipe.settings), seed=1)
+    own_inputs = hasattr(recipe, "prepare")
+    if not own_inputs:
+        _open(recipe, few)
+    net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
+    if not (known or own_inputs):
+        with _doing(f"{net} does not fit these clips"):
+            _check_net(few)
+    with _doing(f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"):
+        ready, trained = _steps(few, needed, place)
+    with _doing(f"{net}, trained by {method}, cannot be evaluated and written"):
+        about = {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]}
+        write_run(place, ready, trained, about, time.monotonic())
+    run = Run(place, recipe)
+    if known:
+        return run
+    with _doing(f"{net}, trained by {method}, cannot be opened again"):
+        _check_opened(ready, trained, run)
+    with _doing(f"{net}, trained by {method}, answers a clip in more than one way"):
+        _check_answers(ready, trained)
+    with _doing(f"{net}, trained by {method}, cannot go on from a checkpoint"):
+        _check_resumed(few, needed, place, trained)
+    with suppress(OSError):  # without the marker the next process rehearses again
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    return run
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    """Turn an error into a ``ValueError`` that says ``what`` went wrong; kdlab's own errors are full sentences."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.startswith("kdlab."):
+            raise
+        if isinstance(error, KeyError) and error.args == ("teacher",):
+            error = ValueError("it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)")
+        message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{what}: {message}") from error
+
+
+def _open(recipe: Recipe, few: Recipe) -> None:
+    """Read the few clips; where one of them cannot be read, all, so that every such clip is reported."""
+    try:
+        opened_splits(few)
+    except (ValueError, OSError):
+        opened_splits(recipe)
+        raise
+    clips = len(recipe.data.catalogue().split("train"))
+    parts_of_batch(min(recipe.settings.batch_size, clips), recipe.settings.accumulate)
+
+
+# --- the steps ---------------------------------------------------------------------------------------------------
+
+
+def _steps(recipe: Recipe, needed: dict, place: Path, resumed: bool = False) -> tuple[Prepared, Trained]:
+    """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
+    ``place``; ``resumed`` begins there."""
+    ready, kept = prepared(recipe, needed, recipe.data.catalogue(), str), place / "begun"
+    if hasattr(ready.train, "records"):
+        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # there may be more than two windows
+    run = _Observed(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, ready.validation, "", str)
+    if resumed:
+        run.resume(kept)
+        if not run.done:
+            raise ValueError("it cannot be read back")
+    for step in sorted({0, run.steps // 2, run.steps - 1}):
+        if step >= run.done:
+            run.go_on_at(step)
+            run.step()
+            run.end_epoch()
+            if step == 0:
+                run.save(kept)
+    if not resumed:
+        run.check_owners()
+        if recipe.teacher and not hasattr(recipe, "prepare"):
+            run.check_teacher()
+    return ready, run.finished()
+
+
+class _Networks(dict):
+    """Networks by name, which notes the names that are asked for."""
+
+    def __init__(self, nets: dict[str, nn.Module]):
+        super().__init__(nets)
+        self.asked = set()
+
+    def __getitem__(self, name: str) -> nn.Module:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default=None):
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def items(self):
+        self.asked |= self.keys()
+        return super().items()
+
+    def values(self):
+        self.asked |= self.keys()
+        return super().values()
+
+
+class _Observed(Training):
+    """A training that sees which networks its method asks for, and to which tensors the gradients of its losses go."""
+
+    def _set_up(self, nets: dict[str, nn.Module]) -> None:
+        loose = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
+        super()._set_up(nets)
+        self.nets = _Networks(self.nets)
+        self.before = {name: cpu_copies(self.bare[name].state_dict()) for name in self.frozen}
+        self.leaves, self.lasting = {}, set()
+        for name in self.frozen:  # a network that is not declared frozen shows whether a loss has a gradient for it
+            for weight in loose[name]:
+                weight.requires_grad_(True)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        leaves = {id(leaf): leaf for leaf in leaves_of(loss)}
+        self.lasting |= leaves.keys() & self.leaves.keys()
+        self.leaves |= leaves
+        super().backward(loss)
+
+    def check_frozen(self) -> None:
+        super().check_frozen()
+        for name, before in self.before.items():
+            after = cpu_copies(self.bare[name].state_dict())
+            if weights_hash(before) != weights_hash(after):
+                raise self.changed(name)
+
+    def check_teacher(self) -> None:
+        """Raise ``ValueError`` for a teacher that nobody asks for."""
+        if "teacher" not in self.nets.asked and not hasattr(self.method, "extra_nets"):
+            raise ValueError(f"{type(self.method).__qualname__} does not use the recipe's teacher, so the student "
+                             "would learn without it: give the recipe a method that does, such as KD(), or no teacher")
+
+    def check_owners(self) -> None:
+        """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes. A tensor
+        that is no parameter counts where two steps lead to it; one step's may be the input."""
+        names = {id(w): name for name, net in self.bare.items() for w in net.parameters()}
+        owned = {id(w) for name in self.owned for w in self.bare[name].parameters()}
+        for number, leaf in self.leaves.items():
+            if number in owned or not (isinstance(leaf, nn.Parameter) or number in self.lasting):
+                continue
+            what = f"a tensor of shape {tuple(leaf.shape)} that is in no network"
+            if number in names:
+                what = f"the network {names[number]!r}"
+            raise ValueError(f"a loss has a gradient for {what}, which no optimiser owns, so it would stay as it is: "
+                             "name its network in networks_by_optimiser(), or freeze it by requires_grad_(False) in "
+                             "extra_nets()")
+
+
+def leaves_of(loss: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors to which the gradient of ``loss`` goes in the end."""
+    seen, todo = set(), [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        todo += [inner for inner, _ in node.next_functions]
+
+
+# --- the answers -------------------------------------------------------------------------------------------------
+
+
+def _logits(ready: Prepared, net: nn.Module, batch_size: int = 64) -> torch.Tensor:
+    """The logits of ``net`` for the training clips in batches of ``batch_size``; an empty tensor where nothing is
+    predicted."""
+    return ready.answers(net, "train", batch_size)[1] if ready.splits else torch.zeros(0)
+
+
+def _check_opened(ready: Prepared, trained: Trained, run: Run) -> None:
+    """Raise ``ValueError`` where the rebuilt network answers otherwise than the trained one."""
+    with seeded_generators(0):
+        kept = _logits(ready, trained.nets["student"])
+    with seeded_generators(0):
+        opened = _logits(ready, run.net().to(trained.device))
+    # bit for bit on a CPU; elsewhere two passes may sum in different orders
+    same = torch.equal(kept, opened) if trained.device == "cpu" else torch.allclose(kept, opened, 1e-3, 1e-4)
+    if not same:
+        raise ValueError("its outputs differ from those of the trained network. Keep all that training changes in "
+                         "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
+
+
+def _check_answers(ready: Prepared, trained: Trained) -> None:
+    """Raise ``ValueError`` where the answer to a clip depends on the batch in which it stands, or on the pass."""
+    net = trained.nets["student"]
+    together = _logits(ready, net)
+    if not together.numel():
+        return
+    allowed = ROUNDING.get(trained.device, ELSEWHERE) * float(together.abs().max())
+    for batch_size, what in ((64, "changes from pass to pass in evaluation mode. Random numbers must depend on "
+                                  "self.training, as in nn.Dropout"),
+                             (1, "is another alone than beside other clips"),
+                             (2, "depends on the clips beside it")):
+        logits = _logits(ready, net, batch_size)
+        if logits.shape != together.shape:
+            raise ValueError("its answer to one clip alone has another shape: keep the batch axis (squeeze and reshape "
+                             "only axes that you name)")
+        difference = float((logits - together).abs().max())
+        if not difference <= allowed:
+            advice = "" if batch_size == 64 else (". In evaluation mode nothing may be computed over the batch: give "
+                                                  "batch norm running statistics, and let attention and centring stay "
+                                                  "inside a clip")
+            raise ValueError(f"its answer {what}{advice} (logits differ by {difference:.2g})")
+
+
+def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) -> None:
+    _, resumed = _steps(recipe, needed, place, resumed=True)
+    # elsewhere the order of sums may differ
+    if trained.device == "cpu" and weights_hash(trained.weights()) != weights_hash(resumed.weights()):
+        raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps change "
+                         "in parameters and persistent buffers, and draw from the global generators of torch, NumPy or "
+                         "Python, which are seeded for each step")
+
+
+def _check_net(recipe: Recipe) -> None:
+    """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
+    not return one row of logits per clip."""
+    spec, classes = recipe.net, len(recipe.data.catalogue().classes)
+    clips = batches(recipe, "train", {"student": recipe.view})
+    x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
+    labelled = all(record.label >= 0 for record in clips.records)
+    kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
+    if x.shape[1] != channels:
+        raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
+                         f"channels = {x.shape[1]}, or another view")
+    given = getattr(spec, "statistics", None)
+    if given and {len(values) for values in given} != {channels}:
+        raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
+    try:
+        net = build(spec, classes, 0, *map(torch.tensor, given or ()))
+    except Exception as error:
+        if type(error).__module__.startswith("kdlab."):
+            raise
+        raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
+    layers = dict(net.net.named_modules())
+    named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
+    if lost := [name for name in named if name not in layers]:
+        raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
+    if not {*map(id, net.parameters())}.isdisjoint(map(id, spec.make(classes).parameters())):
+        raise ValueError(f"{kind}.make gives the same weights twice, so a teacher would move with its student: let it "
+                         "make a new network at each call")
+    before, weights = {name: buffer.clone() for name, buffer in net.named_buffers()}, {*net.state_dict()}
+    with torch.no_grad():
+        logits = net.eval()(x)
+    if added := {*net.state_dict()} - weights:
+        raise ValueError(f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer in "
+                         "__init__")
+    if moved := [name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])]:
+        raise ValueError(f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network")
+    if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
+                         f"{(len(x), classes)} is wanted, a row a clip and a column a class")
+    if labelled and classes > 1 and (logits >= 0).all() and torch.allclose(
+            logits.sum(1), torch.ones(len(x)), atol=1e-3):
+        raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
+                         "their own softmax, so take it out of the network")

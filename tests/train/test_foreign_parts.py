@@ -1,0 +1,501 @@
+"""Unlike networks and methods of strangers go the whole way, or are refused in one sentence before a training."""
+
+import copy
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torchvision.ops import StochasticDepth
+
+from kdlab.clips.user_clips import UserClips
+from kdlab.clips.windows import Window
+from kdlab.distill.method import KD, CrossEntropy
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.train.obtain import obtain
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
+from kdlab.train.settings import AsReleased, Rule, Settings
+from tests.conftest import encode, square
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A recipe on squares that walk left or right; one folder of clips, frames and rehearsals for all tests."""
+    root = tmp_path_factory.mktemp("foreign")
+    lines = ["path,label,split,group"]
+    for split, count in (("train", 4), ("val", 1), ("test", 3)):
+        for k in range(count):
+            for label, way in (("left", -1), ("right", 1)):
+                path = f"{label}/{split}{k}.mp4"
+                encode(root / "clips" / path, square(way, 5 * k))
+                lines.append(f"{path},{label},{split},{split}{k}{label}")
+    (root / "clips" / "index.csv").write_text("\n".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "CACHE", "DATA"):
+            patch.setenv(f"KDLAB_{name}", str(root / name))
+        yield Recipe("foreign", UserClips(str(root / "clips")), net=TinyR2Plus1D(widths=(4, 4)),
+                     window=Window(4, 16, 16), settings=Settings(epochs=2, batch_size=4))
+
+
+# --- networks ----------------------------------------------------------------------------------------------------
+
+
+class Frames(nn.Module):
+    """Eight features of each frame, pooled and classified; subclasses change how."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(3, 8, (1, 3, 3), (1, 2, 2)), nn.Linear(8, classes)
+        self.more()
+
+    def more(self) -> None:
+        pass
+
+    def frames(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).relu().mean((3, 4)).transpose(1, 2)  # (B, T, 8)
+
+    def pooled(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(1)
+
+    def forward(self, x):
+        return self.fc(self.pooled(self.frames(x)))
+
+
+class Recurrent(Frames):
+    def more(self):
+        self.rnn = nn.GRU(8, 4, batch_first=True, bidirectional=True)
+
+    def pooled(self, frames):
+        return self.rnn(frames)[0][:, -1]
+
+
+class AttentionOverFrames(Frames):
+    def more(self):
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def pooled(self, frames):
+        return self.layer(frames).mean(1)
+
+
+class AttentionOverTheBatch(Frames):
+    def more(self):
+        self.layer = nn.MultiheadAttention(8, 2)
+
+    def pooled(self, frames):
+        clips = frames.mean(1)
+        return clips + self.layer(clips, clips, clips)[0]
+
+
+class GhostNorm(Frames):
+    """Statistics of virtual batches of two clips, in evaluation too."""
+
+    def pooled(self, frames):
+        return torch.cat([part - part.mean(0) for part in frames.mean(1).split(2)])
+
+
+class NoRunningStatistics(Frames):
+    def more(self):
+        self.norm = nn.BatchNorm1d(8, track_running_stats=False)
+
+    def pooled(self, frames):
+        return self.norm(frames.transpose(1, 2)).mean(2)
+
+
+class Ranks(Frames):
+    def pooled(self, frames):
+        return frames.mean(1).argsort(0).float()
+
+
+class CapacityOfExperts(Frames):
+    """An expert takes the better half of a batch, and the rest go empty."""
+
+    def pooled(self, frames):
+        clips = frames.mean(1)
+        score = clips.sum(1)
+        return clips * (score >= score.median())[:, None]
+
+
+class OneExpertEach(Frames):
+    def more(self):
+        self.gate, self.experts = nn.Linear(8, 3), nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def pooled(self, frames):
+        clips = frames.mean(1)
+        weights = self.gate(clips).softmax(1)
+        return sum(weights[:, [k]] * expert(clips) for k, expert in enumerate(self.experts))
+
+
+class ForgetsEvaluation(Frames):
+    def pooled(self, frames):
+        return F.dropout(frames.mean(1), 0.2)
+
+
+class Remembers(Frames):
+    """Adds what it saw last."""
+
+    last = 0.0
+
+    def pooled(self, frames):
+        pooled = frames.mean(1)
+        out, self.last = pooled + self.last, pooled.detach().mean(0) + self.last
+        return out
+
+
+class Squeezes(Frames):
+    def pooled(self, frames):
+        return frames.mean(1).squeeze()
+
+
+class DepthAtRandom(Frames):
+    def more(self):
+        self.inner, self.drop = nn.Linear(8, 8), StochasticDepth(0.5, "row")
+
+    def pooled(self, frames):
+        return frames.mean(1) + self.drop(self.inner(frames.mean(1)))
+
+
+class Tied(Frames):
+    def more(self):
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.two.weight = self.one.weight
+
+    def pooled(self, frames):
+        return self.two(self.one(frames.mean(1)).relu())
+
+
+class Lazy(Frames):
+    def more(self):
+        self.inner = nn.LazyLinear(8)
+
+    def pooled(self, frames):
+        return self.inner(frames.mean(1))
+
+
+class WeightNormed(Frames):
+    def more(self):
+        self.conv = weight_norm(self.conv)
+
+
+class SpectrallyNormed(Frames):
+    def more(self):
+        self.inner = spectral_norm(nn.Linear(8, 8))
+
+    def pooled(self, frames):
+        return self.inner(frames.mean(1))
+
+
+class InTheFrequencyDomain(Frames):
+    def more(self):
+        self.filter = nn.Parameter(torch.randn(3, 8, dtype=torch.cfloat))
+
+    def pooled(self, frames):
+        return torch.fft.irfft(torch.fft.rfft(frames, dim=1) * self.filter, n=4, dim=1).mean(1)
+
+
+class AverageInABuffer(Frames):
+    def more(self):
+        self.register_buffer("centre", torch.zeros(8))
+
+    def pooled(self, frames):
+        if self.training:
+            self.centre.lerp_(frames.detach().mean((0, 1)), 0.1)
+        return frames.mean(1) - self.centre
+
+
+class FrozenBelow(Frames):
+    def more(self):
+        self.conv.requires_grad_(False)
+        self.norm = nn.BatchNorm1d(8).eval().requires_grad_(False)
+
+    def pooled(self, frames):
+        return self.norm(frames.mean(1))
+
+
+class Warps(Frames):
+    def more(self):
+        self.shift = nn.Linear(3, 6)
+        nn.init.zeros_(self.shift.weight)
+        self.shift.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])
+
+    def frames(self, x):
+        b, c, t, h, w = x.shape
+        pictures = x.transpose(1, 2).reshape(b * t, c, h, w)
+        grid = F.affine_grid(self.shift(pictures.mean((2, 3))).view(-1, 2, 3), pictures.shape, align_corners=False)
+        moved = F.grid_sample(pictures, grid, align_corners=False)
+        return super().frames(moved.unflatten(0, (b, t)).transpose(1, 2))
+
+
+class TwoDimensional(Frames):
+    def more(self):
+        self.conv = nn.Conv2d(3, 8, 3, 2)
+
+    def frames(self, x):
+        b, c, t, h, w = x.shape
+        return self.conv(x.transpose(1, 2).reshape(b * t, c, h, w)).relu().mean((2, 3)).reshape(b, t, 8)
+
+
+class Compiled(Frames):
+    def more(self):
+        self.conv = torch.compile(self.conv, backend="eager")
+
+
+class Scripted(Frames):
+    def more(self):
+        self.inner = torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU()))
+
+    def pooled(self, frames):
+        return self.inner(frames.mean(1))
+
+
+class LateLayer(Frames):
+    """Makes a layer in its first pass."""
+
+    def pooled(self, frames):
+        if not hasattr(self, "late"):
+            self.late = nn.Linear(8, 8)
+        return self.late(frames.mean(1))
+
+
+class Both(Frames):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class ByName(Frames):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+class Transposed(Frames):
+    def forward(self, x):
+        return super().forward(x).T
+
+
+@dataclass(frozen=True)
+class Net:
+    """The network is one of the classes above, by name."""
+
+    kind: str
+    head = "fc"
+    stages = ()
+
+    def make(self, num_classes: int) -> nn.Module:
+        return globals()[self.kind](num_classes)
+
+
+GOOD = (Recurrent, AttentionOverFrames, OneExpertEach, DepthAtRandom, Tied, WeightNormed, SpectrallyNormed,
+        InTheFrequencyDomain, AverageInABuffer, FrozenBelow, Warps, TwoDimensional, Compiled, Scripted)
+
+
+@pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.__name__)
+def test_an_unlike_network_goes_the_whole_way(base, kind):
+    recipe = replace(base, net=Net(kind.__name__))
+    run = obtain(recipe, say=str)
+    saved, net = run.predictions("test"), Run(run.folder).net()
+    assert saved.logits.shape == (6, 2) and run.history.loss_net.notna().all()
+    alone = torch.cat([net(batch.views["student"]) for batch in recipe.window.batches(
+        recipe.data.catalogue(), "test", recipe.views()).evaluation(1)])
+    assert torch.allclose(alone, torch.from_numpy(saved.logits), rtol=0, atol=1e-5)
+
+
+REFUSED = {
+    AttentionOverTheBatch: "is another alone than beside other clips", GhostNorm: "is another alone",
+    NoRunningStatistics: "is another alone", Ranks: "is another alone", CapacityOfExperts: "is another alone",
+    ForgetsEvaluation: "changes from pass to pass", Remembers: "its outputs differ from those of the trained network",
+    Squeezes: "its answer to one clip alone has another shape", Lazy: "uninitialized parameter .* LazyModule", LateLayer: "adds 'net.late.bias' while it runs",
+    Both: "gives tuple for 3 clips", ByName: "gives dict for 3 clips", Transposed: r"gives \(2, 3\) for 3 clips, where \(3, 2\) is wanted",
+}
+
+
+@pytest.mark.parametrize(("kind", "says"), REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
+def test_a_network_whose_answers_are_not_its_clips_own_is_refused(base, kind, says):
+    with pytest.raises(ValueError, match=f"^Net.* {says}"):
+        obtain(replace(base, net=Net(kind.__name__)), say=str)
+
+
+# --- methods -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WithNets(KD):
+    """KD with a further network ``head``, which ``owned`` names as trained."""
+
+    owned: bool = True
+
+    def head(self) -> nn.Module:
+        return nn.Linear(2, 2)
+
+    def extra_nets(self, nets, batches, seed, needed=None):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return {"head": self.head()}
+
+    def networks_by_optimiser(self, nets):
+        return {"net": ["student", "head"] if self.owned else ["student"]}
+
+    def losses(self, nets, batch, progress):
+        logits = nets["student"](batch.views["student"])
+        loss = self.loss(nets, logits, self.soft_targets(nets, batch, progress), batch, progress)
+        yield "net", loss, {}
+
+    def loss(self, nets, logits, soft, batch, progress):
+        return F.cross_entropy(nets["head"](logits), soft) + F.cross_entropy(logits, batch.labels)
+
+
+@dataclass(frozen=True)
+class InBatchContrast(WithNets):
+    def loss(self, nets, logits, soft, batch, progress):
+        return F.cross_entropy(nets["head"](logits) @ soft.T, torch.arange(len(logits)))
+
+
+class Temperature(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.log = nn.Parameter(torch.zeros(()))
+
+
+@dataclass(frozen=True)
+class LearntTemperature(WithNets):
+    def head(self):
+        return Temperature()
+
+    def loss(self, nets, logits, soft, batch, progress):
+        return F.cross_entropy(logits * nets["head"].log.exp(), soft)
+
+
+@dataclass(frozen=True)
+class TemperatureOfPrepare(KD):
+    def prepare(self, nets, batches):
+        return {"log": torch.zeros((), requires_grad=True)}
+
+    def losses(self, nets, batch, progress):
+        logits = nets["student"](batch.views["student"]) * progress.prepared["log"].exp()
+        yield "net", F.cross_entropy(logits, self.soft_targets(nets, batch, progress)), {}
+
+
+class Bank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kept", torch.ones(2))
+
+
+@dataclass(frozen=True)
+class MemoryBank(WithNets):
+    """A running mean of the teacher's answers, in a buffer that is saved with the run."""
+
+    def head(self):
+        return Bank()
+
+    def loss(self, nets, logits, soft, batch, progress):
+        nets["head"].kept.lerp_(soft.mean(0), 0.5)
+        return F.cross_entropy(logits, soft * nets["head"].kept)
+
+
+@dataclass(frozen=True)
+class BankOutside(KD):
+    """The same in a tensor of ``prepare``, which no checkpoint holds."""
+
+    def prepare(self, nets, batches):
+        return torch.ones(2)
+
+    def losses(self, nets, batch, progress):
+        soft = self.soft_targets(nets, batch, progress)
+        progress.prepared.lerp_(soft.mean(0), 0.5)
+        yield "net", F.cross_entropy(nets["student"](batch.views["student"]), soft * progress.prepared), {}
+
+
+@dataclass(frozen=True)
+class MeanTeacher(WithNets):
+    """The head is a mean of the student's weights over steps, changed through ``data``, which torch does not count."""
+
+    def extra_nets(self, nets, batches, seed, needed=None):
+        return {"head": copy.deepcopy(nets["student"]).requires_grad_(False)}
+
+    def loss(self, nets, logits, soft, batch, progress):
+        for mean, own in zip(nets["head"].parameters(), nets["student"].parameters(), strict=True):
+            mean.data.lerp_(own.detach(), 0.1)
+        with torch.no_grad():
+            target = nets["head"](batch.views["student"]).softmax(1)
+        return F.cross_entropy(logits, target) + F.cross_entropy(logits, soft)
+
+
+@dataclass(frozen=True)
+class DeclaredFrozen(WithNets):
+    owned: bool = False
+
+    def head(self):
+        return nn.Linear(2, 2).requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class GradientPenalty(WithNets):
+    def losses(self, nets, batch, progress):
+        x = batch.views["student"].clone().requires_grad_()
+        logits = nets["student"](x)
+        slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        loss = self.loss(nets, logits, self.soft_targets(nets, batch, progress), batch, progress)
+        yield "net", loss + slope.square().mean(), {}
+
+
+@dataclass(frozen=True)
+class Mixup(CrossEntropy):
+    def losses(self, nets, batch, progress):
+        share, order = float(torch.rand(())), torch.randperm(len(batch.labels))
+        x = batch.views["student"]
+        logits = nets["student"](share * x + (1 - share) * x[order])
+        ce = [F.cross_entropy(logits, labels) for labels in (batch.labels, batch.labels[order])]
+        yield "net", share * ce[0] + (1 - share) * ce[1], {}
+
+
+@dataclass(frozen=True)
+class TeacherInTrainingAtTheEnd(KD):
+    def losses(self, nets, batch, progress):
+        if progress.fraction > 0.7:
+            nets["teacher"].train()
+        yield from super().losses(nets, batch, progress)
+
+
+LEARNS = (InBatchContrast(), LearntTemperature(), MemoryBank(), MeanTeacher(), DeclaredFrozen(), GradientPenalty(),
+          Mixup())
+
+
+@pytest.mark.parametrize("method", LEARNS, ids=lambda method: type(method).__name__)
+def test_an_unlike_method_goes_the_whole_way(base, method):
+    teacher = None if isinstance(method, Mixup) else replace(base, condition="teacher", seed=5)
+    run = obtain(replace(base, net=Net("Frames"), method=method, teacher=teacher), say=str)
+    assert run.history.loss_net.notna().all() and len(run.predictions("test").labels) == 6
+
+
+@pytest.mark.parametrize(("method", "says"), [
+    (WithNets(owned=False), "a loss has a gradient for the network 'head', which no optimiser owns"),
+    (TemperatureOfPrepare(), r"a gradient for a tensor of shape \(\) that is in no network, which no optimiser owns"),
+    (MeanTeacher(owned=False), "MeanTeacher changes the network 'head', which no optimiser owns"),
+    (TeacherInTrainingAtTheEnd(), "changes the network 'teacher', which no optimiser owns"),
+    (BankOutside(), "ends in other weights"),
+    (CrossEntropy(), "CrossEntropy does not use the recipe's teacher"),
+], ids=lambda it: type(it).__name__ if not isinstance(it, str) else "")
+def test_a_method_that_would_lose_what_it_learns_is_refused(base, method, says):
+    teacher = replace(base, condition="teacher", seed=5)
+    recipe = replace(base, method=method, teacher=teacher, settings=replace(base.settings, epochs=4))
+    with pytest.raises(ValueError, match=says):
+        obtain(recipe, say=str)
+
+
+@pytest.mark.parametrize(("released", "says"), [
+    (AsReleased((("net", Rule()), ("cvae", Rule()))), "a rule for an optimiser 'cvae', and the method's are net"),
+    (AsReleased(shares=((r"\.head\.", 0.1),)), r"a share for '.*head.*', which is the first match of no weight's name"),
+    (AsReleased(shares=(("", 0.1), (r"\.fc\.", 1.0))), "a share for .*fc.* first match of no weight"),
+])
+def test_a_rule_of_the_settings_that_meets_nothing_is_refused(base, released, says):
+    with pytest.raises(ValueError, match=says):
+        obtain(replace(base, settings=replace(base.settings, as_released=released)), say=str)
+
+
+def test_a_batch_that_is_larger_than_the_set_is_told(base):
+    lines = []
+    obtain(replace(base, settings=Settings(epochs=1, batch_size=64)), say=lines.append)
+    assert sum("batch_size=64 is larger than the training set: each step takes all its 8 clips" in line
+               for line in lines) == 1
