@@ -14,7 +14,7 @@ from pathlib import Path
 from kdlab.system import paths
 
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
-SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
+SHOWN = ("torch", "torchvision", "numpy", "pandas", "av", "jupyterlab", "papermill")
 
 
 def report() -> tuple[str, bool]:

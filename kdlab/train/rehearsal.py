@@ -349,8 +349,8 @@ def _check_net(recipe: Recipe) -> None:
     with torch.no_grad():
         logits = net.eval()(x)
     if added := {*net.state_dict()} - weights:
-        raise ValueError(f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer in "
-                         "__init__")
+        raise ValueError(f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
+                         "in __init__")
     if moved := [name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])]:
         raise ValueError(f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network")
     if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):

@@ -17,6 +17,7 @@ from kdlab.distill.baselines import (
 from kdlab.distill.method import kd_loss
 from kdlab.nets.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.train.device import Mixed
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
 from tests.distill.conftest import TwoSides
@@ -96,18 +97,10 @@ def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
 # --- taps ------------------------------------------------------------------------------------------------------
 
 
-def by_fabric(net):
-    from lightning_fabric.strategies import SingleDeviceStrategy
-    from lightning_fabric.wrappers import _FabricModule
-
-    return _FabricModule(nn.DataParallel(net), SingleDeviceStrategy(torch.device("cpu")), net)
-
-
-@pytest.mark.parametrize("wrapped", [by_fabric, nn.DataParallel])
-def test_taps_have_the_bare_names_in_a_wrapped_network_too(wrapped):
-    net = build(TinyR2Plus1D((2, 3)), 2, seed=0).eval()
+def test_taps_have_the_bare_names_in_a_wrapped_network_too():
+    net, wrapped = build(TinyR2Plus1D((2, 3)), 2, seed=0).eval(), nn.DataParallel
     x = torch.rand(1, 3, 4, 8, 8)
-    assert bare(wrapped(net)) is net
+    assert bare(wrapped(net)) is bare(Mixed(wrapped(net))) is net
     plain = outputs(net, x, ["net.stages.0", "net.stages.1"])
     other = features(wrapped(net), x, ["net.stages.0", "net.stages.1"])
     assert torch.equal(plain.logits, net(x)) and torch.equal(plain.logits, outputs(wrapped(net), x).logits)

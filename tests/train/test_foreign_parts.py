@@ -302,11 +302,19 @@ def test_an_unlike_network_goes_the_whole_way(base, kind):
 
 
 REFUSED = {
-    AttentionOverTheBatch: "is another alone than beside other clips", GhostNorm: "is another alone",
-    NoRunningStatistics: "is another alone", Ranks: "is another alone", CapacityOfExperts: "is another alone",
-    ForgetsEvaluation: "changes from pass to pass", Remembers: "its outputs differ from those of the trained network",
-    Squeezes: "its answer to one clip alone has another shape", Lazy: "uninitialized parameter .* LazyModule", LateLayer: "adds 'net.late.bias' while it runs",
-    Both: "gives tuple for 3 clips", ByName: "gives dict for 3 clips", Transposed: r"gives \(2, 3\) for 3 clips, where \(3, 2\) is wanted",
+    AttentionOverTheBatch: "is another alone than beside other clips",
+    GhostNorm: "is another alone",
+    NoRunningStatistics: "is another alone",
+    Ranks: "is another alone",
+    CapacityOfExperts: "is another alone",
+    ForgetsEvaluation: "changes from pass to pass",
+    Remembers: "its outputs differ from those of the trained network",
+    Squeezes: "its answer to one clip alone has another shape",
+    Lazy: "uninitialized parameter .* LazyModule",
+    LateLayer: "adds 'net.late.bias' while it runs",
+    Both: "gives tuple for 3 clips",
+    ByName: "gives dict for 3 clips",
+    Transposed: r"gives \(2, 3\) for 3 clips, where \(3, 2\) is wanted",
 }
 
 
