@@ -1,4 +1,4 @@
-"""How lines of code are counted."""
+"""How code is counted."""
 
 import importlib.util
 from pathlib import Path
@@ -27,4 +27,4 @@ class A:
 def test_docstrings_comments_and_blank_lines_do_not_count():
     spec = importlib.util.spec_from_file_location("count", Path(__file__).parents[1] / "tools" / "count_code.py")
     spec.loader.exec_module(count := importlib.util.module_from_spec(spec))
-    assert count.code_lines(SOURCE) == 7 and count.code_lines("") == 0
+    assert count.count(SOURCE) == (24, 7) and count.count("") == (0, 0)
