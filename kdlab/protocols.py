@@ -138,7 +138,9 @@ class Method(Protocol):
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
         """Further networks by name, such as a regressor or a discriminator. They are saved beside the student, and
-        trained if :meth:`networks_by_optimiser` lists them. ``batches`` are training batches in evaluation order, from
+        trained if :meth:`networks_by_optimiser` lists them; a network that is to stay as it is comes with
+        ``requires_grad_(False)``. A mean of the student's weights is listed *and* comes without gradients: then it is
+        saved, and your method may change it. ``batches`` are training batches in evaluation order, from
         which you can read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode
         changes batch norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
         ``torch.manual_seed``). ``needed["teacher"]`` is the teacher's run."""
