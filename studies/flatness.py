@@ -64,7 +64,8 @@ def of_heads(run: Run) -> np.ndarray:
     """The sharpness of the nine exits of ``run`` together, of their mean loss on labels."""
     needed = {name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()}
     nets = {name: other.net() for name, other in needed.items()}
-    seen = features_of(run.recipe, nets, tuple(other.provenance["weights"] for other in needed.values()))["train"]
+    weights = tuple(other.provenance["weights"] for other in needed.values())
+    seen = features_of(run.recipe, run.recipe.data.catalogue(), nets, weights)["train"]
     (batch,) = islice(seen.evaluation(CLIPS), 1)
     heads: nn.Module = run.net()
 

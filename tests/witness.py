@@ -41,7 +41,7 @@ from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.train.device import cpu_features
 from kdlab.train.many import in_training_order, obtain_all
-from kdlab.train.recipe import Recipe
+from kdlab.train.recipe import Recipe, Snapshot
 from kdlab.train.rehearsal import _marker
 from kdlab.train.runs import DECIDING_PACKAGES, Run
 from kdlab.train.settings import Settings
@@ -161,7 +161,8 @@ def train(places: Path) -> dict[str, Run]:
     wanted |= {f"needed/{r.name.rpartition('-')[0]}-{n}": r
                for n, r in enumerate(r for r in in_training_order(wanted.values()) if r not in wanted.values())}
     for recipe in wanted.values():
-        marker = _marker(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
+        # a rehearsal decides no weight, and of these would take as long as their trainings
+        marker = _marker(recipe, Snapshot())
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
     lines: list[str] = []

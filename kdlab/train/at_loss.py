@@ -6,12 +6,11 @@ from torch.nn import functional as F
 
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
-from kdlab.system.sources import source_hash
 from kdlab.system.values import positive
 from kdlab.train.loop import cpu_copies, predict, training
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import prepared
-from kdlab.train.recipe import Prepared, Recipe, check
+from kdlab.train.recipe import Prepared, Recipe, Snapshot, check
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import network_of, read_weights
 
@@ -25,16 +24,18 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
     :func:`kdlab.train.obtain.obtain`, bit for bit."""
     positive("a loss in nats", nats=nats)
     check(recipe)
-    kept = paths.runs_dir() / "at_loss" / f"{recipe.name}-{source_hash(recipe)[:6]}-{nats:g}.safetensors"
+    snapshot = Snapshot()
+    name, sources, catalogue = snapshot.name(recipe), snapshot.sources(recipe), snapshot.catalogue(recipe.data)
+    kept = paths.runs_dir() / "at_loss" / f"{name}-{sources[:6]}-{nats:g}.safetensors"
     if not kept.exists():
-        rehearse(recipe)
-        needed = {what: obtain(other, say=say) for what, other in recipe.needs().items()}
-        ready = prepared(recipe, needed, recipe.data.catalogue(), say)
+        rehearse(recipe, snapshot)
+        needed = {what: obtain(other, say=say, snapshot=snapshot) for what, other in recipe.needs().items()}
+        ready = prepared(recipe, needed, catalogue, say)
         if not _came_down(ready, recipe, nats, say):
             return None
         state = cpu_copies(ready.nets["student"].state_dict())
         write_atomically(kept, lambda path: path.write_bytes(save(state)))
-    return network_of(recipe, len(recipe.data.catalogue().classes), read_weights(kept), str(kept))
+    return network_of(recipe, len(catalogue.classes), read_weights(kept), str(kept))
 
 
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:

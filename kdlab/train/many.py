@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 
-from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, pool, track
 from kdlab.train.obtain import finished_run, obtain
 from kdlab.train.preparing import cache_clips
-from kdlab.train.recipe import Recipe, check
+from kdlab.train.recipe import Recipe, Snapshot, check
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
 
@@ -44,22 +43,22 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
             heard[line] = None
             say(line)
 
-    with memo():
-        for recipe in recipes:
-            check(recipe)
-        order = in_training_order(recipes)
-        done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once))}
-        todo = [r for r in order if r not in done]
-        for recipe in () if executor else todo:  # an executor's machines do it: their device may be absent here
-            rehearse(recipe)
+    for recipe in recipes:
+        check(recipe)
+    order, snapshot = in_training_order(recipes), Snapshot()
+    done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once, snapshot))}
+    todo = [r for r in order if r not in done]
+    if not executor:  # its machines do it, since their device may be absent here
+        for recipe in todo:
+            rehearse(recipe, snapshot)
     workers = min(workers or available_cores(), len(todo))
     how = dict(pretrained=pretrained, stale=stale)
     if not executor and workers < 2:
         for recipe in todo:
-            done[recipe] = obtain(recipe, **how, say=say_once)
+            done[recipe] = obtain(recipe, **how, say=say_once, snapshot=snapshot)
     else:
         if not executor:
-            cache_clips(todo)
+            cache_clips(todo, snapshot)
         with nullcontext(executor) if executor else pool(workers) as trains:
             for recipe, folder, lines in track(_as_they_end(todo, set(done), trains, how), "trainings", len(todo)):
                 done[recipe] = Run(folder, recipe)

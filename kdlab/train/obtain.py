@@ -14,66 +14,68 @@ from filelock import FileLock
 
 from kdlab.clips.user_clips import UserClips
 from kdlab.system import paths
-from kdlab.system.files import delete_old_drafts, memo
+from kdlab.system.files import delete_old_drafts
 from kdlab.system.pool import track
-from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
+from kdlab.system.sources import dataclasses_in, foreign_classes
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import prepared
-from kdlab.train.recipe import Recipe, check, to_json
+from kdlab.train.recipe import Prepared, Recipe, Snapshot, check, to_json
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import CHECKPOINT, Run, find_run, write_run
 
 
-def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
+def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print,
+           snapshot: Snapshot | None = None) -> Run:
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` decides about a run made by other sources or clips:
     ``"use"`` it and report it, or ``"retrain"`` it. A stale run on clips or with classes of your own is always trained
-    again. The old run is kept in ``runs/stale/``. ``say`` receives lines of text. Raises ``ValueError`` for a recipe
-    that :func:`.recipe.check` refuses, and :class:`.runs.DamagedRun` for a run whose files are not those its training
-    wrote.
+    again. The old run is kept in ``runs/stale/``. ``say`` receives lines of text. Files are listed once; a ``snapshot``
+    that several calls share lists them once for all. Raises ``ValueError`` for a recipe that :func:`.recipe.check`
+    refuses, and :class:`.runs.DamagedRun` for a run whose files are not those its training wrote.
 
     Two processes that want the same run do not train it twice.
     """
     check(recipe)
-    with memo():
-        folder = paths.runs_dir() / recipe.name
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if run := finished_run(recipe, pretrained, stale, say):
-                return run
-            rehearse(recipe)
-            how = dict(pretrained=pretrained, stale=stale, say=say)
-            return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
+    snapshot = snapshot or Snapshot()
+    folder = paths.runs_dir() / snapshot.name(recipe)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if run := finished_run(recipe, pretrained, stale, say, snapshot):
+            return run
+        rehearse(recipe, snapshot)
+        how = dict(pretrained=pretrained, stale=stale, say=say, snapshot=snapshot)
+        needed = {what: obtain(other, **how) for what, other in recipe.needs().items()}
+        return _train(recipe, needed, folder, say, snapshot)
 
 
-def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
+def finished_run(recipe: Recipe, pretrained: bool, stale: str, say, snapshot: Snapshot) -> Run | None:
     """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line."""
     one_of(("use", "retrain"), stale=stale)
-    run = find_run(recipe, pretrained)
+    run = find_run(recipe, pretrained, snapshot)
     if run is None:
         return None
-    why = run.staleness()
+    why = run.staleness(snapshot)
     own_clips = any(isinstance(part, UserClips) for part in dataclasses_in(recipe))
     if why and (stale == "retrain" or own_clips or foreign_classes(recipe)):
-        say(f"{recipe.name}: STALE: {why}; trained again")
+        say(f"{run.folder.name}: STALE: {why}; trained again")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
-    say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+    say(f"{run.folder.name}: {origin}{f', STALE: {why}' if why else ''}")
     return run
 
 
-def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
-    catalogue = recipe.data.catalogue()
+def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: Snapshot) -> Run:
+    catalogue = snapshot.catalogue(recipe.data)
     catalogue.require("train", "test")
-    ready = prepared(recipe, needed, catalogue, say)
+    ready = prepared(recipe, needed, catalogue, lambda text: say(f"{folder.name}: {text}"))
     identity = {
         "recipe": to_json(recipe),
-        "sources": source_hash(recipe),
-        "data": recipe.data.fingerprint(),
+        "sources": snapshot.sources(recipe),
+        "data": snapshot.fingerprint(recipe.data),
         "needed": {what: run.provenance["weights"] for what, run in needed.items()},
-        "digest": recipe.digest(),
+        "digest": snapshot.digest(recipe),
     }
     _set_aside(folder)
     folder.mkdir(exist_ok=True)
@@ -82,26 +84,35 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     try:
         trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
                       checkpoint=folder / CHECKPOINT, identity=json.dumps(identity, sort_keys=True),
-                      progress=lambda steps: track(steps, recipe.name, total=len(steps)),
-                      say=lambda text: say(f"{recipe.name}: {text}"))
+                      progress=lambda steps: track(steps, folder.name, total=len(steps)),
+                      say=lambda text: say(f"{folder.name}: {text}"))
     except KeyboardInterrupt:
-        say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
+        say(f"{folder.name}: interrupted; the same call goes on from its last finished epoch")
         raise
-    with memo():
-        if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
-            what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
-            raise ValueError(f"{what}, so it belongs to neither version. Call again to train on the present clips.")
+    _check_unchanged(recipe, identity, folder, catalogue.root)
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     write_run(folder, ready, trained, about, began)
     run = Run(folder, recipe)
-    accuracy = run.predictions().accuracy if ready.splits else np.nan
-    outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")
-    if np.isnan(accuracy):  # an enhancer, or a detector: kdlab.measure, which uses runs, computes its mAP
-        outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
-    elif teacher:
-        outcome += f", teacher {teacher.predictions().accuracy:.1f} %"
-    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
+    say(f"{folder.name}: trained in {trained.cpu_seconds:.0f} CPU s, {_outcome(run, ready, needed.get('teacher'))}")
     return run
+
+
+def _check_unchanged(recipe: Recipe, identity: dict, folder: Path, root: Path) -> None:
+    """Raise ``ValueError`` where the clips are no longer those of which the training began."""
+    now = Snapshot()
+    if (now.digest(recipe), now.fingerprint(recipe.data)) != (identity["digest"], identity["data"]):
+        raise ValueError(f"the clips in {root} changed while {folder.name} was trained, so it belongs to neither "
+                         "version. Call again to train on the present clips.")
+
+
+def _outcome(run: Run, ready: Prepared, teacher: Run | None) -> str:
+    """The accuracy of a run and of its teacher; the last loss of an enhancer or a detector, whose mAP
+    ``kdlab.measure`` computes from the run."""
+    accuracy = run.predictions().accuracy if ready.splits else np.nan
+    if np.isnan(accuracy):
+        return f"loss {run.history.loss_net.iloc[-1]:.2f} in the last epoch"
+    text = f"test {accuracy:.1f} %"
+    return text + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
 
 
 def _set_aside(folder: Path) -> None:

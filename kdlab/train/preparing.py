@@ -13,31 +13,32 @@ from kdlab.nets.norms import folded
 from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.train.device import seeded_generators
 from kdlab.train.loop import predict
-from kdlab.train.recipe import Prepared, Recipe
+from kdlab.train.recipe import Prepared, Recipe, Snapshot
 
 
-def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
+def batches(recipe: Recipe, split: str, views: dict | None = None, catalogue: Catalogue | None = None) -> ClipBatches:
     """The clips of ``split`` in the views of the recipe's networks (or in other ``views``), cut by the recipe's
-    ``window``."""
-    return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
+    ``window``; of the recipe's data, or of the ``catalogue`` that was made of them."""
+    return recipe.window.batches(catalogue or recipe.data.catalogue(), split, views or recipe.views())
 
 
-def opened_splits(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
+def opened_splits(recipe: Recipe, catalogue: Catalogue) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
     """Training, validation and test clips, after a check that each can be read; raises as :func:`open_all`. Test clips
     have only the view of the trained network."""
-    parts = batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
+    both, own = recipe.views(), {"student": recipe.view}
+    parts = tuple(batches(recipe, *how, catalogue) for how in (("train", both), ("val", both), ("test", own)))
     open_all(parts)
     return parts
 
 
-def cache_clips(recipes: Iterable[Recipe]) -> None:
+def cache_clips(recipes: Iterable[Recipe], snapshot: Snapshot) -> None:
     """Fill the cache with the clips of ``recipes``, on all cores, before each recipe is trained in a process with one
     core. Errors in the clips are ignored here; the trainings report them."""
     # a recipe with its own prepare() learns from networks, whose recipes open the clips
     alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")}
     for recipe in alike.values():
         with suppress(ValueError, OSError):
-            opened_splits(recipe)
+            opened_splits(recipe, snapshot.catalogue(recipe.data))
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
@@ -54,7 +55,7 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
 
 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
-    train, validation, _ = opened_splits(recipe)
+    train, validation, _ = opened_splits(recipe, catalogue)
     labelled = all(record.label >= 0 for record in train.records)
     given = getattr(recipe.net, "statistics", None)  # those of its pre-training; else those of the clips' view
     statistics = map(torch.tensor, given) if given else train.statistics("student")
@@ -73,7 +74,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
                              f"{', '.join(catalogue.classes)}; train both on the same classes")
         nets["teacher"] = for_classes(teacher.net(), taught, catalogue.classes).eval().requires_grad_(False)
         if labelled and (warning := _warning_of_teacher(nets, train)):
-            say(f"{recipe.name}: {warning}")
+            say(warning)
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
@@ -81,7 +82,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
         nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # after extra_nets, which may copy its norms
 
     def answers(student: nn.Module, split: str, batch_size: int = 64):
-        loaded = batches(recipe, split, {"student": recipe.view})
+        loaded = batches(recipe, split, {"student": recipe.view}, catalogue)
         if not loaded.records:
             return (), None
         shown = loaded.evaluation(batch_size)

@@ -19,13 +19,14 @@ import numpy as np
 from torch import nn
 
 from kdlab import protocols
+from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw, View
 from kdlab.clips.windows import Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
-from kdlab.system.sources import dataclasses_in, is_kdlab
+from kdlab.system.sources import dataclasses_in, is_kdlab, source_hash
 from kdlab.system.values import integer
 from kdlab.train.settings import Settings
 
@@ -70,22 +71,61 @@ class Recipe:
     def digest(self) -> str:
         """64 hex digits over everything but paths. The content of your own clips is part of it, so the clips must
         exist: raises ``FileNotFoundError`` where they do not, and any other error of opening them."""
-        try:
-            identity = to_json(self, identity=True)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return Snapshot().digest(self)
 
     @property
     def name(self) -> str:
         """A readable folder name: ``dlkdd-night-s3-7f3a2c``; raises as :meth:`digest`."""
-        return f"{self.stem}-{self.digest()[:6]}"
+        return Snapshot().name(self)
 
     @property
     def stem(self) -> str:
         """The name without the digits of the digest; it needs no clips."""
         data = "night" if isinstance(self.data, Night) else self.data.name
         return f"{portable(f'{self.condition}-{data}')}-s{self.seed}"
+
+
+class Snapshot:
+    """The clips and sources of recipes, each asked once: all that share a snapshot see one state of the files."""
+
+    def __init__(self):
+        self._answers = {}
+
+    def _once(self, *question, ask: Callable):
+        if question not in self._answers:
+            self._answers[question] = ask()
+        return self._answers[question]
+
+    def catalogue(self, data) -> Catalogue:
+        """The clips of ``data``."""
+        return self._once("catalogue", data, ask=data.catalogue)
+
+    def fingerprint(self, data) -> str:
+        """The fingerprint of the clips of ``data``."""
+        return self._once("fingerprint", data, ask=data.fingerprint)
+
+    def contents(self, data) -> str:
+        """The ``contents()`` of ``data``, which are part of a recipe's identity."""
+        return self._once("contents", data, ask=data.contents)
+
+    def sources(self, recipe: Recipe) -> str:
+        """The hash of the sources that ``recipe`` depends on."""
+        return self._once("sources", recipe, ask=lambda: source_hash(recipe))
+
+    def digest(self, recipe: Recipe) -> str:
+        """See :meth:`Recipe.digest`."""
+        return self._once("digest", recipe, ask=lambda: self._digest(recipe))
+
+    def name(self, recipe: Recipe) -> str:
+        """See :attr:`Recipe.name`."""
+        return f"{recipe.stem}-{self.digest(recipe)[:6]}"
+
+    def _digest(self, recipe: Recipe) -> str:
+        try:
+            identity = to_json(recipe, self.contents)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass
@@ -169,22 +209,23 @@ def portable(text: str) -> str:
     return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
 
 
-def to_json(value, identity: bool = False):
-    """Plain JSON values for a tree of dataclasses. ``identity`` omits fields that do not change the result, and adds
-    the ``contents()`` of classes that read your own files, such as :class:`UserClips`.
+def to_json(value, contents: Callable | None = None):
+    """Plain JSON values for a tree of dataclasses. With ``contents`` it is their identity: fields that do not change
+    the result are left out, and ``contents(part)`` is added for a class that has ``contents()``, such as
+    :class:`UserClips`.
 
     Choices of the environment, such as a clip's decoder, are written explicitly (``resolved()``).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = value.resolved() if hasattr(value, "resolved") else value
         fields = dataclasses.fields(value)
-        kept = [f for f in fields if not identity or f.metadata.get("identity", True)]
+        kept = [f for f in fields if not contents or f.metadata.get("identity", True)]
         found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
         found |= {"name": value.name} if len(kept) < len(fields) else {}
-        found |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
-        return found | {f.name: to_json(getattr(value, f.name), identity) for f in kept}
+        found |= {"contents": contents(value)} if contents and hasattr(value, "contents") else {}
+        return found | {f.name: to_json(getattr(value, f.name), contents) for f in kept}
     if isinstance(value, (list, tuple)):
-        return [to_json(v, identity) for v in value]
+        return [to_json(v, contents) for v in value]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (str, int, float, bool)):

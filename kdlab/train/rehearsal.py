@@ -20,12 +20,12 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import build
 from kdlab.system import paths
-from kdlab.system.sources import foreign_classes, source_hash
+from kdlab.system.sources import foreign_classes
 from kdlab.train.device import device, seeded_generators
 from kdlab.train.feeding import parts_of_batch
 from kdlab.train.loop import Trained, Training, cpu_copies, weights_hash
 from kdlab.train.preparing import batches, opened_splits, prepared
-from kdlab.train.recipe import Prepared, Recipe, to_json
+from kdlab.train.recipe import Prepared, Recipe, Snapshot, to_json
 from kdlab.train.runs import Run, versions, write_run
 from kdlab.train.settings import Settings
 
@@ -34,7 +34,7 @@ ROUNDING = {"cpu": 1e-4}
 ELSEWHERE = 1e-2
 
 
-def rehearse(recipe: Recipe) -> None:
+def rehearse(recipe: Recipe, snapshot: Snapshot | None = None) -> None:
     """Rehearse the training of ``recipe`` on three clips of each split: first the recipes it needs, then its first, its
     middle and its last step, a checkpoint and a resume from it, evaluation, writing, and opening the run.
 
@@ -42,28 +42,31 @@ def rehearse(recipe: Recipe) -> None:
     Recipes that differ only in condition, seed, rate and batch size (above 1) are rehearsed once per version of the
     sources and packages, by any process.
     """
-    if not _marker(recipe).exists():
+    snapshot = snapshot or Snapshot()
+    if not _marker(recipe, snapshot).exists():
         temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         with temporary as place, one_thread(device()), seeded_generators(0):
-            _rehearsed(recipe, Path(place))
+            _rehearsed(recipe, Path(place), snapshot)
 
 
-def _marker(recipe: Recipe) -> Path:
+def _marker(recipe: Recipe, snapshot: Snapshot) -> Path:
     """The file that exists once a recipe of this kind was rehearsed."""
-    what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
+    what = repr((_kind(recipe, snapshot), snapshot.sources(recipe), versions(), device()))
     return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
-def _kind(value):
+def _kind(value, snapshot: Snapshot):
     """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
     but the rate, for a batch of at most two clips."""
     if isinstance(value, Recipe):
         parts = [getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")]
-        data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
-        return type(value), data, *map(_kind, parts)
+        data = value.data
+        if not foreign_classes(data):
+            data = type(data), snapshot.catalogue(data).classes
+        return type(value), data, *(_kind(part, snapshot) for part in parts)
     if isinstance(value, Settings):
         return replace(_of_two(value), lr=1.0)
-    return tuple(map(_kind, value)) if isinstance(value, tuple) else value
+    return tuple(_kind(part, snapshot) for part in value) if isinstance(value, tuple) else value
 
 
 def _of_two(settings: Settings) -> Settings:
@@ -74,34 +77,39 @@ def _of_two(settings: Settings) -> Settings:
 
 @dataclass(frozen=True)
 class _Few:
-    """Three clips of each split of the data ``of``, spread evenly."""
+    """Three clips of each split, spread evenly."""
 
-    of: object
     name: str
+    few: Catalogue
+    every: str
 
-    def catalogue(self) -> Catalogue:
-        every, records = self.of.catalogue(), []
+    @classmethod
+    def of(cls, data, snapshot: Snapshot) -> "_Few":
+        every, records = snapshot.catalogue(data), []
         for split in ("train", "val", "test"):
             its = every.split(split)
             records += its[:: max(1, len(its) // 3)][:3]
-        return replace(every, records=tuple(records))
+        return cls(data.name, replace(every, records=tuple(records)), snapshot.fingerprint(data))
+
+    def catalogue(self) -> Catalogue:
+        return self.few
 
     def fingerprint(self) -> str:
-        return f"few of {self.of.fingerprint()}"
+        return f"few of {self.every}"
 
 
-def _rehearsed(recipe: Recipe, place: Path) -> Run:
+def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     """The run of ``recipe`` after a few steps, in the folder ``place``. A kind that was rehearsed before only produces
     its run."""
-    known = (marker := _marker(recipe)).exists()
+    known = (marker := _marker(recipe, snapshot)).exists()
     needed = {}
     for what, other in recipe.needs().items():
         (place / what).mkdir()
-        needed[what] = _rehearsed(other, place / what)
-    few = replace(recipe, data=_Few(recipe.data, recipe.data.name), settings=_of_two(recipe.settings), seed=1)
+        needed[what] = _rehearsed(other, place / what, snapshot)
+    few = replace(recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1)
     own_inputs = hasattr(recipe, "prepare")
     if not own_inputs:
-        _open(recipe, few)
+        _open(recipe, few, snapshot.catalogue(recipe.data))
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     if not (known or own_inputs):
         with _doing(f"{net} does not fit these clips"):
@@ -109,7 +117,7 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
     with _doing(f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"):
         ready, trained = _steps(few, needed, place)
     with _doing(f"{net}, trained by {method}, cannot be evaluated and written"):
-        about = {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]}
+        about = {"recipe": to_json(recipe), "classes": [*few.data.few.classes]}
         write_run(place, ready, trained, about, time.monotonic())
     run = Run(place, recipe)
     if known:
@@ -140,14 +148,14 @@ def _doing(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {message}") from error
 
 
-def _open(recipe: Recipe, few: Recipe) -> None:
+def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
     """Read the few clips; where one of them cannot be read, all, so that every such clip is reported."""
     try:
-        opened_splits(few)
+        opened_splits(few, few.data.few)
     except (ValueError, OSError):
-        opened_splits(recipe)
+        opened_splits(recipe, catalogue)
         raise
-    clips = len(recipe.data.catalogue().split("train"))
+    clips = len(catalogue.split("train"))
     parts_of_batch(min(recipe.settings.batch_size, clips), recipe.settings.accumulate)
 
 
@@ -157,7 +165,7 @@ def _open(recipe: Recipe, few: Recipe) -> None:
 def _steps(recipe: Recipe, needed: dict, place: Path, resumed: bool = False) -> tuple[Prepared, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
-    ready, kept = prepared(recipe, needed, recipe.data.catalogue(), str), place / "begun"
+    ready, kept = prepared(recipe, needed, recipe.data.few, str), place / "begun"
     if hasattr(ready.train, "records"):
         ready.train.records = ready.train.records[: recipe.settings.batch_size]  # there may be more than two windows
     run = _Observed(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, ready.validation, "", str)
@@ -321,7 +329,7 @@ def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) 
 def _check_net(recipe: Recipe) -> None:
     """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
     not return one row of logits per clip."""
-    spec, classes = recipe.net, len(recipe.data.catalogue().classes)
+    spec, classes = recipe.net, len(recipe.data.few.classes)
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
     labelled = all(record.label >= 0 for record in clips.records)

@@ -26,10 +26,9 @@ from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
-from kdlab.system.sources import source_hash
 from kdlab.train.device import cpu_features
 from kdlab.train.loop import Trained, weights_hash
-from kdlab.train.recipe import NotImported, Prepared, Recipe, from_json
+from kdlab.train.recipe import NotImported, Prepared, Recipe, Snapshot, from_json
 
 #: The file in the run's folder from which a training resumes.
 CHECKPOINT = "checkpoint.pt"
@@ -150,17 +149,18 @@ class Run:
         with torch.random.fork_rng(devices=[]):  # its input is features, which are not normalised
             return load_weights(self.recipe.net.make(classes), own, str(path)).eval()
 
-    def staleness(self) -> str:
+    def staleness(self, snapshot: Snapshot | None = None) -> str:
         """The reason why today's sources and clips would give another run; empty when they would give this one."""
-        recipe, reasons = self.recipe, []
-        if self.provenance.get("digest", recipe.digest()) != recipe.digest():
+        recipe, reasons, snapshot = self.recipe, [], snapshot or Snapshot()
+        digest = snapshot.digest(recipe)
+        if self.provenance.get("digest", digest) != digest:
             raise damaged(self.folder / "run.json", "its recipe is not the one that its folder is named after")
-        if self.provenance["sources"] != source_hash(recipe):
+        if self.provenance["sources"] != snapshot.sources(recipe):
             reasons.append("made by other sources")
-        if self.provenance["data"] != recipe.data.fingerprint():
+        if self.provenance["data"] != snapshot.fingerprint(recipe.data):
             reasons.append("made from other clips")
         for what, needed in {} if reasons else recipe.needs().items():
-            run = find_run(needed, pretrained=True)
+            run = find_run(needed, True, snapshot)
             if run and run.provenance["weights"] != self.provenance["needed"].get(what):
                 reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
@@ -199,9 +199,9 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def find_run(recipe: Recipe, pretrained: bool) -> Run | None:
+def find_run(recipe: Recipe, pretrained: bool, snapshot: Snapshot | None = None) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed runs."""
-    name = recipe.name
+    name = (snapshot or Snapshot()).name(recipe)
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
         if os.path.lexists(place / name / "run.json"):  # also an unreadable one: its use raises DamagedRun

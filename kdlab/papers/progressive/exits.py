@@ -127,7 +127,8 @@ class ExitRecipe(Recipe):
         """Features of the frozen networks in ``needed``, and untrained heads, whose weights the seed alone determines.
         """
         backbones = {name: run.net() for name, run in needed.items()}
-        features = features_of(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
+        weights = tuple(run.provenance["weights"] for run in needed.values())
+        features = features_of(self, catalogue, backbones, weights)
 
         def answers(student: nn.Module, split: str, batch_size: int = 64):
             some = features.get(split)
@@ -143,8 +144,9 @@ class ExitRecipe(Recipe):
 _last: dict[tuple, dict[str, Features]] = {}
 
 
-def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[str, ...]) -> dict[str, Features]:
-    """Split → features of its clips under the frozen ``nets`` (modality → network, in ``ORDER``).
+def features_of(recipe: ExitRecipe, catalogue: Catalogue, nets: dict[str, nn.Module],
+                weights: tuple[str, ...]) -> dict[str, Features]:
+    """Split → features of its clips in ``catalogue`` under the frozen ``nets`` (modality → network, in ``ORDER``).
 
     ``weights`` identify the networks: a second call with the same networks returns the kept features. Training clips
     have the recipe's number of random draws, all others the centre draw. ``nets`` are not changed.
@@ -155,7 +157,7 @@ def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[s
         where = device()
         frozen = {name: copy.deepcopy(net).requires_grad_(False).eval().to(where) for name, net in nets.items()}
         views = {name: backbone.view for name, backbone in recipe.needs().items()}
-        catalogue, found = recipe.data.catalogue(), {}
+        found = {}
         with one_thread(where):
             for split in ("train", "val", "test"):
                 clips = SegmentBatches(catalogue.split(split), views, recipe.window)

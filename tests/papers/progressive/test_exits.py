@@ -107,8 +107,9 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     extract = exits.extract
     monkeypatch.setattr(exits, "extract", lambda *a: made.append(1) or extract(*a))
     exits._last.clear()
-    frozen = exits.features_of(recipe, nets, ("a",))
-    assert frozen is exits.features_of(replace(recipe, condition="x", method=Progressive()), nets, ("a",))
+    clips, other = recipe.data.catalogue(), replace(recipe, condition="x", method=Progressive())
+    frozen = exits.features_of(recipe, clips, nets, ("a",))
+    assert frozen is exits.features_of(other, clips, nets, ("a",))
     assert len(made) == 3 and frozen["train"].tensors["finals"].shape == (SMOKE.draws, 9, 3, 3)
     assert {name: weights_hash(net.state_dict()) for name, net in nets.items()} == before
     assert all(net.training for net in nets.values())
