@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from kdlab.distill.baselines import FitNet
 from kdlab.distill.method import KD
 from kdlab.night import Night
-from kdlab.papers.dual_light.controls import StoredTargets
-from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
@@ -148,7 +147,7 @@ def test_masks_shared_weights_and_short_floats_are_kept():
     assert net.mask.isinf().sum() == 6
 
 
-@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), StoredTargets()], ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__)
 def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
     with pytest.raises(ValueError, match=f"{type(method).__name__} learns from a teacher, .* has none"):
         rehearse(replace(BASE, method=method))
