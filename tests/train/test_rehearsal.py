@@ -11,8 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.distill.adaptation import AsItIs
 from kdlab.distill.baselines import FitNet
 from kdlab.distill.method import KD
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.loop import Settings
@@ -145,6 +147,21 @@ def test_masks_shared_weights_and_short_floats_are_kept():
     net = Run(run.folder, recipe).net().net
     assert torch.equal(net.module.weight, net.twin.weight) and net.short.dtype == torch.bfloat16
     assert net.mask.isinf().sum() == 6
+
+
+@dataclass(frozen=True)
+class Stages(TinyR2Plus1D):
+    """A network that takes the stages of its start and none of its other weights."""
+
+    def begin(self, net, start):
+        net.net.stages.load_state_dict(start.net.stages.state_dict())
+
+
+def test_a_network_decides_itself_what_it_takes_of_its_start():
+    began = obtain(BASE, say=str).net()
+    net = obtain(replace(BASE, net=Stages((4, 4)), start=BASE, method=AsItIs()), say=str).net()
+    kept = {name for name, weight in net.named_parameters() if torch.equal(weight, began.get_parameter(name))}
+    assert {name.split(".")[1] for name in kept} == {"stages"} and "net.fc.weight" not in kept
 
 
 @pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__)
