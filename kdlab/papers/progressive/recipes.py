@@ -100,7 +100,7 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     (:class:`kdlab.clips.splits.Half`), all in twice the epochs.
 
     ``…_unseen`` train on the other half: no teacher was trained on their clips. ``ce_own`` (labels and the own final
-    classifier in halves) joins the other methods. ``…_seen``, the control, train on the networks' own half.
+    classifier in halves) joins the other methods.
     """
     def twice(recipe: Recipe) -> Recipe:
         return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
@@ -111,8 +111,6 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     own = every["own_final"]
     every["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
     made = {f"{name}_unseen": replace(recipe, data=Half(data, first=False)) for name, recipe in every.items()}
-    made |= {f"{name}_seen": replace(every[name], data=Half(data))
-             for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")}
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}
 
 
