@@ -33,9 +33,9 @@ CONTEXT = 0.9
 SMOKE, DEMO, STUDY = (current(word, ExitSize) for word in ("smoke", "demo", "study"))
 
 
-def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
+def night(size: ExitSize) -> NightStream:
     """The bright MPEG-4 twins of `night`."""
-    return NightStream(Night(ACTIONS, size.per_class, VARIETY, context))
+    return NightStream(Night(ACTIONS, size.per_class, VARIETY, CONTEXT))
 
 
 def yours(clips: UserClips) -> UserClips | HeldOut:
