@@ -18,7 +18,7 @@ from kdlab.clips.coviar import DIFFERENCE, Compressed, PaperSegments, Segments
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import Enhanced, Flow, MotionMix
 from kdlab.clips.windows import ConsecutiveWindow
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
@@ -112,6 +112,7 @@ def generative() -> dict[str, Recipe]:
                       settings=LARGE["settings"])
     taught = replace(teacher, condition="genkd", net=Gated(I3D(TOP), clip, dropout=0.5), teacher=teacher,
                      method=GenerativeDistillation())
+    made["feature_norm"] = replace(made["kd"], condition="feature_norm", method=FeatureNorm())
     made |= {"flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
     return {f"generative/{name}": recipe for name, recipe in made.items()}
 
