@@ -3,19 +3,16 @@
 
 import numpy as np
 
-from kdlab.system.values import fraction
 
-
-def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval in percent for the accuracy of one network; it stays inside [0, 100].
+def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
+    """Wilson's 95 % interval in percent for the accuracy of one network; it stays inside [0, 100].
 
     ``correct (N,)`` is bool. The interval treats clips as independent: for clips that share scenes it is too narrow
     (say so). Raises ``ValueError`` without clips.
     """
     if len(correct) == 0:
         raise ValueError("an accuracy needs at least one clip")
-    fraction("0.95 is usual", level=level)
     from scipy import stats  # half a second of imports that only intervals need
 
-    low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(level, method="wilson")
+    low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(0.95, method="wilson")
     return 100 * low, 100 * high

@@ -53,20 +53,18 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
     return found.x @ sides
 
 
-def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None) -> np.ndarray:
+def fit_wise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Lower-triangular weights ``(E, E)``: row k combines exits 0 … k, and the first row is exit 0 itself.
 
-    ``l1`` is a_k, one value or one per exit. None means the paper's: 0 for the first five exits, 0.1 from the sixth on.
-    Fit on clips on which no network was trained. Raises ``ValueError`` for other shapes, and logits that are not
-    finite.
+    a_k is the paper's: 0 for the first five exits, 0.1 from the sixth on. Fit on clips on which no network was trained.
+    Raises ``ValueError`` for other shapes, and logits that are not finite.
     """
     exits = logits.shape[1]
     if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
         raise ValueError(f"WISE needs finite logits (N, E, K) and labels (N,), got {logits.shape} and {len(labels)}")
-    l1 = np.broadcast_to(np.where(np.arange(exits) < 5, 0, 0.1) if l1 is None else l1, exits)
     weights = np.eye(exits)
     for k in range(1, exits):
-        weights[k, : k + 1] = solve(logits[:, : k + 1], labels, float(l1[k]))
+        weights[k, : k + 1] = solve(logits[:, : k + 1], labels, 0.0 if k < 5 else 0.1)
     return weights
 
 
