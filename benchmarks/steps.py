@@ -26,7 +26,6 @@ from kdlab.measure.cost import macs
 from kdlab.nets.norms import folded
 from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.dual_light.controls import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.train.loop import fit
@@ -66,13 +65,23 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Stored(StoredTargets):
-    """Soft targets that were prepared beforehand."""
+class Stored(DualLight):
+    """DL-KDD with soft targets that were prepared beforehand, and the row of each clip by its id."""
 
-    ready: tuple = ()
+    targets: torch.Tensor | None = None
+    rows: dict | None = None
 
-    def prepare(self, nets, batches):
-        return self.ready
+    def soft_targets(self, nets, batch, progress):
+        return self.targets[[self.rows[clip] for clip in batch.ids]]
+
+
+def prepared(teacher: nn.Module, batches: list[Batch]) -> Stored:
+    """The method with the targets of the ``teacher``."""
+    with torch.no_grad():
+        logits = torch.cat([teacher(batch.views["teacher"]) for batch in batches])
+    ids = [clip for batch in batches for clip in batch.ids]
+    targets = torch.softmax(logits / DualLight().temperature, -1)
+    return Stored(targets=targets, rows={clip: row for row, clip in enumerate(ids)})
 
 
 def interleaved(ways: dict, repeats: int) -> dict[str, list[float]]:
@@ -105,7 +114,7 @@ def steps(spec, window: Window, batch: int, number: int, repeats: int) -> dict[s
     with torch.no_grad():
         off = float((teacher(made[0].views["teacher"]) - lean(made[0].views["teacher"])).abs().max())
     assert off < 1e-3, f"folding changed a logit by {off}"
-    stored = Stored(ready=StoredTargets().prepare({"teacher": teacher}, made))
+    stored = prepared(teacher, made)
 
     def ours(method, **more):
         fit(method, {"student": student, **more}, Made(made, range(batch * number)), settings, 0)

@@ -48,8 +48,8 @@ CANDIDATES |= {"re-estimated statistics": (), "a second light, gamma 1.2": "a se
 def base(size, world: int) -> dict[str, Recipe]:
     seed, night = seed_of(world), clips(size.night, world)
     bright = NightStream(replace(night, seed=BRIGHT + world, per_class=size.bright))
-    starts = [replace(start(size, "bn", seed + k), data=bright) for k in range(MEMBERS)]
-    darkened = replace(start(size, "bn", seed, augmented=True), data=bright)
+    starts = [replace(start(size, seed + k), data=bright) for k in range(MEMBERS)]
+    darkened = replace(start(size, seed, augmented=True), data=bright)
     made = without_labels(size, starts[0], darkened, night, Gamma())
     anew, student, enhanced = made["re_estimated"], made["dlkdd_re"], made["enhanced_re"]
     members = tuple(replace(anew, start=one, seed=one.seed) for one in starts)

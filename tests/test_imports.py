@@ -73,7 +73,7 @@ def test_the_test_itself(source, module, wrong):
     assert bool(wrong_imports(source, module)) == wrong
 
 
-HEAVY = {"captum", "scipy.optimize", "scipy.stats", "seaborn", "skimage", "sympy", "torch._dynamo",
+HEAVY = {"captum", "scipy.optimize", "scipy.stats", "seaborn", "sympy", "torch._dynamo",
          "torchvision", "triton"}
 
 

@@ -16,18 +16,18 @@ from pathlib import Path
 
 from kdlab.clips.coviar import DIFFERENCE, Compressed, PaperSegments, Segments
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import Enhanced, Flow, MotionMix, Standardised
+from kdlab.clips.views import Enhanced, Flow, MotionMix
 from kdlab.clips.windows import ConsecutiveWindow
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.torchvision_video import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D, WithStatistics
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
-from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.controls import RandomGamma
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
@@ -66,13 +66,12 @@ def dual_lights() -> dict[str, Recipe]:
     made = dual_light(replace(SMOKE, night=NIGHT, settings=SHORT))
     raw, student = made["ce_raw"], made["dlkdd"]
     taught = {
-        "stored": StoredTargets(), "stored_within": StoredTargets(shuffled="within"),
-        "stored_between": StoredTargets(shuffled="between"), "dkd": DecoupledKD(), "fitnet": FitNet(),
-        "attention_transfer": AttentionTransfer(), "sharp": DualLight(temperature=1.0, alpha=1.0),
+        "dkd": DecoupledKD(), "fitnet": FitNet(), "attention_transfer": AttentionTransfer(),
+        "sharp": DualLight(temperature=1.0, alpha=1.0),
     }
     views = {
         "he": Enhanced(HistogramEqualisation()), "he_steady": Enhanced(HistogramEqualisation(steady=True)),
-        "clahe": Enhanced(Clahe()), "clahe_steady": Enhanced(Clahe(steady=True)), "standardised": Standardised(),
+        "clahe": Enhanced(Clahe()), "clahe_steady": Enhanced(Clahe(steady=True)),
         "motion_mix": MotionMix(), "motion_mix_gamma": MotionMix(Enhanced(Gamma())),
         "darkened": Darkened(of=Enhanced(Gamma())),
     }
@@ -83,7 +82,6 @@ def dual_lights() -> dict[str, Recipe]:
     found |= {
         "random_gamma": replace(raw, method=RandomGamma()),
         "from_teacher": replace(raw, start=student.teacher),
-        "imagenet": replace(raw, net=WithStatistics(raw.net)),
         "cosine": replace(raw, settings=replace(SHORT, schedule="cosine")),
         "small": replace(student, net=TinyR2Plus1D((4, 8, 20, 44), dropout=0.2)),
         "attended": replace(student, net=Attended(TinyR2Plus1D())),
@@ -106,7 +104,6 @@ def generative() -> dict[str, Recipe]:
     """Generative feature distillation and its competitors, on pixels and on flow."""
     size, data = generative_recipes.SMOKE, NightStream(NIGHT)
     made = generative_recipes.conditions(replace(size, epochs=2), data)
-    flow = generative_recipes.on_flow(generative_recipes.conditions(size, data)["genkd"])
     consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveWindow(16, 40, 36),
                          net=replace(generative_recipes.STUDENT, channels=2))
     # the paper's backbone under the gate, teacher and student, in both passes
@@ -115,8 +112,8 @@ def generative() -> dict[str, Recipe]:
                       settings=LARGE["settings"])
     taught = replace(teacher, condition="genkd", net=Gated(I3D(TOP), clip, dropout=0.5), teacher=teacher,
                      method=GenerativeDistillation())
-    made |= {"flow": flow, "flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
-    assert isinstance(flow.view, Flow)
+    made["feature_norm"] = replace(made["kd"], condition="feature_norm", method=FeatureNorm())
+    made |= {"flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
     return {f"generative/{name}": recipe for name, recipe in made.items()}
 
 

@@ -153,22 +153,6 @@ class MotionMix(Around):
 View = Raw | Enhanced | MotionMix
 
 
-@dataclass(frozen=True)
-class Standardised(Around):
-    """The view ``of``, standardised with the mean and deviation of each clip (docs/methods.md, 1.4).
-
-    It is a control for enhancement: it moves the input to the range that a network expects, without brightening.
-    """
-
-    of: View = Raw()
-
-    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """``(B, C, T, H, W)`` → the same shape, with zero mean and unit deviation over each cut clip."""
-        pixels = super().finish(pixels)
-        centred = pixels - pixels.mean((1, 2, 3, 4), keepdim=True)
-        return centred / (centred.square().mean((1, 2, 3, 4), keepdim=True).sqrt() + 1e-3)
-
-
 def mirrored(pixels: np.ndarray) -> np.ndarray:
     """Swap left and right of ``uint8 (..., w, C)``."""
     # NumPy's negative steps along a row take twelve times as long: a third of all reading time.

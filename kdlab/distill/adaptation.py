@@ -69,19 +69,6 @@ class EntropyMinimisation(CrossEntropy):
         yield "net", nats, {"entropy": nats}
 
 
-@dataclass(frozen=True)
-class PseudoLabels(CrossEntropy):
-    """Cross-entropy with the frozen teacher's most probable class as the label (Lee 2013, where the current student is
-    its own teacher)."""
-
-    def losses(self, nets, batch, progress):
-        """Yield the cross-entropy in nats, mean over the batch."""
-        with torch.no_grad():
-            classes = nets["teacher"](batch.views["teacher"]).argmax(-1)
-        ce = F.cross_entropy(nets["student"](batch.views["student"]), classes)
-        yield "net", ce, {"pseudo": ce}
-
-
 def norms(net: nn.Module) -> list[nn.Module]:
     """The batch, group and instance norms anywhere in ``net``."""
     return [layer for layer in net.modules() if isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))]

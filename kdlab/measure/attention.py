@@ -43,20 +43,9 @@ class Units(NamedTuple):
     height: torch.Tensor
     width: torch.Tensor
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The number of units along time, height and width."""
-        return tuple(to.shape[1] for to in self)
-
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """The map ``(N, T, H, W)`` over the clip's pixels from one value per unit, ``(N, t, h, w)``."""
         return torch.einsum("ntij,Tt,Hi,Wj->nTHW", values, *(to.to(values) for to in self))
-
-    def pooled(self, maps: np.ndarray) -> np.ndarray:
-        """``maps (N, T, H, W)`` at the resolution of these units: the mean around each unit, then :meth:`spread`. A
-        fine map can thus be compared with Grad-CAM's coarse one on equal terms."""
-        fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
-        return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
 
 
 # --- the map ---------------------------------------------------------------------------------------------------
@@ -96,16 +85,6 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     # Rounding noise marks no place: a map whose range is below 1e-5 of its largest value counts as constant.
     constant = np.ptp(maps, axis=(1, 2, 3)) <= 1e-5 * np.abs(maps).max((1, 2, 3))
     return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
-
-
-def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
-    """The :class:`Units` of ``layer`` in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
-    mode = net.training
-    net.eval()
-    try:
-        return Units(*(to.cpu() for to in _geometry(net, layer, x[:1])))
-    finally:
-        net.train(mode)
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
@@ -191,23 +170,11 @@ def actor_masks(clips: ClipBatches) -> np.ndarray:
     return np.stack(found)
 
 
-def uniform(shape: Sequence[int]) -> np.ndarray:
-    """The uniform map: ones (T, H, W)."""
-    return np.ones(shape, np.float32)
-
-
 def centred(shape: Sequence[int]) -> np.ndarray:
     """A Gaussian in the middle of each frame (T, H, W); its standard deviation is a quarter of the short side."""
     y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape[1:]), indexing="ij")
     blob = np.exp(-(x**2 + y**2) / (2 * (0.25 * min(shape[1:])) ** 2))
     return np.broadcast_to(blob, shape).astype(np.float32)
-
-
-def frame_difference(x: torch.Tensor) -> np.ndarray:
-    """The motion in ``x (N, C, T, H, W)`` without any network, (N, T, H, W): |change from the frame before|, a mean
-    over colours, blurred by a twentieth of the short side. The first frame has the map of the second."""
-    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]].abs().mean(1)
-    return _blurred(change.numpy(), 0.05 * min(change.shape[2:]))
 
 
 def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
@@ -242,13 +209,6 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     frames = np.where(seen.any(1), seen.sum(1), np.nan)
     named = zip(SCORES, (point, energy, iou), strict=True)
     return {name: np.where(seen, values, 0).sum(1) / frames for name, values in named}
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson correlation (N,) of each pair of maps; ``nan`` where one of the two is constant."""
-    a, b = (v.reshape(len(v), -1) - v.reshape(len(v), -1).mean(1, keepdims=True) for v in (a, b))
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.where(norms > 1e-12, (a * b).sum(1) / np.maximum(norms, 1e-12), np.nan)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.layers import one_thread
-from kdlab.system.values import alike, integer, positive
+from kdlab.system.values import integer
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
@@ -45,14 +45,3 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
                 way()
                 times[name].append(time.process_time() - start)
     return {name: np.array(t) for name, t in times.items()}
-
-
-def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:
-    """The ratio of medians a/b of interleaved timings, and the low and high end of its 95 % bootstrap interval over
-    repeats."""
-    alike(a=a, b=b)
-    positive(a=a.tolist(), b=b.tolist())
-    integer(1, replicates=replicates)
-    drawn = np.random.default_rng(0).integers(len(a), size=(replicates, len(a)))  # always the same
-    low, high = np.quantile(np.median(a[drawn], 1) / np.median(b[drawn], 1), (0.025, 0.975))
-    return float(np.median(a) / np.median(b)), float(low), float(high)

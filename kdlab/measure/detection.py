@@ -7,20 +7,18 @@ prediction of one action. AP is the area under the interpolated precision (VOC 2
 that have a true segment; predictions of other classes do not count. Equal scores keep the order of the rows, equal
 tIoUs that of the truth (public evaluators leave both to their sort).
 
-mAP is not a mean over videos, so a bootstrap over videos computes it anew for each sample: the number of times that a
-video was drawn is its weight in every precision and recall. Intervals are those of :mod:`kdlab.measure.paired`.
+mAP is not a mean over videos. A bootstrap over videos therefore gives :meth:`Evaluation.average_precision` how often
+each video was drawn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.untrimmed import VideoWindow, windows
-from kdlab.measure.paired import Effect
 from kdlab.system.values import fraction, integer, not_negative, positive
 from kdlab.train.runs import Run
 
@@ -29,10 +27,6 @@ from kdlab.train.runs import Run
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
             "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
 TIOUS = tuple(sorted({threshold for average in AVERAGES.values() for threshold in average}))
-#: Kinds of predictions. ``double``: its action is already taken by another prediction; ``localisation``: the right
-#: class, but too small a tIoU; ``confusion``: on an action of another class; ``background``: on no action (tIoU below
-#: 0.1).
-KINDS = ("true", "double", "localisation", "confusion", "background")
 SPAN = ["start", "end"]
 #: GenKD's own average on THUMOS14; fixed before any test video was looked at.
 HEADLINE = "0.1-0.5"
@@ -152,19 +146,6 @@ class Evaluation:
         averages = {name: float(np.mean([at[t] for t in of])) for name, of in AVERAGES.items() if set(of) <= set(at)}
         return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
-    def kinds(self, threshold: float = 0.5) -> np.ndarray:
-        """One of :data:`KINDS` for each prediction in ``found``. (A simplification of Alwassel et al., arXiv
-        1807.10706, which merges their two kinds of a wrong label.) Predictions of low score are mostly background, so
-        look only at as many as there are true segments."""
-        column = self.tious.index(threshold)
-        i, j, overlap = _pairs(self.found, self.truth, ["video"])
-        same = self.found["label"].to_numpy()[i] == self.truth["label"].to_numpy()[j]
-        own, other = np.zeros(len(self.found)), np.zeros(len(self.found))
-        np.maximum.at(own, i[same], overlap[same])
-        np.maximum.at(other, i[~same], overlap[~same])
-        tests = [self.true[:, column], own >= threshold, own >= 0.1, other >= 0.1]
-        return np.select(tests, KINDS[:-1], KINDS[-1])
-
 
 def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS) -> Evaluation:
     """Match predictions to the truth at each of ``tious``.
@@ -247,48 +228,3 @@ def best_width(student: Run) -> float:
 def mean_aps(evaluations: Sequence[Evaluation], name: str = HEADLINE) -> np.ndarray:
     """mAP in percent ``(S,)`` of the S ``evaluations``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
     return 100 * np.array([evaluation.mean_ap()[name] for evaluation in evaluations])
-
-
-def difference(one: Sequence[Evaluation], other: Sequence[Evaluation], name: str = HEADLINE) -> Effect:
-    """The mAP of ``one`` method minus that of the ``other`` in points, with its interval over seeds and videos. Each
-    method has one evaluation per seed, all on the same videos. A video without annotations and predictions does not
-    count. Raises ``ValueError`` when the numbers of seeds differ."""
-    if len(one) != len(other):
-        raise ValueError(f"{len(one)} seeds of one method and {len(other)} of the other: give the same seeds of both")
-    tables = [table for each in (*one, *other) for table in (each.truth, each.found)]
-    videos = pd.concat([table["video"] for table in tables]).unique()
-    return of_samples(resampled(one, videos, name) - resampled(other, videos, name), len(videos))
-
-
-def of_samples(gaps: np.ndarray, units: int) -> Effect:
-    """The effect of a difference that is not a mean over units. ``gaps (S, 1 + R)`` are the differences of each seed in
-    points: first on all ``units``, then on R bootstrap samples of them, the same for all seeds. The variance between
-    units is the covariance of two seeds."""
-    covariance = np.atleast_2d(np.cov(gaps[:, 1:])) * units**2 / max(1, units - 1)
-    pairs = len(gaps) * (len(gaps) - 1)
-    unit = (covariance.sum() - covariance.trace()) / pairs if pairs else covariance.trace()
-    return Effect.of(gaps[:, 0], max(0.0, unit), units)
-
-
-@lru_cache(maxsize=16)
-def counts(units: int, replicates: int) -> np.ndarray:
-    """The number of times that each unit is drawn in each bootstrap sample, ``(R, units)``. The draws are always the
-    same, so an interval does not change from one call to the next. They are kept, since drawing takes most of a
-    bootstrap's time."""
-    integer(1, replicates=replicates)
-    often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
-    return often.astype(np.min_scalar_type(often.max()))  # almost always a byte
-
-
-def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
-    """mAP ``name`` in percent, ``(S, 1 + R)``: on all ``videos``, then on R bootstrap samples, which are always the
-    same."""
-    n = len(videos)
-    weights = np.concatenate([np.ones((1, n), np.int32), counts(n, replicates).astype(np.int32)])
-    columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
-    found = []
-    for one in each:
-        selected = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
-        few = np.array_split(weights, -(-len(weights) // 1000))  # 1000 samples at a time, to limit memory
-        found.append(np.concatenate([np.nanmean(selected.average_precision(videos, part), 1).mean(1) for part in few]))
-    return 100 * np.stack(found)

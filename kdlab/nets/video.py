@@ -11,7 +11,7 @@ from torch import nn
 
 from kdlab.nets.layers import channels_last
 from kdlab.nets.norms import ClipNorm
-from kdlab.system.values import finite, fraction, integer, positive
+from kdlab.system.values import fraction, integer
 
 #: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet, whose photographs are not dark.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -74,31 +74,6 @@ class TinyR2Plus1D:
 
     def make(self, num_classes: int) -> nn.Module:
         return TinyNet(self.widths, num_classes, self.dropout)
-
-
-@dataclass(frozen=True)
-class WithStatistics:
-    """The network ``of`` with fixed input ``statistics`` (mean, deviation) instead of those of the training clips'
-    view.
-
-    Under ImageNet's statistics a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
-    (docs/methods.md, 1). This network is the control for every comparison of lights.
-    """
-
-    of: TinyR2Plus1D = TinyR2Plus1D()
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-
-    def __post_init__(self):
-        mean, deviation = self.statistics
-        finite(mean=list(mean))
-        positive(deviation=list(deviation))
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return stages(self.of)
-
-    def make(self, num_classes: int) -> nn.Module:
-        return self.of.make(num_classes)
 
 
 def stages(spec) -> tuple[str, ...]:

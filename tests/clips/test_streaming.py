@@ -13,7 +13,7 @@ from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.untrimmed import AtRate
-from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, Standardised, streamed
+from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, streamed
 from kdlab.clips.windows import ClipBatches, Window, open_all
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
@@ -23,7 +23,7 @@ STEADY = (HistogramEqualisation(True), Clahe(steady=True))
 
 def plain(view, path):
     """What a view shows, computed of all frames at once, by its definition."""
-    if isinstance(view, (MotionMix, Standardised)):
+    if isinstance(view, MotionMix):
         return plain(view.of, path)
     if isinstance(view, Enhanced):
         return view.by(plain(view.of, path))
@@ -53,7 +53,7 @@ class Cropped:
 
 
 VIEWS = [Raw(), Enhanced(Gamma()), Enhanced(HistogramEqualisation()), Enhanced(Clahe()), *map(Enhanced, STEADY),
-         MotionMix(Enhanced(Gamma())), Standardised(Enhanced(STEADY[0])), Flow(), Flow(of=Enhanced(Clahe())),
+         MotionMix(Enhanced(Gamma())), Flow(), Flow(of=Enhanced(Clahe())),
          BothLights(Gamma()), BothLights(STEADY[1]), AtRate(Raw(), 10.0), AtRate(Enhanced(STEADY[1]), 60.0), Darkened(),
          Enhanced(Gamma(), Darkened()), Cropped(), Enhanced(STEADY[0], Cropped())]
 

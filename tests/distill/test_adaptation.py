@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.windows import Batch
-from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
+from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, ReEstimated
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
 
@@ -124,9 +124,3 @@ def test_entropy_is_minimised_by_the_norms_alone():
     assert moved == {"norm.weight", "norm.bias"}
     nats = [float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean().detach()) for net in (before, after)]
     assert nats[1] < nats[0]
-
-
-def test_pseudo_labels_are_the_teachers_likeliest_classes():
-    student, teacher = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([[0.1, 0.2], [3.0, 1.0]])
-    loss, terms = loss_of(PseudoLabels(), student, teacher)
-    assert float(loss) == pytest.approx((math.log(4) + math.log(2)) / 2) and terms["pseudo"] is loss

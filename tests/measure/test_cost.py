@@ -1,11 +1,10 @@
 import time
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from kdlab.measure.cost import cpu_times, macs, ratio_interval
+from kdlab.measure.cost import cpu_times, macs
 
 
 def test_multiply_accumulates_of_known_layers():
@@ -26,13 +25,3 @@ def test_times_are_of_this_processor_in_turn_and_on_one_thread():
     assert [len(column) for column in times.values()] == [5, 5, 5]
     assert calls == [(0.002, 1), (0.006, 1)] * 6  # once to get warm
     assert np.median(times["idle"]) < 0.002 <= np.median(times["short"]) < np.median(times["long"])
-
-
-def test_the_ratio_is_of_medians_and_its_interval_of_repeats():
-    a, rng = np.full(20, 3.0), np.random.default_rng(0)
-    assert ratio_interval(2 * a, a) == pytest.approx((2, 2, 2))
-    ratio, low, high = ratio_interval(rng.normal(6, 1, 200), rng.normal(3, 0.5, 200))
-    assert low < ratio < high and 1.8 < low and high < 2.2
-    draw = np.random.default_rng(7)
-    found = ratio_interval(draw.random(60) + 1, draw.random(60) + 2)  # the draws are always the same
-    assert found == (0.5939849277229842, 0.538521816090951, 0.6363936062646915)

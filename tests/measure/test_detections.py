@@ -1,10 +1,10 @@
-"""Intervals of mAP against the slow way, and what a run's answers become."""
+"""mAP of videos that count several times."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.measure.detection import TIOUS, difference, evaluate, mean_aps
+from kdlab.measure.detection import TIOUS, evaluate
 
 
 def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):
@@ -34,35 +34,3 @@ def test_many_weightings_at_once_are_each_alone():
     assert together[0] == pytest.approx([its.mean_ap()[f"{t:g}"] for t in its.tious])
     for row, found in zip(weights, together, strict=True):
         assert found == pytest.approx(mean_ap(its, videos, row[None])[0])
-
-
-def test_a_difference_is_that_of_the_means_and_its_interval_covers_it():
-    good, poor = ([made_up(seed, off) for seed in range(4)] for off in (0.1, 0.5))
-    found = difference(good, poor)
-    exact = mean_aps(good).mean() - mean_aps(poor).mean()
-    assert found.mean == pytest.approx(exact) and 0 < found.low < exact < found.high
-    assert found.seeds == 4 and found.units == 12
-    none = difference(good, good, "0.5")
-    assert none.mean == 0 == none.half_width
-    with pytest.raises(ValueError, match="4 seeds of one method and 3 of the other"):
-        difference(good, poor[1:])
-
-
-def test_the_interval_is_that_of_a_plain_bootstrap():
-    """Videos drawn again by hand, all of their segments with them, for one seed: as wide as t has it for twelve."""
-    a, b = made_up(0, 0.1), made_up(0, 0.6)
-    found, rng = difference([a], [b], "0.5"), np.random.default_rng(5)
-    videos, plain = sorted(a.truth["video"].unique()), []
-    for _ in range(150):
-        weights = rng.multinomial(12, np.full(12, 1 / 12))[None]
-        one, other = (mean_ap(its, videos, weights)[0, its.tious.index(0.5)] for its in (a, b))
-        plain.append(100 * (one - other))
-    assert found.half_width == pytest.approx(2.201 * np.std(plain) * np.sqrt(12 / 11), rel=0.15)
-
-
-def test_a_video_without_actions_counts_where_something_was_found():
-    its = made_up(0, 0.1)
-    false = pd.DataFrame({"video": ["empty"], "label": [0], "start": [0.0], "end": [1.0], "score": [2.0]})
-    worse = evaluate(its.truth, pd.concat([its.found, false], ignore_index=True), 2, TIOUS)
-    found = difference([worse], [its])
-    assert found.mean < 0 and found.units == 13

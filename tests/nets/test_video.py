@@ -13,7 +13,6 @@ from kdlab.nets.video import (
     IMAGENET,
     Normalised,
     TinyR2Plus1D,
-    WithStatistics,
     begin_as,
     build,
     for_classes,
@@ -120,7 +119,7 @@ def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
 
 
 def test_a_network_that_knows_more_classes_answers_for_the_wanted_ones_in_their_order():
-    net = build(WithStatistics(), 4, seed=0).eval()
+    net = build(TinyR2Plus1D(), 4, seed=0).eval()
     x = torch.rand(2, 3, 8, 20, 20)
     every, named = net(x), outputs(net, x, ["net.stages.3"]).taps
     assert torch.equal(for_classes(net, "JRSW", ("J", "R", "S", "W"))(x), every) and not net._forward_hooks
@@ -137,6 +136,6 @@ def test_a_class_the_teacher_does_not_know_is_named():
 
 def test_a_dark_clip_is_nearly_constant_under_imagenet_statistics():
     """At 12 of 255 all three colours stand near −2, a grey level less than 0.02 apart: docs/methods.md, 1."""
-    net = build(WithStatistics(), 3, 0, *map(torch.tensor, IMAGENET))
+    net = build(TinyR2Plus1D(), 3, 0, *map(torch.tensor, IMAGENET))
     shown = lambda level: (torch.full((1, 3, 1, 1, 1), level / 255) - net.mean) / net.std  # noqa: E731
     assert torch.all((shown(12) < -1.5) & (shown(12) > -2.2)) and float((shown(13) - shown(12)).max()) < 0.02

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.distill.adaptation import AsItIs
 from kdlab.distill.baselines import FitNet
 from kdlab.distill.method import KD
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
-from kdlab.papers.dual_light.controls import StoredTargets
-from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
@@ -148,7 +149,22 @@ def test_masks_shared_weights_and_short_floats_are_kept():
     assert net.mask.isinf().sum() == 6
 
 
-@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), StoredTargets()], ids=lambda it: type(it).__name__)
+@dataclass(frozen=True)
+class Stages(TinyR2Plus1D):
+    """A network that takes the stages of its start and none of its other weights."""
+
+    def begin(self, net, start):
+        net.net.stages.load_state_dict(start.net.stages.state_dict())
+
+
+def test_a_network_decides_itself_what_it_takes_of_its_start():
+    began = obtain(BASE, say=str).net()
+    net = obtain(replace(BASE, net=Stages((4, 4)), start=BASE, method=AsItIs()), say=str).net()
+    kept = {name for name, weight in net.named_parameters() if torch.equal(weight, began.get_parameter(name))}
+    assert {name.split(".")[1] for name in kept} == {"stages"} and "net.fc.weight" not in kept
+
+
+@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__)
 def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
     says = f"{type(method).__name__} fails .* learns from a teacher, and the recipe has none"
     with pytest.raises(ValueError, match=says):

@@ -2,6 +2,6 @@
 
 Read the modules in this order: ``method`` (the loss, and the control for dark knowledge) · ``recipes`` (the view and
 the teacher of each network; at its end the paper's own size) · ``networks`` (networks that see both lights) ·
-``controls`` (brightness augmentation, stored and shuffled targets) · ``zero_dce`` and ``enhancer`` (an enhancer trained
-without labels) · ``regimes`` (networks pre-trained on bright clips). Formulas: docs/methods.md, 1; notebooks 02 and 03.
+``controls`` (brightness augmentation) · ``zero_dce`` and ``enhancer`` (an enhancer trained without labels) ·
+``regimes`` (networks pre-trained on bright clips). Formulas: docs/methods.md, 1; notebooks 02 and 03.
 """

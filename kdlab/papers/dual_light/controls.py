@@ -1,8 +1,4 @@
-"""More controls of DL-KDD (docs/methods.md, 1.4): brightness augmentation, and soft targets from other clips.
-
-:class:`RandomGamma` tests whether a student gains from brightness without a teacher. :class:`StoredTargets` tests which
-part of the teacher's soft targets matters: the prediction for the clip, for its class, or only their distribution.
-"""
+"""A control of DL-KDD (docs/methods.md, 1.4): does a student gain from brightness without a teacher?"""
 
 from dataclasses import dataclass
 
@@ -10,8 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy
-from kdlab.papers.dual_light.method import DualLight
-from kdlab.system.values import fraction, integer, one_of, positive
+from kdlab.system.values import fraction, positive
 
 
 @dataclass(frozen=True)
@@ -41,50 +36,3 @@ class RandomGamma(CrossEntropy):
         """Yield the cross-entropy in nats, mean over the batch."""
         ce = F.cross_entropy(nets["student"](self.brightened(batch.views["student"])), batch.labels)
         yield "net", ce, {"ce": ce}
-
-
-def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
-    """For each clip, the index of the clip whose targets it receives, ``(N,)``: a permutation that ``seed`` determines.
-
-    ``no`` is the identity; ``within`` permutes the clips of each class; ``between`` permutes all clips. Permutations
-    are uniform, not derangements: on average one clip (per class, or of all) keeps its own targets. The only clip of a
-    class always keeps them under ``within``.
-    """
-    generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
-    groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
-    for members in {"no": [], "within": groups, "between": [order.clone()]}[how]:
-        order[members] = members[torch.randperm(len(members), generator=generator)]
-    return order
-
-
-@dataclass(frozen=True)
-class StoredTargets(DualLight):
-    """DL-KDD with a teacher that runs once, on the centre view of each training clip; it does not see the student's
-    crop, flip and sampled frames. ``shuffled`` and ``seed`` are those of :func:`shuffle`. ``within`` keeps the
-    teacher's knowledge of classes and destroys its prediction for the clip. ``between`` keeps only the distribution of
-    its targets."""
-
-    shuffled: str = "no"
-    seed: int = 0
-
-    def __post_init__(self):
-        super().__post_init__()
-        one_of(("no", "within", "between"), shuffled=self.shuffled)
-        integer(0, seed=self.seed)
-
-    def prepare(self, nets, batches) -> tuple[torch.Tensor, dict[str, int]]:
-        """Soft targets ``(N, K)`` of all training clips, shuffled, and the row of each clip by its id."""
-        logits, labels, ids = [], [], []
-        with torch.no_grad():
-            for batch in batches:
-                logits.append(nets["teacher"](batch.views["teacher"]))
-                labels.append(batch.labels)
-                ids += batch.ids
-        targets = F.softmax(torch.cat(logits) / self.temperature, dim=-1)
-        order = shuffle(torch.cat(labels), self.shuffled, self.seed)
-        return targets[order.to(targets.device)], {clip: row for row, clip in enumerate(ids)}
-
-    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
-        """The rows ``(B, K)`` for the batch's clips in the result of :meth:`prepare`."""
-        targets, rows = progress.prepared
-        return targets[[rows[clip] for clip in batch.ids]]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from math import ceil
@@ -103,27 +102,23 @@ class TrainedCurves:
         return self.run().history
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        brighten = self.fitted(lambda: iter(frames))
-        return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
-
-    def fitted(self, clip: Callable[[], Iterator[np.ndarray]]) -> Callable[[int, np.ndarray], np.ndarray]:
-        """See ``kdlab.clips.enhance``. Each frame is brightened separately, because the curve maps of a whole clip can
-        fill the memory; with ``steady``, by the mean of all curve maps."""
+        """``uint8 (T, H, W, 3)`` → the same, brightened. Each frame is brightened separately, because the curve maps of
+        a whole clip can fill the memory; with ``steady``, by the mean of all curve maps."""
         net, means = _net(self, _name(self)), []  # one per strip
         if self.steady:
-            every, count = (_maps(net, frame) for frame in clip()), 1
+            every = (_maps(net, frame) for frame in frames)
             means = next(every)
             for maps in every:
                 means = [mean + one for mean, one in zip(means, maps, strict=True)]
-                count += 1
-            means = [mean / count for mean in means]
+            means = [mean / len(frames) for mean in means]
+        return np.stack([_brightened(frame, means or _maps(net, frame)) for frame in frames])
 
-        def brighten(number: int, frame: np.ndarray) -> np.ndarray:
-            strips = zip(_strips(frame), means or _maps(net, frame), strict=True)
-            bright = torch.cat([apply_curves(_floats(frame[rows]), maps)[0] for rows, maps in strips], 1)
-            return np.ascontiguousarray(bright.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
 
-        return brighten
+def _brightened(frame: np.ndarray, maps: list[torch.Tensor]) -> np.ndarray:
+    """A picture ``uint8 (H, W, 3)``, brightened by the curve maps of each of its strips."""
+    strips = zip(_strips(frame), maps, strict=True)
+    bright = torch.cat([apply_curves(_floats(frame[rows]), curves)[0] for rows, curves in strips], 1)
+    return np.ascontiguousarray(bright.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
 
 
 def _strips(frame: np.ndarray) -> list[slice]:

@@ -19,7 +19,7 @@ from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, stages
+from kdlab.nets.video import TinyR2Plus1D, stages
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class TwoLights(Attended):
 
 
 @dataclass(frozen=True)
-class _Around:
-    """A network made from the network ``of``."""
+class BatchNormed:
+    """The network ``of`` with batch norm in place of its per-clip norms. Full-size networks have batch norm from the
+    first layer on, so all their layers carry the statistics of bright clips."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
 
@@ -73,65 +74,8 @@ class _Around:
         return stages(self.of)
 
     def make(self, num_classes: int) -> nn.Module:
-        return self.of.make(num_classes)
-
-
-@dataclass(frozen=True)
-class BatchNormed(_Around):
-    """The network ``of`` with batch norm in place of its per-clip norms. Full-size networks have batch norm from the
-    first layer on, so all their layers carry the statistics of bright clips."""
-
-    def make(self, num_classes: int) -> nn.Module:
         net = self.of.make(num_classes)
         for name, layer in list(net.named_modules()):
             if isinstance(layer, ClipNorm):
                 net.set_submodule(name, nn.BatchNorm3d(layer.num_channels))
         return net
-
-
-@dataclass(frozen=True)
-class OwnStatistics(_Around):
-    """The network ``of``, started from a start's weights but with the input statistics of its own training clips; other
-    networks inherit those of the start's clips."""
-
-    def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Load ``start`` into ``net``, except for the input statistics; both have the same classes."""
-        own = {"mean": net.mean, "std": net.std}
-        return load_weights(net, dict(start.state_dict()) | own, "the start's recipe")
-
-
-class _TwoNets(nn.Module):
-    def __init__(self, nets: list[nn.Module]):
-        super().__init__()
-        self.lights = nn.ModuleList(nets)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Both lights of a clip, ``(B, 6, T, H, W)`` → the mean of both networks' logits, ``(B, K)``."""
-        lights = (light.contiguous(memory_format=torch.channels_last_3d) for light in x.chunk(len(self.lights), 1))
-        return sum(net(light) for net, light in zip(self.lights, lights, strict=True)) / len(self.lights)
-
-
-@dataclass(frozen=True)
-class TwoNets(_Around):
-    """Two networks ``of`` one kind, one for each light of a :class:`BothLights` view, trained together.
-
-    This is the teacher of ActLumos (arXiv 2502.03724) in our size: theirs fuses features by a learnt weight, ours
-    averages logits. With two networks instead of one, batch norm has separate statistics for each light.
-    """
-
-    channels: ClassVar = 6
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages of the network that sees the dark clip."""
-        return tuple(f"lights.0.{name}" for name in stages(self.of))
-
-    def make(self, num_classes: int) -> nn.Module:
-        return _TwoNets([self.of.make(num_classes) for _ in range(2)])
-
-    def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """Start both networks from ``start``, a network ``of`` one light with the same classes."""
-        state = {name: torch.cat([getattr(start, name)] * 2, 1) for name in ("mean", "std")}
-        state |= {f"net.lights.{light}.{name}": tensor for light in range(2)
-                  for name, tensor in start.net.state_dict().items()}
-        return load_weights(net, state, "the start's recipe")

@@ -1,4 +1,4 @@
-"""Recipes of DL-KDD and of its controls for one seed, by condition; sizes are in :mod:`kdlab.train.sizes`. The recipes
+"""Recipes of DL-KDD for one seed, by condition; sizes are in :mod:`kdlab.train.sizes`. The recipes
 of the paper's size come last; docs/methods.md, 1.5, explains their numbers."""
 
 from dataclasses import replace
@@ -6,15 +6,12 @@ from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
-from kdlab.clips.views import Enhanced, Raw, Standardised, View
+from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.clips.windows import ConsecutiveWindow
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.torchvision_video import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D, WithStatistics
 from kdlab.night import Night
-from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
@@ -50,49 +47,6 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
         "ce_2x": replace(base, condition="ce_2x", settings=longer),
         "two_lights": replace(base, condition="two_lights", view=BothLights(enhancer, dark), net=both),
     }
-
-
-#: Half the widths of the student, a quarter of its multiply–accumulate operations.
-SMALL = TinyR2Plus1D((4, 8, 20, 44))
-
-
-def controls(profile: Profile, seed: int = 0) -> dict[str, Recipe]:
-    """Other possible explanations of a gain of DL-KDD, by condition (docs/methods.md, 1.4); each changes one thing.
-
-    The first four and ``ce_small`` have no teacher. ``reversed`` is DL-KDD with the lights exchanged: a teacher of raw
-    clips and a student of enhanced clips. The others have DL-KDD's student and teacher.
-    """
-    made = dual_light(profile, seed)
-    raw, student = made["ce_raw"], made["dlkdd"]
-    found = {
-        "from_teacher": replace(raw, start=student.teacher),
-        "random_gamma": replace(raw, method=RandomGamma()),
-        "ce_standardised": replace(raw, view=Standardised()),
-        "ce_imagenet": replace(raw, net=WithStatistics(raw.net)),
-        "ce_small": replace(raw, net=SMALL),
-        "dlkdd_small": replace(student, net=SMALL),
-        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
-        "stored": replace(student, method=StoredTargets()),
-        "shuffled_within": replace(student, method=StoredTargets(shuffled="within")),
-        "shuffled_between": replace(student, method=StoredTargets(shuffled="between")),
-        "dkd": replace(student, method=DecoupledKD()),
-        "fitnet": replace(student, method=FitNet()),
-        "at": replace(student, method=AttentionTransfer()),
-    }
-    return {condition: replace(recipe, condition=condition) for condition, recipe in found.items()}
-
-
-#: The titles of the conditions in figures, in the order of a table.
-TITLES = {
-    "ce_raw": "CE, raw",
-    "ce_enhanced": "CE, enhanced (teacher)",
-    "same_light": "same-light KD",
-    "dlkdd": "DL-KDD",
-    "label_smoothing": "matched smoothing",
-    "ce_2x": "CE, raw, twice the steps",
-    "two_stream": "two-stream fusion",
-    "two_lights": "one network, both lights",
-}
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Among networks with random initial weights, a teacher of enhanced clips is no better than a teacher of raw clips. Among
 networks pre-trained on bright video it is better, because the dark is new to them. This module has the recipes of the
-start, of all conditions without dark labels, and of those with some.
+start, of the conditions without dark labels, and of those with some.
 """
 
 from dataclasses import replace
@@ -10,25 +10,18 @@ from dataclasses import replace
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
-from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
+from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, ReEstimated
 from kdlab.distill.method import CrossEntropy
 from kdlab.night import Night
 from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.controls import RandomGamma
-from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.networks import BatchNormed, BothLights, OwnStatistics, TwoNets
+from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.system.values import one_of
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import Profile, RegimeSize
 
-#: The first norm: batch norm, as in the other layers (``bn``), or kdlab's per-clip norm (``gn``).
-NORMS = "bn", "gn"
-#: The number of dark clips with labels.
-LABELS = "none", "few", "many"
-ENHANCERS = "gamma", "zerodce"
 #: The data seed of bright clips; no dark clip shares their actors, places and light.
 BRIGHT = 1
 #: Training-mode passes over the clips, in batches of 64; re-estimated statistics are the mean over these passes.
@@ -39,11 +32,10 @@ RATE = 1e-3
 DARKENING = RandomGamma(0.5, 0.25, 1.0)
 
 
-def start(size: RegimeSize, norm: str, seed: int, augmented: bool = False) -> Recipe:
+def start(size: RegimeSize, seed: int, augmented: bool = False) -> Recipe:
     """The recipe of a network for bright clips; ``augmented`` darkens some of them, with one γ per clip."""
     clips = NightStream(Night(size.night.classes, size.bright, size.night.variety, seed=BRIGHT))
-    net = BatchNormed(size.net) if norm == "bn" else size.net
-    return Recipe("start_augmented" if augmented else "start", clips, net=net, window=size.window,
+    return Recipe("start_augmented" if augmented else "start", clips, net=BatchNormed(size.net), window=size.window,
                   method=DARKENING if augmented else CrossEntropy(), settings=Settings(size.epochs), seed=seed)
 
 
@@ -51,9 +43,8 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
                    enhancer) -> dict[str, Recipe]:
     """The conditions that start from ``start`` and use dark clips without their labels.
 
-    In conditions whose names end in ``_re``, student and teacher begin with re-estimated statistics; in ``_bright``,
-    with those of bright clips. A student learns from soft targets alone (α = 1, t = 1). All conditions train for fixed
-    steps and keep the last weights, without any selection.
+    In conditions whose names end in ``_re``, networks begin with re-estimated statistics. A student learns from soft
+    targets alone (α = 1, t = 1). All conditions train for fixed steps and keep the last weights, without any selection.
     """
     light, steps = Enhanced(enhancer), Settings(size.adapted, lr=RATE)
 
@@ -63,28 +54,22 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
     raw = Recipe("as_is", data, method=AsItIs(), start=start, net=start.net, window=size.window, settings=Settings(1),
                  seed=start.seed)
     anew = made("re_estimated", raw, method=ReEstimated(), settings=Settings(PASSES, batch_size=64))
-    enhanced, enhanced_anew = made("enhanced", raw, view=light), made("enhanced_re", anew, view=light)
+    enhanced = made("enhanced_re", anew, view=light)
     trained, soft = replace(raw, settings=steps), DualLight(temperature=1.0, alpha=1.0)
     found = [
-        raw, anew, enhanced, enhanced_anew,
-        made("dark_input", raw, net=OwnStatistics(raw.net)),
-        made("passes", trained, method=Passes()),
+        raw, anew, enhanced,
         made("entropy", trained, method=EntropyMinimisation(), start=anew),
-        made("pseudo_labels", trained, method=PseudoLabels(), start=anew, teacher=anew),
-        made("same_light_bright", trained, method=soft, teacher=raw),
-        made("dlkdd_bright", trained, method=soft, teacher=enhanced),
         made("same_light_re", trained, method=soft, start=anew, teacher=anew),
-        made("dlkdd_re", trained, method=soft, start=anew, teacher=enhanced_anew),
-        made("augmented", raw, start=augmented),
+        made("dlkdd_re", trained, method=soft, start=anew, teacher=enhanced),
         made("augmented_re", anew, start=augmented),
     ]
     return {recipe.condition: recipe for recipe in found}
 
 
 def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer, epochs: int) -> dict[str, Recipe]:
-    """The conditions that start from ``start`` and use labelled dark clips: those of :func:`.recipes.dual_light`, with
-    every network started there, and a student taught by a network of both lights. Teachers are fine-tuned in training
-    mode, which re-estimates their statistics; the conditions include them as ``dlkdd:teacher`` and so on."""
+    """The conditions that start from ``start`` and use labelled dark clips: those of :func:`.recipes.dual_light` but
+    ``two_lights``, with every network started there. Teachers are fine-tuned in training mode, which re-estimates their
+    statistics; ``dlkdd:teacher`` is DL-KDD's."""
     settings = Settings(epochs, lr=RATE)
     profile = Profile(size.name, size.night, settings, size.window, start.net)
 
@@ -93,26 +78,9 @@ def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhanc
 
     made = {c: begun(recipe) for c, recipe in dual_light(profile, start.seed, data, enhancer=enhancer).items()
             if c != "two_lights"}
-    both = replace(made["dlkdd"].teacher, condition="ce_both", view=BothLights(enhancer), net=TwoNets(start.net))
-    made["both_lights"] = replace(made["dlkdd"], condition="both_lights", teacher=both)
-    made |= {f"{c}:teacher": made[c].teacher for c in ("same_light", "dlkdd", "both_lights")}
-    kept = without_labels(size, start, start, data, enhancer)
-    return {c: kept[c] for c in ("as_is", "re_estimated")} | made
+    return made | {"dlkdd:teacher": made["dlkdd"].teacher}
 
 
-def conditions(size: RegimeSize, seed: int, norm: str = "bn", labels: str = "none",
-               enhancer: str = "gamma") -> dict[str, Recipe]:
-    """All recipes for one seed in one regime, by condition; the start has the same seed. A regime is a first norm of
-    :data:`NORMS`, an entry of :data:`LABELS`, and an enhancer of :data:`ENHANCERS`."""
-    one_of(NORMS, norm=norm)
-    one_of(LABELS, labels=labels)
-    one_of(ENHANCERS, enhancer=enhancer)
-    began, augmented = (start(size, norm, seed, more) for more in (False, True))
-    night = size.night
-    few_steps = dict(clips=16, steps=8) if size.name == "smoke" else {}
-    by = TrainedCurves(night, **few_steps) if enhancer == "zerodce" else Gamma()
-    if labels == "none":
-        return without_labels(size, began, augmented, night, by)
-    few = replace(night, per_class=(size.few, *night.per_class[1:]))
-    data, epochs = (few, size.tuned) if labels == "few" else (night, max(1, size.tuned // 2))
-    return with_labels(size, began, data, by, epochs)
+def conditions(size: RegimeSize, seed: int) -> dict[str, Recipe]:
+    """The conditions without labels for one seed, by gamma; the start has the same seed."""
+    return without_labels(size, start(size, seed), start(size, seed, augmented=True), size.night, Gamma())

@@ -30,8 +30,6 @@ from kdlab.system.values import alike, fraction, integer, not_negative, one_of
 from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
 
-TAPS = ("net.backbone", "net.attention")
-
 
 def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
     """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
@@ -150,9 +148,6 @@ class FeatureRepresentation:
         if self.teaching:
             with torch.no_grad():
                 theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention)]
-            if self.teacher == "permuted":
-                theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
-                          for each in theirs]
             terms["taught"] = self.teaching, _summed(F.mse_loss, made, theirs)
         return terms
 
@@ -193,9 +188,8 @@ class GenerativeDistillation(FeatureRepresentation):
     """Phase 2. ``generative=False`` keeps only attention distillation, without CVAEs; ``beta=0`` keeps only generative
     distillation.
 
-    ``teacher`` is ``trained``, ``permuted`` (one fixed permutation shuffles the channels of its CVAE's output) or
-    ``untrained`` (network and CVAE have random weights). The last two are controls: the teacher's knowledge cannot
-    explain what they gain. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
+    ``teacher`` is ``trained``, or ``untrained``: network and CVAE have random weights. This is a control: the teacher's
+    knowledge cannot explain what it gains. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
     """
 
     generative: bool = True
@@ -205,7 +199,7 @@ class GenerativeDistillation(FeatureRepresentation):
 
     def __post_init__(self):
         super().__post_init__()
-        one_of(("trained", "permuted", "untrained"), teacher=self.teacher)
+        one_of(("trained", "untrained"), teacher=self.teacher)
         if self.alternating and not self.generative:
             raise ValueError("attention distillation has one pass: leave out alternating")
 

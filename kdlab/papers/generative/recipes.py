@@ -3,7 +3,7 @@
 Teachers are tiny C3Ds. Students are tiny Top-I3Ds: half the widths below the last stage, and kernels in time in the
 last two stages only (docs/methods.md, 2). GenKD's networks are gated; its competitors' are plain, as in their papers.
 The condition ``student_gate`` therefore measures the gate alone. All students have the same clips, order of clips and
-seed, and, except ``student_2x`` and ``alternating``, the same steps. A teacher has the student's seed + 1. The module
+seed, and, except ``student_2x``, the same steps. A teacher has the student's seed + 1. The module
 ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their numbers.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
+from kdlab.distill.baselines import AttentionTransfer, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.pretrained import Weights
@@ -44,13 +44,12 @@ def night(size: GenerativeSize) -> NightStream:
 
 
 def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
-    """Condition → recipe, all of one seed; :func:`on_flow` makes the recipes on optical flow.
+    """Condition → recipe, all of one seed.
 
-    Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1), ``teacher_released`` (pass 1 as released).
-    Students: ``student_ce``, ``student_2x`` (twice the steps), ``student_gate`` (labels on the gated network),
-    ``student_fr`` (phase 1 alone), the competitors by their methods' names, ``genkd``. Controls: ``untrained`` and
-    ``permuted`` teachers, ``kd_gate`` (KD between gated networks). Parts: ``generative`` or ``attention`` alone.
-    Variants: ``autoencoder`` (no noise), ``alternating`` passes, ``faithful`` (the released gate), ``released``.
+    Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1). Students: ``student_ce``, ``student_2x`` (twice
+    the steps), ``student_gate`` (labels on the gated network), the competitors by their methods' names, ``genkd``.
+    Controls: an ``untrained`` teacher, ``kd_gate`` (KD between gated networks). Parts: ``generative`` or ``attention``
+    alone.
     """
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
@@ -61,58 +60,25 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
     phase_1 = FeatureRepresentation(generation=GENERATION, turns=TURNS)
     taught = replace(teacher, condition="teacher_fr", method=phase_1, net=Gated(TEACHER, clip))
-    encoded = replace(taught, condition="teacher_autoencoder", method=replace(phase_1, deterministic=True))
-    faithful = replace(taught, condition="teacher_faithful", net=replace(taught.net, faithful=True))
-    released = replace(taught, condition="teacher_released", method=FeatureRepresentation())
     phase_2 = GenerativeDistillation(generation=GENERATION, turns=TURNS)
     genkd = replace(gated, method=phase_2, teacher=taught)
+    half = replace(phase_2, generative=False, generation=0.0, turns=1)
     made = {
         "teacher_ce": teacher,
         "teacher_fr": taught,
         "student_ce": base,
         "student_2x": replace(base, settings=longer),
         "student_gate": gated,
-        "student_fr": replace(gated, method=phase_1),
+        "kd": replace(base, method=KD(), teacher=teacher),
+        "attention_transfer": replace(base, method=AttentionTransfer(), teacher=teacher),
+        "simkd": replace(base, method=SimKD(), teacher=teacher, net=replace(STUDENT, projector=TEACHER.widths[-1])),
+        "genkd": genkd,
+        "untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
+        "kd_gate": replace(genkd, method=KD()),
+        "generative": replace(genkd, method=replace(phase_2, beta=0.0)),
+        "attention": replace(genkd, method=half),
     }
-    competitors = {
-        "kd": KD(),
-        "dkd": DecoupledKD(),
-        "fitnets": FitNet(tap="net.stages.2"),
-        "attention_transfer": AttentionTransfer(),
-        "simkd": SimKD(),
-        "feature_norm": FeatureNorm(),
-    }
-    made |= {name: replace(base, method=method, teacher=teacher) for name, method in competitors.items()}
-    made["simkd"] = replace(made["simkd"], net=replace(STUDENT, projector=TEACHER.widths[-1]))
-    changes = {
-        "genkd": {},
-        "untrained": dict(teacher="untrained"),
-        "generative": dict(beta=0.0),
-        "attention": dict(generative=False, generation=0.0, turns=1),
-        "permuted": dict(teacher="permuted"),
-        "autoencoder": dict(deterministic=True),
-        "alternating": dict(alternating=longer.epochs),
-    }
-    made |= {name: replace(genkd, method=replace(phase_2, **fields)) for name, fields in changes.items()}
-    made["autoencoder"] = replace(made["autoencoder"], teacher=encoded)
-    made["alternating"] = replace(made["alternating"], settings=longer)
-    made["kd_gate"] = replace(genkd, method=KD())
-    made["faithful"] = replace(genkd, net=replace(gated.net, faithful=True), teacher=faithful)
-    made |= {"teacher_released": released,
-             "released": replace(genkd, method=GenerativeDistillation(), teacher=released)}
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}
-
-
-def on_flow(recipe: Recipe) -> Recipe:
-    """``recipe`` and its teacher on optical flow, for late fusion with the recipe on pixels."""
-    teacher = recipe.teacher and on_flow(recipe.teacher)
-    return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=_of_flow(recipe.net), teacher=teacher)
-
-
-def _of_flow(net):
-    if isinstance(net, Gated):
-        return replace(net, backbone=_of_flow(net.backbone))
-    return replace(net, channels=2)
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
@@ -143,9 +109,9 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
     """The paper's sizes of both streams (RGB, flow) on clips of 64 × 224²; I3D teaches Top-I3D. ``weights`` are the
     teachers' checkpoints by stream; students start from random weights.
 
-    ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
-    computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum 0.9, for
-    networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
+    ``flow_folder`` has a folder of flow pictures for each data set (:class:`kdlab.clips.views.FlowFiles`); without it,
+    flow is computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum
+    0.9, for networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
     def stream(name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]) -> StreamSize:
         settings, file = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision), dict(weights or ()).get(name)

@@ -33,9 +33,9 @@ CONTEXT = 0.9
 SMOKE, DEMO, STUDY = (current(word, ExitSize) for word in ("smoke", "demo", "study"))
 
 
-def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
+def night(size: ExitSize) -> NightStream:
     """The bright MPEG-4 twins of `night`."""
-    return NightStream(Night(ACTIONS, size.per_class, VARIETY, context))
+    return NightStream(Night(ACTIONS, size.per_class, VARIETY, CONTEXT))
 
 
 def yours(clips: UserClips) -> UserClips | HeldOut:
@@ -63,20 +63,6 @@ def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0,
     return tuple(recipe(modality) for modality in (residual, *ORDER[1:]))
 
 
-#: Titles of the conditions in figures, in the order of a table.
-TITLES = {
-    "ce_ic": "CE on labels",
-    "pkd": "PKD (motion, residual, own)",
-    "pkd_iframe": "PKD ending with the I-frame",
-    "own_final": "own final throughout",
-    "iframe_kd": "I-frame throughout",
-    "reversed": "reversed: own, residual, motion",
-    "random_teacher": "a random teacher a batch",
-    "mixture": "mean of three teachers",
-    "smoothing": "label smoothing, same entropy",
-    "ce_kd": "labels and PKD in halves",
-    "ce_own": "labels and own final in halves",
-}
 #: The orders of three teachers that are neither PKD's nor its reverse.
 ORDERS = tuple(name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion"))
 #: The conditions of the demo profile: the method, its baseline, and the decisive control.

@@ -22,8 +22,6 @@ from scipy.special import log_softmax, softmax
 
 from kdlab.system.values import finite, not_negative, positive
 
-#: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.
-PUBLISHED_GMACS = ((1.09, 1.97, 2.49, 2.90), (1.13, 2.00, 2.53, 2.94), (1.26, 3.22, 6.54, 7.35))
 _LARGEST = 100.0  # the bound on weights: with separable clips and a = 0 the minimum lies at infinity
 
 
@@ -55,20 +53,18 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
     return found.x @ sides
 
 
-def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None) -> np.ndarray:
+def fit_wise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Lower-triangular weights ``(E, E)``: row k combines exits 0 … k, and the first row is exit 0 itself.
 
-    ``l1`` is a_k, one value or one per exit. None means the paper's: 0 for the first five exits, 0.1 from the sixth on.
-    Fit on clips on which no network was trained. Raises ``ValueError`` for other shapes, and logits that are not
-    finite.
+    a_k is the paper's: 0 for the first five exits, 0.1 from the sixth on. Fit on clips on which no network was trained.
+    Raises ``ValueError`` for other shapes, and logits that are not finite.
     """
     exits = logits.shape[1]
     if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
         raise ValueError(f"WISE needs finite logits (N, E, K) and labels (N,), got {logits.shape} and {len(labels)}")
-    l1 = np.broadcast_to(np.where(np.arange(exits) < 5, 0, 0.1) if l1 is None else l1, exits)
     weights = np.eye(exits)
     for k in range(1, exits):
-        weights[k, : k + 1] = solve(logits[:, : k + 1], labels, float(l1[k]))
+        weights[k, : k + 1] = solve(logits[:, : k + 1], labels, 0.0 if k < 5 else 0.1)
     return weights
 
 
@@ -97,18 +93,6 @@ def stop_at(combined: np.ndarray, theta: float | Sequence[float]) -> np.ndarray:
     return sure.argmax(-1)
 
 
-def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool = False) -> np.ndarray:
-    """The cost ``(E,)`` of a clip that stops at each exit. Arguments are in the order of the exits' networks.
-
-    ``up_to (M, S)`` is the cost of one segment up to each exit of a network. The cost includes all networks before;
-    with ``alone`` it is that of the exit's own network only, as for a single exit.
-    """
-    positive(segments=list(segments))
-    own = np.asarray(segments)[:, None] * np.asarray(up_to, dtype=np.float64)
-    before = np.cumsum(own[:, -1]) - own[:, -1]
-    return (own if alone else own + before[:, None]).ravel()
-
-
 def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float]
           ) -> pd.DataFrame:
     """A table of mean ``cost`` and ``accuracy`` (%) under each threshold ``theta``."""
@@ -129,12 +113,3 @@ def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_co
     points = curve(combined, labels, cumulative_cost, thetas)
     within = points[points["cost"] <= budget]
     return float(within.sort_values(["accuracy", "cost"], ascending=[False, True])["theta"].iloc[0])
-
-
-def best_single(logits: np.ndarray, labels: np.ndarray, costs: np.ndarray, budget: float = np.inf) -> int:
-    """The single exit with the highest accuracy on validation clips whose cost (:func:`cost`, ``alone``) is within
-    ``budget``. Raises ``ValueError`` when every exit exceeds the budget."""
-    if not (costs <= budget).any():
-        raise ValueError(f"a budget of {budget:g} is below the cost of every exit; the cheapest costs {costs.min():g}")
-    right = (logits.argmax(2) == labels[:, None]).mean(0)
-    return min(np.flatnonzero(costs <= budget), key=lambda k: (-right[k], costs[k]))

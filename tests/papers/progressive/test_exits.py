@@ -14,7 +14,7 @@ from kdlab.clips.coviar import DIFFERENCE, Segments
 from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
 from kdlab.nets.video import Normalised
-from kdlab.papers.progressive import anytime, exits, recipes
+from kdlab.papers.progressive import anytime, exits
 from kdlab.papers.progressive.exits import extract
 from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.networks import EXITS, ORDER
@@ -126,7 +126,6 @@ def test_conditions_differ_in_their_method_alone():
     base = made["ce_ic"]
     assert all(replace(r, condition="ce_ic", method=base.method) == base for r in made.values())
     assert len({r.method for r in made.values()}) == len(made) == 14
-    assert set(recipes.TITLES) == {*made, "ce_own"} - set(recipes.ORDERS)
     orders = [r.method.schedule for name, r in made.items() if len(getattr(r.method, "schedule", ())) == 3
               and "iframe" not in dict(r.method.schedule) and r.method.alpha == 1 and name != "smoothing"]
     assert len(set(orders)) == 6
