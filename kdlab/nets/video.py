@@ -173,20 +173,32 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
     """Load ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and the advice
-    ``mend``."""
+    ``mend``; two tensors that differ do not fit layers of ``net`` that share one weight."""
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
     kinds = sorted(k for k in own.keys() & state.keys() if (own[k].is_floating_point(), own[k].is_complex())
                    != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose information
-    if missing or extra or shapes or kinds:
+    torn = _torn(own, state)
+    if missing or extra or shapes or kinds or torn:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
         what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
         what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
+        what += [f"{names} differ there and are one weight in this network" for names in torn[:1]]
         raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
     _writable(net).load_state_dict(state)
     return net
+
+
+def _torn(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> list[str]:
+    """The names of tensors that share their memory in ``own``, and differ in ``state``."""
+    first, torn = {}, []
+    for name in sorted(own.keys() & state.keys()):
+        twin = first.setdefault((own[name].data_ptr(), own[name].shape), name)
+        if twin != name and not torch.equal(state[twin], state[name]):
+            torn.append(f"{twin} and {name}")
+    return torn
 
 
 def _writable(net: nn.Module) -> nn.Module:
