@@ -5,11 +5,12 @@ R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from kdlab.nets.layers import channels_last
+from kdlab.nets.layers import channels_last, trunk
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import finite, fraction, integer, positive
 
@@ -77,21 +78,10 @@ class TinyR2Plus1D:
 
 
 @dataclass(frozen=True)
-class WithStatistics:
-    """The network ``of`` with fixed input ``statistics`` (mean, deviation) instead of those of the training clips'
-    view.
-
-    Under ImageNet's statistics a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
-    (docs/methods.md, 1). This network is the control for every comparison of lights.
-    """
+class Around:
+    """A network made from the network ``of``."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-
-    def __post_init__(self):
-        mean, deviation = self.statistics
-        finite(mean=list(mean))
-        positive(deviation=list(deviation))
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -99,6 +89,23 @@ class WithStatistics:
 
     def make(self, num_classes: int) -> nn.Module:
         return self.of.make(num_classes)
+
+
+@dataclass(frozen=True)
+class WithStatistics(Around):
+    """The network ``of`` with fixed input ``statistics`` (mean, deviation) instead of those of the training clips'
+    view.
+
+    Under ImageNet's statistics a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
+    (docs/methods.md, 1). This network is the control for every comparison of lights.
+    """
+
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+
+    def __post_init__(self):
+        mean, deviation = self.statistics
+        finite(mean=list(mean))
+        positive(deviation=list(deviation))
 
 
 def stages(spec) -> tuple[str, ...]:
@@ -110,12 +117,42 @@ def stages(spec) -> tuple[str, ...]:
     return tuple(names)
 
 
+class OnTrunk:
+    """The spec of a network on the trunk of the network ``backbone``, which becomes its layer ``trunk_name``."""
+
+    trunk_name: ClassVar = "backbone"
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """The input statistics of the backbone's weights; None without weights."""
+        return getattr(self.backbone, "statistics", None)
+
+    @property
+    def channels(self) -> int:
+        return getattr(self.backbone, "channels", 3)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(f"{self.trunk_name}.{name}" for name in stages(self.backbone))
+
+    def trunk(self, backbone: nn.Module) -> nn.Module:
+        """The made ``backbone`` up to its last stage."""
+        return trunk(backbone, stages(self.backbone)[-1])
+
+    def width(self, backbone: nn.Module) -> int:
+        """The channels that the head of the made ``backbone`` reads."""
+        return backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
+
+
 class Normalised(nn.Module):
     """``net`` after standardisation per channel; the statistics are stored with the weights.
 
     The statistics belong to the view on which the network was trained. A network therefore cannot be trained with one
     normalisation and tested with another (a pitfall of the reference pipeline: docs/methods.md, 1).
     """
+
+    #: The names of the layers with features, as in ``net.stages.0``; :func:`build` takes them from the spec.
+    stage_names: tuple[str, ...] = ()
 
     def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
@@ -147,8 +184,9 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     std = torch.ones(channels) if std is None else std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = spec.make(num_classes)
-    return _writable(channels_last(Normalised(net, mean, std)))
+        net = Normalised(spec.make(num_classes), mean, std)
+    net.stage_names = tuple(f"net.{name}" for name in getattr(spec, "stages", ()))
+    return _writable(channels_last(net))
 
 
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
@@ -174,31 +212,27 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
     """Load ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and the advice
     ``mend``; two tensors that differ do not fit layers of ``net`` that share one weight."""
-    own = net.state_dict()
+    own, first = net.state_dict(), {}
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    kinds = sorted(k for k in own.keys() & state.keys() if (own[k].is_floating_point(), own[k].is_complex())
-                   != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose information
-    torn = _torn(own, state)
-    if missing or extra or shapes or kinds or torn:
-        what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
-        what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
-        what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
-        what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
-        what += [f"{names} differ there and are one weight in this network" for names in torn[:1]]
-        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
+    faults = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
+    faults += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
+    for name in sorted(own.keys() & state.keys()):
+        mine, its = own[name], state[name]
+        twin = first.setdefault((mine.data_ptr(), mine.shape), name)
+        if its.shape != mine.shape:
+            faults.append(f"{name} has shape {tuple(its.shape)}, expected {tuple(mine.shape)}")
+        elif _kind(its) != _kind(mine):  # conversion would lose information
+            faults.append(f"{name} is {its.dtype}, expected {mine.dtype}")
+        elif name != twin and not torch.equal(its, state[twin]):
+            faults.append(f"{twin} and {name} differ there and are one weight in this network")
+    if faults:
+        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(faults[:3])}. {mend}")
     _writable(net).load_state_dict(state)
     return net
 
 
-def _torn(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> list[str]:
-    """The names of tensors that share their memory in ``own``, and differ in ``state``."""
-    first, torn = {}, []
-    for name in sorted(own.keys() & state.keys()):
-        twin = first.setdefault((own[name].data_ptr(), own[name].shape), name)
-        if twin != name and not torch.equal(state[twin], state[name]):
-            torn.append(f"{twin} and {name}")
-    return torn
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def _writable(net: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, stages
+from kdlab.nets.video import Around, Normalised, load_weights, stages
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,7 @@ class TwoLights(Attended):
 
 
 @dataclass(frozen=True)
-class _Around:
-    """A network made from the network ``of``."""
-
-    of: TinyR2Plus1D = TinyR2Plus1D()
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return stages(self.of)
-
-    def make(self, num_classes: int) -> nn.Module:
-        return self.of.make(num_classes)
-
-
-@dataclass(frozen=True)
-class BatchNormed(_Around):
+class BatchNormed(Around):
     """The network ``of`` with batch norm in place of its per-clip norms. Full-size networks have batch norm from the
     first layer on, so all their layers carry the statistics of bright clips."""
 
@@ -90,7 +76,7 @@ class BatchNormed(_Around):
 
 
 @dataclass(frozen=True)
-class OwnStatistics(_Around):
+class OwnStatistics(Around):
     """The network ``of``, started from a start's weights but with the input statistics of its own training clips; other
     networks inherit those of the start's clips."""
 
@@ -112,7 +98,7 @@ class _TwoNets(nn.Module):
 
 
 @dataclass(frozen=True)
-class TwoNets(_Around):
+class TwoNets(Around):
     """Two networks ``of`` one kind, one for each light of a :class:`BothLights` view, trained together.
 
     This is the teacher of ActLumos (arXiv 2502.03724) in our size: theirs fuses features by a learnt weight, ours
