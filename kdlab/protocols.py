@@ -103,9 +103,10 @@ class Net(Protocol):
     #: trained on other classes.
     head: str = "fc"
     #: Layers whose outputs are features, ordered from the pixels to the logits. Features are ``(B, C', T', H', W')``;
-    #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Without
-    #: stages, name a layer wherever one is needed. Under a detector or an attention head, the network's children up to
-    #: the last stage must be declared in the order in which they are applied.
+    #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Distillers
+    #: compare the stages of student and teacher, which are ``Normalised.stage_names``. Without stages, name a layer
+    #: wherever one is needed. Under a detector, an attention head or SimKD, the network's children up to the last stage
+    #: must be declared in the order in which they are applied.
     stages: tuple[str, ...]
     #: C of the input video.
     channels: int = 3

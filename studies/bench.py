@@ -60,6 +60,8 @@ def own(words: str, values, make) -> dict[str, tuple]:
     return {words.format(*(v if isinstance(v, tuple) else (v,))): (make(v), None) for v in values}
 
 
+#: The layers by name: the committed runs are named by them.
+LAYERS = tuple(f"net.stages.{k}" for k in range(4))
 #: Method → what is tried: a word for it → (method, rate). A first tuning, on validation clips alone, ended at the least
 #: weight for FitNets, AT, RKD and DKD with most teachers. So the values go further down from the authors' weights.
 TRIED = {
@@ -70,12 +72,12 @@ TRIED = {
     "dkd": own("β {}", (0.5, 1.0, 2.0, 4.0), lambda beta: DecoupledKD(beta=beta)),
     "logit_std": own("w {}", (0.3, 1.0, 3.0, 9.0), lambda w: StandardisedKD(weight=w)),
     "dist": own("β = γ = {}", (0.5, 1.0, 2.0, 4.0), lambda w: DIST(inter=w, intra=w)),
-    "fitnets": own("w {}", (0.01, 0.1, 1.0, 10.0), lambda w: FitNet(weight=w)),
-    "at": own("w {}", (0.1, 1.0, 10.0, 100.0), lambda w: AttentionTransfer(weight=w)),
-    "reviewkd": own("w {}", (0.1, 0.3, 1.0, 3.0), lambda w: ReviewKD(weight=w)),
+    "fitnets": own("w {}", (0.01, 0.1, 1.0, 10.0), lambda w: FitNet(LAYERS[2], w)),
+    "at": own("w {}", (0.1, 1.0, 10.0, 100.0), lambda w: AttentionTransfer(LAYERS[1:], w)),
+    "reviewkd": own("w {}", (0.1, 0.3, 1.0, 3.0), lambda w: ReviewKD(LAYERS, weight=w)),
     "rkd": own("w_D {0}, w_A {1}", [(w, 2 * w) for w in (0.04, 0.2, 1.0, 5.0)],
                lambda v: RelationalKD("net.stages", *v)),
-    "simkd": at_rates(SimKD()),
+    "simkd": at_rates(SimKD("net.stages")),
     "genkd": own("β {}", (0.01, 0.1, 1.0, 10.0),
                  lambda beta: GenerativeDistillation(beta=beta, generation=GENERATION, turns=TURNS)),
 }

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import AtLayer, Distiller
-from kdlab.distill.method import check_mixture, kd_loss
-from kdlab.system.values import alike, not_negative
+from kdlab.distill.baselines import AtLayer, Distiller, Tap
+from kdlab.distill.method import kd_loss
+from kdlab.system.values import alike
 
 
 def standardised_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor,
@@ -83,12 +83,8 @@ class StandardisedKD(Distiller):
     temperature: float = 2.0
     weight: float = 9.0
 
-    def __post_init__(self):
-        check_mixture(self.temperature, 0)
-        not_negative(weight=self.weight)
-
-    def terms(self, nets, student, teacher, batch, progress):
-        return {"soft": (self.weight, standardised_kd_loss(student.logits, teacher.logits, self.temperature))}
+    def terms(self, nets, logits, features, batch, progress):
+        return {"soft": (self.weight, standardised_kd_loss(*logits, self.temperature))}
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,8 @@ class DIST(Distiller):
     inter: float = 2.0
     intra: float = 2.0
 
-    def __post_init__(self):
-        check_mixture(self.temperature, 0)
-        not_negative(inter=self.inter, intra=self.intra)
-
-    def terms(self, nets, student, teacher, batch, progress):
-        return {"dist": (1.0, dist_loss(student.logits, teacher.logits, self.temperature, self.inter, self.intra))}
+    def terms(self, nets, logits, features, batch, progress):
+        return {"dist": (1.0, dist_loss(*logits, self.temperature, self.inter, self.intra))}
 
 
 @dataclass(frozen=True)
@@ -112,13 +104,10 @@ class RelationalKD(AtLayer):
     """RKD on the features of ``tap``, averaged over time and space. The weights of 25 and 50 are the authors' for
     classification."""
 
-    tap: str = "net.stages"
+    tap: Tap = -1
     distance: float = 25.0
     angle: float = 50.0
 
-    def __post_init__(self):
-        not_negative(distance=self.distance, angle=self.angle)
-
-    def terms(self, nets, student, teacher, batch, progress):
-        pooled = [each.taps[self.tap].mean((2, 3, 4)) for each in (student, teacher)]
+    def terms(self, nets, logits, features, batch, progress):
+        pooled = [of_one.mean((2, 3, 4)) for of_one in features[0]]
         return {"distance": (self.distance, distance_loss(*pooled)), "angle": (self.angle, angle_loss(*pooled))}

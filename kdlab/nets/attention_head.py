@@ -12,10 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.nets.layers import trunk
-from kdlab.nets.pretrained import Statistics
 from kdlab.nets.torchvision_video import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D, stages
+from kdlab.nets.video import OnTrunk, TinyR2Plus1D
 from kdlab.system.values import fraction, integer
 
 
@@ -65,7 +63,7 @@ class AttendedNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Attended:
+class Attended(OnTrunk):
     """The features of ``backbone`` under temporal attention; ``tokens`` is the largest number of tokens (64 frames give
     8)."""
 
@@ -73,23 +71,14 @@ class Attended:
     tokens: int = 8
     heads: int = 8
     dropout: float = 0.8
+    trunk_name: ClassVar = "features"
     network: ClassVar = AttendedNet
 
     def __post_init__(self):
         integer(1, tokens=self.tokens, heads=self.heads)
         fraction(dropout=self.dropout)
 
-    @property
-    def statistics(self) -> Statistics | None:
-        """The input statistics of the backbone's weights; None without weights."""
-        return getattr(self.backbone, "statistics", None)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return tuple(f"features.{name}" for name in stages(self.backbone))
-
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
-        width = backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
-        features = trunk(backbone, stages(self.backbone)[-1])
-        return self.network(features, width, num_classes, self.tokens, self.heads, self.dropout)
+        return self.network(self.trunk(backbone), self.width(backbone), num_classes, self.tokens, self.heads,
+                            self.dropout)

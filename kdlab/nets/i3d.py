@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.nets.video import OnTrunk, TinyR2Plus1D
 from kdlab.system.values import fraction, integer
 
 #: Stages with temporal kernels, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
@@ -176,14 +177,41 @@ class TinyC3D:
                   for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))]
         width = self.widths[-1]
         if self.projector:
-            half = self.projector // 2
-            stages.append(nn.Sequential(_stage(width, half, (1, 1, 1)), _stage(half, half, (3, 3, 3)),
-                                        _stage(half, self.projector, (1, 1, 1))))
+            stages.append(_projector(width, self.projector))
             width = self.projector
         return nn.Sequential(OrderedDict(
             stages=nn.Sequential(*stages), avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(),
             dropout=nn.Dropout(self.dropout), fc=nn.Linear(width, num_classes),
         ))
+
+
+@dataclass(frozen=True)
+class Projected(OnTrunk):
+    """The features of ``backbone`` under SimKD's projector to ``to`` channels (:class:`TinyC3D`), mean pooling and
+    ``fc``: a student for a teacher of another class, whose last stage has ``to`` channels."""
+
+    backbone: TinyR2Plus1D | TinyC3D = TinyR2Plus1D()
+    to: int = 64
+
+    def __post_init__(self):
+        integer(2, to=self.to)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return *super().stages, "projector"
+
+    def make(self, num_classes: int) -> nn.Module:
+        backbone = self.backbone.make(num_classes)
+        return nn.Sequential(OrderedDict(
+            backbone=self.trunk(backbone), projector=_projector(self.width(backbone), self.to),
+            avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(), fc=nn.Linear(self.to, num_classes),
+        ))
+
+
+def _projector(channels: int, width: int) -> nn.Sequential:
+    half = width // 2
+    return nn.Sequential(_stage(channels, half, (1, 1, 1)), _stage(half, half, (3, 3, 3)),
+                         _stage(half, width, (1, 1, 1)))
 
 
 def _stage(channels_in: int, channels: int, kernel, stride=1, pool=None, per_clip: bool = False) -> nn.Sequential:

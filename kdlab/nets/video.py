@@ -5,11 +5,12 @@ R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from kdlab.nets.layers import channels_last
+from kdlab.nets.layers import channels_last, trunk
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import fraction, integer
 
@@ -85,12 +86,42 @@ def stages(spec) -> tuple[str, ...]:
     return tuple(names)
 
 
+class OnTrunk:
+    """The spec of a network on the trunk of the network ``backbone``, which becomes its layer ``trunk_name``."""
+
+    trunk_name: ClassVar = "backbone"
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """The input statistics of the backbone's weights; None without weights."""
+        return getattr(self.backbone, "statistics", None)
+
+    @property
+    def channels(self) -> int:
+        return getattr(self.backbone, "channels", 3)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(f"{self.trunk_name}.{name}" for name in stages(self.backbone))
+
+    def trunk(self, backbone: nn.Module) -> nn.Module:
+        """The made ``backbone`` up to its last stage."""
+        return trunk(backbone, stages(self.backbone)[-1])
+
+    def width(self, backbone: nn.Module) -> int:
+        """The channels that the head of the made ``backbone`` reads."""
+        return backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
+
+
 class Normalised(nn.Module):
     """``net`` after standardisation per channel; the statistics are stored with the weights.
 
     The statistics belong to the view on which the network was trained. A network therefore cannot be trained with one
     normalisation and tested with another (a pitfall of the reference pipeline: docs/methods.md, 1).
     """
+
+    #: The names of the layers with features, as in ``net.stages.0``; :func:`build` takes them from the spec.
+    stage_names: tuple[str, ...] = ()
 
     def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
@@ -122,8 +153,9 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     std = torch.ones(channels) if std is None else std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = spec.make(num_classes)
-    return _writable(channels_last(Normalised(net, mean, std)))
+        net = Normalised(spec.make(num_classes), mean, std)
+    net.stage_names = tuple(f"net.{name}" for name in getattr(spec, "stages", ()))
+    return _writable(channels_last(net))
 
 
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
@@ -148,20 +180,28 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
     """Load ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and the advice
-    ``mend``."""
-    own = net.state_dict()
+    ``mend``; two tensors that differ do not fit layers of ``net`` that share one weight."""
+    own, first = net.state_dict(), {}
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    kinds = sorted(k for k in own.keys() & state.keys() if (own[k].is_floating_point(), own[k].is_complex())
-                   != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose information
-    if missing or extra or shapes or kinds:
-        what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
-        what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
-        what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
-        what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
-        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
+    faults = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
+    faults += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
+    for name in sorted(own.keys() & state.keys()):
+        mine, its = own[name], state[name]
+        twin = first.setdefault((mine.data_ptr(), mine.shape), name)
+        if its.shape != mine.shape:
+            faults.append(f"{name} has shape {tuple(its.shape)}, expected {tuple(mine.shape)}")
+        elif _kind(its) != _kind(mine):  # conversion would lose information
+            faults.append(f"{name} is {its.dtype}, expected {mine.dtype}")
+        elif name != twin and not torch.equal(its, state[twin]):
+            faults.append(f"{twin} and {name} differ there and are one weight in this network")
+    if faults:
+        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(faults[:3])}. {mend}")
     _writable(net).load_state_dict(state)
     return net
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def _writable(net: nn.Module) -> nn.Module:

@@ -1,16 +1,35 @@
-"""SimKD and feature norm: formulas, and what they move."""
+"""SimKD and feature norm: formulas, and what they move. All feature distillers between networks of two classes."""
 
+from dataclasses import replace
+from math import nan
 
 import pytest
 import torch
 
-from kdlab.distill.baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
-from kdlab.nets.i3d import TinyC3D
-from kdlab.nets.video import build
+from kdlab.clips.user_clips import UserClips
+from kdlab.clips.windows import Window
+from kdlab.distill.baselines import (
+    ROLES,
+    AttentionTransfer,
+    FeatureNorm,
+    FitNet,
+    ReviewKD,
+    SimKD,
+    _layers,
+    feature_norm_loss,
+    simkd_loss,
+)
+from kdlab.distill.relations import RelationalKD
+from kdlab.nets.i3d import Projected, TinyC3D
+from kdlab.nets.video import TinyR2Plus1D, build, for_classes
 from kdlab.papers.generative.networks import Gated
 from kdlab.train.loop import Progress, fit
+from kdlab.train.obtain import obtain
+from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
+from tests.conftest import encode, square
 from tests.distill.conftest import TwoSides
+from tests.foreign.driftwood.kelp import Kelp
 
 TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)
 
@@ -55,7 +74,7 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
     method, nets = SimKD(tap), networks(student, teacher)
     frozen = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
     own = {k: v.clone() for k, v in nets["student"].state_dict().items()}
-    assert method.extra_nets(nets, None, 0) == {}
+    assert method.extra_nets(nets, TwoSides(16).evaluation(), 0) == {}
     trained = fit(method, nets, TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0)
     state = trained.nets["student"].state_dict()
     head = [k for k in state if k.startswith("net.") and not k.startswith(tap)]
@@ -70,14 +89,21 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
 def test_simkd_keeps_the_students_own_normalisation():
     nets = networks()
     nets["student"].mean.fill_(0.25)
-    SimKD().extra_nets(nets, None, 0)
+    SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
     assert nets["student"].mean.unique().tolist() == [0.25] and nets["teacher"].mean.unique().tolist() == [0]
 
 
-def test_simkd_refuses_a_head_that_does_not_fit():
-    for student in (TinyC3D((2, 2, 3, 4)), Gated(STUDENT, (4, 16, 16))):
-        with pytest.raises(ValueError, match="head .*net.fc.weight.* does not fit the student.*projector"):
-            SimKD().extra_nets(networks(student), None, 0)
+@pytest.mark.parametrize("student", [TinyC3D((2, 2, 3, 4)), Gated(STUDENT, (4, 16, 16))], ids=["narrow", "gated"])
+def test_simkd_refuses_a_head_that_does_not_fit(student):
+    with pytest.raises(ValueError, match="head .*fc.weight.* does not fit the student.*projector"):
+        SimKD().extra_nets(networks(student), TwoSides(16).evaluation(), 0)
+
+
+def test_simkd_refuses_the_head_of_classes_in_another_order():
+    nets = networks()
+    for_classes(nets["teacher"], "ab", "ba")
+    with pytest.raises(ValueError, match="does not fit the student: .* the same classes in one order"):
+        SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
 
 
 def test_feature_norm_trains_with_the_teachers_class_means():
@@ -96,3 +122,86 @@ def test_feature_norm_trains_with_the_teachers_class_means():
     assert all(p.grad is None for p in nets["teacher"].parameters())
     rows = fit(method, networks(), TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0).history
     assert rows[-1]["norm"] < rows[0]["norm"] and rows[-1]["ce"] < rows[0]["ce"]
+
+
+# --- networks of two classes -----------------------------------------------------------------------------------
+
+TINY = TinyR2Plus1D((2, 3, 4, 6))
+METHODS = [FitNet(), AttentionTransfer(), ReviewKD(warmup=0.0), SimKD(), FeatureNorm(soft=0.0), RelationalKD()]
+
+
+def test_stages_of_four_and_of_three_are_counted_from_the_last():
+    nets = networks(TINY, Kelp())
+    names = {type(method): [_layers(nets, role, method.taps) for role in ROLES] for method in METHODS}
+    assert names[SimKD] == names[FeatureNorm] == names[RelationalKD] == [["net.stages.3"], ["net.blades.1"]]
+    assert names[FitNet] == [["net.stages.2"], ["net.blades.0"]]
+    assert names[AttentionTransfer] == names[ReviewKD] == [
+        ["net.stages.1", "net.stages.2", "net.stages.3"], ["net.holdfast.patch", "net.blades.0", "net.blades.1"]]
+    assert [_layers(nets, role, ((0, "net.blades"), "net")) for role in ROLES] == [
+        ["net.stages.0", "net"], ["net.blades", "net"]]
+
+
+@pytest.mark.parametrize(("method", "fields", "word"), [
+    (FitNet, {"weight": -1.0}, "weight"), (FeatureNorm, {"temperature": 0.0}, "temperature"),
+    (ReviewKD, {"warmup": 1.5}, "warmup"), (ReviewKD, {"width": 0}, "width"), (RelationalKD, {"angle": nan}, "angle"),
+])
+def test_a_number_that_cannot_be_is_named(method, fields, word):
+    with pytest.raises(ValueError, match=word):
+        method(**fields)
+
+
+def unlike(method, reverse: bool) -> dict:
+    """A student and a teacher of two classes, and the networks beside the student."""
+    student, teacher = (Kelp(), TINY) if reverse else (TINY, Kelp())
+    if isinstance(method, SimKD):
+        student = Projected(student, TINY.widths[-1] if reverse else Kelp().width)
+    nets = networks(student, teacher)
+    return nets | method.extra_nets(nets, TwoSides(16).evaluation(), 0)
+
+
+def loss_of(method, nets) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss, and the distiller's part of it."""
+    (batch,) = TwoSides(16).evaluation()
+    prepared = method.prepare(nets, [batch]) if hasattr(method, "prepare") else None
+    ((_, loss, terms),) = method.losses(nets, batch, Progress(0, 1, prepared))
+    return loss, loss - method.labels * terms["ce"]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["under a transformer", "transformer as student"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda it: type(it).__name__)
+def test_a_foreign_transformer_teaches_and_learns(method, reverse):
+    nets = unlike(method, reverse)
+    optimiser = torch.optim.AdamW([w for name in nets if name != "teacher" for w in nets[name].parameters()], lr=1e-3)
+    first, part = loss_of(method, nets)
+    part.backward()
+    moved = [w.grad for w in nets["student"].parameters() if w.grad is not None]
+    assert len(moved) > 3 and all(g.isfinite().all() for g in moved) and any(g.any() for g in moved)
+    assert all(w.grad is None for w in nets["teacher"].parameters())
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss_of(method, nets)[0].backward()
+        optimiser.step()
+    assert loss_of(method, nets)[0] < first
+
+
+@pytest.mark.parametrize(("tap", "words"), [
+    (3, "the teacher has 3 stages .* and the method reads 3: give it"),
+    ((0, -4), "the teacher has 3 stages .* reads -4"),
+    ((0, "net.blades.0.space"), r"'net.blades.0.space' of the teacher gives \(4, 16, 8\): name a layer"),
+    ("net.stages", "the teacher: no layer 'net.stages' in Normalised"),
+])
+def test_a_layer_that_is_not_there_or_gives_no_map_is_refused_before_training(tap, words):
+    with pytest.raises(ValueError, match=words):
+        unlike(RelationalKD(tap), reverse=False)
+
+
+def test_networks_of_two_classes_teach_each_other_from_files_to_predictions(own_places):
+    for split in ("train", "val", "test"):
+        for label, way in (("left", -1), ("right", 1)):
+            encode(own_places / "clips" / split / label / "0.mp4", square(way, 7 * len(split)))
+    kelp = Recipe("kelp", UserClips(str(own_places / "clips")), net=Kelp(), window=Window(4, 16, 16),
+                  settings=Settings(epochs=1, batch_size=2))
+    tiny = replace(kelp, condition="tiny", net=TINY, method=ReviewKD(), teacher=kelp)
+    again = replace(kelp, condition="again", net=Projected(Kelp(), TINY.widths[-1]), method=SimKD(), teacher=tiny)
+    for run in (obtain(recipe, say=lambda line: None) for recipe in (tiny, again)):
+        assert run.history.notna().all(axis=None) and run.predictions("test").logits.shape == (2, 2)

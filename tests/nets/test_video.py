@@ -79,6 +79,29 @@ def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
         begin_as(build(TinyR2Plus1D((4, 6)), 2, seed=2), start, ("a", "b"), ("a", "b", "c"))
 
 
+class Two(nn.Module):
+    """Two layers, ``tied`` or each with its own weight."""
+
+    def __init__(self, tied: bool):
+        super().__init__()
+        self.one, self.other, self.fc = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+        if tied:
+            self.other.weight = self.one.weight
+
+
+def test_two_weights_are_not_loaded_into_one():
+    apart, tied = (build(SimpleNamespace(make=lambda _, tied=tied: Two(tied)), 2, seed=1) for tied in (False, True))
+    start, names = apart.state_dict(), "net.one.weight and net.other.weight differ there and are one weight"
+    with pytest.raises(ValueError, match=names):
+        begin_as(tied, apart, "ab", "ab")
+    with pytest.raises(ValueError, match=names):
+        load_weights(tied, start, "a file")
+    begin_as(apart, tied, "ab", "ab")
+    assert torch.equal(apart.net.one.weight, tied.net.one.weight)
+    assert torch.equal(apart.net.other.weight, tied.net.one.weight)
+    begin_as(tied, apart, "ab", "ab")  # two layers with equal weights
+
+
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_normalisation_is_that_of_the_definition_in_the_layout_it_was_given(channels_last):
     x, mean, std = torch.rand(2, 3, 4, 5, 7), torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.3, 1.0, 2.0])

@@ -13,9 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
-from kdlab.nets.layers import trunk
-from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import load_weights, stages
+from kdlab.nets.video import OnTrunk, load_weights
 from kdlab.system.values import fraction, integer
 from kdlab.train.runs import read_weights
 
@@ -192,7 +190,7 @@ class GatedNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Gated:
+class Gated(OnTrunk):
     """The network ``backbone`` with GenKD's attention on its features, for clips of ``clip`` = (T, H, W). ``faithful``
     uses the released gate (:func:`gate`); the paper's network has ``dropout`` 0.5."""
 
@@ -205,21 +203,8 @@ class Gated:
         integer(1, clip=list(self.clip))
         fraction(dropout=self.dropout)
 
-    @property
-    def statistics(self) -> Statistics | None:
-        """The input statistics of the backbone's weights; None without weights."""
-        return getattr(self.backbone, "statistics", None)
-
-    @property
-    def channels(self) -> int:
-        return getattr(self.backbone, "channels", 3)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return tuple(f"backbone.{name}" for name in stages(self.backbone))
-
     def make(self, num_classes: int) -> GatedNet:
-        backbone = trunk(self.backbone.make(num_classes), stages(self.backbone)[-1])
+        backbone = self.trunk(self.backbone.make(num_classes))
         with torch.no_grad():  # a black clip gives the shape
             shape = tuple(copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)
