@@ -1,13 +1,31 @@
 """kdlab: a notebook-first research kit for knowledge distillation in video action recognition."""
 
-import ctypes
 import importlib
 import os
 import re
-import sys
 from pathlib import Path
 
 __version__ = "0.1.0"
+
+#: What most scripts need, and where it stands.
+_PUBLIC = {
+    "Night": "kdlab.night",
+    "UserClips": "kdlab.clips.user_clips",
+    "Window": "kdlab.clips.windows",
+    "Raw": "kdlab.clips.views",
+    "Enhanced": "kdlab.clips.views",
+    "Gamma": "kdlab.clips.enhance",
+    "TinyR2Plus1D": "kdlab.nets.video",
+    "CrossEntropy": "kdlab.distill.method",
+    "KD": "kdlab.distill.method",
+    "Settings": "kdlab.train.settings",
+    "Recipe": "kdlab.train.recipe",
+    "obtain": "kdlab.train.obtain",
+    "obtain_all": "kdlab.train.many",
+    "Question": "kdlab.study",
+    "Study": "kdlab.study",
+}
+__all__ = ["__version__", "check", *_PUBLIC]
 
 
 def _steady_pictures() -> None:
@@ -21,32 +39,17 @@ def _steady_pictures() -> None:
         os.environ.setdefault("OPENCV_IPP", "avx2")
 
 
-def _memory_kept(room: int = 2**29) -> None:
-    """Have memory that was freed stay with this process, ``room`` bytes of it in huge pages, where libc is glibc.
-
-    A step of a training frees all that it made. By default that goes back to the system, which clears it page by page
-    for the next step: a seventh of a step, and more while two train at once (docs/log.md). No result changes.
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt"):
-        return
-    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
-    libc.free.argtypes, libc.sbrk.argtypes = [ctypes.c_void_p], [ctypes.c_ssize_t]
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    trim_threshold, top_pad, mmap_threshold, huge = -1, -2, -3, 14
-    libc.mallopt(trim_threshold, 2**30)
-    libc.mallopt(mmap_threshold, 2**25)  # the most that every glibc takes
-    libc.mallopt(top_pad, room)
-    libc.free(libc.malloc(2**24))  # the heap grows by the room; none of it is memory before it is used
-    libc.mallopt(top_pad, 2**20)
-    libc.madvise((libc.sbrk(0) - room) & -(2**21), room, huge)  # refused where the system has none
-
-
 def check(name: str, answer: object = ...) -> None:
     """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise
     (:func:`kdlab.show.exercises.check`)."""
     importlib.import_module("kdlab.show.exercises").check(name, answer)
 
 
+def __getattr__(name: str):
+    """The public names, imported where they are first asked for: ``import kdlab`` alone loads nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'kdlab' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
 _steady_pictures()
-_memory_kept()

@@ -23,6 +23,7 @@ from pandas.io.formats.style import Styler
 from kdlab import __version__
 from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
+from kdlab.train.device import keep_freed_memory
 from kdlab.train.sizes import Profile, current
 
 #: Pixels per inch of stored figures; live figures have twice as many.
@@ -44,6 +45,7 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread"
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
+    keep_freed_memory()
     clips = f" · your clips in {data}" if data else ""
     print(f"kdlab {__version__} · profile {chosen.name}{clips} · torch {torch.__version__} · {device} · "
           f"{chosen.settings.precision}")

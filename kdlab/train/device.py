@@ -1,10 +1,14 @@
-"""What decides the bits of a training beside its recipe: device, precision, random generators and processor."""
+"""What decides the bits of a training beside its recipe: device, precision, random generators and processor;
+and how a process keeps its memory."""
 
 import contextlib
+import ctypes
+import functools
 import os
 import platform
 import random
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +83,28 @@ def cpu_features() -> str:
         model, flags = about.get("model name", model), set(about.get("flags", "").split())
     wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
     return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])
+
+
+@functools.cache
+def keep_freed_memory(room: int = 2**29) -> None:
+    """Once, have memory that was freed stay with this process, ``room`` bytes of it in huge pages, where libc is glibc.
+
+    A step of a training frees all that it made. By default that goes back to the system, which clears it page by page
+    for the next step: a seventh of a step, and more while two train at once (docs/log.md). No result changes.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt"):
+        return
+    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+    libc.free.argtypes, libc.sbrk.argtypes = [ctypes.c_void_p], [ctypes.c_ssize_t]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    trim_threshold, top_pad, mmap_threshold, huge = -1, -2, -3, 14
+    libc.mallopt(trim_threshold, 2**30)
+    libc.mallopt(mmap_threshold, 2**25)  # the most that every glibc takes
+    libc.mallopt(top_pad, room)
+    libc.free(libc.malloc(2**24))  # the heap grows by the room; none of it is memory before it is used
+    libc.mallopt(top_pad, 2**20)
+    libc.madvise((libc.sbrk(0) - room) & -(2**21), room, huge)  # refused where the system has none
 
 
 # --- random numbers that depend only on a seed and a step -------------------------------------------------------

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import one_thread
 from kdlab.system.files import write_atomically
-from kdlab.train.device import Mixed, device, precision, seed_all, seeded_generators
+from kdlab.train.device import Mixed, device, keep_freed_memory, precision, seed_all, seeded_generators
 from kdlab.train.feeding import batches_on_device, parts_of_batch, requests
 from kdlab.train.settings import Settings, check_released, learning_rate, optimiser_for
 
@@ -92,6 +92,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
 def training(method, nets, train, settings, seed, *others) -> Iterator["Training"]:
     """A :class:`Training` of these arguments. Inside, torch has one thread on a CPU, and the global generators are the
     training's own."""
+    keep_freed_memory()
     with one_thread(device()), seeded_generators(seed):
         yield Training(method, nets, train, settings, seed, *others)
 
