@@ -63,6 +63,16 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
 def test_a_video_without_actions_counts_where_something_was_found():
     its = made_up(0, 0.1)
     false = pd.DataFrame({"video": ["empty"], "label": [0], "start": [0.0], "end": [1.0], "score": [2.0]})
-    worse = evaluate(its.truth, pd.concat([its.found, false], ignore_index=True), 2, TIOUS)
+    worse = evaluate(its.truth, pd.concat([its.found, false], ignore_index=True), 2, TIOUS, ["empty"])
     found = difference([worse], [its])
     assert found.mean < 0 and found.units == 13
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_bootstrap_samples_without_a_true_segment_do_not_count():
+    """Of three videos one has actions, so 8 of 27 samples have no mAP; the difference has a spread all the same."""
+    truth = pd.DataFrame({"video": ["a"], "label": [0], "start": [0.0], "end": [1.0]})
+    found = pd.DataFrame({"video": list("bac"), "label": [0] * 3, "start": [0.0] * 3, "end": [1.0] * 3,
+                          "score": [3.0, 2.0, 1.0]})
+    one, other = (evaluate(truth, some, 1, videos=list("bc")) for some in (found, found[1:]))
+    assert difference([one], [other]).half_width > 0
