@@ -164,12 +164,12 @@ class Hessian:
                 module.training = mode
 
     def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        empty = True
+        samples = 0
         for x, y in self.data() if callable(self.data) else self.data:
-            empty = False
+            samples += len(y)
             yield x.to(self.device, self.dtype if x.is_floating_point() else None), y.to(self.device)
-        if empty:
-            raise ValueError("the data holds no mini-batch")
+        if not samples:
+            raise ValueError("the data holds no mini-batch with samples")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""
