@@ -301,6 +301,11 @@ class Noise(nn.Module):
         return x + torch.randn_like(x)
 
 
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
 class Counter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -318,6 +323,7 @@ def test_what_cannot_be_measured_says_why():
         (copy.deepcopy(net).half(), data, "0.weight is torch.float16.*fp32 or fp64"),
         (nn.Sequential(Noise(), net), data, "two passes over the data differ"),
         (nn.Sequential(Counter(), net), data, "changes the buffer 0.calls"),
+        (nn.Sequential(net, Detached()), data, "no gradient: Sequential detaches"),
         (net, [], "no mini-batch with samples"),
         (net, [(x[:0], y[:0])], "no mini-batch with samples"),
         (net, iter(data), "used up by one pass"),
