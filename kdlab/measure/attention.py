@@ -4,7 +4,8 @@ docs/methods.md, 7. Maps are non-negative, ``(N, T, H, W)`` over the pixels of N
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +18,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import ClipBatches
-from kdlab.nets.layers import features, layers_of
+from kdlab.nets.layers import bare, features, layers_of
 from kdlab.nets.norms import folded
 from kdlab.night.make import truth
 
@@ -57,16 +58,15 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     At a 3-D layer, the weight of a channel is its mean gradient over time and space. At a 2-D layer, which sees N·T
     frames, it is the mean gradient over each frame. The map is rectified, then interpolated linearly to the clip's
     pixels, with each unit at the centre of the part of the picture that it sees. The network runs in eval mode. Raises
-    ``ValueError`` for an unknown layer (with the nearest names), a layer without extent in space, inference mode, and
-    maps that are not finite.
+    ``ValueError`` for an unknown layer (with the nearest names), a layer without extent in space or that runs twice in
+    one forward pass, a network without logits ``(N, K)`` or a gradient from them to the layer, inference mode, and maps
+    that are not finite.
     """
     from captum.attr import LayerGradCam  # takes a second to import
 
     if torch.is_inference_mode_enabled():
         raise ValueError("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
-    module, mode = _layer(net, layer), net.training
-    net.eval()
-    try:
+    with _evaluated(net, layer) as (net, module):
         units = _geometry(net, layer, x[:1])
         target = torch.as_tensor(target).expand(len(x))
         found = []
@@ -77,8 +77,6 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
             found.append(units.spread(cam).cpu().numpy())
-    finally:
-        net.train(mode)
     maps = np.concatenate(found)
     if not np.isfinite(maps).all():
         raise ValueError(f"the map at {layer!r} is not finite: look at the weights and the clips")
@@ -87,12 +85,24 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
 
 
-def _layer(net: nn.Module, name: str) -> nn.Module:
-    modules = {k: m for k, m in layers_of(net).items() if k}
-    if name not in modules:
-        near = difflib.get_close_matches(name, modules, 3, 0.3) or list(modules)[-3:]
-        raise ValueError(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
-    return modules[name]
+@contextmanager
+def _evaluated(net: nn.Module, layer: str) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """The bare ``net`` in evaluation mode, and its layer. What fails inside for another reason than a ``ValueError``
+    becomes one."""
+    net, modules = bare(net), {name: module for name, module in layers_of(net).items() if name}
+    if layer not in modules:
+        near = difflib.get_close_matches(layer, modules, 3, 0.3) or list(modules)[-3:]
+        raise ValueError(f"no layer {layer!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
+    modes = {module: module.training for module in net.modules()}
+    try:
+        yield net.eval(), modules[layer]
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"Grad-CAM needs logits (N, K) of {type(net).__name__}, and their gradient at layer "
+                         f"{layer!r}: {why}") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 @torch.no_grad()
@@ -104,6 +114,15 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
     the same window, skips norms, and feeds the network the pixels' coordinates. Each output is then the mean coordinate
     of the pixels that the unit sees.
     """
+    calls = []
+    handle = layers_of(net)[name].register_forward_hook(lambda *_: calls.append(name))
+    try:
+        net(x)
+    finally:
+        handle.remove()
+    if len(calls) > 1:
+        raise ValueError(f"layer {name!r} runs {len(calls)} times in one forward pass, and a map belongs to one of them"
+                         ": name a layer that runs once")
     handles, sizes, far = [], x.shape[2:], 1e3  # so far from 0 that no rectifier cuts anything off
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
@@ -117,9 +136,9 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
     finally:
         for handle in handles:
             handle.remove()
-    if seen.dim() != 5 or seen.shape[-1] * seen.shape[-2] < 2:
-        raise ValueError(f"layer {name!r} gives {(1, *seen.shape[1:])} for one clip, without extent in space: "
-                            "choose one before the pooling")
+    if seen.dim() != 5 or len(seen) != len(shown) or seen.shape[-1] * seen.shape[-2] < 2:
+        raise ValueError(f"layer {name!r} gives {tuple(seen.shape)} for {len(shown)} clips, without extent in space "
+                         "for each: choose one before the pooling")
     means = seen.mean(1)
     none, all_, *ramps = means.double()
     shares = [((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1) for k, ramp in enumerate(ramps)]

@@ -11,7 +11,7 @@ mAP is not a mean over videos. A bootstrap over videos therefore gives :meth:`Ev
 each video was drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,36 +147,50 @@ class Evaluation:
         return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
 
-def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS) -> Evaluation:
-    """Match predictions to the truth at each of ``tious``.
+def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS,
+             videos: Iterable = ()) -> Evaluation:
+    """Match predictions to the truth at each of ``tious``. Name in ``videos`` the tested videos without a true segment:
+    all predictions there are false positives.
 
     True segments may overlap, even within a class (each counts), and may reach beyond their video. A prediction of
     length zero is a false positive. Raises ``ValueError`` that names the first impossible row: a segment that ends
     before it starts, a true segment of length zero, a time or score that is not finite, a label outside the
     ``classes``, or a score that is not positive. Raises it also for an empty truth, for a threshold outside
-    (0, 1], and where no prediction is of an annotated video.
+    (0, 1], and for predictions of a video that is neither in the truth nor in ``videos``.
     """
     integer(1, classes=classes)
     fraction(tious=list(tious))
     positive(tious=list(tious))
-    for what, table in ("true segment", truth), ("prediction", found):
-        bad = ~((table["end"] > table["start"]) | ((table["end"] == table["start"]) & (what == "prediction")))
-        bad |= ~table["label"].between(0, classes - 1) | (~(table["score"] > 0) if what == "prediction" else False)
-        numbers = table[[*SPAN, "score"] if what == "prediction" else SPAN].to_numpy(float)
-        bad |= ~np.isfinite(numbers).all(1)
-        if bad.any():
-            raise ValueError(f"impossible {what}: {table[bad].iloc[0].to_dict()}. Starts lie before ends, labels in 0 "
-                             f"to {classes - 1}, scores above 0, and all are finite.")
+    truth, found = _checked("true segment", truth, classes), _checked("prediction", found, classes)
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
-    if len(found) and not found["video"].isin(truth["video"]).any():
-        raise ValueError(f"no prediction is of an annotated video: predictions name {found['video'].iloc[0]!r}, the "
-                         f"truth {truth['video'].iloc[0]!r}. Give both the same names.")
+    unknown = found["video"][~found["video"].isin([*truth["video"], *videos])].unique().tolist()
+    if unknown:
+        raise ValueError(f"predictions name {len(unknown)} unknown video(s), such as {unknown[0]!r}, where the truth "
+                         f"names {truth['video'].tolist()[0]!r}: give both the same names, and name tested videos "
+                         "without a true segment in videos=…")
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     i, j, overlap = _pairs(found, truth, ["video", "label"])
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
     true = [_taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth)) for threshold in tious]
     return Evaluation(truth, found, classes, tuple(tious), np.stack(true, 1))
+
+
+def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """``table`` with its numbers as numbers. Raises ``ValueError`` for its first impossible row."""
+    columns = ["label", *SPAN, "score"] if what == "prediction" else ["label", *SPAN]
+    if missing := {"video", *columns} - set(table):
+        raise ValueError(f"a {what} has no {min(missing)}: give the columns video, {', '.join(columns)}")
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce").astype(float)
+    good = np.isfinite(numbers).all(axis=1) & numbers["label"].isin(range(classes))
+    if what == "prediction":
+        good &= (numbers["end"] >= numbers["start"]) & (numbers["score"] > 0)
+    else:
+        good &= numbers["end"] > numbers["start"]
+    if not good.all():
+        raise ValueError(f"impossible {what}: {table[~good].iloc[0].to_dict()}. Starts lie before ends, labels are "
+                         f"class numbers from 0 to {classes - 1}, scores lie above 0, and all are finite.")
+    return table.assign(**numbers.astype({"label": int}))
 
 
 def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -217,7 +231,8 @@ def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluatio
     selected = of_split(run, split)
     found = decode(run.predictions(split).logits, selected, run.recipe.window.rate, sigma=sigma)
     found = found.groupby("video", sort=False).head(KEPT).reset_index(drop=True)
-    return evaluate(annotated(selected), found, len(run.provenance["classes"]))
+    videos = [window.video for window in selected]
+    return evaluate(annotated(selected), found, len(run.provenance["classes"]), videos=videos)
 
 
 def best_width(student: Run) -> float:

@@ -43,8 +43,8 @@ class Hessian:
     convolutions. Folding would save a third of the time, but rounds differently: in fp32 some rectifiers would switch,
     which changes the products of a large network by a thousandth.
 
-    Raises ``ValueError`` in inference mode, without weights to measure, for half precision, NaN or no data, and where
-    two passes differ or change a buffer (shuffled or augmented data, a random layer).
+    Raises ``ValueError`` in inference mode, without weights to measure or a gradient, for half precision, NaN or no
+    data, and where two passes differ or change a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -96,6 +96,8 @@ class Hessian:
         with self._mode():
             for x, y in self._batches():
                 loss = self.criterion(self.net(x), y)
+                if not loss.requires_grad:
+                    raise ValueError(f"the loss has no gradient: {type(self.net).__name__} detaches what it computes")
                 total += len(y) * float(loss.detach())
                 gradient += flat(torch.autograd.grad(loss, self.weights, materialize_grads=True)).mul_(len(y))
                 count += len(y)
@@ -165,12 +167,12 @@ class Hessian:
                 module.training = mode
 
     def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        empty = True
+        samples = 0
         for x, y in self.data() if callable(self.data) else self.data:
-            empty = False
+            samples += len(y)
             yield x.to(self.device, self.dtype if x.is_floating_point() else None), y.to(self.device)
-        if empty:
-            raise ValueError("the data holds no mini-batch")
+        if not samples:
+            raise ValueError("the data holds no mini-batch with samples")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""

@@ -8,6 +8,7 @@ are gone. The variance itself is estimated from all numbers of a probe's image, 
 estimate from the probes' sums.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -138,7 +139,9 @@ def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
     basis = torch.empty(min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device)
-    basis[0] = _signs(operator, 1, operator.size, seeded(seed, 2))[0] if start is None else start.to(basis)
+    if start is None:  # random signs can be orthogonal to an eigenvector of a few weights, numbers almost surely not
+        start = torch.randn(operator.size, generator=seeded(seed, 2), dtype=torch.float64)
+    basis[0] = start
     basis[0] /= dot(basis[0], basis[0]) ** 0.5
     diagonal, beside = [], []
     for m in range(1, steps + 1):
@@ -169,7 +172,7 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
-    """A Lanczos run of ``steps`` products from ``start (P,)`` (default: random signs). It has fewer where the operator
+    """A Lanczos run of ``steps`` products from ``start (P,)`` (default: Gaussian). It has fewer where the operator
     maps the span of the basis to itself."""
     *_, last = _steps(operator, steps, start, seed)
     return last
@@ -181,7 +184,7 @@ def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: 
     changes by less than 0.1 % per step.
 
     Without ``smallest``, only the residual of the largest eigenvalue counts. Raises ``ValueError`` with the residuals
-    when they stay too large.
+    when they stay too large. Warns where both eigenvalues are 0, as behind rectifiers that are all dead.
     """
     before = np.inf
     for run in _steps(operator, max_steps, None, seed):
@@ -196,6 +199,8 @@ def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: 
         raise ValueError(f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
                            f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
                            f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance.")
+    if found.largest == found.smallest == 0:
+        warnings.warn("the operator maps a Gaussian vector to 0: there is no curvature to compare", stacklevel=2)
     return found
 
 
@@ -228,9 +233,10 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
         # One degree of freedom per probe, in any block: images give more, but the probes' values are skewed.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         value = (known.captured if known else 0.0) + sum(float(np.mean(b.values)) for b in all_of)
-        error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
+        error = float(widened * np.sqrt((spread**2 / counts).sum()))
+        allowed = np.float64(relative_error * abs(value))  # of a trace of 0 it is 0, and NumPy divides by that
         with np.errstate(divide="ignore", invalid="ignore"):
             ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
         wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
         if error <= allowed or (wanted == counts).all():
-            return Trace(float(value), error, tuple(np.array(b.values) for b in all_of), spread)
+            return Trace(value, error, tuple(np.array(b.values) for b in all_of), spread)

@@ -68,10 +68,10 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     for an unknown name, and for a layer that is not used or returns no tensor.
     """
     found, taps = {}, list(taps)
-    with _tapped(net, taps, len(x), found.__setitem__):
+    with _tapped(net, taps, x.shape[0], found.__setitem__):  # not len(x): export would fix the batch
         logits = net(x)
     if not isinstance(logits, torch.Tensor):
-        raise ValueError(f"{type(net).__name__} returns {type(logits).__name__}, not logits (B, K)")
+        raise ValueError(f"{type(bare(net)).__name__} returns {type(logits).__name__}, not logits (B, K)")
     _check_used(taps, found)
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in found.items()})
 
@@ -85,7 +85,7 @@ def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, 
         if found.keys() == wanted:
             raise _AllKept
 
-    with suppress(_AllKept), _tapped(net, wanted, len(x), keep):
+    with suppress(_AllKept), _tapped(net, wanted, x.shape[0], keep):
         net(x)
     _check_used(taps, found)
     return {name: found[name].to(x.dtype) for name in taps}
@@ -98,7 +98,7 @@ class _AllKept(Exception):
 def layers_of(net: nn.Module) -> dict[str, nn.Module]:
     """The layers of the bare ``net`` by name. Raises ``ValueError`` for TorchScript, which supports no hooks."""
     layers = dict(bare(net).named_modules(remove_duplicate=False))
-    if scripted := [name or type(net).__name__ for name, layer in layers.items()
+    if scripted := [name or type(layer).__name__ for name, layer in layers.items()
                     if isinstance(layer, torch.jit.ScriptModule)]:
         raise ValueError(f"{scripted[0]} is TorchScript, whose layers cannot be read: give the network as the "
                          "torch.nn.Module that it was made from")
@@ -119,7 +119,8 @@ def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
     try:
         for name in taps:
             if name not in layers:
-                raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(filter(None, layers))}")
+                raise ValueError(f"no layer {name!r} in {type(layers['']).__name__}; it has "
+                                 f"{', '.join(filter(None, layers))}")
             handles.append(layers[name].register_forward_hook(_tap(name, clips, keep)))
         yield
     finally:
@@ -138,7 +139,7 @@ def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Ca
         kept = True
         if not isinstance(out, torch.Tensor):
             raise ValueError(f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it")
-        if out.dim() != 4 or len(out) % clips:
+        if out.dim() != 4 or out.shape[0] % clips:
             keep(name, out)
             return out.clone()
         video = out.unflatten(0, (clips, -1)).transpose(1, 2)

@@ -111,7 +111,7 @@ def test_what_cannot_be_explained_is_told():
     net, x = Linear(WEIGHTS), torch.rand(1, 2, 2, 4, 4)
     with pytest.raises(ValueError, match="no layer 'featurs' in Linear; the nearest are features"):
         grad_cam(net, x, 0, "featurs")
-    with pytest.raises(ValueError, match=r"'fc' gives \(1, 2\) for one clip, without extent in space"):
+    with pytest.raises(ValueError, match=r"'fc' gives \(5, 2\) for 5 clips, without extent in space"):
         grad_cam(net, x, 0, "fc")
     with pytest.raises(ValueError, match="'unused' is not called"):
         grad_cam(net, x, 0, "unused")
@@ -122,6 +122,32 @@ def test_what_cannot_be_explained_is_told():
     net.fc.weight.data[0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         grad_cam(net, x, 0, "features")
+
+
+class Odd(Linear):
+    """A :class:`Linear` that runs its features, or reads them, in another ``way``."""
+
+    def __init__(self, way):
+        super().__init__(WEIGHTS)
+        self.way = way
+
+    def forward(self, x):
+        maps = self.features(x)
+        ways = {"twice": lambda: self.features(maps), "detached": maps.detach, "tuple": lambda: maps,
+                "frames": lambda: sum(self.features(x[:, :, [t]]) for t in range(x.shape[2]))}
+        logits = self.fc(ways[self.way]().mean((2, 3, 4)))
+        return (logits,) if self.way == "tuple" else logits
+
+
+@pytest.mark.parametrize("way, why", [("twice", "'features' runs 2 times"), ("frames", "'features' runs 3 times"),
+                                      ("detached", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat"),
+                                      ("tuple", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat")])
+def test_no_map_is_made_of_one_of_two_calls_or_without_a_gradient(way, why):
+    net = Odd(way).train()
+    net.features.eval()
+    with pytest.raises(ValueError, match=why):
+        grad_cam(nn.DataParallel(net), torch.rand(2, 2, 2, 4, 4), 0, "features")
+    assert net.training and not net.features.training, "each layer has its own mode again"
 
 
 # --- scores ----------------------------------------------------------------------------------------------------

@@ -87,9 +87,7 @@ def test_agrees_with_plain_loops_on_random_cases(cases):
     seen = np.zeros(2)
     for _ in range(cases):
         truth, found, classes = random_case(rng)
-        if len(found) and not found["video"].isin(truth["video"]).any():
-            continue
-        got = evaluate(truth, found, classes)
+        got = evaluate(truth, found, classes, videos=range(4))
         np.testing.assert_allclose(average_precision(got), brute_force(truth, found, classes, TIOUS), atol=1e-12)
         seen += [np.isnan(average_precision(got)).any(), found.duplicated(["video", "label", "start", "end"]).any()]
     assert (seen > cases / 20).all(), "the cases do not cover what they are for"
@@ -225,6 +223,22 @@ def test_impossible_rows_are_named(row, what):
         evaluate(*tables.values(), 2)
 
 
-def test_predictions_of_other_videos_are_an_error_and_no_score_of_zero():
-    with pytest.raises(ValueError, match="no prediction is of an annotated video"):
-        evaluate(TRUTH, perfect().assign(video=lambda rows: rows["video"] + 1000), 2)
+@pytest.mark.parametrize("video", [1000, "1"])
+def test_predictions_of_other_videos_are_an_error_and_no_lower_score(video):
+    found = perfect().astype({"video": object})
+    found.loc[0, "video"] = video
+    with pytest.raises(ValueError, match=f"1 unknown video.s., such as {video!r}, where the truth names 0"):
+        evaluate(TRUTH, found, 2)
+    score = evaluate(TRUTH, found, 2, videos=[video]).mean_ap()["0.5"]
+    assert score == pytest.approx((1 / 4 + 1) / 2), "half of class 0, behind a false positive: 1/2 × 1/2"
+
+
+@pytest.mark.parametrize("kind", [float, str, object, "category"])
+def test_numbers_of_any_type_have_one_score(kind):
+    columns = dict.fromkeys(("label", "start", "end"), kind)
+    assert evaluate(TRUTH.astype(columns), perfect().astype(columns), 2).mean_ap()["0.5"] == 1
+    assert evaluate(TRUTH.astype(columns), perfect()[:0].astype(kind), 2).mean_ap()["0.5"] == 0
+    with pytest.raises(ValueError, match="impossible prediction.*'label': 'Jump'.*class numbers from 0 to 1"):
+        evaluate(TRUTH, perfect().assign(label="Jump"), 2)
+    with pytest.raises(ValueError, match="a prediction has no score: give the columns video, label"):
+        evaluate(TRUTH, TRUTH, 2)

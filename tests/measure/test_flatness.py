@@ -103,6 +103,20 @@ def test_lanczos_from_the_first_axis():
     assert two.ritz()[2].max() > 0.5  # β₂ leads out: not eigenvalues, and the residuals say so
 
 
+def test_an_eigenvector_of_two_weights_is_found_from_any_seed():
+    """Of two weights that pull against each other: half of all vectors of signs are orthogonal to (1, −1)."""
+    w = nn.Parameter(torch.zeros(40, dtype=torch.float64))
+    hessian = Hessian.of(lambda: 0.25 * (w[0] - w[1]).square(), [w])
+    assert [extremes(hessian, seed=seed).largest for seed in range(12)] == pytest.approx([1] * 12)
+
+
+def test_no_curvature_is_zero_and_told():
+    flat_loss = quadratic(0 * A)
+    assert trace(flat_loss)[:2] == (0, 0)
+    with pytest.warns(UserWarning, match="there is no curvature to compare"):
+        assert extremes(flat_loss)[:3] == (0, 0, (0, 0))
+
+
 # --- deflated traces -------------------------------------------------------------------------------------------
 
 
@@ -287,6 +301,11 @@ class Noise(nn.Module):
         return x + torch.randn_like(x)
 
 
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
 class Counter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -304,7 +323,9 @@ def test_what_cannot_be_measured_says_why():
         (copy.deepcopy(net).half(), data, "0.weight is torch.float16.*fp32 or fp64"),
         (nn.Sequential(Noise(), net), data, "two passes over the data differ"),
         (nn.Sequential(Counter(), net), data, "changes the buffer 0.calls"),
-        (net, [], "no mini-batch"),
+        (nn.Sequential(net, Detached()), data, "no gradient: Sequential detaches"),
+        (net, [], "no mini-batch with samples"),
+        (net, [(x[:0], y[:0])], "no mini-batch with samples"),
         (net, iter(data), "used up by one pass"),
         (net, [(x * torch.inf, y)], "the loss is nan"),
         (net, lambda: iter([(x + 1e-3 * torch.randn_like(x), y)]), "two passes over the data differ"),

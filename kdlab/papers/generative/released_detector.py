@@ -233,4 +233,5 @@ def mean_ap(nets: Sequence[nn.Module], channels: Sequence[int], catalogue: Catal
                 each = zip(nets, steps, strict=True)
                 answers.append(sum(net(window(its, first).to(on)).cpu() for net, its in each) / len(nets))
     table, truth = found(torch.cat(answers), records, 0.1 if 3 in channels else 0.5), annotated(records)
-    return len(paths), evaluate(truth, table, len(catalogue.classes)).mean_ap()
+    tested = [record.video for record in records]
+    return len(paths), evaluate(truth, table, len(catalogue.classes), videos=tested).mean_ap()
