@@ -171,12 +171,8 @@ def portable(text: str) -> str:
 
 def to_json(value, identity: bool = False):
     """Plain JSON values for a tree of dataclasses. ``identity`` omits fields that do not change the result, and adds
-    the ``contents()`` of classes that read your own files, such as :class:`UserClips`.
-
-    Choices of the environment, such as a clip's decoder, are written explicitly (``resolved()``).
-    """
+    the ``contents()`` of classes that read your own files, such as :class:`UserClips`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = value.resolved() if hasattr(value, "resolved") else value
         fields = dataclasses.fields(value)
         kept = [f for f in fields if not identity or f.metadata.get("identity", True)]
         found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
