@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdlab.cli.predict import open_run, predict
-from kdlab.clips.decode import DamagedClip
+from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced

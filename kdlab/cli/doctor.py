@@ -35,7 +35,7 @@ def checks() -> list[tuple[str, str, str, str]]:
         ("versions fit", _fit, MENDS),
         ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
         ("device", _device, "unset KDLAB_DEVICE, or name a device that is here"),
-        ("decoder", _decoder, "mend or unset KDLAB_DECODER"),
+        ("decoder", _decoder, MENDS),
         *((place.__name__.removesuffix("_dir"), lambda place=place: _writable(place()), "mend its permissions, or name "
            "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE") for place in places),
         *((name, lambda name=name: os.environ[name], "") for name in sorted(os.environ) if name.startswith("KDLAB_")),
@@ -78,9 +78,7 @@ def _device() -> str:
 def _decoder() -> str:
     import av
 
-    from kdlab.clips.decode import chosen
-
-    return f"{chosen()} reads videos (PyAV {av.__version__})"
+    return f"PyAV {av.__version__} reads videos"
 
 
 def _writable(place: Path) -> str:

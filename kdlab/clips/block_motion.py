@@ -20,11 +20,11 @@ _PAIRS = np.dtype({"names": ["size", "centres", "src", "dst"], "formats": ["2u1"
 
 
 def nearest(blocks: np.ndarray) -> np.ndarray:
-    """Round the quarter-pixel motion of H.264 ``blocks`` to the nearest pixel; ties go right or down.
+    """Round the quarter-pixel motion of ``blocks`` (H.264, or MPEG-4 that has it) to the nearest pixel; ties go right
+    or down.
 
-    The blocks are changed in place and returned. FFmpeg truncates quarter pixels, as it truncates half pixels in
-    MPEG-4. Most H.264 motion is below one pixel per frame, so the truncated parts add up over a GOP
-    (docs/methods.md, 4.2).
+    The blocks are changed in place and returned. FFmpeg truncates quarter pixels, as it truncates half pixels. Most of
+    such motion is below one pixel per frame, so the truncated parts add up over a GOP (docs/methods.md, 4.2).
     """
     for axis in "xy":
         motion, scale = blocks[f"motion_{axis}"], blocks["motion_scale"].astype(int)

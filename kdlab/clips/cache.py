@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdlab.clips.container import cached_by_file, require_file
-from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
+from kdlab.clips.container import cached_by_file, require_file, stamp
+from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
 
@@ -65,12 +65,11 @@ class FrameCache:
 
     ``read(path)`` gives all frames of a clip at full size, uint8 (H, W, C), as an iterator or an array.
     ``read(path, indices=…)`` (ascending) gives some frames of a clip that is not cached, without decoding all of it.
-    ``tag`` names the view and parameters of ``read``: two different ``read`` need two tags. Without a tag the chosen
-    decoder's name is the tag.
+    ``tag`` names the view and parameters of ``read`` (default: ``raw``): two different ``read`` need two tags.
 
     The cache stops writing above ``limit_bytes`` (default: ``kdlab.system.paths.cache_bytes()``), and when the disk is
     full or read-only. Then it gives one RuntimeWarning, and decodes frames at each access. Several processes may share
-    one folder. Incomplete files are made again. A clip whose size or modification time has changed is read again.
+    one folder. Incomplete files are made again. A clip is read again if its size or one of its times has changed.
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
@@ -84,7 +83,7 @@ class FrameCache:
         return _one_cache, (self.root, self.limit_bytes)
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
-               read: Read = each_frame, tag: str = "") -> np.ndarray:
+               read: Read = each_frame, tag: str = "raw") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
         Raises ValueError for an index outside the clip, FileNotFoundError for a missing clip, and whatever ``read``
@@ -99,7 +98,7 @@ class FrameCache:
                              f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}.")
         return kept[indices]
 
-    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "") -> int:
+    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
         """The number of decoded frames of a clip. A clip that is not in the cache is decoded and cached."""
         if (file := self._file(path, side, tag)) not in self._counts:
             kept = self._kept(file, path, side, read)
@@ -107,8 +106,7 @@ class FrameCache:
         return self._counts[file]
 
     def _file(self, path: Path | str, side: int, tag: str) -> Path:
-        status = require_file(path)
-        what = _FORMAT, os.path.abspath(path), status.st_size, status.st_mtime_ns, side, tag or raw_name()
+        what = _FORMAT, os.path.abspath(path), *stamp(path), side, tag
         return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"
 
     def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:

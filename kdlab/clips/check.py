@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,8 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.catalogue import Catalogue, ClipRecord, from_folder
 from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
-from kdlab.clips.decode import DECODERS, readings
+from kdlab.clips.decode import each_frame
+from kdlab.clips.decoders import OTHERS, frames_by, library
 from kdlab.clips.files import CatalogueError, some, why_no_file
 from kdlab.clips.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
@@ -28,8 +32,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 8  # lines of a finding
+_COLOURS = 1  # mean difference of two decoders' colour conversions, of 255 levels; it is 0.2 where they differ
+_ROUNDED = 0.5  # seconds that the end of a segment may lie after its film, because tables round times
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
-_TAKE = re.compile(r"(.*\d)[_-][a-z]*\d+", re.IGNORECASE)  # a file name's group and its number within the group
+#: Names of files that tell a group.
+_RECORDINGS = [re.compile(name, re.IGNORECASE) for name in (
+    r"(.+)_\d{6}_\d{6}",  # Kinetics: a film, and from when to when
+    r"g(?:opr|[hlpx]\d\d)(\d{4})",  # GoPro: a chapter of a recording
+    r"s\d{3}c\d{3}(p\d{3})r\d{3}a\d{3}.*",  # NTU RGB+D: a setup, camera, person, repetition and action
+    r"(person\d+)_.*_d\d+.*",  # KTH: a person, action and place
+    r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
+)]
 _JUDGEMENT = 4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
 
 
@@ -135,17 +148,53 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
 
 
 def by_decoder(catalogue: Catalogue, workers: int | None = None) -> str:
-    """A table of the decoders: frames, files that they read otherwise than PyAV does, seconds; then these files."""
-    found, differing = _each_file(readings, catalogue, workers), []
-    lines = ["decoder       frames  files that differ  seconds"]
-    for name in DECODERS:
-        its = {os.path.relpath(file, catalogue.root): row[name] for file, row in found.items() if name in row}
-        where = [f"    {file}: {one.differs}" for file, one in its.items() if one.differs]
-        differing += [f"  {name} differs:", *where] * bool(where)
-        count, seconds = sum(one.count for one in its.values()), sum(one.seconds for one in its.values())
-        lines.append(f"{name:12}{count:8,}{len(where):19}{seconds:9.1f}" if its else
-                     f"{name:12} not installed: docs/setup.md, Decoders")
-    return "\n".join(lines + differing)
+    """A second opinion as text: for each other decoder, the files that it reads otherwise than PyAV does."""
+    lines = []
+    for name in OTHERS:
+        try:
+            library(name)
+        except ValueError as error:
+            lines.append(str(error))
+            continue
+        differences = _each_file(partial(_difference, name), catalogue, workers)
+        where = [f"    {os.path.relpath(file, catalogue.root)}: {how}" for file, how in differences.items() if how]
+        lines += [f"{name} reads {len(differences) - len(where)} of {len(differences)} files as PyAV does", *where]
+    return "\n".join(lines)
+
+
+class _Reading:
+    """The frames of one decoder up to its first ``fault``, and their ``count``."""
+
+    def __init__(self, frames: Iterator[np.ndarray]):
+        self._frames, self.count, self.fault = frames, 0, ""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        try:
+            for frame in self._frames:
+                self.count += 1
+                yield frame
+        except (ValueError, OSError) as error:
+            self.fault = getattr(error, "reason", "") or str(error)
+
+    def __str__(self) -> str:
+        return f"{self.count} frames, {self.fault or 'no fault'}"
+
+
+def _difference(name: str, path: Path) -> str:
+    """How the decoder ``name`` reads a file otherwise than PyAV does; memory holds one frame of each."""
+    ours, theirs, differing = _Reading(each_frame(path)), _Reading(frames_by(name, path)), None
+    for number, pair in enumerate(zip_longest(ours, theirs)):
+        if differing is None and not _agree(*pair):
+            differing = number
+    if bool(ours.fault) != bool(theirs.fault):
+        return f"{theirs}; PyAV: {ours}"
+    return "" if ours.fault or differing is None else f"frame {differing} is another or missing"
+
+
+def _agree(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return False
+    return np.abs(np.subtract(ours, theirs, dtype=np.int16)).mean() <= _COLOURS
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -188,32 +237,52 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
             found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
     for record in catalogue.records:
-        if not facts[record.path].reason:
-            length = facts[record.path].decoded
-            if (record.start, record.end) != (None, None):
-                length = max(0, timeline(record.path).stretch(record.start, record.end, length)[1])
-            if length < min_frames:
-                what = f"too short, of fewer than {min_frames} frames (--min-frames)"
-                found[True, what].append(f"{record.id}: {length} frames")
+        entry, length = facts[record.path], facts[record.path].decoded
+        if entry.reason:
+            continue
+        if (record.start, record.end) != (None, None):
+            length = max(0, timeline(record.path).stretch(record.start, record.end, length)[1])
+        if length < min_frames:
+            what = f"too short, of fewer than {min_frames} frames (--min-frames)"
+            found[True, what].append(f"{record.id}: {length} frames")
+        if (record.end or 0) > entry.seconds + _ROUNDED:
+            what = "segment that ends after its film: are its times seconds, or numbers of frames?"
+            name = os.path.relpath(record.path, catalogue.root)
+            found[False, what].append(f"{name}: to {record.end:g} s, of a film of {entry.seconds:g} s")
     return [Finding(*what, where) for what, where in found.items()]
 
 
-def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Finding]:
-    """Files with equal pictures. Fatal if equal segments have several labels, or if test shares them with another
-    split."""
+def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> list[Finding]:
+    """Clips with equal pictures: of several files, or parts of one file in test and in another split.
+
+    Fatal if equal segments have several labels, if test shares a file's pictures with another file in another split, or
+    if parts of one file overlap across the splits.
+    """
     same: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
     same.pop("", None)
     found = defaultdict(list)
     for records in same.values():
+        tested = [record for record in records if record.split == "test"]
+        others = [record for record in records if record.split != "test"]
+        several = len({(r.start, r.end, r.label) for r in records}) > len({(r.start, r.end) for r in records})
         if len({record.path for record in records}) > 1:
-            several = len({(r.start, r.end, r.label) for r in records}) > len({(r.start, r.end) for r in records})
-            crossing = len({record.split == "test" for record in records}) > 1
-            how = ", under several labels" * several + ", in test and in another split" * crossing
-            found[how].append(some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4))
-    for how, where in found.items():
-        yield Finding(bool(how), f"duplicate: the same pictures{how}", where)
+            what, fatal = "duplicate: the same pictures", several or bool(tested and others)
+        elif tested and others:
+            fatal = any(_overlap(one, other) for one in tested for other in others)
+            what = "overlapping parts of one film" if fatal else "parts of one film"
+        else:
+            continue
+        what += ", under several labels" if several else ""
+        what += ", in test and in another split" if tested and others else ""
+        found[fatal, what].append(some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4))
+    return [Finding(*what, where) for what, where in found.items()]
+
+
+def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
+    first, second = sorted((record.start or 0.0, record.end or math.inf) for record in (one, other))
+    return second[0] < first[1]
 
 
 def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
@@ -231,27 +300,25 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
 # --- groups of file names ------------------------------------------------------------------------------------------
 
 def notes_of(catalogue: Catalogue) -> list[str]:
-    """The catalogue's notes; for a folder of clips also whether groups that file names tell are in test and in another
-    split, with the mend."""
-    notes, root = list(catalogue.notes), catalogue.root
-    try:
-        if os.path.lexists(root / "index.csv") or catalogue != from_folder(root):
-            return notes
-    except (CatalogueError, FileNotFoundError):  # the lists of a public data set
+    """The catalogue's notes, and two more: whether its classes look like one class, and whether groups that file names
+    tell are in test and in another split, with the mend."""
+    notes, root, of_list = list(catalogue.notes), catalogue.root, any(record.where for record in catalogue.records)
+    if len({re.sub(r"(?<=\D)\d+", "", name) for name in catalogue.classes}) == 1:
+        notes.append(f"The classes look like one: {some(catalogue.classes)}. Name the folder that holds a subfolder "
+                     "for each class.")
+    shared = shared_groups(replace(record, group=_group(record)) for record in catalogue.records)
+    if not shared or (of_list and shared == shared_groups(catalogue.records)):
         return notes
-    if not (shared := shared_groups(replace(record, group=_group(record)) for record in catalogue.records)):
-        return notes
-    return [*(note for note in notes if note != NO_GROUPS),
-            f"File names tell groups that have clips in test and in another split: {some(shared)}. To split by whole "
-            f"groups: kdlab data list {shlex.quote(str(root))} --split-by-group"]
+    mend = "name them in a `group` column" if of_list else f"kdlab data list {shlex.quote(str(root))} --split-by-group"
+    return [*(note for note in notes if note != NO_GROUPS), "File names tell groups that have clips in test and in "
+            f"another split: {some(shared)}. To split by whole groups: {mend}"]
 
 
 def write_groups(root: Path) -> Path:
     """Write ``index.csv`` into a folder with one subfolder per class, with the group that each file name tells.
 
-    From then on the table counts, and whole groups are in one split: ``v_Jump_g01_c02`` is of g01, ``anna_01_02`` of
-    anna_01, and a name without two numbers is its own group. Raises NotOurs if there is an ``index.csv``, and what
-    ``kdlab.clips.catalogue.from_folder`` raises.
+    From then on the table counts, and whole groups are in one split. A name that tells no group is its own. Raises
+    NotOurs if there is an ``index.csv``, and what ``kdlab.clips.catalogue.from_folder`` raises.
     """
     import pandas as pd
 
@@ -266,5 +333,9 @@ def write_groups(root: Path) -> Path:
 
 
 def _group(record: ClipRecord) -> str:
-    found = record.group == record.id and _TAKE.fullmatch(record.path.stem)
-    return found[1] if found else record.group
+    """The group of a clip; if it has none but itself, the recording, person or day that the name of its file tells."""
+    if record.group in (record.id, record.id.rpartition("@")[0]):
+        for name in _RECORDINGS:
+            if told := name.fullmatch(record.path.stem):
+                return told[1]
+    return record.group

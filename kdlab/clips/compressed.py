@@ -185,9 +185,9 @@ def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) ->
     ``number`` int64 (T,) counts frames from 0; ``kind`` str (T,) is ``I`` or ``P``; ``bytes`` int64 (T,) are the sizes
     in the file; ``seconds`` float64 (T,) are presentation times.
 
-    Exact motion is a multiple of 1/2 pixel in MPEG-4 and of 1/4 in H.264. Whole pixels come from it in MPEG-4 by
-    FFmpeg's truncation, as in CoViAR, and in H.264 by rounding to the nearest pixel (ties go right or down). Motion and
-    residual are 0 in an I-frame. A block that is coded anew has no motion of its own, and keeps its accumulated motion;
+    Exact motion is a multiple of 1/2 pixel in MPEG-4, and of 1/4 in H.264 and in MPEG-4 of quarter-pixel motion. Whole
+    pixels come from halves by FFmpeg's truncation, as in CoViAR, and from quarters by rounding to the nearest pixel
+    (ties go right or down). Motion and residual are 0 in an I-frame. A block that is coded anew has no motion of its own, and keeps its accumulated motion;
     its residual holds the whole difference.
 
     The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some

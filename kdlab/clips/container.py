@@ -30,6 +30,9 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Frames that may be missing without damage: old AVI files with packed B-frames announce one or two frames too many, and
 # streams cut at a B-frame cannot show their first one or two frames.
 SLACK = 2
+# Of two films joined in one such file, FFmpeg reads the first and says nothing.
+_ONE_FILM = {"asf", "flv", "mp4"}
+_TAIL = 2**26  # bytes behind the last packet in which a second film is looked for
 # Largest size in bytes of a "not coded" picture of MPEG-4 part 2, which replaces a dropped or packed picture. Coded
 # pictures of up to 48 x 48 pixels may be as small.
 _NOT_CODED = 8
@@ -58,7 +61,7 @@ class DamagedClip(UnusableFile):
     """A file that is no video, or that lacks frames.
 
     ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only, unknown codec,
-    truncated, damaged or unfinished.
+    truncated, damaged, joined or unfinished.
     """
 
     mend = "Replace the file, or take the clip out of the catalogue."
@@ -94,16 +97,25 @@ def require_file(path: Path | str) -> os.stat_result:
     raise DamagedClip(path, why)
 
 
+def stamp(path: Path | str) -> tuple[int, int, int]:
+    """Size, modification time and change time of a plain file. They tell whether it is still the file that was read:
+    a copy may have the old size and modification time, and programs cannot set back the change time.
+
+    Raises what :func:`require_file` raises.
+    """
+    status = require_file(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def cached_by_file(files: int) -> Callable:
     """Decorate a function of a file's path: it caches the results of the last ``files`` files until a file changes."""
 
     def decorate(function: Callable) -> Callable:
-        known = lru_cache(files)(lambda path, *stamp: function(path))
+        known = lru_cache(files)(lambda path, state: function(path))
 
         @wraps(function)
         def answer(path: Path | str):
-            status = require_file(path)
-            return known(Path(path), status.st_mtime_ns, status.st_size)
+            return known(Path(path), stamp(path))
 
         return answer
 
@@ -168,7 +180,8 @@ class StreamReader:
     """Reads a video stream once, from the first packet to the last, and counts.
 
     ``packets`` have been read, of which ``hidden`` are not shown and ``incomplete`` are cut off; ``decoded`` frames
-    have been decoded. ``announced`` is true if the file gives its length; otherwise a truncation may go undetected.
+    have been decoded. ``announced`` is true if the file gives its length; otherwise a truncation may go undetected. The
+    header of a fragmented MP4 counts the frames of no fragment, or only those of the first.
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
@@ -182,13 +195,17 @@ class StreamReader:
         self.info = VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
                               _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
         self.packets = self.hidden = self.incomplete = self.decoded = 0
-        self._stream = stream
+        self._stream, self._path = stream, Path(stream.container.name.removeprefix("file:"))
+        with open(self._path, "rb") as file:
+            self._head = file.read(2**16)
+        self._bytes, self._is_cut = 0, False  # of the last packet: where it ends in the file, and whether it is whole
         self._end = self._shown = 0  # end of the last packet in decoding and in presentation time, in time base units
         self._until = _announced_end(stream, self.info.container)
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # an edit list may leave out the first packets
             self._due = min(self._due, len(stream.index_entries) or self._due)
-        self.announced = bool(self._due or self._until)
+        fragmented = self.info.container == "mp4" and b"mvex" in self._head
+        self.announced = bool(self._due or self._until) and not fragmented
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error in FFmpeg's log
 
@@ -232,7 +249,9 @@ class StreamReader:
                 return
             if packet.size:
                 self.packets += 1
+                self._is_cut = packet.is_corrupt
                 self.incomplete += packet.is_corrupt
+                self._bytes = max(self._bytes, (packet.pos or 0) + packet.size)
                 # hidden: before the start of an MP4 edit list, not coded, or (VP8) only a reference for other pictures
                 self.hidden += bool(packet.is_discard or codec == "mpeg4" and packet.size <= _NOT_CODED
                                     and not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
@@ -249,7 +268,7 @@ class StreamReader:
 
     def _refuse(self, reason: str | None) -> None:
         if reason:
-            raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
+            raise DamagedClip(self._path, reason)
 
     def _why_cut(self) -> str | None:
         """Why the stream is shorter than announced, or FFmpeg's first error; ``None`` for neither."""
@@ -266,9 +285,22 @@ class StreamReader:
             end = float((self._end if self._error else max(self._end, self._shown)) * self._stream.time_base)
             if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
-        if self.incomplete:
+        if self.incomplete and self._is_cut:
             return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
+        if self.incomplete:
+            return (f"damaged: {self.incomplete} of its {self.packets} packets incomplete, and others follow: pieces "
+                    "are missing there, or files were joined")
+        if self._begins_again():
+            return "joined: another film follows in the file, and FFmpeg does not read it; make two files of it"
         return f"damaged: FFmpeg says {self._error!r}" if self._error and self._listens else None
+
+    def _begins_again(self) -> bool:
+        """Whether the file's beginning comes again behind its last packet."""
+        if self.info.container not in _ONE_FILM:
+            return False
+        with open(self._path, "rb") as file:
+            file.seek(self._bytes)
+            return (b"ftyp" if self._head[4:8] == b"ftyp" else self._head[:12]) in file.read(_TAIL)
 
     def _noting_errors(self, call: Callable):
         """Return ``call()``, and keep the first error that FFmpeg logs during it."""
@@ -336,12 +368,12 @@ class Timeline:
         return first, (length if end is None else min(length, self._begins(end))) - first
 
     def _begins(self, moment: float) -> int:
-        """The frame whose time is nearest to ``moment``; ``count`` if the end of the video is nearest."""
+        """The frame whose time is nearest to ``moment``; ``count`` if the end of the video is nearest. If two frames
+        are equally near, it is the later one: so every second of 25 frames has 25."""
         if self.times is None:
-            return round(moment * self.info.fps)
+            return math.floor(moment * self.info.fps + 0.5 + 1e-6)  # 0.58 * 25 is a little less than 14.5
         edges = [*self.times, self.seconds]
         after = min(int(np.searchsorted(edges, moment)), self.count)
-        # ties go to the later frame, whatever the rounding of times
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
 
 

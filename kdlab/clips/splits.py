@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
 VAL_SHARE = 0.2  # of the clips that are not in test, hence 15 % of all clips
-NO_GROUPS = ("File names carry no groups, so each clip is its own group: an actor or scene may be in train and test. "
-             "A `group` column in an index.csv prevents that.")
+NO_GROUPS = ("Each clip is its own group, so an actor or scene may be in train and test. A `group` column in an "
+             "index.csv, with the actor or scene of each clip, prevents that.")
 
 
 def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
@@ -38,7 +38,7 @@ def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
             notes.append(f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
                          "the recording.")
     else:
-        if {r.group for r in records} == {r.id for r in records}:
+        if len({r.group for r in records}) == len(records):
             notes.append(NO_GROUPS)
         chosen = deal([r.label for r in records], [r.group for r in records], TEST_SHARE)
         records = [replace(r, split="test" if r.group in chosen else "train") for r in records]
@@ -145,7 +145,7 @@ def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) 
                              "trained and tested. Add groups of that class, or leave the class out.")
     notes = [f"These are own folds, made by kdlab from {len(groups)} groups, no published split: fold {test_fold} of "
              f"{count} is the test set."]
-    notes += [NO_GROUPS] * (groups == {r.id for r in records})
+    notes += [NO_GROUPS] * (len(groups) == len(records))
     records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
                for r, fold in zip(records, folds, strict=True)]
     records, more = complete_splits(records, catalogue.classes, declared=True)

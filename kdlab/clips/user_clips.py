@@ -53,16 +53,19 @@ class UserClips:
 
     def fingerprint(self) -> str:
         """The catalogue's fingerprint, of the clips used for training and test. Raises what opening them raises."""
-        return memoised((self, self._place, "fingerprint"), lambda: self.catalogue().fingerprint())
+        def look() -> str:
+            began = time.monotonic()
+            found = self.catalogue().fingerprint()
+            _recent[self, self._place] = time.monotonic() + 20 * (time.monotonic() - began), found
+            return found
+
+        return memoised((self, self._place, "fingerprint"), look)
 
     def recent_fingerprint(self) -> str:
-        """As :meth:`fingerprint`, cached for twenty times as long as it took to compute; cheap enough for each clip."""
+        """The last :meth:`fingerprint` of this process, for twenty times as long as it took to compute; cheap enough
+        for each clip. A training computes it anew before it asks for any clip."""
         until, found = _recent.get((self, self._place), (0.0, ""))
-        if time.monotonic() >= until:
-            began = time.monotonic()
-            found = self.fingerprint()
-            _recent[self, self._place] = time.monotonic() + 20 * (time.monotonic() - began), found
-        return found
+        return found if time.monotonic() < until else self.fingerprint()
 
     def contents(self) -> str:
         """The fingerprint in a recipe's identity, of all listed clips, sound or damaged."""

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import count, islice
 from pathlib import Path
 
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from kdlab.clips.container import DamagedClip
-from kdlab.clips.decode import Streamed, chosen, each_frame, gathered, raw_name
+from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.system.files import memoised
 from kdlab.system.sources import dataclasses_in, view_mark
-from kdlab.system.values import positive
+from kdlab.system.values import one_of, positive
 
 _AT_ONCE = 4  # frames enhanced together
 
@@ -46,28 +46,18 @@ def tag(view: "View") -> str:
 
 @dataclass(frozen=True)
 class Raw(Streamed):
-    """The clip as recorded, read by ``decoder``: ``pyav`` or ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
+    """The clip as recorded, read by PyAV. ``decoder`` is part of the identity of runs and has one value."""
 
-    decoder: str = field(default="", kw_only=True)
+    decoder: str = field(default="pyav", kw_only=True)
 
-    def __eq__(self, other: object) -> bool:  # the same decoder, whether by argument or by environment
-        return type(other) is type(self) and self.name == other.name
+    name = "raw"
 
-    def __hash__(self) -> int:
-        return hash((type(self), self.name))
-
-    @property
-    def name(self) -> str:
-        return raw_name(self.decoder)
-
-    def resolved(self) -> "Raw":
-        """The view with its current decoder written out, as runs record it. Raises ``ValueError`` if that decoder is
-        unknown or not installed."""
-        return replace(self, decoder=chosen(self.decoder))
+    def __post_init__(self):
+        one_of(("pyav",), decoder=self.decoder)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As :func:`kdlab.clips.decode.each_frame`."""
-        return each_frame(path, indices, self.decoder)
+        return each_frame(path, indices)
 
 
 @dataclass(frozen=True)

@@ -213,11 +213,8 @@ def to_json(value, contents: Callable | None = None):
     """Plain JSON values for a tree of dataclasses. With ``contents`` it is their identity: fields that do not change
     the result are left out, and ``contents(part)`` is added for a class that has ``contents()``, such as
     :class:`UserClips`.
-
-    Choices of the environment, such as a clip's decoder, are written explicitly (``resolved()``).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = value.resolved() if hasattr(value, "resolved") else value
         fields = dataclasses.fields(value)
         kept = [f for f in fields if not contents or f.metadata.get("identity", True)]
         found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}

@@ -21,7 +21,6 @@ from safetensors.torch import load, save
 from torch import nn
 
 from kdlab import __version__
-from kdlab.clips.decode import chosen
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
@@ -104,7 +103,6 @@ class Run:
         where that contains a class that is not imported."""
         if self.wanted is not None:
             return self.wanted
-        chosen()  # a missing decoder is not an error of the run
         try:
             return from_json(self.provenance["recipe"])
         except NotImported as error:

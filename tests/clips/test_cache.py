@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache, file_key, resize
-from kdlab.clips.decode import DamagedClip, gathered, read_frames
+from kdlab.clips.container import DamagedClip, probe, timeline
+from kdlab.clips.decode import gathered, read_frames
+from kdlab.clips.user_clips import UserClips
 
 
 class Reader:
@@ -66,11 +68,35 @@ def test_a_changed_clip_is_read_afresh(root, clip):
     cache, read = FrameCache(root), Reader()
     before = cache.frames(clip, WANTED, 12, read)
     status = clip.stat()
-    clip.write_text("8")  # as long as before
-    os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    after = cache.frames(clip, WANTED, 12, read)
-    assert not np.array_equal(before, after)
-    assert np.array_equal(after, expected(clip, WANTED, 12))
+    for text, later in (("8", 1), ("9", 1)):  # as long as before; then also of the same modification time
+        clip.write_text(text)
+        os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns + later))
+        after = cache.frames(clip, WANTED, 12, read)
+        assert not np.array_equal(before, after)
+        assert np.array_equal(after, expected(clip, WANTED, 12))
+        before = after
+
+
+def test_two_clips_of_one_size_and_time_that_change_places_are_read_afresh(make_video, tmp_path):
+    """Their headers, times and vectors too."""
+    one = make_video("one.avi", frames=12, codec="rawvideo", pix_fmt="yuv420p", rate=25)
+    other = make_video("two.avi", frames=12, codec="rawvideo", pix_fmt="yuv420p", rate=10)
+    clips = UserClips(str(tmp_path))
+    (tmp_path / "index.csv").write_text("path,label,split\none.avi,a,train\ntwo.avi,b,test\n")
+
+    def seen():
+        for path in (one, other):
+            os.utime(path, (10**9, 10**9))
+        assert one.stat().st_size == other.stat().st_size
+        return [(probe(path).fps, timeline(path).seconds) for path in (one, other)], clips.recent_fingerprint()
+
+    before, name = seen()
+    third = one.rename(tmp_path / "third.avi")
+    other.rename(one)
+    third.rename(other)
+    clips.fingerprint()  # as every training asks for it
+    after, new_name = seen()
+    assert after == before[::-1] and new_name != name
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["new process", "same process"])

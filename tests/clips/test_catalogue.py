@@ -46,7 +46,7 @@ def test_class_folders(tmp_path):
     assert "Run/sub/deep" in {r.id for r in catalogue.records}
     assert len(catalogue.records) == 17
     assert catalogue.counts().loc["Jump"].to_dict() == {"train": 5, "val": 1, "test": 2}
-    assert any("File names carry no groups" in note for note in catalogue.notes)
+    assert any("Each clip is its own group" in note for note in catalogue.notes)
     catalogue.require()
 
 

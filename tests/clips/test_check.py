@@ -9,7 +9,8 @@ import pytest
 
 from kdlab.clips import check as check_module
 from kdlab.clips.catalogue import open_clips
-from kdlab.clips.check import check, inspect, without_damaged
+from kdlab.clips.check import check, inspect, notes_of, without_damaged, write_groups
+from kdlab.clips.splits import NO_GROUPS
 from kdlab.clips.user_clips import UserClips
 from kdlab.system import paths
 
@@ -97,6 +98,69 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
     assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)":
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
+
+
+def test_a_segment_beyond_its_film_is_told_with_both_ends(tree):
+    rows = ["train/a/0.mp4,a,train,0,12", "val/a/1.mp4,a,val,0,0.9", "test/a/2.mp4,a,test,,", "train/b/3.mp4,b,train,,"]
+    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+    notes = findings(check(tree), fatal=False)
+    assert notes["segment that ends after its film: are its times seconds, or numbers of frames?"] == [
+        "train/a/0.mp4: to 12 s, of a film of 0.48 s"]  # 0.9 s may be rounded
+
+
+@pytest.mark.parametrize(("times", "what", "fatal"), [
+    ((0, 1.5, 1, 2), "overlapping parts of one film, in test and in another split", True),
+    ((0, "", 1, 2), "overlapping parts of one film, in test and in another split", True),
+    ((1, 2, 0, 1), "parts of one film, in test and in another split", False)])
+def test_parts_of_one_film_on_both_sides_are_told_also_with_groups_of_their_own(tree, clip, times, what, fatal):
+    clip("set/film.mp4", 20, frames=60)
+    start, end, later, last = times
+    rows = [f"film.mp4,a,train,{start},{end},g1", f"film.mp4,a,test,{later},{last},g2",
+            "train/b/3.mp4,b,train,,,g3", "test/b/5.mp4,b,test,,,g4", "val/b/4.mp4,b,val,,,g5"]
+    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end,group", *rows]))
+    assert [found for found in findings(check(tree), fatal) if "film" in found] == [what]
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+TAKES = ["v_{c}_g0{g}_c0{t}", "person0{g}_{c}_d{t}_uncomp", "anna-0{g}-0{t}", "{c}.0{g}.0{t}", "{c}_{g}_{t}",
+         "S001C00{t}P00{g}R001A001_rgb", "{c}0{g} ({t})", "{c}0{g}_take_{t}", "abcD-E_f{g}_00000{t}_00001{t}",
+         "scene{g}_{letter}", "Anna 0{g} take 0{t}", "GX0{t}000{g}", "G{chapter}000{g}", "2024-05-0{g}_12-00-0{t}"]
+
+
+@pytest.mark.parametrize("name", TAKES)
+@pytest.mark.parametrize("table", [False, True], ids=["split folders", "table"])
+def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path, name, table):
+    rows = ["path,label,split"]
+    for split, take in (("train", 1), ("val", 2), ("test", 3)):
+        for group in range(1, 4):
+            for label in "ab":
+                chapter = ("", "OPR", "P01", "P02")[take]
+                stem = name.format(c=label, g=group, t=take, letter="_abc"[take], chapter=chapter)
+                touch(tmp_path, f"{split}/{label}/{stem}.mp4")
+                rows.append(f"{split}/{label}/{stem}.mp4,{label},{split}")
+    if table:
+        (tmp_path / "index.csv").write_text("\n".join(rows))
+    notes = notes_of(open_clips(tmp_path))
+    assert any("roup" in note and "in test and" in note for note in notes), notes
+
+
+@pytest.mark.parametrize(("names", "told"), [(("jump",), True), (("person01", "person02"), True),
+                                             (("1", "2"), False), (("jump", "run2"), False)])
+def test_a_folder_that_holds_one_class_is_told(tmp_path, names, told):
+    touch(tmp_path, *(f"{name}/{letter}.mp4" for name in names for letter in "abcd"))
+    notes = [note for note in notes_of(open_clips(tmp_path)) if "look like one" in note]
+    assert len(notes) == told and all(names[0] in note for note in notes)
+
+
+def test_groups_of_one_clip_each_are_no_groups(tmp_path):
+    touch(tmp_path, *(f"{'ab'[number % 2]}/clip_{number}_01.mp4" for number in range(8)))
+    write_groups(tmp_path)
+    assert notes_of(open_clips(tmp_path)) == [NO_GROUPS]
 
 
 def test_rows_that_are_padded_are_read(make_video):

@@ -266,10 +266,18 @@ def test_sizes_that_are_no_multiple_of_16(make_video, size):
             assert np.abs(its.picture[last] - rgb[last]).max() < 4
 
 
-@pytest.mark.parametrize(("codec", "parts", "whole"), [("mpeg4", 2, np.trunc), ("h264", 4, lambda d: np.ceil(d - 0.5))])
+def rounded(motion):
+    return np.ceil(motion - 0.5)
+
+
+@pytest.mark.parametrize(("codec", "parts", "whole"), [("mpeg4", 2, np.trunc), ("h264", 4, rounded),
+                                                       ("qpel", 4, rounded)])
 def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, codec, parts, whole):
     source = make_video("square.avi", pixels=textured(14, (6, 3)), **MPEG4, g="12")
-    path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[0].target
+    if codec == "qpel":  # MPEG-4 with motion in quarters of a pixel
+        path = make_video("qpel.avi", pixels=read_frames(source).frames, **MPEG4, g="12", flags="+qpel")
+    else:
+        path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[0].target
     found, pictures, own = read(path), read_frames(path).frames, positions(144, 176)
     for t, picture in enumerate(pictures):
         for motion, residual, of in (("motion", "residual", pictures[t - (t % 12 > 0)]),

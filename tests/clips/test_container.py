@@ -88,6 +88,7 @@ def stored(path, codec, options, pix_fmt="yuv420p", **how):
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}
 UNANNOUNCED = [("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
+               ("first.mp4", "libx264", {"movflags": "frag_keyframe"}, {}),  # the header counts the first fragment
                ("live.mkv", "libx264", {"live": "1"}, {}), ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
                ("live8.webm", "libvpx", {"live": "1"}, FAST), ("mpeg4.mkv", "mpeg4", {"live": "1"}, {}),
                ("mjpeg.mkv", "mjpeg", {"live": "1"}, {"pix_fmt": "yuvj420p"}),
@@ -114,3 +115,26 @@ def test_frames_that_other_decoders_had_to_fill_in_are_damage(tmp_path):
     data[at: at + 20] = bytes(range(100, 120))
     path.write_bytes(data)
     assert inspect(path).reason.startswith("damaged: FFmpeg says ")
+
+
+@pytest.mark.parametrize("how", ["frag_keyframe", "frag_keyframe+empty_moov", "cmaf+frag_keyframe"])
+def test_a_film_cut_between_its_fragments_is_of_unknown_length(tmp_path, how):
+    path = stored(tmp_path / "a.mp4", "libx264", {"movflags": how})
+    data = path.read_bytes()
+    second = data.index(b"moof", data.index(b"moof") + 4) - 4
+    path.write_bytes(data[:second])
+    its = inspect(path)
+    assert its.reason == "" and 0 < its.decoded < 40 and not its.announced
+
+
+@pytest.mark.parametrize(("name", "codec", "reason"), [
+    ("a.mp4", "libx264", "joined: another film follows"), ("a.flv", "flv1", "joined: another film follows"),
+    ("a.wmv", "wmv2", "joined: another film follows"), ("a.avi", "mpeg4", ""), ("a.mkv", "libx264", ""),
+    ("mpeg2.ts", "mpeg2video", "damaged: 1 of its 80 packets incomplete, and others")])
+def test_two_films_in_one_file_are_read_as_both_or_refused_as_joined(make_video, name, codec, reason):
+    first = make_video(name, codec=codec)
+    frames = len(read_frames(first).frames)
+    first.write_bytes(2 * first.read_bytes())
+    its = inspect(first)
+    assert its.reason.startswith(reason)
+    assert reason or (its.reason, its.decoded) == ("", 2 * frames)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.clips import decode
 from kdlab.clips.cache import FrameCache, resize
 from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.container import DamagedClip, probe
 from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
@@ -31,7 +31,7 @@ def plain(view, path):
         frames = plain(view.of, path)
         return np.concatenate([frames, view.by(frames)], -1)
     if isinstance(view, AtRate):
-        info, frames = decode.probe(path), plain(view.of, path)
+        info, frames = probe(path), plain(view.of, path)
         steps = np.arange(max(1, int(len(frames) / info.fps * view.rate + 1e-6)))
         return frames[np.minimum((steps + 0.5) * info.fps / view.rate, len(frames) - 1).astype(int)]
     if isinstance(view, Flow):
@@ -125,7 +125,7 @@ def test_damage_behind_the_frames_asked_for_is_raised(make_video):
     path = make_video("a.avi", frames=60, size=(128, 96), codec="mpeg4", g="10")
     path.write_bytes(path.read_bytes()[:-9000])
     for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
-        with pytest.raises(decode.DamagedClip, match="truncated"):
+        with pytest.raises(DamagedClip, match="truncated"):
             list(streamed(view)(path, [0, 3]))
 
 

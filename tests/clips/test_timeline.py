@@ -42,9 +42,11 @@ def test_times_decide_in_a_file_of_variable_rate(make_video, name, codec):
 def test_the_rate_decides_where_it_is_constant(make_video, name, codec, how, rate):
     line = timeline(make_video(name, codec=codec, rate=rate, **how))
     assert line.times is None and line.count == 40
-    for start, end in ((0.1, 0.5), (0.5, None), (None, 1.02), (1.3, 9.0)):
-        first = round((start or 0) * rate)
-        assert line.stretch(start, end) == (first, (40 if end is None else min(40, round(end * rate))) - first)
+    for start, end in ((0.1, 0.5), (0.5, None), (None, 1.02), (1.3, 9.0), (0.58, 1.58)):
+        first, last = (int((moment or 0) * rate + 0.5001) for moment in (start, end))  # half a frame: the later one
+        assert line.stretch(start, end) == (first, (40 if end is None else min(40, last)) - first)
+    for start in np.arange(0, 0.34, 0.01):
+        assert line.stretch(start, start + 1)[1] == rate, "a second has the frames of a second, wherever it begins"
     steps = np.arange(5) + 0.5
     assert np.array_equal(line.shown(steps, 7.5), np.minimum(steps * rate / 7.5, 39).astype(int))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.decode import DamagedClip
+from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import HistogramEqualisation
 from kdlab.clips.views import Enhanced, Flow, FlowFiles, MotionMix, Raw
 from kdlab.clips.windows import Draw, Window

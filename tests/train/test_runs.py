@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.decode import DamagedClip
+from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.decode import raw_name
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window, open_all
 from kdlab.nets.layers import one_thread
@@ -149,14 +148,14 @@ def _floats(frame: np.ndarray) -> torch.Tensor:
 def _name(enhancer: TrainedCurves) -> str:
     data = enhancer.data
     contents = data.recent_fingerprint() if isinstance(data, UserClips) else data.fingerprint()
-    return _named(enhancer, contents, raw_name())
+    return _named(enhancer, contents)
 
 
 @cache
-def _named(enhancer: TrainedCurves, contents: str, frames: str) -> str:
-    """``contents`` is the fingerprint of the data; ``frames`` names the decoder."""
+def _named(enhancer: TrainedCurves, contents: str) -> str:
+    """``contents`` is the fingerprint of the data."""
     own = {f.name: to_json(getattr(enhancer, f.name)) for f in fields(enhancer) if f.name not in ("data", "steady")}
-    parts = json.dumps([own, source_hash(enhancer), contents, frames], sort_keys=True)
+    parts = json.dumps([own, source_hash(enhancer), contents], sort_keys=True)
     data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
     return f"{portable(f'zerodce-{data}')}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
