@@ -108,8 +108,10 @@ class TrainedCurves:
         return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
 
     def fitted(self, clip: Callable[[], Iterator[np.ndarray]]) -> Callable[[int, np.ndarray], np.ndarray]:
-        """See ``kdlab.clips.enhance``. Each frame is brightened separately, because the curve maps of a whole clip can
-        fill the memory; with ``steady``, by the mean of all curve maps."""
+        """The function (number, frame) → brightened frame of one clip, whose frames each call of ``clip`` yields.
+
+        Each frame is brightened separately, because the curve maps of a whole clip can fill the memory. With
+        ``steady``, the mean of all curve maps brightens it."""
         net, means = _net(self, _name(self)), []  # one per strip
         if self.steady:
             every, count = (_maps(net, frame) for frame in clip()), 1

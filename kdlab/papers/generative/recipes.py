@@ -143,9 +143,9 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
     """The paper's sizes of both streams (RGB, flow) on clips of 64 × 224²; I3D teaches Top-I3D. ``weights`` are the
     teachers' checkpoints by stream; students start from random weights.
 
-    ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
-    computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum 0.9, for
-    networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
+    ``flow_folder`` has a folder of flow pictures for each data set (:class:`kdlab.clips.views.FlowFiles`); without it,
+    flow is computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum
+    0.9, for networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
     def stream(name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]) -> StreamSize:
         settings, file = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision), dict(weights or ()).get(name)
