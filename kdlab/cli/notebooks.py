@@ -132,17 +132,24 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
                                    execution_timeout=timeout, start_timeout=120, cwd=str(notebook.parent),
                                    extra_arguments=["--log-level=CRITICAL"])
     except Exception as error:
-        raise NotebookFailed(f"{notebook.stem}: {error}\nwhat it did so far: {partial}") from error
+        raise NotebookFailed(f"{notebook.stem}: {_briefly(error)}; what it did so far: {partial}") from error
     page = json.loads(partial.read_text("utf-8"))
     # papermill reports a cell as completed if its kernel died in it, or if it called sys.exit()
     for cell in page["cells"]:
         if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and not cell["execution_count"]:
             first = "".join(cell["source"]).splitlines()[0]
-            raise NotebookFailed(f"{notebook.stem}: its kernel died before it had run {first!r}\nwhat it did so far: "
+            raise NotebookFailed(f"{notebook.stem}: its kernel died before it had run {first!r}; what it did so far: "
                                  f"{partial}")
     page["metadata"]["kdlab"] = {"made_by": made_by(notebook, given), "seconds": round(time.time() - began, 1)}
     partial.write_text(json.dumps(page, indent=1), "utf-8")
     return partial.replace(final)
+
+
+def _briefly(error: Exception) -> str:
+    """The first two lines of a failed cell's error, as one. The partial copy has all lines and the traceback."""
+    name = getattr(error, "ename", type(error).__name__)
+    lines = str(getattr(error, "evalue", error)).split("\n")
+    return f"{name}: {' '.join(' '.join(lines[:2]).split())}"
 
 
 def reproduce(profile: str = "demo", *, again: bool = False, timeout: int | None = None,

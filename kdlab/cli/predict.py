@@ -173,5 +173,5 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
-    write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
-                                                enhanced=bool(np.median(frames) < 50), title=title))
+    dark = np.median(frames) < 50
+    write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))

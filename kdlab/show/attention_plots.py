@@ -1,4 +1,6 @@
-"""Where networks look in a clip, beside the actor's true place."""
+"""Where networks look in a clip."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,13 +15,10 @@ from kdlab.show.plots import image
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
 
 
-def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray) -> None:
-    """Draw a frame (H, W, 3) in grey under ``heat (H, W)`` in [0, 1], and the actor's outline in white on black."""
+def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray) -> None:
+    """Draw a frame (H, W, 3) in grey under ``heat (H, W)`` in [0, 1]."""
     image(ax, frame.mean(-1), cmap="gray", vmin=0, vmax=255)
     ax.imshow(heat, **HEAT)
-    if mask.any() and not mask.all():
-        for colour, width in (("black", 2.4), ("white", 1)):
-            ax.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
 
 
 def _scale(fig, axes: np.ndarray) -> None:
@@ -29,12 +28,11 @@ def _scale(fig, axes: np.ndarray) -> None:
     bar.set_label("part of the map's\nlargest value", fontsize="small")
 
 
-def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
-                  enhanced: bool = True, title: str = "") -> Figure:
+def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], moments: Sequence[int], enhanced: bool,
+                 title: str) -> Figure:
     """Maps over the ``frames uint8 (T, H, W, 3)`` of one clip, a row for each of ``rows``: name → map (T, H, W), each
-    divided by its own maximum. The outlines are the actor's ``masks (T, H, W)``. ``enhanced`` brightens the frames."""
+    divided by its own maximum. ``moments`` are numbers of frames. ``enhanced`` brightens the frames."""
     shown = Gamma(2.2)(frames) if enhanced else frames
-    moments = [m for m in moments if m < len(frames)]
     size = 1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3
     fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False, figsize=size)
     for ax, t in zip(axes[0], moments, strict=True):
@@ -43,7 +41,7 @@ def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndar
     for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
         heat = heat / max(heat.max(), 1e-12)
         for ax, t in zip(line, moments, strict=True):
-            _over(ax, shown[t], heat[t], masks[t])
+            _over(ax, shown[t], heat[t])
         line[0].set_ylabel(name, fontsize="small")
     _scale(fig, axes)
     fig.suptitle(title, parse_math=False)  # the title may hold the name of a user's file

@@ -8,9 +8,11 @@ import copy
 import hashlib
 import json
 import math
+import reprlib
+import warnings
 from functools import cache
-from numbers import Real
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 
@@ -22,19 +24,19 @@ def exercises() -> dict[str, dict]:
 
 
 def check(name: str, answer: object = ...) -> None:
-    """Print whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
+    """Print in one line whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
     ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", f)`` a function; other exercises take a letter.
-    Without an answer, the exercise is printed. Raises ``ValueError`` for an unknown exercise, and for an
-    answer of the wrong kind.
+    Without an answer, the exercise is printed. It raises no error: an unknown name, an answer of another kind, and a
+    function that fails are told in a sentence.
     """
-    if name not in exercises():
-        raise ValueError(f"there is no exercise {name!r}; there are {', '.join(exercises())}")
-    exercise = exercises()[name]
-    if answer is ...:
+    exercise = exercises().get(str(name))
+    if exercise is None:
+        print(f"there is no exercise {short(name)}; there are {', '.join(exercises())}")
+    elif answer is ...:
         choices = [f"{letter}: {text}" for letter, text in exercise.get("choices", {}).items()]
         print("\n  ".join([f"{name}: {exercise['ask']}", *choices]))
-    elif (why := fault(name, answer)) is None:
+    elif (why := fault(str(name), answer)) is None:
         print(f"{name}: right.")
     else:
         print(f"{name}: not yet{why}. Hint: {exercise['hint']}")
@@ -42,20 +44,28 @@ def check(name: str, answer: object = ...) -> None:
 
 def fault(name: str, answer: object) -> str | None:
     """None for the right ``answer`` to the exercise ``name``, else a description of the fault. The description is empty
-    where it would reveal the answer. Raises ``ValueError`` for an answer of the wrong kind."""
+    where it would reveal the answer."""
     exercise = exercises()[name]
     if "number" in exercise:
-        answer = answer.item() if hasattr(answer, "item") else answer
-        if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
-            raise ValueError(f"exercise {name} takes one number, such as 1.5; got {answer!r:.60}")
-        return None if abs(answer - exercise["number"]) <= exercise["within"] + 1e-9 else ""
+        try:
+            number = numbers(answer).item()
+        except ValueError:
+            number = math.nan
+        if isinstance(answer, bool | np.bool_) or not math.isfinite(number):
+            return f": this exercise takes one number, such as 1.5, and got {short(answer)}"
+        return None if abs(number - exercise["number"]) <= exercise["within"] + 1e-9 else ""
     if "choices" in exercise:
-        if answer not in exercise["choices"]:
-            raise ValueError(f"exercise {name} takes {', '.join(exercise['choices'])}; got {answer!r:.60}")
-        return None if digest(name, answer) == exercise["digest"] else ""
+        letter = answer.strip().lower() if isinstance(answer, str) else ""
+        if letter not in exercise["choices"]:
+            return f": this exercise takes {' or '.join(exercise['choices'])}, and got {short(answer)}"
+        return None if digest(name, letter) == exercise["digest"] else ""
     if not callable(answer):
-        raise ValueError(f"exercise {name} takes a function of yours, by its name; got {answer!r:.60}")
-    return next(filter(None, (_fault_of(answer, exercise["within"], *case) for case in exercise["cases"])), None)
+        return f": this exercise takes a function of yours, by its name, and got {short(answer)}"
+    for arguments, wanted in exercise["cases"]:
+        why = _fault_of(answer, exercise["within"], arguments, wanted)
+        if why:
+            return why
+    return None
 
 
 def digest(name: str, word: str) -> str:
@@ -63,30 +73,68 @@ def digest(name: str, word: str) -> str:
     return hashlib.sha256(f"kdlab exercise {name}: {word}".encode()).hexdigest()[:20]
 
 
-def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
-    """The fault of the reader's ``function`` in one case, empty if it is right with arrays or with tensors."""
-    arrays = [np.asarray(each) if isinstance(each, list) else each for each in arguments]
-    shown = (str(each) if np.size(each) <= 12 else f"an array of shape {np.shape(each)}" for each in arguments)
-    case = f"for ({', '.join(shown)}) it"
-    fault = ""
-    for given in (copy.deepcopy(arrays), _tensors(arrays)):
-        try:
-            found = function(*given)
-            found = np.asarray(found.detach() if hasattr(found, "detach") else found, float)
-        except Exception as error:
-            fault = fault or f": {case} raises {type(error).__name__}: {error}"
-            continue
-        if found.shape != np.shape(wanted):
-            fault = f": {case} gives the shape {found.shape} where {np.shape(wanted)} is right"
-        elif not np.allclose(found, wanted, atol=within):
-            fault = f": {case} gives another result"
+def short(value: object) -> str:
+    """``value`` as Python writes it, cut to one short line."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def numbers(value: object) -> np.ndarray:
+    """``value`` as an array of floats: a number, an array, a tensor of any device and precision, or a list of them.
+
+    Raises ``ValueError`` for anything else, such as None, texts, complex numbers, and lists of unequal lengths.
+    """
+    array = np.array(None)
+    try:
+        if hasattr(value, "detach"):
+            tensor = value.detach().cpu()
+            array = np.asarray(tensor.double() if tensor.is_floating_point() else tensor)  # NumPy has no bfloat16
         else:
+            parts = [numbers(each) for each in value] if isinstance(value, list | tuple) else value
+            array = np.asarray(parts)
+    except Exception:  # a class of the reader's may raise anything
+        pass
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{short(value)}, which is no number and no array of numbers")
+    return array.astype(float)
+
+
+def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
+    """The fault of the reader's ``function`` in one case, empty if it is right with arrays, with tensors or with lists.
+    """
+    faults = []
+    for kind in (np.array, _tensor, copy.deepcopy):
+        given = [kind(each) if isinstance(each, list) else each for each in arguments]
+        fault = _fault_with(function, given, within, wanted)
+        if not fault:
             return ""
-    return fault
+        faults.append(fault)
+    results = [fault for fault in faults if fault.startswith("gives")]
+    told = results[0] if results else ", and with tensors it ".join(dict.fromkeys(faults[:2]))
+    return f": for ({shorten(str(arguments)[1:-1], 100)}) it {told}"
 
 
-def _tensors(arrays: list) -> list:
+def _fault_with(function, given: list, within: float, wanted: object) -> str:
+    """What ``function`` does wrongly with the arguments ``given``; empty if it gives ``wanted``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one sentence is enough
+            result = function(*given)
+    except (Exception, SystemExit) as error:
+        return f"raises {error!r:.200}"
+    try:
+        found = numbers(result)
+    except ValueError as error:
+        return f"gives {error}"
+    if found.shape != np.shape(wanted):
+        return f"gives the shape {found.shape} where {np.shape(wanted)} is right"
+    if not np.isfinite(found).all():
+        return f"gives {short(found)}, not all of which are finite numbers"
+    return "" if np.allclose(found, wanted, atol=within) else "gives another result"
+
+
+def _tensor(values: list):
+    """``values`` as a tensor; names, of which no tensor can be made, as an array."""
     import torch  # late: exercises with a number do not need it
 
-    numbers = [isinstance(each, np.ndarray) and each.dtype.kind in "biuf" for each in arrays]
-    return [torch.from_numpy(each.copy()) if n else each for n, each in zip(numbers, arrays, strict=True)]
+    array = np.array(values)
+    return torch.from_numpy(array) if array.dtype.kind in "biuf" else array

@@ -21,6 +21,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from kdlab import __version__
+from kdlab.show.exercises import numbers, short
 from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
@@ -42,8 +43,10 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
     style()
     pd.set_option("display.max_colwidth", None)  # no text of a table is cut off
     chosen = current(profile)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread"
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = "CPU, one thread"
         torch.set_num_threads(1)
     keep_freed_memory()
     clips = f" · your clips in {data}" if data else ""
@@ -84,17 +87,33 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
 
 def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     """Print that two numbers, arrays or tensors are the same to ``within`` of kdlab's largest absolute value (of 1 if
-    that is smaller). Raises ``AssertionError``, which tells what differs, where, and by how much: an edited cell of a
-    chapter cannot part from the package unseen."""
-    yours, kdlabs = (np.asarray(torch.as_tensor(each).detach(), float) for each in (yours, kdlabs))
+    that is smaller). Dicts of them are compared name by name.
+
+    Raises ``AssertionError``, which tells what differs, where, and by how much: an edited cell of a chapter cannot part
+    from the package unseen. nan and infinity differ from everything, and from themselves.
+    """
+    if isinstance(yours, dict) and isinstance(kdlabs, dict):
+        if yours.keys() != kdlabs.keys():
+            raise AssertionError(f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}")
+        for name in kdlabs:
+            same(f"{what}, {name}", yours[name], kdlabs[name], within)
+        return
+    try:
+        yours, kdlabs = numbers(yours), numbers(kdlabs)
+    except ValueError as error:
+        raise AssertionError(f"{what}: yours or kdlab's is {error}") from None
     if yours.shape != kdlabs.shape:
         raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
-    apart = np.abs(yours - kdlabs)
-    if not (apart <= within * max(1.0, np.abs(kdlabs).max(initial=0.0))).all():  # not a number is no less
-        at = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
-        where = f" at {tuple(map(int, at))}" if at else ""
-        raise AssertionError(f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{where}; "
-                             f"they differ by {apart[at]:.2g}")
+    finite = np.isfinite(yours) & np.isfinite(kdlabs)
+    apart = np.abs(np.subtract(yours, kdlabs, out=np.full(yours.shape, np.inf), where=finite))
+    if (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
+        at = np.unravel_index(np.argmax(apart), apart.shape)
+        place = f" at {tuple(map(int, at))}" if at else ""
+        told = f"they differ by {apart[at]:.2g}"
+        if not finite[at]:
+            cause = "your cell" if np.isfinite(kdlabs[at]) else "the cells above, whose numbers both use,"
+            told = f"look in {cause} for a division by 0 or a logarithm of 0"
+        raise AssertionError(f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {told}")
     print(f"{what}: yours and kdlab's are the same")
 
 

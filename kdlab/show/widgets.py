@@ -1,4 +1,4 @@
-"""Sliders over plain functions: the ``..._picture`` function of a widget draws the same picture without sliders."""
+"""Sliders over plain functions that draw a picture."""
 
 import io
 from collections.abc import Callable
@@ -11,36 +11,28 @@ from scipy.special import entr, softmax
 
 from kdlab.show.plots import soft_target_bars
 from kdlab.system.pool import STILL, headless
-from kdlab.system.values import positive
-
-
-def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
-                        label: int | None = None) -> Figure:
-    """The softmax of one clip's ``logits (K,)`` at temperature 1 and at ``temperature``, with the entropy of the latter
-    in nats. Raises ``ValueError`` for a temperature that is not positive."""
-    positive("1 is the softmax as it is", temperature=temperature)
-    fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
-    fig.axes[0].set_title(f"{fig.axes[0].get_title()}; {_entropy(logits, temperature)}")
-    return fig
 
 
 def _entropy(logits: np.ndarray, temperature: float) -> str:
+    """The entropy of the softmax of ``logits (K,)`` at ``temperature``, in words."""
     nats = entr(softmax(logits / temperature)).sum()
     return f"entropy at t = {temperature:g}: {nats:.2f} of at most {np.log(len(logits)):.2f} nats"
 
 
 def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int | None = None):
-    """A slider for the temperature over :func:`temperature_picture`. A move sets the bars of one figure, which takes a
-    tenth of a second; a new figure takes a second. Returns ``None`` and prints a line when headless."""
+    """A slider for the temperature over the soft targets of one clip's ``logits (K,)``, with their entropy in nats.
+
+    A move sets the bars of one figure, which takes a tenth of a second; a new figure takes a second. Returns ``None``
+    and prints a line when headless."""
     if headless():
         print(STILL)
         return None
     from ipywidgets import FloatLogSlider, Image, VBox
 
-    fig = temperature_picture(logits, classes, 4.0, label)
+    fig = soft_target_bars(logits, classes, (1, 4), label)
     plt.close(fig)
     canvas = FigureCanvasAgg(fig)
-    ax, truth = fig.axes[0], fig.axes[0].get_title().partition(";")[0]
+    ax, truth = fig.axes[0], fig.axes[0].get_title()
     fig.legends[0].get_texts()[1].set_text("t of the slider")
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # its places stay

@@ -10,17 +10,10 @@ from tests.figures import faults
 pytestmark = pytest.mark.usefixtures("styled")
 
 
-@pytest.fixture
-def clip():
+def test_a_row_for_each_map_and_one_for_the_clip():
     frames = np.random.default_rng(0).integers(0, 60, (6, 12, 14, 3)).astype(np.uint8)
-    masks = np.zeros((6, 12, 14), bool)
-    masks[:5, 3:6, 4:8] = True  # who has left has no outline
-    return frames, masks
-
-
-def test_a_row_for_each_map_and_one_for_the_clip(clip):
-    frames, masks = clip
-    fig = maps_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
-    assert len(fig.axes) == 3 * 2 + 1, "a moment outside the clip is left out; a bar says what colours mean"
+    maps = dict.fromkeys(("student", "teacher"), np.ones(frames.shape[:3]))
+    fig = maps_picture(frames, maps, (0, 5), True, "Grad-CAM")
+    assert len(fig.axes) == 3 * 2 + 1, "a bar says what colours mean"
     assert faults(fig) == []
     assert {"student", "teacher", "brightened", "largest value"} <= set(words(fig).splitlines())

@@ -100,12 +100,22 @@ def test_a_named_index_is_a_column_and_what_is_missing_is_empty():
     assert ">0<" not in notebook.table(rows.reset_index()).to_html()
 
 
-def test_a_cell_that_parts_from_kdlab_is_told_what_differs_where_and_by_how_much(capsys):
+def test_what_agrees_is_said_in_a_line_for_each_name(capsys):
     notebook.same("loss", torch.tensor(1.0, requires_grad=True), 1.0 + 1e-9)
-    assert capsys.readouterr().out == "loss: yours and kdlab's are the same\n"
-    with pytest.raises(AssertionError, match=r"^loss: yours is 1 and kdlab's is 1.5; they differ by 0.5$"):
-        notebook.same("loss", 1.0, 1.5)
-    with pytest.raises(AssertionError, match=r"gradient: yours is nan and kdlab's is 2 at \(1,\); they differ by nan"):
-        notebook.same("gradient", [1.0, float("nan")], [1.0, 2.0])
-    with pytest.raises(AssertionError, match=r"map: yours has the shape \(2,\), kdlab's \(3,\)"):
-        notebook.same("map", [1, 2], [1, 2, 3])
+    notebook.same("terms", {"a": [torch.ones(2)]}, {"a": np.ones((1, 2))})
+    same = "yours and kdlab's are the same"
+    assert capsys.readouterr().out == f"loss: {same}\nterms, a: {same}\n"
+
+
+@pytest.mark.parametrize(("yours", "kdlabs", "why"), [
+    (1.0, 1.5, "yours is 1 and kdlab's is 1.5; they differ by 0.5"),
+    ([1, np.nan], [1, 2], r"yours is nan and kdlab's is 2 at \(1,\); look in your cell for a division by 0 or .*"),
+    ([1, np.nan], [1, np.nan], r"yours is nan and kdlab's is nan at \(1,\); look in the cells above, .*"),
+    ([9.0, 1.0], [np.inf, 1.0], r"yours is 9 and kdlab's is inf at \(0,\); look in the cells above, .*"),
+    ([1, 2], [1, 2, 3], r"yours has the shape \(2,\), kdlab's \(3,\)"),
+    (None, 1.0, "yours or kdlab's is None, which is no number and no array of numbers"),
+    ({"a": 1}, {"b": 1}, r"yours has the names \['a'\], kdlab's \['b'\]"),
+    ({"a": 1}, 1, "yours or kdlab's is {'a': 1}, .*")])
+def test_a_cell_that_parts_from_kdlab_is_told_what_differs_where_and_by_how_much(yours, kdlabs, why):
+    with pytest.raises(AssertionError, match=f"^loss: {why}$"):
+        notebook.same("loss", yours, kdlabs)

@@ -3,26 +3,21 @@
 import numpy as np
 import pytest
 
-from kdlab.measure.paired import Effect, effect
+from kdlab.measure.paired import Effect
 from kdlab.show import plots
-from kdlab.study import Scores
 from tests.conftest import words
 from tests.figures import faults
 
 CLASSES = ("Jump", "Run", "Sit")
-LABELS = np.arange(12) % 3
-RIGHT, GUESSED = np.tile(LABELS, (2, 1)), np.zeros((2, 12), int)
-LOGITS = np.eye(3)[LABELS]
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
-SCORES = Scores(CLASSES, (0, 1), np.array([f"c{n}" for n in range(12)]), np.arange(12), LABELS,
-                {"a": RIGHT, "b": GUESSED})
-EFFECTS = {"method - baseline": effect(SCORES.correct("a"), SCORES.correct("b"))}
+EFFECTS = {"method - baseline": Effect(3, 1, 5, 3, 100)}
 
 # name of the function: a call of it, and the words its axes must carry
 PICTURES = {
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
     "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
-    "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
+    "soft_target_bars": (lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES, label=1),
+                         ["probability", "label is Run"]),
 }
 
 
@@ -43,5 +38,3 @@ def test_the_bars_are_the_intervals_and_an_infinite_one_crosses_the_axis():
     assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"], "no hyphen is a minus"
     thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
     assert np.allclose(thick, [[-1, 7], [-7, -3], [left, right]])
-
-
