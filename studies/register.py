@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from worlds import FOLDER, TUNED_IN, WORLDS, label, tried
 
 from kdlab.measure.paired import LEVEL, quantile
-from kdlab.study import Answer, Question, values
+from kdlab.study import Answer, Question
 from kdlab.study.edition import missing
 from kdlab.study.question import SENTENCES, read_together
 from kdlab.system.files import write_atomically
@@ -103,7 +103,8 @@ def answers() -> list[Answer]:
     found = []
     for question in questions():
         why = withheld(question)
-        found.append(Answer(question, {}, withheld=why) if why else Answer.of(question, values(question.name)))
+        table = FOLDER / f"{script_of(question).study.name}.csv"
+        found.append(Answer(question, {}, withheld=why) if why else Answer.read(question, table, WORLDS))
     return read_together(found)
 
 

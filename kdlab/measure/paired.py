@@ -15,9 +15,9 @@ from scipy.special import stdtr, stdtrit
 LEVEL = 0.95
 
 
-def quantile(count: int, level: float = LEVEL) -> float:
+def quantile(count: int | np.ndarray, level: float = LEVEL) -> float | np.ndarray:
     """Student's t of the two-sided ``level`` for a mean of ``count`` values, at least two."""
-    return float(stdtrit(count - 1, (1 + level) / 2))
+    return stdtrit(count - 1, (1 + level) / 2)
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,28 @@ class Effect:
     units: int = 1
 
     @classmethod
-    def of(cls, each: Sequence[float], unit: float = 0.0, units: int = 1) -> Self:
+    def of(cls, each: Sequence[float], unit: float = 0.0, units: int = 1,
+           clips: float | Sequence[float] = np.inf) -> Self:
         """The effect of one difference per seed or world, ``each (S,)`` in points. ``unit`` is the variance in points²
-        between the ``units`` that all seeds share.
+        between the ``units`` that all seeds share. ``clips`` is the number of test clips behind each difference, where
+        differences are whole numbers of clips; of several numbers the smallest counts.
 
-        The interval adds, in squares, a t-interval over the seeds and a t-interval over the units. It is infinite for
-        one seed and one unit. Raises ``ValueError`` for differences that are not finite, and for none.
+        The interval adds, in squares, a t-interval over the seeds and a t-interval over the units. One clip is a step
+        of 100 / ``clips`` points. The spread of worlds with their own clips counts as at least one step; an interval
+        over shared clips is at least as wide as if four of them differed (docs/methods.md, 8). It is infinite for one
+        seed and one unit, and for equal differences of which no ``clips`` are known. Raises ``ValueError`` for
+        differences that are not finite, and for none.
         """
         each = np.asarray(each, float)
         if not len(each) or not np.isfinite(each).all():
             raise ValueError(f"an effect needs a finite difference of each seed or world, got {each.tolist()}")
-        spreads = (len(each), each.var(ddof=1) if len(each) > 1 else 0.0), (units, unit)
-        squares = [quantile(n) ** 2 * variance / n for n, variance in spreads if n > 1]
-        half = np.sqrt(sum(squares)) if squares else np.inf
+        step = 100 / np.min(clips)
+        spread = each.std(ddof=1) if np.ptp(each) > 1e-9 else 0.0  # the rest is rounding
+        spreads = (len(each), spread if units > 1 else max(spread, step)), (units, np.sqrt(unit))
+        half = np.linalg.norm([quantile(n) * one / np.sqrt(n) for n, one in spreads if n > 1])
+        if units > 1:
+            half = max(half, 2 * step * quantile(units))
+        half = half or np.inf  # nothing is known of the spread
         return cls(float(each.mean()), float(each.mean() - half), float(each.mean() + half), len(each), units)
 
     @property
@@ -54,18 +63,19 @@ class Effect:
 
     @property
     def p(self) -> float:
-        """The two-sided probability of a mean at least as far from zero if nothing but chance made it (Student's t)."""
-        if self.seeds < 2 or not self.mean:
-            return 1.0
-        t = quantile(self.seeds) * abs(self.mean) / self.half_width if self.half_width else np.inf
-        return float(2 * stdtr(self.seeds - 1, -t))
+        """The two-sided probability of a mean at least as far from zero if nothing but chance made it (Student's t).
+        It is below 0.05 where the interval excludes zero. One seed has the t of its units."""
+        count = self.seeds if self.seeds > 1 else self.units
+        t = quantile(count) * abs(self.mean) / self.half_width if count > 1 else 0.0
+        return float(2 * stdtr(max(1, count - 1), -t))
 
-    def worlds_needed(self, near: float) -> float:
-        """The number of worlds that would decide, more than today's, if mean and spread stay the same: the interval
-        would leave out zero, or lie within ± ``near``. Infinite above a thousand."""
-        spread = self.half_width * np.sqrt(self.seeds) / quantile(self.seeds)
-        enough = max(abs(self.mean), near - abs(self.mean))
-        return next((n for n in range(self.seeds + 1, 1001) if quantile(n) * spread / np.sqrt(n) < enough), np.inf)
+    def error(self, worlds: np.ndarray) -> np.ndarray:
+        """The standard error of the mean over so many ``worlds``, if their spread stays the same. Needs two seeds."""
+        return self.half_width / quantile(self.seeds) * np.sqrt(self.seeds / worlds)
+
+    def below(self, point: np.ndarray, worlds: np.ndarray) -> np.ndarray:
+        """The probability that the mean over so many ``worlds`` lies below ``point``, if mean and spread stay."""
+        return stdtr(worlds - 1, (point - self.mean) / self.error(worlds))
 
     def __str__(self) -> str:
         return f"{self.mean:+.1f} ± {self.half_width:.1f}"
@@ -75,7 +85,8 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     """The effect of ``a`` − ``b`` in points. Each is ``(seeds, clips)``, 1 where correct (or any score in [0, 1]).
 
     Row s of both is the same seed, column n the same clip. ``units (clips,)`` groups clips that belong together
-    (default: each clip alone). Raises ``ValueError`` for other shapes, and scores that are not finite.
+    (default: each clip alone). Scores of 0 and 1 alone are whole numbers of clips, so that the interval has a floor
+    (:meth:`Effect.of`). Raises ``ValueError`` for other shapes, and scores that are not finite.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 2 or 0 in a.shape:
@@ -92,7 +103,8 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     # a two-way analysis of variance: the rest, the interaction of seed and unit, is in the variance of both
     rest = ((cells - rows[:, None] - columns) ** 2).sum() / max(1, (seeds - 1) * (count - 1))
     unit = max(0.0, columns.var(ddof=1) - rest / seeds) if count > 1 else 0.0
-    return Effect.of(mean + rows, unit, count)
+    whole = np.isin([a, b], (0, 1)).all()
+    return Effect.of(mean + rows, unit, count, a.shape[1] if whole else np.inf)
 
 
 def holm(chances: Sequence[float]) -> np.ndarray:

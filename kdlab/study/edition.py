@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 
-from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
@@ -37,26 +36,27 @@ def values(name: str) -> pd.DataFrame:
 
 def answers() -> dict[str, Answer]:
     """The name of each question → its answer; all are read together. An answer with a missing world is withheld."""
-    fields, found = Question.__dataclass_fields__, []
+    found = []
     for asked in written().values():
         if "method" in asked:  # question 4 is measured, and has no answer
-            question = Question(**{k: tuple(v) if isinstance(v, list) else v for k, v in asked.items() if k in fields})
-            why = missing(question.name)
-            found.append(Answer(question, {}, withheld=why) if why else Answer.of(question, values(question.name)))
+            known = {field: asked[field] for field in Question.__dataclass_fields__}
+            question = Question(**known | {"rivals": tuple(asked["rivals"])})
+            why, table = missing(question.name), paths.figures_dir() / "edition-2" / f"{asked['study']}.csv"
+            found.append(Answer(question, {}, withheld=why) if why else Answer.read(question, table, asked["worlds"]))
     return {answer.question.name: answer for answer in read_together(found)}
 
 
 def compared(name: str) -> pd.DataFrame:
     """The effects behind an answer: the method over its baseline and over each rival, and the teacher's lead. Columns:
     the effect with half of its 95 % interval, and the lowest and the highest of the worlds."""
-    answer, measured = answers()[name], values(name).assign(zero=0.0)
+    answer, measured, rows = answers()[name], values(name).assign(zero=0.0), []
     question = answer.question
     named = {name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)}
-    pairs = {f"{named[question.method]} − {named[other]}": (question.method, other) for other in answer.compared}
+    pairs = {f"{named[question.method]} − {named[other]}": (question.method, other, effect)
+             for other, effect in answer.compared.items()}
     if question.teacher:
-        pairs[f"the lead: {question.teacher} − {question.baseline}"] = question.teacher, question.baseline
-    differences = {text: measured[one] - measured[other] for text, (one, other) in pairs.items()}
-    rows = {text: {question.unit: str(Effect.of(each)), "lowest world": each.min(), "highest world": each.max()}
-            for text, each in differences.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
+        pairs[f"the lead: {question.teacher} − {question.baseline}"] = question.teacher, question.baseline, answer.lead
+    for one, other, effect in pairs.values():
+        each = measured[one] - measured[other]
+        rows.append({question.unit: str(effect), "lowest world": each.min(), "highest world": each.max()})
+    return pd.DataFrame(rows, pairs)

@@ -4,11 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kdlab.measure.paired import LEVEL, Effect, holm
+from kdlab.measure.paired import LEVEL, Effect, holm, quantile
+from kdlab.study.scores import Scores
 
 #: What each outcome is called; :attr:`Answer.outcome` has the rules.
 SENTENCES = {
@@ -19,6 +21,8 @@ SENTENCES = {
                "({against} against it)",
     "cannot tell": "cannot tell whether {method} {helps} ({effect} {unit} over {baseline}; would need {needed} worlds)",
 }
+#: What is added where worlds share their test clips.
+SHARED = "worlds share their test clips, so this holds for these clips alone"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Answer:
     """The answer to a question: the method minus the baseline and minus each rival in ``compared``, and the teacher's
     ``lead`` over the baseline. ``p`` is the probability of the effect without a cause. ``lost`` is that of the distance
     to the rival that is farthest ahead, times the number of comparisons; 1 where none is ahead. :func:`read_together`
-    adjusts both. ``withheld`` says why no answer is given."""
+    adjusts both, and counts in ``undecided`` how many of its answers neither decides. ``shared``: worlds share their
+    test clips. ``withheld`` says why no answer is given."""
 
     question: Question
     compared: dict[str, Effect]
@@ -61,16 +66,37 @@ class Answer:
     p: float = 1.0
     lost: float = 1.0
     withheld: str = ""
+    shared: bool = False
+    undecided: tuple[int, int] = (1, 1)
 
     @classmethod
-    def of(cls, question: Question, values: pd.DataFrame) -> "Answer":
-        """The answer from ``values``, with a row for each world and a column for each condition."""
+    def of(cls, question: Question, values: pd.DataFrame, clips: float | Sequence[float] = np.inf) -> "Answer":
+        """The answer from ``values``, with a row for each world and a column for each condition. ``clips`` is the
+        number of test clips, or one for each world. It gives intervals a floor (:meth:`.paired.Effect.of`) where
+        values in points are whole numbers of clips; others, such as mAP, have none."""
         values, others = values.assign(zero=0.0), (question.baseline, *question.rivals)
-        compared = {other: Effect.of(values[question.method] - values[other]) for other in others}
-        lead = Effect.of(values[question.teacher] - values[question.baseline]) if question.teacher else None
+        counts = values[[question.method, *others]].mul(clips, axis=0) / 100
+        whole = question.unit == "points" and np.allclose(counts, counts.round(), rtol=0)
+        clips = clips if whole else np.inf
+        compared = {other: Effect.of(values[question.method] - values[other], clips=clips) for other in others}
+        lead = None
+        if question.teacher:
+            lead = Effect.of(values[question.teacher] - values[question.baseline], clips=clips)
         nearest = min(compared.values(), key=lambda e: e.mean)
         lost = min(1.0, len(compared) * nearest.p) if nearest.mean < 0 else 1.0
         return cls(question, compared, lead, compared[question.baseline].p, lost)
+
+    @classmethod
+    def read(cls, question: Question, table: Path, worlds: Sequence[int]) -> "Answer":
+        """The answer in these ``worlds`` from a study's ``table``, NAME.csv, and its predictions, NAME-WORLD.npz.
+        Worlds share their test clips where the column ``clips`` of the method is the same. Without predictions,
+        intervals have no floor. Raises ``KeyError`` for a world without rows."""
+        rows = pd.read_csv(table)
+        values = rows.pivot(index="world", columns="condition", values="value").loc[list(worlds)]
+        files = [table.with_name(f"{table.stem}-{world}.npz") for world in worlds]
+        clips = [len(Scores.load(file).ids) if file.exists() else np.inf for file in files]
+        data = rows[rows.world.isin(worlds) & (rows.condition == question.method)].clips
+        return replace(cls.of(question, values, clips), shared=not data.is_unique)
 
     @property
     def effect(self) -> Effect:
@@ -102,17 +128,42 @@ class Answer:
             return "helps" if against.low > 0 else "no more"
         return "cannot tell"
 
+    @property
+    def worlds_needed(self) -> float:
+        """The smallest number of worlds, more than today's, in which the sentence is decided with a probability of
+        80 %, by its effect or by the rival that is farthest ahead. Means and spreads stay as measured, and so do the
+        other answers: Holm multiplies by the number that is still undecided. Infinite above a thousand."""
+        effect, against, small = self.effect, self.compared[self.rival], self.question.small
+        if not np.isfinite(effect.half_width):
+            return np.inf
+        worlds, (helps, lost) = np.arange(effect.seeds + 1, 1001), self.undecided
+        lost = lost * len(self.compared)
+
+        def least(effect: Effect, count: int) -> np.ndarray:  # the smallest mean that is seen among count questions
+            return quantile(worlds, 1 - (1 - LEVEL) / count) * effect.error(worlds)
+
+        inside = np.maximum(0, small - least(effect, 1))
+        edges = [-least(effect, lost), -inside, inside, least(effect, helps)]
+        behind, low, high, ahead = effect.below(np.stack(edges), worlds)
+        decided = 1 - np.maximum(0, low - behind) - np.maximum(0, ahead - high)
+        beaten = against.below(np.minimum(-least(against, lost), least(against, 1) - small), worlds)
+        enough = worlds[np.maximum(decided, beaten) >= 0.8]
+        return enough[0] if len(enough) else np.inf
+
     def __str__(self) -> str:
         if self.withheld:
             return f"withheld: {self.withheld}"
-        needed = self.effect.worlds_needed(self.question.small)
-        return SENTENCES[self.outcome].format_map(asdict(self.question) | {
+        needed = self.worlds_needed
+        sentence = SENTENCES[self.outcome].format_map(asdict(self.question) | {
             "effect": self.effect, "rival": self.rival, "against": self.compared[self.rival],
             "needed": f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000"})
+        return f"{sentence}; {SHARED}" if self.shared else sentence
 
 
 def read_together(answers: Sequence[Answer]) -> list[Answer]:
     """The ``answers`` with probabilities adjusted by Holm: *helps* is wrong, anywhere in them, in at most 5 % of cases,
     and so is *is beaten*."""
     columns = [holm([answer.p for answer in answers]), holm([answer.lost for answer in answers])]
-    return [replace(answer, p=float(p), lost=float(lost)) for answer, p, lost in zip(answers, *columns, strict=True)]
+    undecided = tuple(max(1, int((column >= 1 - LEVEL).sum())) for column in columns)
+    return [replace(answer, p=float(p), lost=float(lost), undecided=undecided)
+            for answer, p, lost in zip(answers, *columns, strict=True)]

@@ -86,19 +86,19 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     found = iter(obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say))
     runs = {condition: [next(found) for _ in column] for condition, column in recipes.items()}
     shared: dict[tuple, Run] = {}
-    for condition, recipe, run in ((c, *pair) for c in recipes for pair in zip(recipes[c], runs[c], strict=True)):
-        for what, among in (("sources", condition), ("data", recipe.data)):
-            other = shared.setdefault((what, among), run)
-            if run.provenance[what] != other.provenance[what]:
-                raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
-                                 "Retrain the older one: delete it, or use stale='retrain'")
-    predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
-    first = next(iter(predictions.values()))[0]
-    for condition, column in predictions.items():
-        for run, p in zip(runs[condition], column, strict=True):
-            if not np.array_equal(p.ids, first.ids):
+    first, predicted = next(iter(runs.values()))[0].predictions(), {condition: [] for condition in runs}
+    for condition, column in runs.items():
+        for recipe, run in zip(recipes[condition], column, strict=True):
+            for what, among in (("sources", condition), ("data", recipe.data)):
+                other = shared.setdefault((what, among), run)
+                if run.provenance[what] != other.provenance[what]:
+                    raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
+                                     "Retrain the older one: delete it, or use stale='retrain'")
+            tested = run.predictions()
+            if not np.array_equal(tested.ids, first.ids):
                 raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
-    labelled = (first.labels >= 0).all()  # windows of untrimmed video have no label, and detectors predict no classes
-    predicted = {c: np.stack([p.logits.argmax(-1) for p in some]) for c, some in predictions.items() if labelled}
+            predicted[condition].append(tested.logits.argmax(-1))
+    # windows of untrimmed video have no label, and detectors predict no classes
+    predicted = {c: np.stack(some) for c, some in predicted.items()} if (first.labels >= 0).all() else {}
     classes, units = next(iter(runs.values()))[0].provenance["classes"], first.groups if unit == "group" else first.ids
     return Scores(tuple(classes), seeds.pop(), first.ids, np.asarray(units), first.labels, predicted), runs

@@ -30,8 +30,10 @@ class Study:
     random in them. ``measure(runs)`` gives the values of one world by condition, which ``questions`` compare.
 
     ``size`` has a ``name`` and a number of ``seeds``; the default is the profile of ``$KDLAB_PROFILE``, or else demo.
-    ``worlds`` are by default 0 to ``size.seeds`` − 1. The interval of an answer is over the worlds. Where they share
-    their test clips, as your own clips do, it says nothing of other clips: :meth:`.scores.Scores.effect` does.
+    ``worlds`` are by default 0 to ``size.seeds`` − 1. The interval of an answer is over the worlds. Where they have the
+    same data, as your own clips are, the sentence says that it holds for these clips alone;
+    :meth:`.scores.Scores.effect` has an interval for others, too. Other training clips make other data: there the same
+    test clips go unseen.
     Raises ``ValueError`` for a ``name`` that is not an identifier.
     """
 
@@ -80,11 +82,6 @@ class Study:
         table = pd.DataFrame(rows, columns=COLUMNS)
         write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
 
-    def answers(self, folder: Path, worlds: Sequence[int]) -> list[Answer]:
-        """The answers from these ``worlds`` in ``folder``, each read alone; ``KeyError`` for a world without rows."""
-        values = self.rows(folder).pivot(index="world", columns="condition", values="value").loc[list(worlds)]
-        return [Answer.of(question, values) for question in self.questions]
-
     def run(self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print) -> list[Answer]:
         """Draw the ``worlds`` into ``runs/studies/``; pass the answers to ``say``, a line each.
 
@@ -94,8 +91,9 @@ class Study:
         worlds = worlds or self.worlds or range(size.seeds)
         for world in worlds:
             self.draw(world, folder, size, workers, say)
-        answers = read_together(self.answers(folder, worlds))
-        say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(folder / f"{self.name}.csv")]))
+        table = folder / f"{self.name}.csv"
+        answers = read_together([Answer.read(question, table, worlds) for question in self.questions])
+        say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(table)]))
         return answers
 
 

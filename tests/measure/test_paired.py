@@ -33,7 +33,6 @@ def test_where_only_seeds_or_only_units_differ_it_is_students_interval():
     assert (worlds.low, worlds.high) == pytest.approx(tuple(theirs.confidence_interval()))
     assert worlds.p == pytest.approx(theirs.pvalue) and str(worlds) == "+23.8 ± 19.9"
     assert effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf  # one number has no spread
-    assert Effect.of([3.0]).p == 1 == Effect.of([0.0, 0.0]).p and Effect.of([2.0, 2.0]).p == 0
 
 
 def test_what_seeds_have_in_common_does_not_shrink_with_more_of_them():
@@ -62,15 +61,55 @@ def test_what_does_not_pair_is_refused(wrong, says):
         wrong()
 
 
-def test_the_worlds_said_to_decide_do_decide():
-    each = np.array([3.0, -2, 4, 1, -1, 5, 0, 2, -3, 3])
-    few = Effect.of(each)
-    assert few.low < 0 and 10 < (n := few.worlds_needed(1.0)) < 100
-    spread = each.std(ddof=1)
-    halves = [stats.t.ppf(0.975, m - 1) * spread / m**0.5 for m in (n - 1, n)]
-    assert halves[0] >= few.mean > halves[1]
-    assert Effect.of(0.001 * each / each.std()).worlds_needed(1.0) == 11  # it lies within a point already
-    assert Effect.of(40 * (each - each.mean()) + 0.9).worlds_needed(1.0) == np.inf
+CLIP = 100 / 14
+
+
+@pytest.mark.parametrize("each, clips, half", [
+    ([CLIP] * 3, 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # three worlds that gain one clip each: +7.1 ± 17.7
+    ([0.0] * 10, 440, stats.t.ppf(0.975, 9) * 100 / 440 / 10**0.5),  # equal predictions
+    ([0.0, 0.0, CLIP], 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # a spread below one clip
+    ([CLIP] * 3, [14, 30, 440], stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # the smallest number of clips counts
+    ([-CLIP, 4 * CLIP, 0.0], 14, stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5),  # a real spread stays as it is
+    ([2.0, 2.0], np.inf, np.inf),  # milliseconds, mAP: of equal numbers no resolution is known
+    ([100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)], np.inf, np.inf),  # equal but for rounding
+    ([CLIP], 14, np.inf)])
+def test_an_interval_is_never_narrower_than_its_clips_allow(each, clips, half):
+    e = Effect.of(each, clips=clips)
+    assert e.half_width == pytest.approx(half)
+    t = 0 if half == np.inf else stats.t.ppf(0.975, len(each) - 1) * np.mean(each) / half
+    assert e.p == pytest.approx(2 * stats.t.sf(abs(t), max(1, len(each) - 1)))
+
+
+def test_few_shared_clips_are_no_certainty_about_others():
+    """As if four of them differed; also where each seed gains another clip, so that seeds are equal."""
+    floor = stats.t.ppf(0.975, 13) * 2 * CLIP
+    for seeds in (1, 3):
+        right = np.ones((seeds, 14))
+        assert effect(right, right).half_width == pytest.approx(floor)
+    gains = np.eye(3, 14)
+    assert (str(effect(gains, 0 * gains)), effect(gains, 0 * gains).half_width) == ("+7.1 ± 30.9", pytest.approx(floor))
+    assert effect(gains / 2, gains / 2).half_width == np.inf  # scores that are no whole clips
+    groups = np.repeat([0, 1], 7)
+    assert effect(right, right, groups).half_width == pytest.approx(stats.t.ppf(0.975, 1) * 2 * CLIP)
+
+
+def test_p_is_below_5_percent_where_the_interval_leaves_out_zero():
+    rng = np.random.default_rng(2)
+    seen = []
+    for k in range(60):
+        right = (rng.random((2, 1 + k % 3, 60)) < [[[0.75]], [[0.6]]]).astype(float)
+        e = effect(*right)
+        seen.append(e.p < 0.05)
+        assert seen[-1] == (e.low > 0 or e.high < 0)
+    assert 5 < sum(seen[::3]) < 20  # one seed has no t of its own, and takes that of its clips
+
+
+def test_three_worlds_of_fourteen_clips_hold_the_truth():
+    """Without the floor it is 76 %: equal worlds have an interval of no width."""
+    rng = np.random.default_rng(0)
+    gains = rng.multinomial(14, (0.03, 0.01, 0.96), (2000, 3)) @ (1, -1, 0) * CLIP
+    held = [abs(e.mean - 2) <= e.half_width for e in (Effect.of(each, clips=14) for each in gains)]
+    assert np.mean(held) > 0.95
 
 
 def test_holm_is_the_textbooks():

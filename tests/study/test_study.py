@@ -1,10 +1,12 @@
 """A study: its worlds, its table, its predictions and its answers."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from kdlab.measure.paired import Effect
 from kdlab.study import Answer, Question, Scores, Study, collect
@@ -17,7 +19,7 @@ from tests.train.test_runs import clips, make_recipe, places  # noqa: F401
 ASKED = Question("1", "Is more better?", "more", "less", rivals=("other",), teacher="other")
 
 
-def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places):  # noqa: F811
+def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp_path):  # noqa: F811
     def conditions(size, world):
         return {name: make_recipe(clips, world, epochs=k + 1, condition=name)
                 for k, name in enumerate(("less", "more", "other"))}
@@ -34,6 +36,18 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places):  #
         assert all(kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other"))
     difference = table.pivot(index="world", columns="condition", values="value").eval("more - less")
     assert answer.effect.mean == pytest.approx(difference.mean()) and f"Is more better? {answer}" in said[-1]
+    assert answer.shared and "; worlds share their test clips, so this holds for these " in str(answer)
+
+    def answer_to(**changes):
+        table.assign(**changes).to_csv(tmp_path / "mine.csv", index=False)
+        return Answer.read(ASKED, tmp_path / "mine.csv", (0, 1))
+
+    for world in (0, 1):  # eight test clips
+        shutil.copy(folder / f"mine-{world}.npz", tmp_path)
+    own, equal = answer_to(clips=table.world), answer_to(value=62.5)
+    assert not own.shared and "share" not in str(own) and own.compared == answer.compared
+    assert equal.effect.half_width == pytest.approx(stats.t.ppf(0.975, 1) * 12.5 / 2**0.5)
+    assert answer_to(value=60.5).effect.half_width == np.inf  # no whole number of clips
     said.clear()
     study.run([1], workers=1, say=said.append)
     assert not any("trained in" in line for line in said) and len(study.rows(folder)) == 6
@@ -77,7 +91,7 @@ def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> p
     (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
     (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
     (0.3, 0.9, 0.2, "small", "more changes less than 1.0 points over less"),  # another is ahead, by less than matters
-    (3, 0, 5, "cannot tell", "cannot tell whether more helps (+3.0 ± 4.1 points over less; would need 17 worlds)"),
+    (3, 0, 5, "cannot tell", "cannot tell whether more helps (+3.0 ± 4.1 points over less; would need 32 worlds)"),
 ])
 def test_the_answers(gain, rival, noise, outcome, says):
     answer, = read_together([Answer.of(ASKED, values(gain, rival, noise))])
@@ -87,11 +101,46 @@ def test_the_answers(gain, rival, noise, outcome, says):
     assert str(replace(answer, withheld="no world")) == "withheld: no world"
 
 
+@pytest.mark.parametrize(("tested", "worlds", "gained", "measured", "says"), [
+    (14, 3, 1, 0, "cannot tell whether more helps (+7.1 ± 17.7 points over less; would need 10 worlds)"),
+    (14, 3, 0, 0, "cannot tell whether more helps (+0.0 ± 17.7 points over less; would need "),
+    (440, 10, 0, 0, "more changes less than 1.0 points over less (+0.0 ± 0.2)"),
+    (440, 10, 20, 0, "more helps by +4.5 ± 0.2 points over less"),
+    (440, 10, 20, 0.1, "cannot tell whether more helps (+4.5 ± inf points over less; would need more than 1,000 "),
+])
+def test_equal_differences_are_no_certainty(tested, worlds, gained, measured, says):
+    less = 100 * (5 + np.arange(worlds)) / tested + measured
+    found = pd.DataFrame({"less": less, "more": less + 100 * gained / tested})
+    assert str(Answer.of(replace(ASKED, rivals=(), teacher=""), found, tested)).startswith(says)
+
+
+@pytest.mark.parametrize(("gain", "ahead", "spread", "undecided"), [
+    (3, 3, 5, (1, 1)),  # helps
+    (3, 3, 5, (10, 10)),  # helps, among ten questions
+    (0.05, 9, 2, (4, 7)),  # small
+    (-0.55, 0.5, 2.5, (4, 7)),  # small or beaten
+    (0.5, -2.5, 5, (4, 7))])  # beaten by the rival
+def test_the_worlds_said_to_decide_do_so_in_four_of_five_cases(gain, ahead, spread, undecided):
+    rng = np.random.default_rng(3)
+    noise = stats.zscore(rng.normal(size=10), ddof=1) * spread
+
+    def drawn(less, other):
+        compared = {"less": Effect.of(less), "other": Effect.of(other)}
+        last = min(compared.values(), key=lambda e: e.mean)
+        lost = min(1, 2 * last.p * undecided[1]) if last.mean < 0 else 1
+        return Answer(ASKED, compared, None, min(1, compared["less"].p * undecided[0]), lost, undecided=undecided)
+
+    needed = drawn(gain + noise, ahead + noise).worlds_needed
+    for worlds, low, high in ((needed, 0.75, 0.92), (round(0.7 * needed), 0.4, 0.76)):
+        draws = spread * rng.normal(size=(400, 2, worlds)) + [[gain], [ahead]]
+        assert low < np.mean([drawn(*draw).outcome != "cannot tell" for draw in draws]) < high
+
+
 def test_questions_read_together_need_more_each():
     """Of ten differences that alone are just seen, none is; a rival is the stronger the more there are to choose."""
     alone = Answer.of(replace(ASKED, rivals=()), values(1.1, 0))
     assert 0.01 < alone.p < 0.05 and alone.outcome == "helps" and alone.share is None
-    assert {answer.outcome for answer in read_together([alone] * 10)} == {"cannot tell"}
+    assert {(answer.outcome, answer.undecided) for answer in read_together([alone] * 10)} == {("cannot tell", (10, 10))}
     behind = values(-1.1, 0).assign(**{f"r{k}": values(0, 0).other for k in range(9)})
     lost = [Answer.of(replace(ASKED, rivals=rivals), behind).lost for rivals in ((), tuple(f"r{k}" for k in range(9)))]
     assert lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p) and lost[1] > 5 * lost[0]

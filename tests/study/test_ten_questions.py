@@ -38,7 +38,7 @@ def make_up(ten, worlds):
     rng = np.random.default_rng(0)
 
     def write(study, names, worlds):
-        rows = [(world, name, 50 + 5 * (name in best) + rng.normal(), 1.0, "clips", "code", study.digest())
+        rows = [(world, name, 50 + 5 * (name in best) + rng.normal(), 1.0, f"clips {world}", "code", study.digest())
                 for world in worlds for name in names if world < 205 or "Zero-DCE" not in name]
         pd.DataFrame(rows, columns=COLUMNS).to_csv(ten.FOLDER / f"{study.name}.csv", index=False)
 
