@@ -14,6 +14,7 @@ from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.train.device import seeded_generators
 from kdlab.train.loop import predict
 from kdlab.train.recipe import Prepared, Recipe, Snapshot
+from kdlab.train.runs import Run
 
 
 def batches(recipe: Recipe, split: str, views: dict | None = None, catalogue: Catalogue | None = None) -> ClipBatches:
@@ -57,24 +58,12 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
     train, validation, _ = opened_splits(recipe, catalogue)
     labelled = all(record.label >= 0 for record in train.records)
-    given = getattr(recipe.net, "statistics", None)  # those of its pre-training; else those of the clips' view
-    statistics = map(torch.tensor, given) if given else train.statistics("student")
-    net = build(recipe.net, len(catalogue.classes), recipe.seed, *statistics)
-    nets = {"student": net}
-    if start := needed.get("start"):
-        if hasattr(recipe.net, "begin"):
-            recipe.net.begin(net, start.net())
-        else:
-            begin_as(net, start.net(), catalogue.classes, start.provenance["classes"],
-                     getattr(recipe.net, "head", "fc"))
-    if teacher := needed.get("teacher"):
-        taught = teacher.provenance["classes"]
-        if not labelled and list(taught) != list(catalogue.classes):
-            raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(taught)}, the student "
-                             f"{', '.join(catalogue.classes)}; train both on the same classes")
-        nets["teacher"] = for_classes(teacher.net(), taught, catalogue.classes).eval().requires_grad_(False)
-        if labelled and (warning := _warning_of_teacher(nets, train)):
-            say(warning)
+    nets = {"student": _student(recipe, needed.get("start"), train, catalogue)}
+    teacher = needed.get("teacher")
+    if teacher:
+        nets["teacher"] = _teacher(teacher, catalogue, labelled)
+        if labelled:
+            _compare(nets, train, "start" in needed, say)
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
@@ -93,14 +82,36 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
     return Prepared(nets, train, validation if labelled else None, answers)
 
 
-def _warning_of_teacher(nets: dict[str, nn.Module], train: ClipBatches) -> str:
-    """A sentence where the teacher is worse than the student before its training; else nothing."""
+def _student(recipe: Recipe, start: Run | None, train: ClipBatches, catalogue: Catalogue) -> nn.Module:
+    """The network to train: its initial weights depend on the seed alone, or are those of ``start``."""
+    given = getattr(recipe.net, "statistics", None)  # those of its pre-training; else those of the clips' view
+    statistics = map(torch.tensor, given) if given else train.statistics("student")
+    net = build(recipe.net, len(catalogue.classes), recipe.seed, *statistics)
+    if start and hasattr(recipe.net, "begin"):
+        recipe.net.begin(net, start.net())
+    elif start:
+        head = getattr(recipe.net, "head", "fc")
+        begin_as(net, start.net(), catalogue.classes, start.provenance["classes"], head)
+    return net
+
+
+def _teacher(teacher: Run, catalogue: Catalogue, labelled: bool) -> nn.Module:
+    """The trained network of ``teacher``, frozen, with the student's classes in their order."""
+    taught = teacher.provenance["classes"]
+    if not labelled and list(taught) != list(catalogue.classes):
+        raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(taught)}, the student "
+                         f"{', '.join(catalogue.classes)}; train both on the same classes")
+    return for_classes(teacher.net(), taught, catalogue.classes).eval().requires_grad_(False)
+
+
+def _compare(nets: dict[str, nn.Module], train: ClipBatches, started: bool, say: Callable) -> None:
+    """Tell ``say`` of a teacher that is worse than its student is before the training."""
     sample = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
     batch, right = next(sample.evaluation()), {}
     for role in ("teacher", "student"):
         logits, labels, _ = predict(nets[role], [batch], role)
         right[role] = 100 * float((logits.argmax(1) == labels).float().mean())
-    if right["teacher"] >= right["student"]:
-        return ""
-    return (f"The teacher is worse than the student on this batch ({right['teacher']:.1f} % right against "
-            f"{right['student']:.1f} %): see that it has its own view and normalisation, or train it longer.")
+    if right["teacher"] < right["student"]:
+        student = "the student at its start" if started else "the student before it has learnt anything"
+        say(f"The teacher recognises {right['teacher']:.1f} % of a batch of training clips, less than {student} "
+            f"({right['student']:.1f} %): see that it has its own view and normalisation, or train it longer.")

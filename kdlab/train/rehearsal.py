@@ -326,33 +326,44 @@ def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) 
                          "Python, which are seeded for each step")
 
 
+# --- the network -------------------------------------------------------------------------------------------------
+
+
 def _check_net(recipe: Recipe) -> None:
     """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
     not return one row of logits per clip."""
-    spec, classes = recipe.net, len(recipe.data.few.classes)
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
-    labelled = all(record.label >= 0 for record in clips.records)
+    net = _made(recipe.net, len(recipe.data.few.classes), x.shape[1])
+    logits = _evaluated(type(recipe.net).__qualname__, net, x)
+    if all(record.label >= 0 for record in clips.records):
+        _check_logits(type(recipe.net).__qualname__, logits, (len(x), len(recipe.data.few.classes)))
+
+
+def _made(spec, classes: int, seen: int) -> nn.Module:
+    """The untrained network of ``spec`` for clips of ``seen`` channels, if it is what the spec says."""
     kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
-    if x.shape[1] != channels:
-        raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
-                         f"channels = {x.shape[1]}, or another view")
+    if seen != channels:
+        raise ValueError(f"{kind} sees video of {channels} channels and the view has {seen}: give the network "
+                         f"channels = {seen}, or another view")
     given = getattr(spec, "statistics", None)
     if given and {len(values) for values in given} != {channels}:
         raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
-    try:
+    with _doing(f"{kind}.make({classes}) fails"):
         net = build(spec, classes, 0, *map(torch.tensor, given or ()))
-    except Exception as error:
-        if type(error).__module__.startswith("kdlab."):
-            raise
-        raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
+        again = spec.make(classes)
     layers = dict(net.net.named_modules())
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
         raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
-    if not {*map(id, net.parameters())}.isdisjoint(map(id, spec.make(classes).parameters())):
+    if not {*map(id, net.parameters())}.isdisjoint(map(id, again.parameters())):
         raise ValueError(f"{kind}.make gives the same weights twice, so a teacher would move with its student: let it "
                          "make a new network at each call")
+    return net
+
+
+def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
+    """The output of ``net`` in evaluation mode, which must change nothing in it."""
     before, weights = {name: buffer.clone() for name, buffer in net.named_buffers()}, {*net.state_dict()}
     with torch.no_grad():
         logits = net.eval()(x)
@@ -361,10 +372,14 @@ def _check_net(recipe: Recipe) -> None:
                          "in __init__")
     if moved := [name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])]:
         raise ValueError(f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network")
-    if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):
-        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
-                         f"{(len(x), classes)} is wanted, a row a clip and a column a class")
-    if labelled and classes > 1 and (logits >= 0).all() and torch.allclose(
-            logits.sum(1), torch.ones(len(x)), atol=1e-3):
+    return logits
+
+
+def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
+    shape = tuple(getattr(logits, "shape", ()))
+    if shape != wanted:
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {wanted[0]} clips, where {wanted} is "
+                         "wanted, a row a clip and a column a class")
+    if wanted[1] > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(wanted[0]), atol=1e-3):
         raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
                          "their own softmax, so take it out of the network")
