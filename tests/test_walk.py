@@ -1,5 +1,6 @@
-"""One training of DL-KDD, from its recipe to the predictions of its run, can be followed through few files."""
+"""One training of DL-KDD, from its recipe to the predictions of its run, can be read: lines and files are bounded."""
 
+import ast
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,48 +12,46 @@ from kdlab.train.obtain import obtain
 from kdlab.train.sizes import SMOKE
 
 PACKAGE = Path(kdlab.__file__).parent
-#: Rooms that a reader enters only where the training itself calls them: what gives the clips, and plumbing.
-DOORS = ("clips", "night", "system")
-#: The files to follow, without those of ``kdlab.system``; and all files in which a function is called, however deep.
-MOST, MOST_AT_ALL = 15, 25
+#: The most lines of the functions that are called, without docstrings and blank lines, and the most files of theirs.
+MOST_LINES, MOST_FILES = 1900, 28
 
 
-def file_of(frame) -> Path | None:
-    """The file of a function of kdlab."""
-    file = Path(frame.f_code.co_filename)
-    return file.relative_to(PACKAGE) if file.is_relative_to(PACKAGE) else None
-
-
-def called(work) -> tuple[set[Path], set[Path]]:
-    """The files in which ``work()`` calls a function: those that a reader follows, and all. Imports do not count."""
-    followed, every = set(), set()
+def called(work) -> dict[Path, set[int]]:
+    """File of kdlab → the first lines of its functions that ``work()`` calls. Imports do not count."""
+    starts: dict[Path, set[int]] = {}
 
     def note(frame, event, _):
-        if event == "call" and frame.f_code.co_name != "<module>" and (file := file_of(frame)):
-            caller = frame.f_back
-            while caller and not file_of(caller):
-                caller = caller.f_back
-            every.add(file)
-            if file.parts[0] not in DOORS or (caller and file_of(caller).parts[0] not in DOORS):
-                followed.add(file)
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and frame.f_code.co_name != "<module>" and file.is_relative_to(PACKAGE):
+            starts.setdefault(file, set()).add(frame.f_code.co_firstlineno)
 
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
-    return followed, every
+    return starts
 
 
-def test_a_training_is_followed_through_few_files(own_places):
-    """A student and its teacher are trained, after another seed: their kind is rehearsed and the frames are cached, so
-    how a clip is made, decoded and checked does not count. A file of :data:`DOORS` is followed where one of another
-    room calls it, and not where only these rooms call each other. Files of ``system`` are listed apart."""
-    size = replace(SMOKE, night=Night(("Jump", "Sit"), (2, 1, 1), 0.25))
-    first, student = (dual_light(size, seed)["dlkdd"] for seed in (2, 0))
-    obtain(first, say=str)
-    followed, every = called(lambda: obtain(student, say=str).predictions().accuracy)
-    plumbing = {file for file in followed if file.parts[0] == "system"}
-    files = sorted(file.as_posix() for file in followed - plumbing)
-    print(*files, f"and {len(plumbing)} of system: {len(files)} to follow, {len(every)} at all", sep="\n")
-    assert len(files) <= MOST and len(every) <= MOST_AT_ALL, "\n".join(files)
+def lines(file: Path, starts: set[int]) -> int:
+    """Lines of code of the functions of ``file`` that begin at ``starts``."""
+    text, count = file.read_text("utf-8").splitlines(), 0
+    for node in ast.walk(ast.parse("\n".join(text))):
+        if isinstance(node, ast.FunctionDef):
+            first = min(line.lineno for line in (node, *node.decorator_list))
+            if first in starts:
+                body = text[first - 1 : node.end_lineno]
+                docstring = len((ast.get_docstring(node, clean=False) or "").splitlines())
+                count += sum(bool(line.strip()) for line in body) - docstring
+    return count
+
+
+def test_a_training_is_read_in_few_lines_and_files(own_places):
+    """A student and its teacher are trained and nothing is cached but the clips: they are rehearsed, and decoded."""
+    student = dual_light(replace(SMOKE, night=Night(("Jump", "Sit"), (2, 1, 1), 0.25)), 0)["dlkdd"]
+    student.data.catalogue()
+    starts = called(lambda: obtain(student, say=str).predictions().accuracy)
+    read = {file.relative_to(PACKAGE).as_posix(): lines(file, its) for file, its in starts.items()}
+    table = "\n".join(f"{count:5} {name}" for name, count in sorted(read.items(), key=lambda row: -row[1]))
+    print(f"{sum(read.values())} lines in {len(read)} files\n{table}")
+    assert sum(read.values()) <= MOST_LINES and len(read) <= MOST_FILES, table

@@ -24,7 +24,7 @@ def bench(monkeypatch, clips, places):  # noqa: F811
     monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
     monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
     for module in ("many", "obtain"):
-        monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda recipe: None)  # it takes longer than the trainings
+        monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda *_: None)  # it takes longer than the trainings
     (study,) = studies_in(ROOT / "studies" / "bench.py")
     import bench as module
 
