@@ -31,7 +31,7 @@ class Data(Protocol):
 
     @abstractmethod
     def catalogue(self):
-        """A ``kdlab.clips.catalogue.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
+        """A ``kdlab.clips.records.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
         split, group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split``
         is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place). Train
         and test must have clips. The first process that calls this makes or fetches missing clips, and raises

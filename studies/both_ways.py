@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import MotionMix, View
 from kdlab.clips.windows import ClipBatches, Window
 from kdlab.distill.method import KD

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches

@@ -30,7 +30,7 @@ import both_ways as both
 import click
 import torch
 
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.clips.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night

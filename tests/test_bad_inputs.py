@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kdlab.clips import headers
-from kdlab.clips.catalogue import open_clips
+from kdlab.clips.datasets import open_data
 from kdlab.clips.files import CatalogueError
 from kdlab.distill.method import KD
 from kdlab.train.recipe import from_json
@@ -41,7 +41,7 @@ def test_a_table_of_clips_is_read_or_refused_in_one_sentence(tmp_path, columns, 
     with (tmp_path / "index.csv").open("w", newline="", encoding="utf-8", errors="replace") as file:
         csv.writer(file).writerows([columns[:width], *(row[:width] for row in rows)])
     try:
-        assert open_clips(tmp_path).records
+        assert open_data(tmp_path).records
     except (CatalogueError, FileNotFoundError) as error:
         assert str(tmp_path) in str(error)
 

@@ -73,22 +73,16 @@ def list_clips(path, test_fold, split_by_group):
 @click.argument("path")
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
-@click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
 @click.option("--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare.")
 @_WORKERS
-def check(path, test_fold, min_frames, csv, decoders, workers):
+def check(path, test_fold, min_frames, decoders, workers):
     """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
     from kdlab.clips.check import by_decoder, check
-    from kdlab.system.files import begins_with, may_write, write_atomically
 
-    if csv:
-        may_write(csv, lambda file: begins_with(file, "id,path,label,split,group,"), "table of checked clips")
     report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
     if decoders:
-        click.echo(by_decoder(report.catalogue, workers))
-    if csv:
-        write_atomically(csv, lambda file: report.table().to_csv(file, index=False))
+        click.echo(by_decoder(report, workers))
     sys.exit(0 if report.fit else 1)
 
 

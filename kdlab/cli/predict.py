@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import ClipBatches
 from kdlab.measure.attention import grad_cam

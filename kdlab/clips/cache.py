@@ -7,21 +7,17 @@ are decoded, resized and written one by one, so memory does not grow with the nu
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from kdlab.clips.container import cached_by_file, require_file, stamp
+from kdlab.clips.container import Frames, Read, cached_by_file, require_file, stamp
 from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
-
-#: ``read(path, indices=None)``: frames (H, W, C) in order, as an iterator or an array; all, or those at ascending
-#: ``indices``.
-Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
 _FORMAT = "4"  # raise it when the same file and view give different frames
@@ -55,9 +51,11 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         return frame
     # the area mean avoids aliasing when shrinking, but makes blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    fours = [frame[..., at : at + 4] for at in range(0, channels, 4)]  # OpenCV 5 resizes at most four channels at once
-    parts = [cv2.resize(part, size, interpolation=how).reshape(size[1], size[0], -1) for part in fours]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
+    parts = []
+    for first in range(0, channels, 4):  # OpenCV 5 resizes at most four channels at once
+        part = cv2.resize(frame[..., first : first + 4], size, interpolation=how)
+        parts.append(part.reshape(size[1], size[0], -1))
+    return parts[0] if channels <= 4 else np.concatenate(parts, -1)
 
 
 class FrameCache:
@@ -151,7 +149,7 @@ def _layout(file: Path) -> tuple[int, tuple[int, ...]]:
     return found.offset, found.shape
 
 
-def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _small(path: Path | str, side: int, frames: Frames) -> Frames:
     """Resize the frames of a clip, one by one."""
     shape = None
     for frame in frames:
@@ -163,7 +161,7 @@ def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterato
         raise ValueError(f"{path}: its view gave no frames.")
 
 
-def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
+def _write(draft: Path, frames: Frames, room: int) -> None:
     """Write at least one frame to an ``.npy`` file. The number of frames is known only at the end; NumPy pads the
     header for any number, so its length is constant."""
     with open(draft, "wb") as out:

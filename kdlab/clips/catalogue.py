@@ -1,12 +1,8 @@
-"""Catalogues of clips: paths, labels, splits and groups, read from class folders or a CSV table."""
+"""Catalogues of clips, read from class folders or a CSV table."""
 
-import hashlib
 import os
 import re
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from kdlab.clips.files import (
     EXPECTED,
@@ -21,103 +17,9 @@ from kdlab.clips.files import (
     seconds,
     some,
     user_path,
-    why_no_file,
 )
-from kdlab.clips.splits import SPLITS, complete_splits, shared_groups
-from kdlab.system.files import content_keys
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class ClipRecord:
-    """A labelled clip: a video file, or a segment of one.
-
-    ``id`` is unique: the path relative to the catalogue's root without suffix, in posix style. A segment's id ends with
-    its times. ``label`` indexes ``Catalogue.classes``; ``start`` and ``end`` are in seconds. ``where`` names the table
-    and row of the record, for messages.
-    """
-
-    id: str
-    path: Path
-    label: int
-    split: str
-    group: str
-    start: float | None = None
-    end: float | None = None
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """All clips of a data set. ``notes`` are caveats about the splits that belong with every result."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    records: tuple[ClipRecord, ...]
-    notes: tuple[str, ...] = ()
-
-    def split(self, name: str) -> tuple[ClipRecord, ...]:
-        """The records of ``train``, ``val`` or ``test``, in catalogue order; empty if the split has none."""
-        if name not in SPLITS:
-            raise CatalogueError(f"unknown split {name!r}: use one of {', '.join(SPLITS)}.")
-        return tuple(record for record in self.records if record.split == name)
-
-    def counts(self) -> "pd.DataFrame":
-        """Number of clips per class (rows) and split (columns)."""
-        import pandas as pd  # importing it takes a second, which workers of a process pool save
-
-        found = Counter((record.label, record.split) for record in self.records)
-        rows = [[found[label, split] for split in SPLITS] for label in range(len(self.classes))]
-        return pd.DataFrame(rows, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
-
-    def fingerprint(self) -> str:
-        """Hash of classes, ids, labels, splits, groups, times and file contents: 16 hex digits, independent of paths.
-
-        Raises FileNotFoundError for a missing clip.
-        """
-        keys = content_keys(record.path for record in self.records)
-        lines = sorted(
-            repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path])) for r in self.records
-        )
-        return hashlib.blake2b("\n".join([*lines, repr(self.classes)]).encode(), digest_size=8).hexdigest()
-
-    def sizes(self) -> str:
-        """Hash of the file sizes, 16 hex digits. Sizes differ if an encoder received different pixels."""
-        text = "\n".join(sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def require(self, *splits: str) -> None:
-        """Check that the named splits (default: all three) can be used.
-
-        Raises CatalogueError for an empty split and for two clips with one id. If ``train`` is among the splits, it is
-        also raised for a class in val or test without training clips. If ``train`` and ``test`` are among the splits,
-        it is also raised for a single class, unless all clips are segments of untrimmed video, where background is the
-        other class. Raises FileNotFoundError for missing clips and for paths that are not plain files.
-        """
-        splits = splits or SPLITS
-        records = [record for split in splits for record in self.split(split)]
-        why = "".join(f" ({note})" for note in self.notes)
-        if empty := [split for split in splits if not self.split(split)]:
-            raise CatalogueError(f"{self.root}: the {empty[0]} split is empty. Add clips or groups, or say in a "
-                                 f"`split` column which clips it has.{why}")
-        if twice := [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]:
-            raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
-                                 "remove the second row of the table.")
-        known = {record.label for record in records if record.split == "train"}
-        strange = {f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known}
-        if "train" in splits and strange:
-            raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
-                                 f"to train, or remove the class.{why}")
-        if lost := {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
-                    for record in records if (fault := why_no_file(record.path))}:
-            raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
-        if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
-            raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
-                                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
-                                 "subfolder per class.")
+from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.clips.splits import complete_splits, shared_groups
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -216,8 +118,6 @@ def group_from_name(id_: str, label: str) -> str:
     ('Jump_8', 'g07')
     """
     stem = id_.rsplit("/", 1)[-1]
-    if ucf := re.search(r"_(g\d+)_c\d+$", stem):
-        return ucf[1]
-    if arid := re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE):
-        return arid[1]
-    return id_
+    ucf = re.search(r"_(g\d+)_c\d+$", stem)
+    told = ucf or re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE)
+    return told[1] if told else id_

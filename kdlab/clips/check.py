@@ -8,28 +8,25 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord, from_folder
+from kdlab.clips.catalogue import from_folder
 from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
 from kdlab.clips.decode import each_frame
 from kdlab.clips.decoders import OTHERS, frames_by, library
 from kdlab.clips.files import CatalogueError, some, why_no_file
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
 from kdlab.system.files import NotOurs, write_atomically
 from kdlab.system.pool import each, track
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHOWN = 8  # lines of a finding
 _COLOURS = 1  # mean difference of two decoders' colour conversions, of 255 levels; it is 0.2 where they differ
@@ -55,7 +52,6 @@ class Facts:
     name, container and times. ``seconds`` is the duration of the video.
     """
 
-    path: Path
     reason: str = ""
     info: VideoInfo | None = None
     decoded: int = 0
@@ -67,7 +63,7 @@ class Facts:
 def inspect(path: Path) -> Facts:
     """Decode a file frame by frame and return its facts. Faults of the file are returned, not raised."""
     if reason := why_no_file(path):
-        return Facts(path, reason)
+        return Facts(reason)
     digest, converter = hashlib.blake2b(digest_size=16), VideoReformatter()
     try:
         with open_stream(path) as stream:
@@ -77,11 +73,15 @@ def inspect(path: Path) -> Facts:
                 pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
                 digest.update(np.ascontiguousarray(pixels))  # rows of odd widths are padded
         seconds = timeline(path).seconds
-        return Facts(path, "", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
+        return Facts("", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
     except DamagedClip as error:
-        return Facts(path, error.reason)
+        return Facts(error.reason)
     except OSError as error:
-        return Facts(path, f"unreadable: {error.strerror or error}")
+        return Facts(f"unreadable: {error.strerror or error}")
+
+
+#: Findings of one kind: whether they are fatal, what, and where.
+Found = Iterator[tuple[bool, str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,6 @@ class Report:
     def fit(self) -> bool:
         """True if no finding is fatal."""
         return not any(finding.fatal for finding in self.findings)
-
-    def table(self) -> "pd.DataFrame":
-        """One row per clip: the record, the container's header (``frames``: as announced), and the decoded facts."""
-        import pandas as pd
-
-        return pd.json_normalize([vars(record) | {"label": self.catalogue.classes[record.label]}
-                                  | asdict(self.facts[record.path]) for record in self.catalogue.records])
 
     def render(self) -> str:
         """The report as text: facts, findings, verdict."""
@@ -142,59 +135,41 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     refuses. Raises FileNotFoundError for a missing path, and CatalogueError if the path is no data set.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
-    facts = _each_file(inspect, catalogue, workers)
-    findings = (*_of_files(catalogue, facts, min_frames), *_of_pictures(catalogue, facts), *_of_splits(catalogue))
-    return Report(catalogue, facts, findings)
+    facts, places = _each_file(inspect, _files_of(catalogue), workers), defaultdict(list)
+    for fatal, what, where in chain(_of_files(catalogue, facts), _of_clips(catalogue, facts, min_frames),
+                                    _of_pictures(catalogue, facts), _of_splits(catalogue)):
+        places[fatal, what] += where
+    return Report(catalogue, facts, tuple(Finding(*finding, where) for finding, where in places.items()))
 
 
-def by_decoder(catalogue: Catalogue, workers: int | None = None) -> str:
-    """A second opinion as text: for each other decoder, the files that it reads otherwise than PyAV does."""
-    lines = []
+def by_decoder(report: Report, workers: int | None = None) -> str:
+    """A second opinion as text: for each other decoder, the sound files that it reads otherwise than PyAV does."""
+    lines, sound = [], [path for path, facts in report.facts.items() if not facts.reason]
     for name in OTHERS:
         try:
             library(name)
         except ValueError as error:
             lines.append(str(error))
             continue
-        differences = _each_file(partial(_difference, name), catalogue, workers)
-        where = [f"    {os.path.relpath(file, catalogue.root)}: {how}" for file, how in differences.items() if how]
-        lines += [f"{name} reads {len(differences) - len(where)} of {len(differences)} files as PyAV does", *where]
+        differences = _each_file(partial(_difference, name), sound, workers)
+        root, where = report.catalogue.root, []
+        for path, how in differences.items():
+            if how:
+                where.append(f"    {os.path.relpath(path, root)}: {how}")
+        lines += [f"{name} reads {len(sound) - len(where)} of {len(sound)} sound files as PyAV does", *where]
     return "\n".join(lines)
 
 
-class _Reading:
-    """The frames of one decoder up to its first ``fault``, and their ``count``."""
-
-    def __init__(self, frames: Iterator[np.ndarray]):
-        self._frames, self.count, self.fault = frames, 0, ""
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        try:
-            for frame in self._frames:
-                self.count += 1
-                yield frame
-        except (ValueError, OSError) as error:
-            self.fault = getattr(error, "reason", "") or str(error)
-
-    def __str__(self) -> str:
-        return f"{self.count} frames, {self.fault or 'no fault'}"
-
-
 def _difference(name: str, path: Path) -> str:
-    """How the decoder ``name`` reads a file otherwise than PyAV does; memory holds one frame of each."""
-    ours, theirs, differing = _Reading(each_frame(path)), _Reading(frames_by(name, path)), None
-    for number, pair in enumerate(zip_longest(ours, theirs)):
-        if differing is None and not _agree(*pair):
-            differing = number
-    if bool(ours.fault) != bool(theirs.fault):
-        return f"{theirs}; PyAV: {ours}"
-    return "" if ours.fault or differing is None else f"frame {differing} is another or missing"
-
-
-def _agree(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:
-    if ours is None or theirs is None or ours.shape != theirs.shape:
-        return False
-    return np.abs(np.subtract(ours, theirs, dtype=np.int16)).mean() <= _COLOURS
+    """How the decoder ``name`` first differs from PyAV in a sound file, or an empty text."""
+    both = zip_longest(frames_by(name, path), each_frame(path), fillvalue=np.empty(0, np.uint8))
+    try:
+        for number, (theirs, ours) in enumerate(both):
+            if theirs.shape != ours.shape or np.abs(np.subtract(theirs, ours, dtype=np.int16)).mean() > _COLOURS:
+                return f"frame {number} is another or missing"
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -207,7 +182,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = dict(json.loads(known.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        facts = _each_file(inspect, catalogue)
+        facts = _each_file(inspect, _files_of(catalogue))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
@@ -217,25 +192,32 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
                    notes=(*catalogue.notes, note))
 
 
-def _each_file(work: Callable, catalogue: Catalogue, workers: int | None = None) -> dict:
+def _files_of(catalogue: Catalogue) -> list[Path]:
+    return list(dict.fromkeys(record.path for record in catalogue.records))
+
+
+def _each_file(work: Callable, files: list[Path], workers: int | None = None) -> dict:
     """The result of ``work`` for each file; more than 16 files are read by several processes."""
-    files = list(dict.fromkeys(record.path for record in catalogue.records))
     found = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
     return dict(zip(files, track(found, "opening clips", len(files)), strict=True))
 
 
-def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
-    found: dict[tuple[bool, str], list[str]] = defaultdict(list)
+# --- findings ------------------------------------------------------------------------------------------------------
+
+def _of_files(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
     for path, entry in facts.items():
         name = os.path.relpath(path, catalogue.root)
         if entry.reason:
             kind, _, detail = entry.reason.partition(": ")
-            found[True, kind].append(f"{name}: {detail}")
+            yield True, kind, [f"{name}: {detail}"]
         elif not entry.announced:
-            found[False, "length unknown: cannot tell whether it is whole"].append(f"{name}: {entry.decoded} frames")
+            yield False, "length unknown: cannot tell whether it is whole", [f"{name}: {entry.decoded} frames"]
         if entry.info and abs(entry.info.pixel - 1) > _SQUARE:
             what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
-            found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
+            yield False, what, [f"{name}: {entry.info.pixel:.3g} times as wide as high"]
+
+
+def _of_clips(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Found:
     for record in catalogue.records:
         entry, length = facts[record.path], facts[record.path].decoded
         if entry.reason:
@@ -244,15 +226,14 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             length = max(0, timeline(record.path).stretch(record.start, record.end, length)[1])
         if length < min_frames:
             what = f"too short, of fewer than {min_frames} frames (--min-frames)"
-            found[True, what].append(f"{record.id}: {length} frames")
+            yield True, what, [f"{record.id}: {length} frames"]
         if (record.end or 0) > entry.seconds + _ROUNDED:
             what = "segment that ends after its film: are its times seconds, or numbers of frames?"
             name = os.path.relpath(record.path, catalogue.root)
-            found[False, what].append(f"{name}: to {record.end:g} s, of a film of {entry.seconds:g} s")
-    return [Finding(*what, where) for what, where in found.items()]
+            yield False, what, [f"{name}: to {record.end:g} s, of a film of {entry.seconds:g} s"]
 
 
-def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> list[Finding]:
+def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
     """Clips with equal pictures: of several files, or parts of one file in test and in another split.
 
     Fatal if equal segments have several labels, if test shares a file's pictures with another file in another split, or
@@ -262,22 +243,20 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> list[Finding
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
     same.pop("", None)
-    found = defaultdict(list)
     for records in same.values():
         tested = [record for record in records if record.split == "test"]
         others = [record for record in records if record.split != "test"]
+        crossing = bool(tested and others)
         several = len({(r.start, r.end, r.label) for r in records}) > len({(r.start, r.end) for r in records})
-        if len({record.path for record in records}) > 1:
-            what, fatal = "duplicate: the same pictures", several or bool(tested and others)
-        elif tested and others:
+        what, fatal = "duplicate: the same pictures", several or crossing
+        if len({record.path for record in records}) == 1:
             fatal = any(_overlap(one, other) for one in tested for other in others)
             what = "overlapping parts of one film" if fatal else "parts of one film"
-        else:
-            continue
+            if not crossing:
+                continue
         what += ", under several labels" if several else ""
-        what += ", in test and in another split" if tested and others else ""
-        found[fatal, what].append(some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4))
-    return [Finding(*what, where) for what, where in found.items()]
+        what += ", in test and in another split" if crossing else ""
+        yield fatal, what, [some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4)]
 
 
 def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
@@ -285,16 +264,17 @@ def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
     return second[0] < first[1]
 
 
-def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
+def _of_splits(catalogue: Catalogue) -> Found:
     if shared := shared_groups(catalogue.records):
-        yield Finding(True, "group that straddles test and another split: testing rewards recognising it", shared)
+        yield True, "group that straddles test and another split: testing rewards recognising it", shared
     try:
         catalogue.require()
     except CatalogueError as error:
-        yield Finding(True, str(error))
+        yield True, str(error), []
     except FileNotFoundError:
         pass  # _of_files has named each missing file
-    yield from (Finding(False, note) for note in notes_of(catalogue))
+    for note in notes_of(catalogue):
+        yield False, note, []
 
 
 # --- groups of file names ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ P-frames of a GOP gives, for every pixel, its source pixel in the GOP's I-frame.
 the pixel and its source.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import dropwhile, islice
 from pathlib import Path
@@ -19,10 +19,19 @@ import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from kdlab.clips import headers
 from kdlab.clips.block_motion import BLOCK, advance, moves, nearest, positions
-from kdlab.clips.container import DamagedClip, StreamReader, UnusableFile, VideoInfo, cached_by_file, open_stream
+from kdlab.clips.container import (
+    DamagedClip,
+    Indices,
+    StreamReader,
+    UnusableFile,
+    VideoInfo,
+    cached_by_file,
+    open_stream,
+)
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames whose blocks are processed together
@@ -139,7 +148,7 @@ def scan(path: Path | str) -> Stream:
         return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
 
 
-def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
+def _arrives(stream: VideoStream, time: int) -> bool:
     try:
         stream.container.seek(time, stream=stream)
         return next(stream.container.demux(stream)).dts == time
@@ -147,7 +156,7 @@ def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
         return False
 
 
-def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None,
+def modalities(path: Path | str, numbers: Indices = None,
                accumulated: bool = True) -> Iterator[Modalities]:
     """Yield all frames of a file in order, or those at ``numbers`` (ascending, each once), seeking to their GOPs.
 
@@ -170,7 +179,7 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
             yield from _group(frames, key, shown, accumulated, accumulated and numbers is None, converter)
 
 
-def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
     """Motion vectors, accumulated motion, residuals and I-frames of all T frames of a file, or of those at ``numbers``.
 
     Pictures are RGB of H x W pixels as coded, before any rotation; x is before y. Formulas: docs/methods.md, 4.2.
@@ -187,8 +196,8 @@ def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) ->
 
     Exact motion is a multiple of 1/2 pixel in MPEG-4, and of 1/4 in H.264 and in MPEG-4 of quarter-pixel motion. Whole
     pixels come from halves by FFmpeg's truncation, as in CoViAR, and from quarters by rounding to the nearest pixel
-    (ties go right or down). Motion and residual are 0 in an I-frame. A block that is coded anew has no motion of its own, and keeps its accumulated motion;
-    its residual holds the whole difference.
+    (ties go right or down). Motion and residual are 0 in an I-frame. A block that is coded anew has no motion of its
+    own, and keeps its accumulated motion; its residual holds the whole difference.
 
     The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some
     ``numbers``, or use :func:`modalities`. Raises what that function raises.
@@ -212,7 +221,7 @@ def read(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None) ->
     return found | {"vectors": np.concatenate(vectors)}
 
 
-def _numbers(path: Path, index: Stream, numbers: Sequence[int] | np.ndarray | None) -> np.ndarray:
+def _numbers(path: Path, index: Stream, numbers: Indices) -> np.ndarray:
     count = len(index.kinds)
     wanted = np.arange(count) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     if wanted.size and not 0 <= wanted[0] <= wanted[-1] < count:
@@ -221,7 +230,7 @@ def _numbers(path: Path, index: Stream, numbers: Sequence[int] | np.ndarray | No
     return wanted
 
 
-def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
+def _decoded(path: Path, stream: VideoStream, index: Stream,
              number: int) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decode from the current position, whose frame has the number ``number``, and check frames against packets."""
     info, count = index.info, len(index.kinds)

@@ -5,7 +5,7 @@ import math
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -15,9 +15,17 @@ import av
 import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
+from av.video.stream import VideoStream
 
 from kdlab.clips.files import why_no_file
 from kdlab.clips.headers import SLICES, not_coded, units
+
+#: Numbers of frames in presentation order, counted from 0; ``None`` for all frames.
+Indices = Sequence[int] | np.ndarray | None
+#: Frames one by one, uint8 (H, W, C).
+Frames = Iterable[np.ndarray]
+#: ``read(path, indices=None)`` gives the frames of a file: all, or those at ascending ``indices``.
+Read = Callable[..., Frames]
 
 # Formats that refer to other files, networks or devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -133,7 +141,7 @@ def probe(path: Path | str) -> VideoInfo:
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
+def open_stream(path: Path) -> Iterator[VideoStream]:
     """Open the video stream of a file, to be decoded in one thread (faster on two cores, and the same everywhere).
 
     FFmpeg chooses among several streams; cover images do not count. FFmpeg reads this plain file only: no network, and
@@ -184,7 +192,7 @@ class StreamReader:
     header of a fragmented MP4 counts the frames of no fragment, or only those of the first.
     """
 
-    def __init__(self, stream: av.video.stream.VideoStream):
+    def __init__(self, stream: VideoStream):
         context, container = stream.codec_context, stream.container.format.name
         #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
         self._listed = sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
@@ -311,7 +319,7 @@ class StreamReader:
         return result
 
 
-def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float | None:
+def _announced_end(stream: VideoStream, container: str) -> float | None:
     """The announced end of the stream in seconds, or ``None``. (In other containers FFmpeg reports the end of the
     file.)"""
     if tag := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", "")):

@@ -5,7 +5,7 @@ teacher on motion and a student on residuals see different places. Here all moda
 3.1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import modalities, scan
+from kdlab.clips.container import Frames, Indices
 from kdlab.clips.decode import Streamed
 from kdlab.clips.files import CatalogueError
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 from kdlab.system.values import one_of
@@ -82,7 +83,7 @@ class Compressed(Streamed):
             return stream.group(frames)
         return np.maximum(frames - np.isin(frames, stream.keys), 0)
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield all rows of a file, or those at ascending ``indices``: uint8 (H, W, 2) for motion, else (H, W, 3), RGB.
 
         Raises what ``kdlab.clips.compressed.modalities`` raises.

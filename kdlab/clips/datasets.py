@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips
+from kdlab.clips.catalogue import from_folder, group_from_name, open_clips
 from kdlab.clips.files import (
     CatalogueError,
     find_near,
@@ -26,11 +26,14 @@ from kdlab.clips.files import (
     some,
     user_path,
 )
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.splits import complete_splits, own_folds
 
 Counts = Mapping[str, int]
 #: A row of a list: file and row, clip, class number, part, and, if there are, group, start and end.
 Rows = list[tuple[str, ...]]
+#: What the lists of a data set give: class number → name, and the rows.
+Lists = tuple[dict[str, str], Rows]
 
 ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
 ARID_COUNTS = {"1": {"train": 2288, "other": 673, "test": 823}, "2": {"train": 2252, "other": 673, "test": 859},
@@ -46,7 +49,7 @@ THUMOS_SEGMENTS = {"json": {"train": 3007, "test": 3311}}
 
 # --- a reader for each: from the list that identifies the data set to class number → name, and to rows ----------------
 
-def _arid(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
+def _arid(lists: Path, split: str) -> Lists:
     rows = []
     for part in ("train", "other", "others", "test"):  # one README writes _others; your own lists may lack it
         path = lists.with_name(f"ARID_split{split}_{part}.txt")
@@ -55,14 +58,14 @@ def _arid(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
     return _class_index(lists, 0), rows
 
 
-def _dark48(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
+def _dark48(lists: Path, split: str) -> Lists:
     """A group is a source video."""
     rows = [(where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem)) for part in ("train", "test")
             for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
     return _class_index(lists, 0), rows
 
 
-def _ucf101(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
+def _ucf101(lists: Path, split: str) -> Lists:
     """In test lists the folder's name gives the class."""
     index = _class_index(lists, 1)
     number_of = {name: number for number, name in index.items()}
@@ -73,7 +76,7 @@ def _ucf101(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
     return index, rows
 
 
-def _hmdb51(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
+def _hmdb51(lists: Path, split: str) -> Lists:
     """Classes are in alphabetical order; clips with flag 0 are neither in train nor in test."""
     ending, rows = f"_test_split{split}.txt", []
     names = sorted(path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}"))  # climb, climb_stairs
@@ -86,7 +89,7 @@ def _hmdb51(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
     return {str(number): name for number, name in enumerate(names)}, rows
 
 
-def _thumos14(lists: Path, split: str) -> tuple[dict[str, str], Rows]:
+def _thumos14(lists: Path, split: str) -> Lists:
     """A row for each segment, whose group is its video; ids are ``<class>/<video>@<start>-<end>``.
 
     The ground truth is the file behind published scores. It has 200 validation videos, used for training, and 210 test
@@ -172,7 +175,7 @@ class DataSet(NamedTuple):
     """
 
     title: str
-    read: Callable[[Path, str], tuple[dict[str, str], Rows]]
+    read: Callable[[Path, str], Lists]
     marker: str
     counts: Mapping[str, Counts]
     example: str
@@ -205,34 +208,38 @@ DATA_SETS = (
 
 
 def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
-    """A public data set in its released layout, identified by its lists; else any clips that ``open_clips`` reads.
+    """The clips of a CSV table, of a folder with an ``index.csv``, of a public data set in its released layout, which
+    its lists identify, or of a folder with one subfolder per class; in this order.
 
-    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``). ARID v1.5
-    without lists gets three own folds. A folder with an ``index.csv`` always counts as the user's own clips. Raises
-    CatalogueError or FileNotFoundError, with file and row.
+    ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``), or a fold of the
+    table (``kdlab.clips.catalogue.from_csv``). ARID v1.5 without lists gets three own folds. Raises CatalogueError or
+    FileNotFoundError, with file and row.
     """
     try:
-        return _opened(path, test_fold)
+        return _opened(user_path(path), test_fold)
     except PermissionError as error:
         raise CatalogueError(f"{error.filename} cannot be read ({error.strerror}): make it and the folders above it "
                              "readable.") from None
 
 
-def _opened(path: Path | str, test_fold: str | None) -> Catalogue:
-    root = user_path(path).absolute()  # an absolute path has a parent, where lists may lie
-    if not root.is_dir() or os.path.lexists(root / "index.csv"):
+def _opened(path: Path, test_fold: str | None) -> Catalogue:
+    if not path.is_dir() or os.path.lexists(path / "index.csv"):
         return open_clips(path, test_fold)
+    root = path.absolute()  # an absolute path has a parent, where lists may lie
     fitting = [(data, lists) for data in DATA_SETS if (lists := _lists(data, root))]
     if len(fitting) > 1:
         titles = " and of ".join(data.title for data, _ in fitting)
         raise CatalogueError(f"{root}: here are the lists of {titles}. Open the folder of one data set, or move the "
                              "other's lists away.")
-    if not fitting and all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
-        folds = own_folds(open_clips(root), 3, test_fold)
+    if fitting:
+        return _released(root, *fitting[0], test_fold)
+    if all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
+        folds = own_folds(from_folder(root), 3, test_fold)
         return replace(folds, name="ARID v1.5", notes=(*folds.notes, _ARID15_NOTE))
-    if not fitting:
-        return open_clips(path, test_fold)
-    data, lists = fitting[0]
+    return open_clips(path, test_fold)
+
+
+def _released(root: Path, data: DataSet, lists: Path, test_fold: str | None) -> Catalogue:
     split = test_fold or next(iter(data.counts), "1")
     if data.counts and split not in data.counts:
         raise CatalogueError(f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}.")

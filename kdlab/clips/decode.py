@@ -11,7 +11,7 @@ No decoder reports a truncated file, so the announced length is compared with th
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,8 +21,9 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
-from kdlab.clips.container import StreamReader, Timeline, open_stream, probe, timeline
+from kdlab.clips.container import Frames, Indices, Read, StreamReader, Timeline, open_stream, probe, timeline
 from kdlab.clips.decoders import frames_by
 
 
@@ -34,7 +35,7 @@ class Decoded:
     fps: float
 
 
-def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None, decoder: str = "pyav") -> Decoded:
+def read_frames(path: Path | str, indices: Indices = None, decoder: str = "pyav") -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
     If frames differ in size, they are scaled to the first frame. Rotation and mirroring in the file's metadata, as
@@ -48,7 +49,7 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
     return Decoded(gathered(each, Path(path), indices), probe(path).fps)
 
 
-def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+def each_frame(path: Path | str, indices: Indices = None) -> Frames:
     """Yield the frames of ``read_frames`` one by one, uint8 (H, W, 3): all, or those at ascending ``indices``.
 
     Raises the same errors. DamagedClip may come only after the last frame.
@@ -79,8 +80,7 @@ def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.n
     return found.astype(np.int64)
 
 
-def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
-             indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+def gathered(each: Read, path: Path, indices: Indices = None) -> np.ndarray:
     """Stack the frames of ``each(path)`` into one array uint8 (T, H, W, C).
 
     With ``indices`` (any order, repeats allowed), stack the frames of ``each(path, ascending indices)`` in the order of
@@ -103,7 +103,7 @@ def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
 class Streamed:
     """Adds ``read`` to a view that has ``each_frame``."""
 
-    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def read(self, path: Path, indices: Indices = None) -> np.ndarray:
         """Frames of ``path`` in one array, ``uint8 (T, H, W, C)``: all, or those at ``indices`` in any order."""
         return gathered(self.each_frame, path, indices)
 
@@ -134,7 +134,7 @@ class _Pictures:
         return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
 
 
-def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
+def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Frames:
     """Yield all frames, or the ``wanted`` ones after the first ``given``; other frames are decoded and dropped."""
     pictures = None
     for number, frame in enumerate(reader.frames(math.inf if wanted is None else wanted.max(initial=0))):
@@ -151,7 +151,7 @@ def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given
 
 # --- single frames -------------------------------------------------------------------------------------------------
 
-def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted: np.ndarray) -> Iterator[np.ndarray]:
+def _over_key_frames(stream: VideoStream, line: Timeline, wanted: np.ndarray) -> Frames:
     """As ``_in_order``, seeking to the last key before each wanted frame. Ends early if anything is unexpected.
 
     A B-frame is held back until the next other frame, because damage to its references may show only there.

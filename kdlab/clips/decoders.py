@@ -6,15 +6,14 @@ with open GOPs and of MP4 files with an edit list. docs/setup.md says where deco
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
+from kdlab.clips.container import Frames, Indices
 
 
-def _by_decord(module: ModuleType, path: str) -> Iterator[np.ndarray]:
+def _by_decord(module: ModuleType, path: str) -> Frames:
     module.logging.set_level(module.logging.QUIET)
     reader = module.VideoReader(path, num_threads=1)
     for _ in range(len(reader)):
@@ -24,7 +23,7 @@ def _by_decord(module: ModuleType, path: str) -> Iterator[np.ndarray]:
         yield pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
-def _by_torchcodec(module: ModuleType, path: str) -> Iterator[np.ndarray]:
+def _by_torchcodec(module: ModuleType, path: str) -> Frames:
     for frame in module.VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1):
         yield frame.numpy()
 
@@ -44,7 +43,7 @@ def library(name: str) -> ModuleType:
         raise ValueError(f"the decoder {name} does not load ({_words(error)}): docs/setup.md, Decoders") from error
 
 
-def frames_by(name: str, path: Path | str, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+def frames_by(name: str, path: Path | str, indices: Indices = None) -> Frames:
     """Yield a file's frames by the decoder ``name``, uint8 (H, W, 3) RGB: all, or those at ``indices``, in order.
 
     Raises what :func:`library` raises, and ValueError with the decoder's own words if it cannot read the file.

@@ -8,25 +8,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlab.clips.files import CatalogueError, some
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.system.values import integer
 
-if TYPE_CHECKING:
-    from kdlab.clips.catalogue import Catalogue, ClipRecord
-
-SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
 VAL_SHARE = 0.2  # of the clips that are not in test, hence 15 % of all clips
 NO_GROUPS = ("Each clip is its own group, so an actor or scene may be in train and test. A `group` column in an "
              "index.csv, with the actor or scene of each clip, prevents that.")
 
 
-def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
-                    declared: bool) -> tuple[tuple["ClipRecord", ...], tuple[str, ...]]:
+def complete_splits(records: Iterable[ClipRecord], classes: Sequence[str],
+                    declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
     """Records sorted by id, each with its split, and caveats about the splits that belong with every result.
 
     ``declared`` splits stay; only a missing val is taken from train. Undeclared splits are made here: first test is
@@ -52,7 +48,7 @@ def complete_splits(records: Iterable["ClipRecord"], classes: Sequence[str],
     return tuple(records), tuple(notes)
 
 
-def _carve_validation(records: list["ClipRecord"], classes: Sequence[str]) -> tuple[list["ClipRecord"], list[str]]:
+def _carve_validation(records: list[ClipRecord], classes: Sequence[str]) -> tuple[list[ClipRecord], list[str]]:
     """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips of classes that cannot spare a group."""
     train = [r for r in records if r.split == "train"]
     groups = deal([r.label for r in train], [r.group for r in train], VAL_SHARE)
@@ -119,13 +115,13 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
     return [fold_of[group] for group in groups]
 
 
-def shared_groups(records: Iterable["ClipRecord"]) -> list[str]:
+def shared_groups(records: Iterable[ClipRecord]) -> list[str]:
     """Groups with clips both in test and in another split, sorted."""
     sides = {(record.group, record.split == "test") for record in records}
     return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
 
 
-def own_folds(catalogue: "Catalogue", count: int, test_fold: str | None = None) -> "Catalogue":
+def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
     """The catalogue with ``count`` folds made by kdlab from groups; ``test_fold`` ("1" …, default "1") is the test set.
 
     It is for data sets without splits. It replaces the catalogue's splits and notes, and adds a note with the words
@@ -172,7 +168,7 @@ class HeldOut:
     def name(self) -> str:
         return self.of.name
 
-    def catalogue(self) -> "Catalogue":
+    def catalogue(self) -> Catalogue:
         """The data set's catalogue with the new validation split.
 
         Raises CatalogueError if fewer than ``groups`` + 1 groups lie outside test.
@@ -207,7 +203,7 @@ class Half:
     def name(self) -> str:
         return f"{self.of.name}-half{1 if self.first else 2}"
 
-    def catalogue(self) -> "Catalogue":
+    def catalogue(self) -> Catalogue:
         """The data set's catalogue with half of the training groups. Raises ValueError if there is only one group."""
         of = self.of.catalogue()
         train = of.split("train")

@@ -5,7 +5,7 @@ AFSD (arXiv 2103.13137), a segment belongs to a window that shows at least half 
 segment of which less is visible is marked as ignored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.container import timeline
+from kdlab.clips.container import Frames, Indices, timeline
 from kdlab.clips.files import CatalogueError
-from kdlab.clips.splits import SPLITS
+from kdlab.clips.records import SPLITS, Catalogue, ClipRecord
 from kdlab.clips.views import Around, View, streamed
 from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
 from kdlab.system.values import integer, positive
@@ -67,7 +66,7 @@ class AtRate(Around):
     def name(self) -> str:
         return f"{self.of.name}-{self.rate:g}hz"
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield the frames of the view ``of`` at all steps of ``path``, or at the steps ``indices`` (ascending)."""
         steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
         numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)

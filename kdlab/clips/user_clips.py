@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.clips.catalogue import Catalogue, name_of
+from kdlab.clips.catalogue import name_of
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.files import user_path
+from kdlab.clips.records import Catalogue
 from kdlab.clips.splits import own_folds
 from kdlab.system.files import memoised
 from kdlab.system.values import integer

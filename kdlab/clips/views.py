@@ -7,7 +7,7 @@ clip share the draw, so that teacher and student see the same moments and the sa
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import count, islice
 from pathlib import Path
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.container import DamagedClip
+from kdlab.clips.container import DamagedClip, Frames, Indices, Read
 from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.system.files import memoised
 from kdlab.system.sources import dataclasses_in, view_mark
@@ -25,7 +25,7 @@ from kdlab.system.values import one_of, positive
 _AT_ONCE = 4  # frames enhanced together
 
 
-def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
+def streamed(view: "View") -> Read:
     """The function ``each_frame(path, indices=None)`` of a view; from ``read`` if its class defines only that.
 
     It yields frames ``uint8 (H, W, C)`` one by one: all, or those at ascending ``indices``.
@@ -55,7 +55,7 @@ class Raw(Streamed):
     def __post_init__(self):
         one_of(("pyav",), decoder=self.decoder)
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """As :func:`kdlab.clips.decode.each_frame`."""
         return each_frame(path, indices)
 
@@ -74,11 +74,11 @@ class Enhanced(Streamed):
     def name(self) -> str:
         return f"enhanced-{self.by.name}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield enhanced frames, ``uint8 (H, W, 3)`` RGB: all, or those at ascending ``indices``."""
         return (bright for _, bright in self.pairs(path, indices))
 
-    def pairs(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple]:
+    def pairs(self, path: Path, indices: Indices = None) -> Iterator[tuple]:
         """Yield pairs of a frame before and after enhancement."""
         each = streamed(self.of)
         if getattr(self.by, "steady", True):
@@ -98,7 +98,7 @@ class Around(Streamed):
     def name(self) -> str:
         return self.of.name
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """The frames of the view ``of``."""
         return streamed(self.of)(path, indices)
 
@@ -180,7 +180,7 @@ class Flow(Around):
     def name(self) -> str:
         return f"flow{self.bound:g}-{self.of.name}"
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield the flow of all frames of ``path``, or of those at ascending ``indices``.
 
         It is uint8 (H, W, 2), ``128 + 127 v / bound``. Raises ValueError for a clip of one frame.
@@ -227,7 +227,7 @@ class FlowFiles(Streamed):
             for place in Path(self.folder).glob(f"*/{pattern}")))
         return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).
 
         Raises ``FileNotFoundError`` for missing pictures and :class:`DamagedClip` for unreadable ones.

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import View, mirrored, streamed, tag
 from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 

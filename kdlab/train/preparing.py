@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import ClipBatches, open_all
 from kdlab.nets.norms import folded
 from kdlab.nets.video import begin_as, build, for_classes

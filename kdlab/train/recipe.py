@@ -19,7 +19,7 @@ import numpy as np
 from torch import nn
 
 from kdlab import protocols
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw, View
 from kdlab.clips.windows import Window

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import build
 from kdlab.system import paths

@@ -12,8 +12,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 from kdlab.cli import data, notebooks
-from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import read
+from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups
 from kdlab.system import paths
 
@@ -107,8 +107,8 @@ def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(kd
     [mend] = re.findall("To split by whole groups: kdlab (.*)", out)
     code, out, err = kdlab(*shlex.split(mend))
     assert code == 0 and "36 clips" in out and "whole groups" not in out, err
-    assert not shared_groups(open_clips(tmp_path / "my clips").records)
-    assert {len({r.group for r in open_clips(tmp_path / "my clips").records})} == {6}
+    assert not shared_groups(open_data(tmp_path / "my clips").records)
+    assert {len({r.group for r in open_data(tmp_path / "my clips").records})} == {6}
     assert kdlab(*shlex.split(mend))[0] == 2
 
 
@@ -143,15 +143,6 @@ def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
     assert code == 2 and str(tmp_path / "file" / "night") in err
     code, _, err = kdlab("data", "night", "--out", tmp_path / "few", "--classes", "Jmp")
     assert code == 2 and "Jmp" in err and "Walk" in err
-
-
-def test_a_table_of_somebodys_is_not_written_over_and_that_is_asked_first(kdlab, tmp_path, monkeypatch):
-    (mine := tmp_path / "mine.csv").write_text("my table")
-    monkeypatch.setattr("kdlab.clips.check.check", lambda *_: pytest.fail("clips were opened"))
-    for place, why in ((mine, "is there already"), (tmp_path, "is a folder"), (tmp_path / "no" / "x", "no folder")):
-        code, _, err = kdlab("data", "check", tmp_path, "--csv", place)
-        assert code == 2 and why in err
-    assert mine.read_text() == "my table"
 
 
 @pytest.mark.parametrize("good", [False, True])

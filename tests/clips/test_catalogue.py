@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord, from_csv, from_folder, group_from_name, open_clips
+from kdlab.clips.catalogue import from_csv, from_folder, group_from_name
 from kdlab.clips.check import check
 from kdlab.clips.datasets import open_data
 from kdlab.clips.files import CatalogueError
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.splits import own_folds
 from kdlab.clips.user_clips import UserClips
 
@@ -40,7 +41,7 @@ def test_class_folders(tmp_path):
     root = touch(tmp_path / "mine", *(f"{c}/{i:02}{s}" for c in ("Run", "Jump") for i, s in enumerate(
         [".mp4", ".AVI", ".mkv", ".mov", ".webm", ".m4v", ".mp4", ".mp4"])),
         "Run/notes.txt", "Run/._00.mp4", ".git/x.mp4", "Run/sub/deep.mp4")
-    catalogue = open_clips(root)
+    catalogue = open_data(root)
     assert (catalogue.name, catalogue.classes) == ("mine", ("Jump", "Run"))
     assert [r.id for r in catalogue.records[:2]] == ["Jump/00", "Jump/01"]
     assert "Run/sub/deep" in {r.id for r in catalogue.records}
@@ -77,12 +78,12 @@ def test_groups_are_read_from_usual_names_only(id_, label, group):
 def test_paths_that_are_nothing(tmp_path):
     for gone in (tmp_path / "gone", "~nobody_gone/clips"):
         with pytest.raises(FileNotFoundError, match="gone"):
-            open_clips(gone)
+            open_data(gone)
     for files in ([], ["Run/a.txt"], ["b.mp4"], ["train/c.mp4", "test/d.mp4"]):
         with pytest.raises(CatalogueError, match="one subfolder of videos"):
-            open_clips(touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files))
+            open_data(touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files))
     with pytest.raises(CatalogueError, match="test_fold='A' needs an index.csv"):
-        open_clips(touch(tmp_path / "set", "Run/a.mp4"), test_fold="A")
+        open_data(touch(tmp_path / "set", "Run/a.mp4"), test_fold="A")
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
@@ -91,8 +92,8 @@ def test_a_table_with_splits_groups_and_times(tmp_path):
     path = table(tmp_path / "set" / "index.csv", "Path, LABEL ,split,group,start,end",
                  "long.mp4,run,train,ann,0,2.5", "long.mp4,jump,train,ann,2.5,4", "b\\c.avi,run,val,bob,,",
                  "d.mp4,run,test,cy,1,", encoding="utf-8-sig", newline="\r\n")
-    catalogue = open_clips(tmp_path / "set")
-    assert catalogue == open_clips(path)
+    catalogue = open_data(tmp_path / "set")
+    assert catalogue == open_data(path)
     assert (catalogue.name, catalogue.classes) == ("set", ("jump", "run"))
     assert [note.split(",")[0] for note in catalogue.notes] == ["No val clips for jump", "No test clips for jump"]
     assert {r.id: (r.split, r.group, r.start, r.end) for r in catalogue.records} == {
@@ -108,12 +109,12 @@ def fold_lines(groups=6):
 
 def test_folds(tmp_path):
     path = table(tmp_path / "index.csv", "path,label,fold,group", *fold_lines())
-    assert {r.group[-1] for r in open_clips(tmp_path).split("test")} == set("135")
-    catalogue = open_clips(path, test_fold="A")
+    assert {r.group[-1] for r in open_data(tmp_path).split("test")} == set("135")
+    catalogue = open_data(path, test_fold="A")
     assert {r.group[-1] for r in catalogue.split("test")} == set("024")
     assert catalogue.counts().loc["run"].to_dict() == {"train": 8, "val": 4, "test": 12}
     with pytest.raises(CatalogueError, match="no fold 'C'. Its `fold` column has: A, B"):
-        open_clips(path, test_fold="C")
+        open_data(path, test_fold="C")
 
 
 @pytest.mark.parametrize(("lines", "message"), [
@@ -164,7 +165,7 @@ def test_links_that_lead_round_are_refused(tmp_path, loop):
     root = touch(tmp_path / "set", "Run/sub/a.mp4", "Jump/b.mp4")
     (root / loop).symlink_to(root, target_is_directory=True)
     with pytest.raises(CatalogueError, match=r"(up|here): this link leads to .*set, which is .*set already"):
-        open_clips(root)
+        open_data(root)
 
 
 @pytest.mark.parametrize("empty", ["", " ", Path(""), "\t"])
@@ -173,7 +174,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
     if empty == Path(""):  # which is the same as Path(".")
         assert len(open_data(empty).records) == 2
         return
-    for read in (open_data, open_clips, check):
+    for read in (open_data, open_data, check):
         with pytest.raises(CatalogueError, match="the path of the clips is empty"):
             read(empty)
 
@@ -249,7 +250,7 @@ def people(root, count=9, classes="abcdefghij"):
 
 
 def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
-    catalogue = open_clips(people(tmp_path))
+    catalogue = open_data(people(tmp_path))
     seen = []
     for fold in "123":
         mine = own_folds(catalogue, 3, fold)
@@ -268,7 +269,7 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
     sizes = {"Jump": (1, 9, 1, 4), "Run": (3, 3, 3, 3, 3), "Sit": (2, 2, 2)}
     root = touch(tmp_path, *(f"{c}/{c}_{g}_{k}.mp4" for c, its in sizes.items() for g, n in enumerate(its)
                              for k in range(n)))
-    catalogue = open_clips(root)
+    catalogue = open_data(root)
     folds = [own_folds(catalogue, 3, fold) for fold in "123"]
     assert all((fold.counts()["test"] > 0).all() for fold in folds)
     tested = Counter(r.id for fold in folds for r in fold.split("test"))
@@ -285,7 +286,7 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
 ])
 def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
     with pytest.raises(ValueError, match=message):
-        own_folds(open_clips(people(tmp_path)), count, fold)
+        own_folds(open_data(people(tmp_path)), count, fold)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdlab.clips import check as check_module
-from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, notes_of, without_damaged, write_groups
+from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import NO_GROUPS
 from kdlab.clips.user_clips import UserClips
 from kdlab.system import paths
@@ -48,8 +48,8 @@ def test_a_good_folder_is_fit_and_its_facts_are_told(tree):
     assert report.fit and not findings(report) and report.render().endswith("\nfit to train on")
     for line in ("6 clips in 6 files, 72 frames, 0.0 min", "h264 in mp4 (6)", "32x32 (6)", "25 fps (6)"):
         assert line in report.render()
-    row = report.table().set_index("id").loc["test/b/5"]
-    assert (row.label, row.split, row["info.frames"], row.decoded, row.reason) == ("b", "test", 12, 12, "")
+    facts = report.facts[tree / "test/b/5.mp4"]
+    assert (facts.info.frames, facts.decoded, facts.reason) == (12, 12, "")
 
 
 def _hurt(path):
@@ -78,7 +78,7 @@ ODD = [
 
 @pytest.mark.parametrize(("kind", "detail", "spoil"), ODD)
 def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
-    catalogue = open_clips(tree)
+    catalogue = open_data(tree)
     spoil(tree / "train/a/0.mp4")
     report = check(catalogue)
     assert list(findings(report)) == [kind] and not report.fit
@@ -86,7 +86,7 @@ def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
     assert where.startswith("train/a/0.mp4: ") and detail in where
     assert f"\nfatal: {kind} (1):\n    {where}\n" in report.render()
     assert report.render().endswith("NOT fit to train on")
-    assert report.table().set_index("id").reason.ne("").sum() == 1
+    assert [path.name for path, facts in report.facts.items() if facts.reason] == ["0.mp4"]
 
 
 def test_clips_and_segments_that_are_too_short(tree, clip):
@@ -145,7 +145,7 @@ def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path,
                 rows.append(f"{split}/{label}/{stem}.mp4,{label},{split}")
     if table:
         (tmp_path / "index.csv").write_text("\n".join(rows))
-    notes = notes_of(open_clips(tmp_path))
+    notes = notes_of(open_data(tmp_path))
     assert any("roup" in note and "in test and" in note for note in notes), notes
 
 
@@ -153,14 +153,14 @@ def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path,
                                              (("1", "2"), False), (("jump", "run2"), False)])
 def test_a_folder_that_holds_one_class_is_told(tmp_path, names, told):
     touch(tmp_path, *(f"{name}/{letter}.mp4" for name in names for letter in "abcd"))
-    notes = [note for note in notes_of(open_clips(tmp_path)) if "look like one" in note]
+    notes = [note for note in notes_of(open_data(tmp_path)) if "look like one" in note]
     assert len(notes) == told and all(names[0] in note for note in notes)
 
 
 def test_groups_of_one_clip_each_are_no_groups(tmp_path):
     touch(tmp_path, *(f"{'ab'[number % 2]}/clip_{number}_01.mp4" for number in range(8)))
     write_groups(tmp_path)
-    assert notes_of(open_clips(tmp_path)) == [NO_GROUPS]
+    assert notes_of(open_data(tmp_path)) == [NO_GROUPS]
 
 
 def test_rows_that_are_padded_are_read(make_video):
@@ -229,7 +229,7 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
     clip("set/train/a/short.mp4", 7, frames=1)
     clip("set/train/a/cut.mp4", 8)
     (tree / "train/a/cut.mp4").write_bytes(b"")
-    whole, clips = open_clips(tree), UserClips(str(tree), on_damaged="skip").catalogue()
+    whole, clips = open_data(tree), UserClips(str(tree), on_damaged="skip").catalogue()
     assert clips.records == tuple(r for r in whole.records if r.id != "train/a/cut")  # a short one is not damaged
     assert clips.notes[-1] == "Left out as damaged (1): train/a/cut (empty: the file has 0 bytes)."
     assert UserClips(str(tree)).catalogue() == whole

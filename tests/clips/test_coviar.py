@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import Unsuited
 from kdlab.clips.coviar import MODALITIES, Compressed, PaperSegments, SegmentBatches, Segments, all_mpeg4, tsn_frames
 from kdlab.clips.files import CatalogueError
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.splits import Half, HeldOut, with_halves
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import flip_motion

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.records import ClipRecord
 from kdlab.clips.splits import TEST_SHARE, VAL_SHARE, complete_splits, deal_folds, shared_groups
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache, resize
-from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.container import DamagedClip, probe
 from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
+from kdlab.clips.records import ClipRecord
 from kdlab.clips.untrimmed import AtRate
 from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, streamed
 from kdlab.clips.windows import ClipBatches, Window, open_all

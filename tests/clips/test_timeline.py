@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.check import check
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import ClipBatches, Window
 

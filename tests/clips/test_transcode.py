@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe, timeline
+from kdlab.clips.datasets import open_data
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
 from kdlab.system.files import NotOurs
@@ -43,7 +43,7 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     (root / "index.csv").write_text('path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n')
     transcode(root, out, SMALL, workers=1)
     assert (out / "index.csv").read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
-    assert [record.group for record in open_clips(out).records] == ["g1", "b/odd"]
+    assert [record.group for record in open_data(out).records] == ["g1", "b/odd"]
     (out / "index.csv").write_text("mine")
     transcode(root, out, SMALL, workers=1)
     assert (out / "index.csv").read_text() == "mine" and "move it away" in capsys.readouterr().out

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.files import CatalogueError
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import AtRate, Windows, all_annotated, windows
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw

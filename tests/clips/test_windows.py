@@ -12,8 +12,9 @@ import torch
 
 from kdlab.clips import windows
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord, open_clips
+from kdlab.clips.datasets import open_data
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Draw, Window, open_all
 from kdlab.system import pool
@@ -219,7 +220,7 @@ def folder(make_video, tmp_path, own_cache):
 
 
 def parts_of(folder, views=VIEWS):
-    catalogue = open_clips(folder)
+    catalogue = open_data(folder)
     return [ClipBatches(catalogue.split(name), views, Window(8, 16, 16), FrameCache()) for name in SPLITS]
 
 

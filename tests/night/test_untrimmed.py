@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kdlab.clips.catalogue import open_clips
+from kdlab.clips.datasets import open_data
 from kdlab.clips.decode import read_frames
 from kdlab.night import ACTIONS, Night, make_night, truth
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video
@@ -105,7 +105,7 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
     assert len(names) == 4 * 4 + 2
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
-    opened, made = open_clips(folder), make_untrimmed(SHORT, folder)
+    opened, made = open_data(folder), make_untrimmed(SHORT, folder)
     assert {(r.path.name, r.split, r.group, r.start, r.end) for r in opened.records} == {
         (r.path.name, r.split, r.group, r.start, r.end) for r in made.records}
     assert opened.classes == made.classes == SHORT.classes

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.records import ClipRecord
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Window
 from kdlab.papers.dual_light.method import DualLight

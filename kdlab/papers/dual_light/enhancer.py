@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.records import Catalogue
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window, open_all
 from kdlab.nets.layers import one_thread

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.container import timeline
+from kdlab.clips.records import Catalogue
 from kdlab.clips.untrimmed import AtRate, VideoWindow, Windows, windows
 from kdlab.clips.views import Raw
 from kdlab.measure.detection import SPAN, annotated, evaluate, tiou

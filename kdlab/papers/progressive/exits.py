@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.coviar import SegmentBatches
+from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import Batch
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import Normalised

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, ClipRecord
 
 WAYS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0)}
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.records import ClipRecord
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, Window
 from kdlab.nets.attention_head import Attended

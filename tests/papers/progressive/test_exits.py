@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import DIFFERENCE, Segments
+from kdlab.clips.records import ClipRecord
 from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
 from kdlab.nets.video import Normalised
