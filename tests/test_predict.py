@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from kdlab.cli.predict import open_run, predict
 from kdlab.clips.container import DamagedClip
@@ -130,6 +131,32 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
             predict(places / name, run)
         code, out, said = command("predict", places / name, "--run", run.folder)
         assert code == 2 and out == "" and said.startswith("error: ") and not list(places.glob("*.gradcam.png"))
+
+
+class Odd(nn.Module):
+    """Logits of another shape, or none, or from features that are detached."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.stages, self.way = nn.Sequential(nn.Identity(), nn.Conv3d(3, 2, 3, padding=1)), way
+
+    def forward(self, x):
+        maps = self.stages(x)
+        ways = {"three": lambda: maps.flatten(3).mean(3).flatten(1)[:, :3], "pair": lambda: (maps,),
+                "pairs": lambda: maps.reshape(2, 2, -1).mean(2), "detached": lambda: maps.detach().mean((2, 3, 4))}
+        return ways[self.way]()
+
+
+@pytest.mark.parametrize("way", ["three", "pair", "pairs", "detached"])
+def test_an_odd_network_is_one_sentence(way, run, clips, command, monkeypatch):
+    net = nn.Module()
+    net.net, net.forward = Odd(way), lambda x: net.net(x)
+    monkeypatch.setattr(type(run), "net", lambda _: net)
+    code, out, error = command("predict", clips / "left" / "test0.mp4", "--run", run.folder)
+    if way == "detached":
+        assert code == 0 and " %  left\n" in out and "no picture: Grad-CAM needs logits (N, K)" in out
+    else:
+        assert code == 2 and f"the network of {run.folder.name} gives no logits (1, 2) for one clip: " in error
 
 
 @pytest.mark.parametrize("condition", ["dlkdd_re", "genkd", "motion", "pkd", "det_genkd"])

@@ -187,15 +187,18 @@ def predict(clip, name, out, theta):
 @click.argument("name", metavar="RUN")
 @click.option("--onnx", "file", type=_FILE, required=True, metavar="FILE")
 @click.option("--batch", type=click.IntRange(1), help="Clips at a time; default: any number.")
+@_IMPORT
 def export(name, file, batch):
     """Write the network of RUN as ONNX, and compare its logits with torch's on ten clips (extra: kdlab[onnx])."""
     from kdlab.cli.export import to_onnx
     from kdlab.cli.predict import open_run
 
     made = to_onnx(open_run(name), file, batch)
-    inputs = ", ".join(f"{name} {('batch' if batch is None else batch, *shape)}" for name, shape in made.inputs.items())
+    inputs = ", ".join(f"{name} {(made.batch or 'batch', *shape)}" for name, shape in made.inputs.items())
     kept = "" if made.of_run is None else f", and within {made.of_run:.1e} of the run's predictions"
     click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips{kept}")
+    if made.why:
+        click.echo(f"The file takes one clip at a time, since it failed with any number: {made.why}")
 
 
 @cli.command()

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.records import Catalogue, ClipRecord
@@ -102,8 +103,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
         x, net = _input_of(recipe, clip), run.net()
-        with torch.no_grad():
-            probabilities = net(x)[0].softmax(0).numpy()
+        probabilities = _logits(net, x, run, len(classes)).softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
@@ -113,6 +113,18 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     if not why:
         _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
     return Prediction(classes, probabilities, None if why else picture, layer, why)
+
+
+def _logits(net: nn.Module, x: torch.Tensor, run: Run, classes: int) -> torch.Tensor:
+    """The logits ``(K,)`` of one clip ``x (1, C, T, H, W)``."""
+    try:
+        with torch.no_grad():
+            logits = net(x)
+        return logits.view(1, classes)[0]
+    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"the network of {run.folder.name} gives no logits (1, {classes}) for one clip: {why}"
+                         ) from error
 
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:

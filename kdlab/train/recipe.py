@@ -250,7 +250,7 @@ def _class(name: str) -> type:
             importlib.import_module(module)
     elif module not in sys.modules:
         raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
-                          "first")
+                          f"first, in a command with --import {module}")
     found = getattr(sys.modules.get(module), qualname, None)
     if found is None and is_kdlab(module):
         raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "

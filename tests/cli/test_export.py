@@ -2,12 +2,15 @@
 
 import importlib.util
 import sys
+from dataclasses import dataclass
 
 import pytest
+import torch
+from torch import nn
 
 from kdlab.cli.export import to_onnx
 from kdlab.clips.windows import Window
-from kdlab.nets.video import TinyR2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night import Night
 from kdlab.system.files import NotOurs
 from kdlab.train.obtain import obtain
@@ -43,6 +46,47 @@ def test_the_file_gives_the_logits_of_torch(run, tmp_path, batch):
     made.file.write_text("a letter about kdlab")
     with pytest.raises(NotOurs):
         to_onnx(run, made.file, batch)
+
+
+class AsksForItsBatch(nn.Module):
+    def __init__(self, classes: int):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(3, 4, 3, 2), nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).relu().mean((2, 3, 4)).reshape(len(x), 4))
+
+
+class BranchesOnLight(AsksForItsBatch):
+    """Another answer to a dark clip, decided in Python: a trace has one of the two ways."""
+
+    def forward(self, x):
+        return super().forward(x) * (1 if x.abs().sum() < 10 else 3)
+
+
+@dataclass(frozen=True)
+class Net:
+    kind: str
+
+    def make(self, num_classes: int) -> nn.Module:
+        return globals()[self.kind](num_classes)
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_a_file_for_any_batch_takes_any_and_a_frozen_branch_is_refused(run, tmp_path, monkeypatch):
+    import onnxruntime
+
+    nets = {kind: build(Net(kind), 2, 0).eval() for kind in ("AsksForItsBatch", "BranchesOnLight")}
+    monkeypatch.setattr(type(run), "net", lambda _: nets["AsksForItsBatch"])
+    made = to_onnx(run, tmp_path / "net.onnx")
+    session, x = onnxruntime.InferenceSession(str(made.file)), torch.rand(5, 3, 4, 16, 16)
+    assert made.batch is None and not made.why
+    assert abs(session.run(None, {"clips": x.numpy()})[0] - nets["AsksForItsBatch"](x).detach().numpy()).max() < 1e-5
+    monkeypatch.setattr(type(run), "net", lambda _: nets["BranchesOnLight"])
+    with pytest.raises(ValueError, match="cannot be exported, so no file was written: "):
+        to_onnx(run, tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
 
 
 def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
