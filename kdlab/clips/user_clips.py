@@ -10,7 +10,6 @@ from kdlab.clips.datasets import open_data
 from kdlab.clips.files import user_path
 from kdlab.clips.records import Catalogue
 from kdlab.clips.splits import own_folds
-from kdlab.system.files import memoised
 from kdlab.system.values import integer
 
 #: Recent fingerprints: (clips, place) → (time until which it is valid, fingerprint)
@@ -27,7 +26,7 @@ class UserClips:
 
     Ids, labels, splits, groups, times and contents of the clips are part of a recipe's identity; their path is not. The
     same clips elsewhere give the same run, and other clips in the same folder give another run. Every access reads the
-    files again, except within one training (``kdlab.system.files.memo``), which reads them once.
+    files again; a training reads them once (``kdlab.train.recipe.Snapshot``).
     """
 
     path: str = field(metadata={"identity": False})
@@ -48,19 +47,15 @@ class UserClips:
 
     def catalogue(self) -> Catalogue:
         """The catalogue of the clips in their current state."""
-        if self.on_damaged == "skip":
-            return memoised((self, self._place, "sound"), lambda: without_damaged(self._listed()))
-        return self._listed()
+        listed = self._listed()
+        return without_damaged(listed) if self.on_damaged == "skip" else listed
 
     def fingerprint(self) -> str:
         """The catalogue's fingerprint, of the clips used for training and test. Raises what opening them raises."""
-        def look() -> str:
-            began = time.monotonic()
-            found = self.catalogue().fingerprint()
-            _recent[self, self._place] = time.monotonic() + 20 * (time.monotonic() - began), found
-            return found
-
-        return memoised((self, self._place, "fingerprint"), look)
+        began = time.monotonic()
+        fingerprint = self.catalogue().fingerprint()
+        _recent[self, self._place] = time.monotonic() + 20 * (time.monotonic() - began), fingerprint
+        return fingerprint
 
     def recent_fingerprint(self) -> str:
         """The last :meth:`fingerprint` of this process, for twenty times as long as it took to compute; cheap enough
@@ -77,8 +72,6 @@ class UserClips:
         return user_path(self.path).absolute()
 
     def _listed(self) -> Catalogue:
-        def read() -> Catalogue:
-            clips = open_data(self.path, None if self.own_folds else self.test_fold)
-            return own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
-
-        return memoised((self, self._place, "listed"), read)
+        if not self.own_folds:
+            return open_data(self.path, self.test_fold)
+        return own_folds(open_data(self.path), self.own_folds, self.test_fold)

@@ -18,7 +18,6 @@ import torch
 
 from kdlab.clips.container import DamagedClip, Frames, Indices, Read
 from kdlab.clips.decode import Streamed, each_frame, gathered
-from kdlab.system.files import memoised
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import one_of, positive
 
@@ -222,10 +221,9 @@ class FlowFiles(Streamed):
     def contents(self) -> str:
         """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time.
         """
-        found = memoised((self, "sizes"), lambda: sorted(
-            (str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
-            for place in Path(self.folder).glob(f"*/{pattern}")))
-        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+        pictures = [place for pattern in (self.x, self.y) for place in Path(self.folder).glob(f"*/{pattern}")]
+        sizes = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for place in pictures)
+        return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).

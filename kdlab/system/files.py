@@ -10,9 +10,8 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 
 from kdlab.system import paths
@@ -133,30 +132,6 @@ def begins_with(file: Path, text: str, within: int = 4096) -> bool:
 
 
 # --- contents --------------------------------------------------------------------------------------------------
-
-_answers: ContextVar[dict | None] = ContextVar("answers", default=None)
-
-
-@contextlib.contextmanager
-def memo() -> Iterator[None]:
-    """A context in which :func:`memoised` calls each function once, so that all its callers see one state of the files.
-
-    A nested memo starts empty.
-    """
-    token = _answers.set({})
-    try:
-        yield
-    finally:
-        _answers.reset(token)
-
-
-def memoised(question: Hashable, look: Callable):
-    """``look()``; inside :func:`memo`, the result of the first call for this ``question``."""
-    if (answers := _answers.get()) is None:
-        return look()
-    if question not in answers:
-        answers[question] = look()
-    return answers[question]
 
 
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:

@@ -13,8 +13,6 @@ from kdlab.system.files import (
     delete_old_drafts,
     may_fill,
     may_write,
-    memo,
-    memoised,
     write_atomically,
 )
 
@@ -105,13 +103,6 @@ def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
     for damage in ("", "[" * 100, "[]", "3"):
         (tmp_path / "cache" / "contents.json").write_text(damage)
         assert content_keys(clips)[clips[0]] == keys[clips[0]]
-
-
-def test_one_operation_sees_one_state():
-    answers = iter("abc")
-    with memo():
-        assert [memoised("q", lambda: next(answers)) for _ in range(2)] == ["a", "a"]
-    assert memoised("q", lambda: next(answers)) == "b"
 
 
 def test_what_is_no_file_is_named(tmp_path):
