@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import shlex
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class UnusableFile(ValueError):
         self.path, self.reason = Path(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}. {self.mend.format(self.path)}"
+        return f"{self.path}: {self.reason}. {self.mend.format(shlex.quote(str(self.path)))}"
 
 
 class DamagedClip(UnusableFile):

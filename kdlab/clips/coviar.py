@@ -5,6 +5,7 @@ teacher on motion and a student on residuals see different places. Here all moda
 3.1).
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +199,6 @@ def all_mpeg4(data):
     if len(sizes) > 1:
         (one, first), (other, second), *_ = sizes.items()
         raise CatalogueError(f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
-                             f"{other[0]}x{other[1]}. Make all over, `kdlab data transcode {catalogue.root} --out "
+                             f"{other[0]}x{other[1]}. Make all over, `kdlab data transcode {shlex.quote(str(catalogue.root))} --out "
                              "FOLDER`, and give that FOLDER.")
     return data
