@@ -198,7 +198,7 @@ def all_mpeg4(data):
         sizes.setdefault((info.width, info.height), record.path)
     if len(sizes) > 1:
         (one, first), (other, second), *_ = sizes.items()
+        command = f"kdlab data transcode {shlex.quote(str(catalogue.root))} --out FOLDER"
         raise CatalogueError(f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
-                             f"{other[0]}x{other[1]}. Make all over, `kdlab data transcode {shlex.quote(str(catalogue.root))} --out "
-                             "FOLDER`, and give that FOLDER.")
+                             f"{other[0]}x{other[1]}. Make all over, `{command}`, and give that FOLDER.")
     return data
