@@ -57,6 +57,9 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         parts.append(part.reshape(size[1], size[0], -1))
     return parts[0] if channels <= 4 else np.concatenate(parts, -1)
 
+#: Clips that a cache keeps open; Linux lets a process map about 65,000 files.
+MOST_HELD = 16384
+
 
 class FrameCache:
     """A cache of resized frames in the folder ``root`` (default: ``frames`` in ``kdlab.system.paths.cache_dir()``).
@@ -74,11 +77,17 @@ class FrameCache:
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._counts: dict[Path, int] = {}
+        self._held: dict[tuple, np.ndarray] | None = None
         self._full = False
         self._used: int | None = None
 
     def __reduce__(self):  # in another process: a cache of the same folder, which counts the bytes there itself
         return _one_cache, (self.root, self.limit_bytes)
+
+    def hold(self) -> None:
+        """Keep clips open from now on, at most :data:`MOST_HELD`, and do not ask the disk whether they have changed: for
+        one training, whose clips are compared before and after it."""
+        self._held = {}
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
                read: Read = each_frame, tag: str = "raw") -> np.ndarray:
@@ -87,8 +96,7 @@ class FrameCache:
         Raises ValueError for an index outside the clip, FileNotFoundError for a missing clip, and whatever ``read``
         raises for a damaged clip.
         """
-        file, indices = self._file(path, side, tag), frame_numbers(path, indices)
-        kept = self._kept(file, path, side, read)
+        indices, kept = frame_numbers(path, indices), self._opened(path, side, read, tag)
         if kept is None:
             return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), Path(path), indices)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
@@ -98,10 +106,20 @@ class FrameCache:
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
         """The number of decoded frames of a clip. A clip that is not in the cache is decoded and cached."""
+        if self._held and (path, side, tag) in self._held:
+            return len(self._held[path, side, tag])
         if (file := self._file(path, side, tag)) not in self._counts:
-            kept = self._kept(file, path, side, read)
+            kept = self._opened(path, side, read, tag)
             self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
         return self._counts[file]
+
+    def _opened(self, path: Path | str, side: int, read: Read, tag: str) -> np.ndarray | None:
+        if self._held is not None and (path, side, tag) in self._held:
+            return self._held[path, side, tag]
+        kept = self._kept(self._file(path, side, tag), path, side, read)
+        if self._held is not None and kept is not None and len(self._held) < MOST_HELD:
+            self._held[path, side, tag] = kept
+        return kept
 
     def _file(self, path: Path | str, side: int, tag: str) -> Path:
         what = _FORMAT, os.path.abspath(path), *stamp(path), side, tag

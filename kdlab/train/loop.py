@@ -172,7 +172,7 @@ class Training:
         progress = Progress(self.done, self.steps, self.prepared, number)
         self.rate = learning_rate(self.settings, self.done, self.steps, self.done // self.per_epoch, self.history)
         losses = [self.method.losses(self.nets, part, progress) for part in parts]
-        while key := self._backward(losses):
+        while (key := self._backward(losses)) is not None:
             self.optimisers[key].step()
         self.done += 1
 

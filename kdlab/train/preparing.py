@@ -57,6 +57,8 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
 
 def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
     train, validation, _ = opened_splits(recipe, catalogue)
+    for clips in (train, validation):
+        clips.cache.hold()
     labelled = all(record.label >= 0 for record in train.records)
     nets = {"student": _student(recipe, needed.get("start"), train, catalogue)}
     teacher = needed.get("teacher")

@@ -217,3 +217,14 @@ def test_file_key_is_of_content_not_place(tmp_path):
             place.write_bytes(content)
             keys.append(file_key(place))
     assert keys[::2] == keys[1::2] and len(set(keys)) == len(variants)
+
+
+def test_a_clip_that_is_held_is_not_asked_from_the_disk_again(make_video, tmp_path, monkeypatch):
+    clip, cache = make_video("clip.mp4", frames=12), FrameCache(tmp_path / "cache")
+    cache.hold()
+    first, asked = cache.frames(clip, [3, 1], 24), []
+    monkeypatch.setattr("kdlab.clips.cache.stamp", asked.append)
+    assert np.array_equal(cache.frames(clip, [3, 1], 24), first) and cache.length(clip, 24) == 12
+    assert not asked
+    with pytest.raises(ValueError, match="frame indices 12 to 12 requested"):
+        cache.frames(clip, [12], 24)
