@@ -85,7 +85,7 @@ class FrameCache:
         return _one_cache, (self.root, self.limit_bytes)
 
     def hold(self) -> None:
-        """Keep clips open from now on, at most :data:`MOST_HELD`, and do not ask the disk whether they have changed: for
+        """Keep clips open from now on, at most :data:`MOST_HELD`, and ask the disk no more whether they changed: for
         one training, whose clips are compared before and after it."""
         self._held = {}
 
