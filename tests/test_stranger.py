@@ -200,7 +200,7 @@ def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkey
     clip = run.recipe.data.catalogue().split("test")[0].path
     forget()
     call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
-    for more, code, says in (([], 2, "import driftwood.clips first"),
+    for more, code, says in (([], 2, "first, in a command with --import driftwood.clips"),
                              (["--import", "driftwod"], 2, "cannot be imported"),
                              (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
         with pytest.raises(SystemExit, match=f"^{code}$"):

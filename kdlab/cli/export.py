@@ -1,7 +1,9 @@
 """A trained network as one ONNX file, by torch's own exporter, checked against torch on clips of the run's tests."""
 
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from importlib import import_module
+from io import StringIO
 from itertools import product
 from pathlib import Path
 
@@ -102,8 +104,9 @@ def _exported(net: _Named, clips: list[torch.Tensor], size: int | None, strict: 
     numbers = torch.arange(size or 2) % len(clips[0])  # of a batch of one, the exporter fixes the size
     example = tuple(x[numbers] for x in clips)
     any_number = (({0: torch.export.Dim("batch")},) * len(clips),)
-    traced = torch.export.export(net, example, dynamic_shapes=None if size else any_number, strict=strict)
-    return torch.onnx.export(traced, input_names=net.names, output_names=["logits"], verbose=False)
+    with redirect_stderr(StringIO()):  # torch prints the graphs that it cannot export
+        traced = torch.export.export(net, example, dynamic_shapes=None if size else any_number, strict=strict)
+        return torch.onnx.export(traced, input_names=net.names, output_names=["logits"], verbose=False)
 
 
 def _compared(net: _Named, clips: list[torch.Tensor], size: int | None, content: bytes) -> tuple[np.ndarray, float]:

@@ -1,13 +1,16 @@
 """Networks as ONNX: the same logits, any batch, classes as metadata; what is missing is named."""
 
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from kdlab.cli import export
 from kdlab.cli.export import to_onnx
 from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D, build
@@ -22,11 +25,15 @@ needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnxrunt
                                 reason="pip install 'kdlab[onnx]'")
 
 
-@pytest.fixture
-def run(own_places):
-    recipe = Recipe("ce", NIGHT, net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
-                    settings=Settings(epochs=1, batch_size=4))
-    return obtain(recipe, pretrained=False, say=str)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "DATA", "CACHE"):
+            patch.setenv(f"KDLAB_{name}", str(folder / name))
+        recipe = Recipe("ce", NIGHT, net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
+                        settings=Settings(epochs=1, batch_size=4))
+        yield obtain(recipe, pretrained=False, say=str)
 
 
 @needs_onnx
@@ -89,7 +96,34 @@ def test_a_file_for_any_batch_takes_any_and_a_frozen_branch_is_refused(run, tmp_
     assert not (tmp_path / "other.onnx").exists()
 
 
+@pytest.mark.parametrize("answer, batch, why", [
+    (lambda net, x: net(x), None, "^$"),
+    (lambda net, x: net(x) + (len(x) == 7), 1, "the exported logits differ"),
+    (lambda net, x: net(x)[:2], 1, "the file gives .* where torch gives"),
+    (lambda net, x: net(x) + (x.max() == 0), "refused", "the exported logits differ")])
+def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(answer, batch, why, run, tmp_path, monkeypatch):
+    """Without onnxruntime: ``answer`` stands for the file."""
+    def session(*_, **__):
+        answers = torch.no_grad()(lambda _, inputs: [answer(run.net(), torch.from_numpy(inputs["clips"])).numpy()])
+        return SimpleNamespace(run=answers)
+
+    content = SimpleNamespace(SerializeToString=lambda: b"content")
+    program = SimpleNamespace(model=SimpleNamespace(metadata_props={}), model_proto=content)
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=session))
+    monkeypatch.setitem(sys.modules, "onnxscript", SimpleNamespace())
+    monkeypatch.setattr(export, "_exported", lambda *_: program)
+    if batch == "refused":
+        with pytest.raises(ValueError, match=f"cannot be exported, so no file was written: {why}"):
+            to_onnx(run, tmp_path / "net.onnx")
+    else:
+        made = to_onnx(run, tmp_path / "net.onnx")
+        assert made.batch == batch and re.search(why, made.why) and made.difference == 0
+    assert (tmp_path / "net.onnx").exists() == (batch != "refused")
+
+
 def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx")
     assert code == 2 and "pip install 'kdlab[onnx]'" in error and not (tmp_path / "net.onnx").exists()
+    code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module")
+    assert code == 2 and "no_module cannot be imported" in error
