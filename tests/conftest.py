@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -112,13 +113,21 @@ def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     return call
 
 
+@contextmanager
+def places_in(folder: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Inside, runs, cache, data, figures and committed weights lie under ``folder``: for tests that share them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
+            patch.setenv(f"KDLAB_{name}", str(folder / name))
+        patch.setattr(paths, "pretrained_dir", lambda: folder / "pretrained")
+        yield patch
+
+
 @pytest.fixture
-def own_places(monkeypatch, tmp_path):
-    """Runs, cache, data, figures and committed weights under ``tmp_path``, which is returned."""
-    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
-    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
-    return tmp_path
+def own_places(tmp_path):
+    """The places of :func:`places_in`, for one test, under ``tmp_path``, which is returned."""
+    with places_in(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -30,8 +30,7 @@ from kdlab.train.runs import Run, versions, write_run
 from kdlab.train.settings import Settings
 
 #: How far two answers to one clip may differ, as a share of the largest logit. GPUs round more coarsely than a CPU.
-ROUNDING = {"cpu": 1e-4}
-ELSEWHERE = 1e-2
+ON_CPU, ELSEWHERE = 1e-4, 1e-2
 
 
 def rehearse(recipe: Recipe, snapshot: Snapshot | None = None) -> None:
@@ -77,11 +76,11 @@ def _of_two(settings: Settings) -> Settings:
 
 @dataclass(frozen=True)
 class _Few:
-    """Three clips of each split, spread evenly."""
+    """Three clips of each split, spread evenly; ``of_all`` is the fingerprint of the data from which they come."""
 
     name: str
     few: Catalogue
-    every: str
+    of_all: str
 
     @classmethod
     def of(cls, data, snapshot: Snapshot) -> "_Few":
@@ -95,7 +94,7 @@ class _Few:
         return self.few
 
     def fingerprint(self) -> str:
-        return f"few of {self.every}"
+        return f"few of {self.of_all}"
 
 
 def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
@@ -114,7 +113,8 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     if not (known or own_inputs):
         with _doing(f"{net} does not fit these clips"):
             _check_net(few)
-    with _doing(f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"):
+    what = f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"
+    with _doing(what), _teacher_asked_for(recipe):
         ready, trained = _steps(few, needed, place)
     with _doing(f"{net}, trained by {method}, cannot be evaluated and written"):
         about = {"recipe": to_json(recipe), "classes": [*few.data.few.classes]}
@@ -142,10 +142,19 @@ def _doing(what: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith("kdlab."):
             raise
-        if isinstance(error, KeyError) and error.args == ("teacher",):
-            error = ValueError("it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)")
         message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{what}: {message}") from error
+
+
+@contextmanager
+def _teacher_asked_for(recipe: Recipe) -> Iterator[None]:
+    """Say that the recipe has no teacher where a method asks for one."""
+    try:
+        yield
+    except KeyError as error:
+        if error.args == ("teacher",) and not recipe.teacher:
+            raise ValueError("it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)") from error
+        raise
 
 
 def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
@@ -218,7 +227,7 @@ class _Observed(Training):
         loose = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
         super()._set_up(nets)
         self.nets = _Networks(self.nets)
-        self.before = {name: cpu_copies(self.bare[name].state_dict()) for name in self.frozen}
+        self.before = {name: self._hash(name) for name in self.frozen}
         self.leaves, self.lasting = {}, set()
         for name in self.frozen:  # a network that is not declared frozen shows whether a loss has a gradient for it
             for weight in loose[name]:
@@ -233,9 +242,11 @@ class _Observed(Training):
     def check_frozen(self) -> None:
         super().check_frozen()
         for name, before in self.before.items():
-            after = cpu_copies(self.bare[name].state_dict())
-            if weights_hash(before) != weights_hash(after):
+            if self._hash(name) != before:
                 raise self.changed(name)
+
+    def _hash(self, name: str) -> str:
+        return weights_hash(cpu_copies(self.bare[name].state_dict()))
 
     def check_teacher(self) -> None:
         """Raise ``ValueError`` for a teacher that nobody asks for."""
@@ -300,7 +311,7 @@ def _check_answers(ready: Prepared, trained: Trained) -> None:
     together = _logits(ready, net)
     if not together.numel():
         return
-    allowed = ROUNDING.get(trained.device, ELSEWHERE) * float(together.abs().max())
+    allowed = (ON_CPU if trained.device == "cpu" else ELSEWHERE) * float(together.abs().max())
     for batch_size, what in ((64, "changes from pass to pass in evaluation mode. Random numbers must depend on "
                                   "self.training, as in nn.Dropout"),
                              (1, "is another alone than beside other clips"),

@@ -8,14 +8,12 @@ import pytest
 from kdlab.measure.detection import KEPT, decode, of_split
 from kdlab.papers.generative import detection_recipes
 from kdlab.train.obtain import obtain
+from tests.conftest import places_in
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("detect")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("RUNS", "DATA", "CACHE"):
-            patch.setenv(f"KDLAB_{name}", str(folder / name))
+    with places_in(tmp_path_factory.mktemp("detect")):
         recipe = detection_recipes.conditions(detection_recipes.SMOKE, 0)["det_student"]
         yield obtain(recipe, pretrained=False, say=str)
 

@@ -19,6 +19,7 @@ from kdlab.system.files import NotOurs
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
+from tests.conftest import places_in
 
 NIGHT = Night(("Jump", "Sit"), (2, 1, 2), 0.25)
 needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))),
@@ -27,10 +28,7 @@ needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnxrunt
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("RUNS", "DATA", "CACHE"):
-            patch.setenv(f"KDLAB_{name}", str(folder / name))
+    with places_in(tmp_path_factory.mktemp("export")):
         recipe = Recipe("ce", NIGHT, net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
                         settings=Settings(epochs=1, batch_size=4))
         yield obtain(recipe, pretrained=False, say=str)

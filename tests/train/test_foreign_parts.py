@@ -18,7 +18,7 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.settings import AsReleased, Rule, Settings
-from tests.conftest import encode, square
+from tests.conftest import encode, places_in, square
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def base(tmp_path_factory):
                 encode(root / "clips" / path, square(way, 5 * k))
                 lines.append(f"{path},{label},{split},{split}{k}{label}")
     (root / "clips" / "index.csv").write_text("\n".join(lines))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("RUNS", "CACHE", "DATA"):
-            patch.setenv(f"KDLAB_{name}", str(root / name))
+    with places_in(root):
         yield Recipe("foreign", UserClips(str(root / "clips")), net=TinyR2Plus1D(widths=(4, 4)),
                      window=Window(4, 16, 16), settings=Settings(epochs=2, batch_size=4))
 
@@ -466,6 +464,14 @@ class TeacherInTrainingAtTheEnd(KD):
         yield from super().losses(nets, batch, progress)
 
 
+@dataclass(frozen=True)
+class LacksAName(KD):
+    """Its own table has no name `teacher`; the recipe has a teacher."""
+
+    def losses(self, nets, batch, progress):
+        yield "net", {"student": 0.0}["teacher"], {}
+
+
 LEARNS = (InBatchContrast(), LearntTemperature(), MemoryBank(), MeanTeacher(), DeclaredFrozen(), GradientPenalty(),
           Mixup())
 
@@ -484,6 +490,7 @@ def test_an_unlike_method_goes_the_whole_way(base, method):
     (TeacherInTrainingAtTheEnd(), "changes the network 'teacher', which no optimiser owns"),
     (BankOutside(), "ends in other weights"),
     (CrossEntropy(), "CrossEntropy does not use the recipe's teacher"),
+    (LacksAName(), "LacksAName fails .*: KeyError: 'teacher'$"),
 ], ids=lambda it: type(it).__name__ if not isinstance(it, str) else "")
 def test_a_method_that_would_lose_what_it_learns_is_refused(base, method, says):
     teacher = replace(base, condition="teacher", seed=5)

@@ -20,7 +20,6 @@ from kdlab.papers.generative.method import (
     kl_to_attention,
 )
 from kdlab.papers.generative.networks import Gated, gate, read_cvae
-from kdlab.train import runs
 from kdlab.train.loop import Progress, fit
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
@@ -309,11 +308,8 @@ def test_a_killed_training_ends_in_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
+def test_both_phases_through_recipes_and_runs(own_places):
     """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
-    for name in ("RUNS", "CACHE", "DATA"):
-        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
-    monkeypatch.setattr(runs.paths, "pretrained_dir", lambda: tmp_path / "pretrained")
     night, few = Night(("Run", "Wave"), (4, 1, 2), 0.0), Settings(epochs=2, batch_size=4)
     teacher = Recipe("fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few)
     small = Gated(TinyC3D((4, 8, 16, 64), (False, False, True, True)))

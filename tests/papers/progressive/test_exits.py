@@ -20,21 +20,18 @@ from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.networks import EXITS, ORDER
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
 from kdlab.papers.progressive.wise import max_probability, stop_at
-from kdlab.train import runs
 from kdlab.train.device import seeded
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import from_json, to_json
+from tests.conftest import places_in
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     root = tmp_path_factory.mktemp("exits")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-            patch.setenv(f"KDLAB_{name}", str(root / name))
+    with places_in(root) as patch:
         patch.setenv("KDLAB_HEADLESS", "quiet")
-        patch.setattr(runs.paths, "pretrained_dir", lambda: root / "pretrained")
         yield root
 
 
