@@ -223,7 +223,7 @@ def released(file, folder, split, flow, other):
               help="Dense bf16 rate of your GPU, for the dry run's hours.")
 @click.option("--weights", type=(str, _FILE), multiple=True, metavar="NET FILE",
               help="Checkpoint to begin from: r2plus1d of dual_light, residual, motion, iframe, rgb, flow.")
-@click.option("--as-released", is_flag=True, help="Optimisers, rates and tests of the released code.")
+@click.option("--as-released", is_flag=True, help="Optimisers and rates of the released code.")
 @click.option("--draws", type=click.IntRange(1), help="progressive: crops of a clip that exits see, kept; default: 1.")
 @click.option("--flow", "flow_folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="generative, detection: folder of flow pictures, one a set; else computed.")
