@@ -6,6 +6,7 @@ The same function darkens rendered radiance and, through :func:`linear_from_srgb
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -68,7 +69,7 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
 
 def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
     """The camera, with a flatter or steeper tone curve if its 99th percentile is outside ``HIGHLIGHTS``."""
-    grey = _sample(radiance)
+    grey = sample(radiance)
     middle, bright = np.percentile(grey + camera.glare * grey.mean(), (50, 99))
 
     def miss(tone: float) -> float:
@@ -82,7 +83,7 @@ def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
 
 def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     """The photo-electrons at the median for which the mean noise after denoising is ``noise`` grey levels."""
-    grey = _sample(radiance)
+    grey = sample(radiance)
     grey = np.sort((grey + camera.glare * grey.mean()).ravel())[::16].astype(float)
     grey /= max(np.median(grey), 1e-6)
     light = _linear_at(camera) * grey
@@ -101,12 +102,12 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
 def _movement(camera: Camera, radiance: np.ndarray) -> float:
     """Mean change between frames due to movement alone, in grey levels at 85×64."""
     small = np.stack([cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
-    light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
-    shown = _tone_curve(camera).take(np.clip(light * 65535, 0, 65535).astype(np.uint16)).astype(np.float32)
+    small *= np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
+    shown = _tone_curve(camera.tone, camera.black).take(_levels(small, 65535)).astype(np.float32)
     return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
 
 
-def _sample(radiance: np.ndarray) -> np.ndarray:
+def sample(radiance: np.ndarray) -> np.ndarray:
     """Grey radiance of a few frames on a coarse grid: enough for its percentiles."""
     return luma(radiance[:: max(len(radiance) // 4, 1), ::4, ::4])
 
@@ -114,7 +115,10 @@ def _sample(radiance: np.ndarray) -> np.ndarray:
 def luma(light: np.ndarray) -> np.ndarray:
     """Luma ``(...)`` of ``(..., 3)``; not by a matrix product, whose rounding depends on the processor."""
     red, green, blue = LUMA
-    return red * light[..., 0] + green * light[..., 1] + blue * light[..., 2]
+    grey = red * light[..., 0]
+    grey += green * light[..., 1]
+    grey += blue * light[..., 2]
+    return grey
 
 
 def _linear_at(camera: Camera) -> float:
@@ -133,14 +137,29 @@ def linear_from_srgb(encoded: np.ndarray) -> np.ndarray:
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-_BRIGHT = np.round(255 * srgb_from_linear(np.linspace(0, 1, 65536))).astype(np.uint8)
+_SRGB = srgb_from_linear(np.linspace(0, 1, 65536))
+_BRIGHT = np.round(255 * _SRGB).astype(np.uint8)
 
 
 def expose_well(radiance: np.ndarray) -> np.ndarray:
     """The noise-free bright twin, uint8, of radiance (T, H, W, 3): the median becomes a mid grey (level 88)."""
-    grey = _sample(radiance)
+    grey = sample(radiance)
     gain = min(0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6))
-    return _BRIGHT.take(np.minimum(radiance * (65535 * gain), 65535).astype(np.uint16))
+    return brighten(radiance, gain)
+
+
+def brighten(radiance: np.ndarray, gain: float) -> np.ndarray:
+    """The sRGB frames, uint8, of radiance (T, H, W, 3) times ``gain``, where 1 is white."""
+    frames = np.empty(radiance.shape, np.uint8)
+    for frame, light in zip(frames, radiance, strict=True):
+        _BRIGHT.take(_levels(light, 65535 * gain), out=frame, mode="clip")
+    return frames
+
+
+def _levels(light: np.ndarray, scale: float) -> np.ndarray:
+    """``light`` times ``scale``, as indices of a curve with 65,536 entries."""
+    scaled = light * scale
+    return np.clip(scaled, 0, 65535, out=scaled).astype(np.uint16)
 
 
 def expose(
@@ -158,24 +177,38 @@ def exposed(
     radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
 ) -> Iterator[np.ndarray]:
     """As :func:`expose`, frame by frame, ``uint8 (H, W, 3)``: the denoiser uses the previous frame only."""
-    grey = _sample(radiance)
+    grey = sample(radiance)
     veil = np.float32(camera.glare * grey.mean())
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
     light = np.float32(camera.electrons * exposure / middle)
     full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at full scale
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
-    shown, curve = np.float32(65535 * _linear_at(camera) / camera.electrons), _tone_curve(camera)
+    shown, curve = np.float32(65535 * _linear_at(camera) / camera.electrons), _tone_curve(camera.tone, camera.black)
     previous = None
     for index, frame in enumerate(radiance):
         gain = next((gain for start, gain in reversed(camera.steps) if start <= index), 1.0)
-        photons = (frame + veil) * light * np.float32(gain)
-        spread = np.sqrt(photons + np.float32(camera.read_noise**2))
-        electrons = photons + spread * rng.standard_normal(photons.shape, dtype=np.float32)
-        raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1)
-        raw -= np.float32(ADC_PEDESTAL)
-        previous = _denoised(raw * np.float32(1 / adc), previous, camera)
-        yield curve.take(np.clip(previous * shown, 0, 65535).astype(np.uint16))
+        photons = frame + veil
+        photons *= light
+        photons *= np.float32(gain)
+        raw = _digitised(photons, camera.read_noise, adc, rng)
+        previous = _denoised(raw, previous, camera)
+        yield curve.take(_levels(previous, shown))
+
+
+def _digitised(photons: np.ndarray, read_noise: float, adc: float, rng: np.random.Generator) -> np.ndarray:
+    """The electrons that 12 bits tell of ``photons``, with noise; in place, since new arrays take half of the time."""
+    noise = photons + np.float32(read_noise**2)
+    np.sqrt(noise, out=noise)
+    noise *= rng.standard_normal(photons.shape, dtype=np.float32)
+    photons += noise
+    photons *= np.float32(adc)
+    photons += ADC_PEDESTAL
+    np.rint(photons, out=photons)
+    np.clip(photons, 0, ADC_LEVELS - 1, out=photons)
+    photons -= ADC_PEDESTAL
+    photons *= np.float32(1 / adc)
+    return photons
 
 
 def _left_by_blur(camera: Camera) -> float:
@@ -186,14 +219,20 @@ def _left_by_blur(camera: Camera) -> float:
 def _denoised(raw: np.ndarray, previous: np.ndarray | None, camera: Camera) -> np.ndarray:
     """Denoise the electrons of a frame: less colour, a small blur, and a blend with ``previous`` in static regions."""
     grey = _three(luma(raw))
-    frame = cv2.GaussianBlur(grey + np.float32(camera.chroma) * (raw - grey), (0, 0), camera.smooth)
+    raw -= grey
+    raw *= np.float32(camera.chroma)
+    raw += grey
+    frame = cv2.GaussianBlur(raw, (0, 0), camera.smooth)
     if previous is None:
         return frame
+    step = frame - previous
+    change = cv2.GaussianBlur(np.abs(luma(step)), (0, 0), 1.5)
     floor, left = np.float32(camera.read_noise**2 + 0.1), np.float32(_left_by_blur(camera))
-    change = cv2.GaussianBlur(np.abs(luma(frame - previous)), (0, 0), 1.5)
     noise = np.sqrt(np.maximum(luma(previous), 0) + floor) * left
     keep = np.float32(camera.memory) * np.exp(-((change / (3 * noise)) ** 2))
-    return frame + _three(keep) * (previous - frame)
+    step *= _three(keep)
+    frame -= step
+    return frame
 
 
 def _three(grey: np.ndarray) -> np.ndarray:
@@ -201,9 +240,9 @@ def _three(grey: np.ndarray) -> np.ndarray:
     return cv2.merge((grey, grey, grey))
 
 
-def _tone_curve(camera: Camera) -> np.ndarray:
-    encoded = srgb_from_linear(np.linspace(0, 1, 65536)) ** camera.tone
-    return np.round(camera.black + (255 - camera.black) * encoded).astype(np.uint8)
+@lru_cache(maxsize=1)
+def _tone_curve(tone: float, black: float) -> np.ndarray:
+    return np.round(black + (255 - black) * _SRGB**tone).astype(np.uint8)
 
 
 def darken(bright: np.ndarray, exposure: float, rng: np.random.Generator, camera: Camera | None = None) -> np.ndarray:

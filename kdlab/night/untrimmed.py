@@ -35,7 +35,7 @@ from .body import Look, draw_look, joints, limbs, to_world
 from .clip import Clip
 from .codec import FPS
 from .draws import SPLITS, draw, generators
-from .light import _BRIGHT, Camera, _sample, draw_camera, expose
+from .light import Camera, brighten, draw_camera, expose, sample
 from .make import Night, Twins
 from .paint import WIDTH, View, paint
 from .scene import chair, distractors, draw_place
@@ -257,7 +257,7 @@ def render_video(spec: Untrimmed, split: str, index: int) -> Video:
             metered, top = _metered(frames, camera)
         now = _metered(frames, camera)[0] / metered
         dark.append(expose(frames, camera, noise, exposure=now)[lead:])
-        bright.append(_BRIGHT.take(np.minimum(frames * (65535 * top), 65535).astype(np.uint16))[lead:])
+        bright.append(brighten(frames, top)[lead:])
         masks.append(shown[lead:])
     pixels = view.screen(view.plane(body)[0]).astype(np.float32)
     bright, dark, masks = (np.concatenate(blocks) for blocks in (bright, dark, masks))
@@ -269,7 +269,7 @@ def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
 
     Both functions meter their input, but every block of a video needs the exposure of the first block.
     """
-    grey = _sample(radiance)
+    grey = sample(radiance)
     middle, high = np.percentile(grey, (50, 98))
     return float(middle + camera.glare * grey.mean()), float(min(0.098 / middle, 0.9 / high))
 
