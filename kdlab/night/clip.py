@@ -1,6 +1,7 @@
 """Rendering of one clip from its index in the data set: actor, place and camera, then bright and dark frames."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from .body import Part, draw_look, limbs
 from .draws import SPLITS, draw, generators, group_of
 from .light import Camera, draw_camera, expose, expose_well
 from .paint import paint
-from .scene import KINDS, cuboid, distractors, draw_place
+from .scene import KINDS, Place, cuboid, distractors, draw_place
 from .stage import FRAMES, draw_moment, draw_props, draw_view, place_actor, things
 
 
@@ -41,16 +42,16 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
         )
     where, label, variety = SPLITS.index(split), ACTIONS.index(class_name), spec.variety
     number, group = group_of(spec.seed, split, class_name, index)
-    look_rng, place_rng = generators(spec.seed, 2, where, number, count=2)
+    (look_rng,) = generators(spec.seed, 2, where, number, count=1)
     # One generator per purpose: removing the actor, or adding a draw elsewhere, leaves the other draws unchanged.
     move, stand, lens, prop, mover, lit, noise = generators(spec.seed, 3, where, label, index, count=7)
 
     in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
     if in_context:  # the backdrop of the class, the same in all splits
-        place = draw_place(*generators(spec.seed, 4, label, count=1), variety, KINDS[label % len(KINDS)])
+        place = _place(variety, KINDS[label % len(KINDS)], 0, spec.seed, 4, label)
     else:
-        place = draw_place(place_rng, variety)
+        place = _place(variety, None, 1, spec.seed, 2, where, number)
     props = draw_props(prop, class_name if in_context else None)
     view, distance, pan, begin = draw_view(look.height, variety, lens)
     moment = draw_moment(class_name, variety, move, begin)
@@ -69,6 +70,12 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
     camera = draw_camera(lit, frames)
     joints = view.screen(view.plane(placed.joints)[0]).astype(np.float32)
     return Clip(expose_well(frames), expose(frames, camera, noise), masks, joints, camera, group)
+
+
+@lru_cache(maxsize=8)
+def _place(variety: float, kind: str | None, child: int, *seeds: int) -> Place:
+    """The place of a group of clips, which are often made one after the other."""
+    return draw_place(generators(*seeds, count=child + 1)[child], variety, kind)
 
 
 def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:

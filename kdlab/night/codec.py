@@ -33,7 +33,7 @@ def _write(path: Path, container: str, codec: str, frames: np.ndarray, gop: int,
             stream.codec_context.max_b_frames = 0
             stream.codec_context.bit_rate = 8_000_000
         for index, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
             frame.pts = index
             file.mux(stream.encode(frame))
         file.mux(stream.encode())

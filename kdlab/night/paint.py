@@ -13,6 +13,8 @@ _CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)]
 _HEADROOM = 4.0  # the highest radiance in the 8-bit drawing
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _LINEAR = (_HEADROOM * (np.arange(256) / 255) ** 2.2).astype(np.float32)
+_SHARE = np.arange(256, dtype=np.float32) / 255  # of a part in a pixel
+_UNMIXED = 255 / np.maximum(np.arange(256, dtype=np.float32), 1)  # what undoes the mixing of its colour with black
 _NEAREST = 0.3  # metres; nearer points are drawn at this distance
 
 
@@ -120,6 +122,10 @@ def _blend(frame: np.ndarray, layer: np.ndarray) -> None:
     if not len(rows):
         return
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    cover = cv2.merge(3 * [alpha[box].astype(np.float32)])
-    colour = np.minimum(layer[box][..., :3] * (255 / np.maximum(cover, 1)), 255).astype(np.uint8)
-    frame[box] += (cover / 255) * (_LINEAR.take(colour) - frame[box])
+    cover = cv2.merge(3 * [alpha[box]])
+    colour = cv2.LUT(cover, _UNMIXED)
+    colour *= layer[box][..., :3]
+    light = cv2.LUT(np.minimum(colour, 255, out=colour).astype(np.uint8), _LINEAR)
+    light -= frame[box]
+    light *= cv2.LUT(cover, _SHARE)
+    frame[box] += light
