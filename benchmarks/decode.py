@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.decode import read_frames
 from kdlab.night import Night, make_night
-from kdlab.night.codec import write_h264
+from kdlab.night.drawing import write_h264
 from kdlab.system import paths
 
 REPEATS, FILES = 7, 12

@@ -30,7 +30,7 @@ from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
-from kdlab.night.codec import write_mpeg4
+from kdlab.night.drawing import write_mpeg4
 from kdlab.system import paths
 
 try:

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def test_imports_point_downwards():
 ])
 def test_the_test_itself(source, module, wrong):
     assert bool(wrong_imports(source, module)) == wrong
+
+
+def test_what_draws_a_clip_is_imported_through_one_door():
+    """A change in a drawing file makes clips stale, so nothing else may know those files."""
+    drawing = PACKAGE / "night" / "drawing"
+    files = "|".join(file.stem for file in drawing.glob("[!_]*.py"))
+    inner = re.compile(rf"night\.drawing\.({files})\b|from \.drawing\.|night\.drawing import ({files})\b")
+    others = [path for path in PACKAGE.rglob("*.py") if path.parent != drawing]
+    assert not [path for path in others if inner.search(re.sub(r"``.*?``", "", path.read_text(encoding="utf-8")))]
 
 
 HEAVY = {"captum", "scipy.optimize", "scipy.stats", "seaborn", "sympy", "torch._dynamo",

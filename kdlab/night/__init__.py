@@ -1,9 +1,6 @@
 """The embedded data set: people who perform ARID's actions in the dark, rendered, exposed and encoded by kdlab."""
 
-from .actions import ACTIONS
-from .clip import Clip, render_clip
-from .draws import RANGES
-from .light import Camera, darken, expose
+from .drawing import ACTIONS, RANGES, Camera, Clip, darken, expose, render_clip
 from .make import Night, make_night, truth
 
 __all__ = [

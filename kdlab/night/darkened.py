@@ -13,7 +13,7 @@ import numpy as np
 from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.views import Raw, View, streamed
-from kdlab.night.light import draw_camera, exposed, linear_from_srgb, luma
+from kdlab.night.drawing import draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import integer, positive
 
 SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
@@ -24,7 +24,7 @@ _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 @dataclass(frozen=True)
 class Darkened(Streamed):
-    """The view ``of`` a bright clip, under a lamp at night, recorded by a phone camera (``kdlab.night.light``).
+    """The view ``of`` a bright clip, under a lamp at night, recorded by a phone camera (``kdlab.night.drawing.light``).
 
     ``exposure`` multiplies the light at the sensor: 1 is the usual dark clip, 0.5 is one stop darker. Lamp, camera and
     noise are drawn per clip from ``seed`` and the file's content. They do not depend on the file's name, the order of

@@ -17,7 +17,7 @@ from kdlab.system.pool import each, track
 from kdlab.system.sources import files_hash
 from kdlab.system.values import integer
 
-from .codec import write_h264, write_mpeg4
+from .drawing import write_h264, write_mpeg4
 
 STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
 TRUTH = "truth"
@@ -28,8 +28,9 @@ _VIDEO = re.compile(r"(train|val|test)-\d{4,}\.(mp4|avi|npz)")
 
 @cache
 def sources(*without: str) -> str:
-    """Hash of this package's sources, 16 hex digits, without docstrings, comments and the files ``without``."""
-    return files_hash(path for path in Path(__file__).parent.glob("*.py") if path.name not in without)[:16]
+    """Hash of the sources in ``drawing``, 16 hex digits, without docstrings, comments and the files ``without``."""
+    files = (Path(__file__).parent / "drawing").glob("[!_]*.py")
+    return files_hash(path for path in files if path.name not in without)[:16]
 
 
 def about(root: Path) -> dict:

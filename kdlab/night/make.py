@@ -26,11 +26,7 @@ from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
 from . import folder
-from .actions import ACTIONS
-from .body import JOINTS
-from .clip import render_clip
-from .draws import SPLITS, group_of
-from .paint import HEIGHT, WIDTH
+from .drawing import ACTIONS, HEIGHT, JOINTS, SPLITS, WIDTH, group_of, render_clip
 
 _H264 = {"dark_h264": "dark_mpeg4", "bright_h264": "bright"}
 
@@ -149,7 +145,7 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
 
 def generator_fingerprint() -> str:
     """Hash of the sources that determine the pixels of a clip, 16 hex digits."""
-    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "untrimmed.py")
+    return folder.sources("video.py")
 
 
 def _jobs(spec: Night) -> list[_Job]:

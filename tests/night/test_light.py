@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from kdlab.night import ACTIONS, Camera, Night, darken, expose, render_clip
-from kdlab.night.codec import write_h264
-from kdlab.night.light import linear_from_srgb, srgb_from_linear
+from kdlab.night.drawing import linear_from_srgb, srgb_from_linear, write_h264
 
 SPEC = Night(variety=0.5)
 

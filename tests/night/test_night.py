@@ -13,7 +13,7 @@ from av.video.frame import PictureType
 
 from kdlab.night import ACTIONS, Night, make_night, render_clip, truth
 from kdlab.night import make as making
-from kdlab.night.draws import group_of
+from kdlab.night.drawing import group_of
 
 SMALL = Night(classes=("Jump", "Walk", "Wave"), per_class=(2, 1, 1), variety=0.5)
 

@@ -9,7 +9,8 @@ import pytest
 from kdlab.clips.datasets import open_data
 from kdlab.clips.decode import read_frames
 from kdlab.night import ACTIONS, Night, make_night, truth
-from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video
+from kdlab.night.drawing import perform, render_video
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 
 SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
 
