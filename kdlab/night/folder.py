@@ -1,15 +1,16 @@
 """Folders of generated videos: ownership, version of the generator, and atomic, parallel, resumable writing."""
 
+import csv
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 
 from kdlab.system.files import delete_old_drafts, may_fill, save_arrays, write_atomically
@@ -153,5 +154,6 @@ def read_truth(path: Path) -> dict[str, np.ndarray]:
 
 def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:
     """Write ``rows`` to a CSV file with a header of ``columns``."""
-    table = pd.DataFrame(rows, columns=columns)
-    write_atomically(path, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_atomically(path, lambda draft: draft.write_text(text.getvalue(), encoding="utf-8", newline=""))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from .actions import Pose
 from .draws import draw
@@ -45,7 +46,7 @@ class Part:
     nearer: float = 0.0  # metres subtracted from its depth when parts are sorted by depth
 
 
-def draw_look(rng: np.random.Generator, variety: float) -> Look:
+def draw_look(rng: Generator, variety: float) -> Look:
     """Draw a person. ``variety`` sets the range of the body; clothes always vary, since they do not reveal the action.
     """
 

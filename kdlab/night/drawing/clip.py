@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.random import Generator
 
 from .actions import ACTIONS, pose_of
 from .body import Part, draw_look, limbs
@@ -78,7 +79,7 @@ def _place(variety: float, kind: str | None, child: int, *seeds: int) -> Place:
     return draw_place(generators(*seeds, count=child + 1)[child], variety, kind)
 
 
-def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:
+def _occluder(distance: float, variety: float, rng: Generator) -> list[Part]:
     """A post between camera and actor: rare, and only at high variety."""
     wanted, x, albedo = draw(rng, "occluder", variety), rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
     if wanted < 0.9:

@@ -1,6 +1,7 @@
 """Randomness in `night`: ranges that ``variety`` widens, generators, and groups of clips with one actor and place."""
 
 import numpy as np
+from numpy.random import Generator
 
 from .actions import ACTIONS
 
@@ -36,13 +37,13 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 }
 
 
-def draw(rng: np.random.Generator, name: str, variety: float) -> float:
+def draw(rng: Generator, name: str, variety: float) -> float:
     """One uniform draw of the factor ``name`` from its range at ``variety`` (0..1)."""
     low, high = _range(name, variety)
     return float(low + (high - low) * rng.random())
 
 
-def draw_skewed(rng: np.random.Generator, name: str, variety: float) -> float:
+def draw_skewed(rng: Generator, name: str, variety: float) -> float:
     """Like :func:`draw`, but from the square of a uniform number, with a random sign: mostly small (hand-held drift).
     """
     sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -66,7 +67,7 @@ def group_of(seed: int, split: str, class_name: str, index: int) -> tuple[int, s
     return number, f"{split}-g{number:04d}"
 
 
-def generators(seed: int, *words: int, count: int) -> list[np.random.Generator]:
+def generators(seed: int, *words: int, count: int) -> list[Generator]:
     """``count`` independent random generators, determined by ``seed`` and ``words``."""
     children = np.random.SeedSequence([seed, *words]).spawn(count)
     return [np.random.default_rng(child) for child in children]

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
@@ -42,7 +43,7 @@ class Camera:
     steps: tuple[tuple[int, float], ...] = ()
 
 
-def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
+def draw_camera(rng: Generator, radiance: np.ndarray) -> Camera:
     """Draw a camera that turns ``radiance`` (T, H, W, 3) into a realistic dark clip: median level 12 (9..18)."""
     frames = len(radiance)
     steps, gain = [], 1.0
@@ -163,7 +164,7 @@ def _levels(light: np.ndarray, scale: float) -> np.ndarray:
 
 
 def expose(
-    radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
+    radiance: np.ndarray, camera: Camera, rng: Generator, exposure: float = 1.0
 ) -> np.ndarray:
     """Dark frames, uint8 (T, H, W, 3), that the camera records of linear ``radiance`` (T, H, W, 3) float32.
 
@@ -174,7 +175,7 @@ def expose(
 
 
 def exposed(
-    radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
+    radiance: np.ndarray, camera: Camera, rng: Generator, exposure: float = 1.0
 ) -> Iterator[np.ndarray]:
     """As :func:`expose`, frame by frame, ``uint8 (H, W, 3)``: the denoiser uses the previous frame only."""
     grey = sample(radiance)
@@ -196,7 +197,7 @@ def exposed(
         yield curve.take(_levels(previous, shown))
 
 
-def _digitised(photons: np.ndarray, read_noise: float, adc: float, rng: np.random.Generator) -> np.ndarray:
+def _digitised(photons: np.ndarray, read_noise: float, adc: float, rng: Generator) -> np.ndarray:
     """The electrons that 12 bits tell of ``photons``, with noise; in place, since new arrays take half of the time."""
     noise = photons + np.float32(read_noise**2)
     np.sqrt(noise, out=noise)
@@ -245,7 +246,7 @@ def _tone_curve(tone: float, black: float) -> np.ndarray:
     return np.round(black + (255 - black) * _SRGB**tone).astype(np.uint8)
 
 
-def darken(bright: np.ndarray, exposure: float, rng: np.random.Generator, camera: Camera | None = None) -> np.ndarray:
+def darken(bright: np.ndarray, exposure: float, rng: Generator, camera: Camera | None = None) -> np.ndarray:
     """A dark twin of bright sRGB frames (T, H, W, 3) uint8; ``exposure`` is relative to the usual dark clip (1)."""
     radiance = linear_from_srgb(np.arange(256) / 255).astype(np.float32).take(bright)
     camera = camera or replace(draw_camera(rng, radiance), steps=())

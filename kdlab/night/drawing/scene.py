@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from .body import Part
 from .draws import draw
@@ -42,7 +43,7 @@ class Place:
     lamps: Lamps
 
 
-def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None) -> Place:
+def draw_place(rng: Generator, variety: float, kind: str | None = None) -> Place:
     """Draw a place of the ``kind``, one of :data:`KINDS` (random if ``None``)."""
     drawn = KINDS[rng.integers(len(KINDS))]
     albedo = _BACKDROPS[kind or drawn](rng)
@@ -62,7 +63,7 @@ def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None
 _LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
 
-def _draw_lamps(albedo: np.ndarray, rng: np.random.Generator) -> Lamps:
+def _draw_lamps(albedo: np.ndarray, rng: Generator) -> Lamps:
     """Draw one to three lamps.
 
     The last lamp lights a small part of the view. Its power is set so that the ratio of the 99th percentile of
@@ -90,7 +91,7 @@ def _draw_lamps(albedo: np.ndarray, rng: np.random.Generator) -> Lamps:
     return Lamps(at, power, reach, ambient)
 
 
-def _shade(rng: np.random.Generator, low: int = 40, high: int = 210) -> tuple[int, ...]:
+def _shade(rng: Generator, low: int = 40, high: int = 210) -> tuple[int, ...]:
     grey, tint = rng.uniform(low, high), rng.normal(0, 9, 3)
     return tuple(int(v) for v in np.clip(grey + tint, 8, 250))
 
@@ -99,7 +100,7 @@ def _fill(image: np.ndarray, corners: list[tuple[float, float]], colour: tuple[i
     cv2.fillPoly(image, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def _floor(image: np.ndarray, top: float, rng: np.random.Generator) -> None:
+def _floor(image: np.ndarray, top: float, rng: Generator) -> None:
     height, width = CANVAS
     colour = _shade(rng, 40, 150)
     _fill(image, [(0, top), (width, top), (width, height), (0, height)], colour)
@@ -110,7 +111,7 @@ def _floor(image: np.ndarray, top: float, rng: np.random.Generator) -> None:
             cv2.line(image, (int(centre + x * 0.4), int(top)), (int(centre + 3 * x), height), line, 1, cv2.LINE_AA)
 
 
-def _wall(rng: np.random.Generator) -> np.ndarray:
+def _wall(rng: Generator) -> np.ndarray:
     height, width = CANVAS
     image = np.empty((height, width, 3), np.uint8)
     image[:] = _shade(rng, 70, 190)
@@ -132,7 +133,7 @@ def _wall(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _corridor(rng: np.random.Generator) -> np.ndarray:
+def _corridor(rng: Generator) -> np.ndarray:
     height, width = CANVAS
     image = np.empty((height, width, 3), np.uint8)
     image[:] = _shade(rng, 15, 90)  # sky or ceiling
@@ -150,7 +151,7 @@ def _corridor(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _street(rng: np.random.Generator) -> np.ndarray:
+def _street(rng: Generator) -> np.ndarray:
     height, width = CANVAS
     image = np.empty((height, width, 3), np.uint8)
     image[:] = _shade(rng, 15, 60)
@@ -166,7 +167,7 @@ def _street(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _room(rng: np.random.Generator) -> np.ndarray:
+def _room(rng: Generator) -> np.ndarray:
     height, width = CANVAS
     image = np.empty((height, width, 3), np.uint8)
     image[:] = _shade(rng, 90, 210)
@@ -187,7 +188,7 @@ def _room(rng: np.random.Generator) -> np.ndarray:
 _BACKDROPS = {"wall": _wall, "corridor": _corridor, "street": _street, "room": _room}
 
 
-def _thing(image: np.ndarray, rng: np.random.Generator) -> None:
+def _thing(image: np.ndarray, rng: Generator) -> None:
     """Draw a poster, box, pole or plant at a random place of the canvas."""
     height, width = CANVAS
     x, y, size = rng.uniform(0, width), rng.uniform(40, height - 30), rng.uniform(5, 26)
@@ -206,7 +207,7 @@ def _thing(image: np.ndarray, rng: np.random.Generator) -> None:
         cv2.ellipse(image, (int(x), int(y)), (int(size), int(size * 0.7)), 0, 0, 360, colour, -1, cv2.LINE_AA)
 
 
-def _bright_spots(radiance: np.ndarray, rng: np.random.Generator) -> None:
+def _bright_spots(radiance: np.ndarray, rng: Generator) -> None:
     """Draw far lamps and windows, up to a few times as bright as a lit white wall."""
     height, width = CANVAS
     for _ in range(int(rng.integers(2, 12))):
@@ -223,7 +224,7 @@ def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, alb
     return Part(centre[:, None] + turned, np.full(8, 0.004), albedo, actor=False, **kwargs)
 
 
-def chair(seat: np.ndarray, yaw: float, frames: int, rng: np.random.Generator, sofa: bool = False) -> list[Part]:
+def chair(seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool = False) -> list[Part]:
     """A chair. ``seat`` (3,) is the centre of its seat in metres, and ``yaw`` its direction in degrees."""
     albedo = np.clip(rng.choice([0.03, 0.1, 0.3]) * rng.uniform(0.7, 1.3, 3), 0.01, 0.7)
     width = 1.5 if sofa else rng.uniform(0.40, 0.5)
@@ -248,7 +249,7 @@ def chair(seat: np.ndarray, yaw: float, frames: int, rng: np.random.Generator, s
 
 
 def distractors(
-    time: np.ndarray, depth: float, ground: float, variety: float, rng: np.random.Generator
+    time: np.ndarray, depth: float, ground: float, variety: float, rng: Generator
 ) -> list[Part]:
     """Small moving objects about ``depth`` metres away: passers-by, branches, flying objects."""
     parts = []

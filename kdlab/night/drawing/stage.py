@@ -7,6 +7,7 @@ heading that keeps them in view. Without context, props are drawn independently 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from .actions import ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys
 from .body import JOINTS, Look, Part, joints, to_world
@@ -27,7 +28,7 @@ class Placed:
     yaw: np.ndarray
 
 
-def draw_moment(class_name: str, variety: float, rng: np.random.Generator, begin: float) -> Moment:
+def draw_moment(class_name: str, variety: float, rng: Generator, begin: float) -> Moment:
     """Draw the time of the action within the clip, its tempo and its amplitude.
 
     The camera often follows the action. Then the active part starts at ``begin`` (seconds), with the camera's motion.
@@ -44,7 +45,7 @@ def draw_moment(class_name: str, variety: float, rng: np.random.Generator, begin
 
 
 def draw_view(
-    height: float, variety: float, rng: np.random.Generator
+    height: float, variety: float, rng: Generator
 ) -> tuple[View, float, float, float]:
     """Draw the camera. Returns the view, the actor's distance in metres, the sideways pan over the clip in pixels, and
     the time in seconds at which the camera begins to move."""
@@ -70,7 +71,7 @@ def draw_view(
     return View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim), distance, pan, begin * SECONDS
 
 
-def _tremor(time: np.ndarray, waves: int, rng: np.random.Generator) -> np.ndarray:
+def _tremor(time: np.ndarray, waves: int, rng: Generator) -> np.ndarray:
     out = np.zeros_like(time)
     for _ in range(waves):
         out += rng.normal() * np.sin(2 * np.pi * (rng.uniform(1, 11) * time + rng.random())) / np.sqrt(waves)
@@ -79,7 +80,7 @@ def _tremor(time: np.ndarray, waves: int, rng: np.random.Generator) -> np.ndarra
 
 def place_actor(
     class_name: str, pose: Pose, look: Look, view: View, distance: float, pan: float, variety: float,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> Placed:  # fmt: skip
     """The actor in the world, at ``distance`` metres in the middle of the clip; farther away to walk or run."""
     travels = class_name in TRAVELLING
@@ -111,7 +112,7 @@ class Props:
     box: bool
 
 
-def draw_props(rng: np.random.Generator, of_class: str | None) -> Props:
+def draw_props(rng: Generator, of_class: str | None) -> Props:
     """Random props, or, if the context reveals the class, the props of the class ``of_class``."""
     drawn = Props(
         seat=str(rng.choice(["chair", "sofa", "ledge", "none"], p=[0.55, 0.08, 0.17, 0.2])),
@@ -128,7 +129,7 @@ def draw_props(rng: np.random.Generator, of_class: str | None) -> Props:
 
 
 def things(
-    class_name: str, props: Props, actor: Placed, look: Look, rng: np.random.Generator, with_actor: bool
+    class_name: str, props: Props, actor: Placed, look: Look, rng: Generator, with_actor: bool
 ) -> list[Part]:
     """The props as parts. Without the actor only the seat remains, because actors may move the other props."""
     at = {name: actor.joints[:, index] for index, name in enumerate(JOINTS)}
@@ -170,13 +171,13 @@ def things(
     return parts
 
 
-def _near(feet: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+def _near(feet: np.ndarray, rng: Generator, low: float, high: float) -> np.ndarray:
     angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(low, high)
     return feet + far * np.array([np.cos(angle), 0, 0.7 * np.sin(angle)])
 
 
 def _seat(
-    class_name: str, kind: str, actor: Placed, look: Look, spot: np.ndarray, rng: np.random.Generator
+    class_name: str, kind: str, actor: Placed, look: Look, spot: np.ndarray, rng: Generator
 ) -> list[Part]:
     yaw, height = rng.uniform(-180, 180), 0.24 * look.height
     if class_name in ("Sit", "Stand"):

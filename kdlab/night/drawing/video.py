@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from .actions import ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
 from .body import Look, draw_look, joints, limbs, to_world
@@ -67,7 +68,7 @@ def staged(spec, split: str, index: int) -> tuple[Look, View, float, Performance
     return look, view, distance, perform(spec, distance, act)
 
 
-def perform(spec, distance: float, rng: np.random.Generator) -> Performance:
+def perform(spec, distance: float, rng: Generator) -> Performance:
     """Draw a performance that starts ``distance`` metres before the camera.
 
     The order of actions comes from a shuffled deck of the classes, which is shuffled again when it is empty. Sit and
@@ -184,7 +185,7 @@ def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
     return float(middle + camera.glare * grey.mean()), float(min(0.098 / middle, 0.9 / high))
 
 
-def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Generator) -> View:
+def _follow(view: View, target: np.ndarray, variety: float, rng: Generator) -> View:
     """Extend ``view`` to T frames in which it follows ``target`` (T, 3), in metres, with drift and tremor."""
     from scipy.ndimage import gaussian_filter1d  # here, because only rendering needs it
 
