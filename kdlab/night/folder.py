@@ -73,8 +73,8 @@ def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Cal
             return
         for folder in {root / os.path.dirname(name) for job in todo for name in names(job)}:
             folder.mkdir(parents=True, exist_ok=True)
-        made = each(partial(make_one, root=root), todo, workers=1 if len(todo) < 4 else workers)
-        for _ in track(made, root.name, total=len(todo)) if progress else made:
+        finished = each(partial(make_one, root=root), todo, workers=1 if len(todo) < 4 else workers)
+        for _ in track(finished, root.name, total=len(todo)) if progress else finished:
             pass
         write_tables(root)
 
@@ -89,6 +89,17 @@ def missing(jobs: Iterable, root: Path) -> list:
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as files:
             there.update(f"{folder}/{file.name}" for file in files if file.is_file())
     return [job for job, some in wanted.items() if not there.issuperset(some)]
+
+
+def made(root: Path, job_of: Callable) -> list:
+    """The complete videos in ``root``, including those of larger sets, each by ``job_of(its folder, split, index)``."""
+    jobs = []
+    for path in sorted((root / TRUTH).glob("*/*.npz")):
+        if is_own(path.name):
+            split, number = path.stem.split("-")
+            jobs.append(job_of(path.parent.name, split, int(number)))
+    lacking = set(missing(jobs, root))
+    return [job for job in jobs if job not in lacking]
 
 
 def names(job) -> list[str]:

@@ -92,6 +92,10 @@ class _Job:
     index: int
 
     @property
+    def group(self) -> str:
+        return group_of(self.spec.seed, self.split, self.class_name, self.index)[1]
+
+    @property
     def id(self) -> str:
         return f"{self.split}-{self.index:04d}"
 
@@ -125,7 +129,7 @@ def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
             path=root / job.name(stream),
             label=spec.classes.index(job.class_name),
             split=job.split,
-            group=group_of(spec.seed, job.split, job.class_name, job.index)[1],
+            group=job.group,
         )
         for job in _jobs(spec)
     )
@@ -164,13 +168,8 @@ def _write_index(root: Path) -> None:
     """Write ``index.csv`` with every complete clip in the folder, including those of larger specifications."""
     known = folder.about(root)
     spec = Night(**{name: value for name, value in known.items() if name != "generator"})
-    jobs = []
-    for path in (path for path in sorted((root / folder.TRUTH).glob("*/*.npz")) if folder.is_own(path.name)):
-        split, number = path.stem.rsplit("-", 1)
-        jobs.append(_Job(spec, split, path.parent.name, int(number)))
-    lacking = set(folder.missing(jobs, root))
-    rows = [[job.name("dark"), job.class_name, job.split, group_of(spec.seed, job.split, job.class_name, job.index)[1]]
-            for job in jobs if job not in lacking]
+    jobs = folder.made(root, lambda class_name, split, index: _Job(spec, split, class_name, index))
+    rows = [[job.name("dark"), job.class_name, job.split, job.group] for job in jobs]
     folder.write_table(root / "index.csv", rows, ("path", "label", "split", "group"))
 
 

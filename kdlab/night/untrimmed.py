@@ -151,10 +151,7 @@ def _make_one(job: _Job, root: Path) -> None:
 def _write_tables(spec: Untrimmed, root: Path) -> None:
     """Write ``index.csv`` and ``videos.csv`` with every complete video, including those of larger specifications."""
     segments, videos = [], []
-    made = [_Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
-            for path in sorted((root / folder.TRUTH).glob("*/*.npz"))]
-    lacking = set(folder.missing(made, root))
-    for job in (job for job in made if job not in lacking):
+    for job in folder.made(root, lambda _, split, index: _Job(spec, split, index)):
         name = job.name("dark")
         videos.append([name, job.split, job.group, round(len(_performed(job).yaw) / FPS, 3)])
         segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]

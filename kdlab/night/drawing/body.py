@@ -8,11 +8,8 @@ from numpy.random import Generator
 from .actions import Pose
 from .draws import draw
 
-JOINTS = (
-    "pelvis", "neck", "head", "face", "chest",
-    "shoulder_r", "elbow_r", "hand_r", "hip_r", "knee_r", "ankle_r", "toe_r",
-    "shoulder_l", "elbow_l", "hand_l", "hip_l", "knee_l", "ankle_l", "toe_l",
-)  # fmt: skip
+_SIDE = ("shoulder", "elbow", "hand", "hip", "knee", "ankle", "toe")
+JOINTS = ("pelvis", "neck", "head", "face", "chest", *(f"{j}_r" for j in _SIDE), *(f"{j}_l" for j in _SIDE))
 LENGTH = {  # as fractions of the body height
     "thigh": 0.245, "shin": 0.245, "sole": 0.04, "foot": 0.10, "torso": 0.29, "upper": 0.17, "fore": 0.185,
     "shoulder": 0.105, "hip": 0.055, "head": 0.068,

@@ -1,12 +1,13 @@
 """Places: a textured backdrop larger than the frame, lamps, furniture and small moving objects."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from .body import Part
+from .body import Part, to_world
 from .draws import draw
 
 KINDS = ("wall", "corridor", "street", "room")
@@ -96,6 +97,18 @@ def _shade(rng: Generator, low: int = 40, high: int = 210) -> tuple[int, ...]:
     return tuple(int(v) for v in np.clip(grey + tint, 8, 250))
 
 
+def _plain(colour: tuple[int, ...]) -> np.ndarray:
+    return np.full((*CANVAS, 3), colour, np.uint8)
+
+
+def _box(image: np.ndarray, left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]) -> None:
+    _fill(image, [(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+
+
+def _darker(colour: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    return tuple(int(c * factor) for c in colour)
+
+
 def _fill(image: np.ndarray, corners: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
     cv2.fillPoly(image, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)
 
@@ -103,7 +116,7 @@ def _fill(image: np.ndarray, corners: list[tuple[float, float]], colour: tuple[i
 def _floor(image: np.ndarray, top: float, rng: Generator) -> None:
     height, width = CANVAS
     colour = _shade(rng, 40, 150)
-    _fill(image, [(0, top), (width, top), (width, height), (0, height)], colour)
+    _box(image, 0, top, width, height, colour)
     if rng.random() < 0.5:  # tiles that converge to a vanishing point
         centre = width / 2 + rng.uniform(-60, 60)
         line = tuple(int(c * rng.uniform(0.6, 0.9)) for c in colour)
@@ -113,30 +126,28 @@ def _floor(image: np.ndarray, top: float, rng: Generator) -> None:
 
 def _wall(rng: Generator) -> np.ndarray:
     height, width = CANVAS
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = _shade(rng, 70, 190)
+    image = _plain(_shade(rng, 70, 190))
     step, pattern = int(rng.integers(7, 26)), rng.integers(4)
     dark = rng.uniform(0.55, 0.9)
     if pattern == 0:  # curtain
         wave = 1 - (1 - dark) * (0.5 + 0.5 * np.sin(np.arange(width) * 2 * np.pi / step)) ** 2
         image[:] = (image * wave[None, :, None]).astype(np.uint8)
     elif pattern == 1:  # bricks
-        line = tuple(int(c * dark) for c in image[0, 0])
+        line = _darker(image[0, 0], dark)
         for row, y in enumerate(range(0, height, step)):
             cv2.line(image, (0, y), (width, y), line, 1)
             for x in range(step * (row % 2), width, 2 * step):
                 cv2.line(image, (x, y), (x, y + step), line, 1)
     elif pattern == 2:  # panels
         for x in range(0, width, 3 * step):
-            cv2.line(image, (x, 0), (x, height), tuple(int(c * dark) for c in image[0, 0]), 2)
+            cv2.line(image, (x, 0), (x, height), _darker(image[0, 0], dark), 2)
     _floor(image, height / 2 + rng.uniform(25, 60), rng)
     return image
 
 
 def _corridor(rng: Generator) -> np.ndarray:
     height, width = CANVAS
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = _shade(rng, 15, 90)  # sky or ceiling
+    image = _plain(_shade(rng, 15, 90))  # sky or ceiling
     x, y = width / 2 + rng.uniform(-70, 70), height / 2 + rng.uniform(-8, 4)
     for side in (-1, 1):
         low, high, reach = rng.uniform(30, 150), rng.uniform(-160, 25), width * 0.7
@@ -146,19 +157,17 @@ def _corridor(rng: Generator) -> np.ndarray:
         side = rng.choice([-1, 1])
         for k in np.geomspace(12, 220, int(rng.integers(4, 10))):
             top, size = y - 0.35 * k, max(k * 0.12, 1)
-            _fill(image, [(x + side * k, top), (x + side * (k + size), top), (x + side * (k + size), top + size),
-                          (x + side * k, top + size)], _shade(rng, 120, 240))  # fmt: skip
+            _box(image, x + side * k, top, x + side * (k + size), top + size, _shade(rng, 120, 240))
     return image
 
 
 def _street(rng: Generator) -> np.ndarray:
     height, width = CANVAS
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = _shade(rng, 15, 60)
+    image = _plain(_shade(rng, 15, 60))
     x = 0.0
     while x < width:  # houses and hedges against the sky
         step, top = rng.uniform(30, 130), rng.uniform(30, 150)
-        _fill(image, [(x, top), (x + step, top), (x + step, height), (x, height)], _shade(rng, 30, 150))
+        _box(image, x, top, x + step, height, _shade(rng, 30, 150))
         for _ in range(int(rng.integers(0, 5))):
             u, v = x + rng.uniform(2, step), top + rng.uniform(5, 70)
             cv2.rectangle(image, (int(u), int(v)), (int(u) + 6, int(v) + 9), _shade(rng, 20, 240), -1)
@@ -169,17 +178,16 @@ def _street(rng: Generator) -> np.ndarray:
 
 def _room(rng: Generator) -> np.ndarray:
     height, width = CANVAS
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = _shade(rng, 90, 210)
+    image = _plain(_shade(rng, 90, 210))
     corner = width / 2 + rng.uniform(-160, 160)
-    _fill(image, [(corner, 0), (width, 0), (width, height), (corner, height)], _shade(rng, 70, 200))
+    _box(image, corner, 0, width, height, _shade(rng, 70, 200))
     _floor(image, height / 2 + rng.uniform(30, 65), rng)
     for _ in range(3):  # cupboards, doors and shelves
         w, h, base = rng.uniform(25, 70), rng.uniform(30, 110), height / 2 + rng.uniform(20, 70)
         left = rng.uniform(0, width - w)
         colour = _shade(rng)
-        _fill(image, [(left, base - h), (left + w, base - h), (left + w, base), (left, base)], colour)
-        edge = tuple(int(c * 0.7) for c in colour)
+        _box(image, left, base - h, left + w, base, colour)
+        edge = _darker(colour, 0.7)
         for level in np.arange(base - h, base, rng.uniform(12, 40)):
             cv2.line(image, (int(left), int(level)), (int(left + w), int(level)), edge, 1)
     return image
@@ -218,10 +226,9 @@ def _bright_spots(radiance: np.ndarray, rng: Generator) -> None:
 
 def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, albedo: np.ndarray, **kwargs) -> Part:
     """A box as a part. ``centre`` (T, 3) and ``size`` (width, height, depth) in metres, ``yaw`` in degrees."""
-    signs = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5 * np.array(size)
-    c, s = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
-    turned = np.stack([signs[:, 0] * c + signs[:, 2] * s, signs[:, 1], signs[:, 0] * s - signs[:, 2] * c], -1)
-    return Part(centre[:, None] + turned, np.full(8, 0.004), albedo, actor=False, **kwargs)
+    corners = np.array([list(product((-1, 1), repeat=3))]) * 0.5 * np.array(size)
+    points = to_world(corners, np.array([yaw]), centre[:, None])
+    return Part(points, np.full(8, 0.004), albedo, actor=False, **kwargs)
 
 
 def chair(seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool = False) -> list[Part]:
