@@ -1,3 +1,4 @@
+# ruff: noqa: F401 - others import these names from here
 """What draws a clip of `night`. The rest of kdlab imports it from here only.
 
 A change in this folder makes stale what is drawn: all clips and videos, or the videos alone (``video.py``).
@@ -11,9 +12,3 @@ from .draws import RANGES, SPLITS, group_of
 from .light import Camera, darken, draw_camera, expose, exposed, linear_from_srgb, luma, srgb_from_linear
 from .paint import HEIGHT, WIDTH
 from .video import Performance, Segment, Video, group_of_video, perform, render_video, staged
-
-__all__ = [
-    "ACTIONS", "FPS", "HEIGHT", "JOINTS", "RANGES", "SPLITS", "WIDTH", "Camera", "Clip", "Performance", "Segment",
-    "Video", "darken", "draw_camera", "expose", "exposed", "group_of", "group_of_video", "linear_from_srgb", "luma",
-    "perform", "render_clip", "render_video", "srgb_from_linear", "staged", "write_h264", "write_mpeg4",
-]  # fmt: skip

@@ -92,7 +92,7 @@ def _mirror(pose: Pose) -> Pose:
 
 def _both(**channels: np.ndarray) -> Pose:
     """The channels of both sides."""
-    return {f"{name}_{side}": values for name, values in channels.items() for side in ("r", "l")}
+    return _side("r", **channels) | _side("l", **channels)
 
 
 def _side(side: str, **channels: np.ndarray) -> Pose:

@@ -70,11 +70,12 @@ def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
     size = {name: value * height for name, value in LENGTH.items()}
     at: dict[str, np.ndarray] = {}
 
-    down, ahead = {}, {}
+    down, ahead, shins = {}, {}, {}
     for side in ("r", "l"):
-        shin = p[f"thigh_{side}"] - p[f"knee_{side}"]
-        down[side] = size["thigh"] * np.cos(p[f"thigh_{side}"]) + size["shin"] * np.cos(shin)
-        ahead[side] = size["thigh"] * np.sin(p[f"thigh_{side}"]) + size["shin"] * np.sin(shin)
+        thigh = p[f"thigh_{side}"]
+        shin = shins[side] = thigh - p[f"knee_{side}"]
+        down[side] = size["thigh"] * np.cos(thigh) + size["shin"] * np.cos(shin)
+        ahead[side] = size["thigh"] * np.sin(thigh) + size["shin"] * np.sin(shin)
     z = p["forward"] - (0.5 * (ahead["r"] + ahead["l"]) if planted else 0.0)
     y = np.maximum(down["r"], down["l"]) + size["sole"] + p["lift"]
     at["pelvis"] = np.stack([np.zeros_like(y), y, z], -1)
@@ -101,7 +102,7 @@ def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
             aim = aim + (sign * np.sin(sideways))[:, None] * left
             at[f"{end}_{side}"] = at[f"{start}_{side}"] + size[length] * aim
         at[f"hip_{side}"] = at["pelvis"] + np.array([sign * size["hip"], 0, 0])
-        thigh, shin, spread = p[f"thigh_{side}"], p[f"thigh_{side}"] - p[f"knee_{side}"], sign * p[f"spread_{side}"]
+        thigh, shin, spread = p[f"thigh_{side}"], shins[side], sign * p[f"spread_{side}"]
         at[f"knee_{side}"] = at[f"hip_{side}"] + size["thigh"] * _vector(np.sin(spread), -np.cos(thigh), np.sin(thigh))
         at[f"ankle_{side}"] = at[f"knee_{side}"] + size["shin"] * _vector(np.sin(spread), -np.cos(shin), np.sin(shin))
         point = 0.5 * shin

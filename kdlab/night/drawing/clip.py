@@ -62,7 +62,7 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
         pose |= {name: pose[name] * factor for name, factor in deeper.items()}
     placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
 
-    parts = distractors(moment.time, distance * 1.6, 0.0, variety, mover)
+    parts = distractors(moment.time, distance * 1.6, variety, mover)
     parts += things(class_name, props, placed, look, prop, spec.actor)
     parts += limbs(placed.joints, look) if spec.actor else []
     parts += _occluder(distance, variety, mover)

@@ -256,7 +256,7 @@ def chair(seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool 
 
 
 def distractors(
-    time: np.ndarray, depth: float, ground: float, variety: float, rng: Generator
+    time: np.ndarray, depth: float, variety: float, rng: Generator
 ) -> list[Part]:
     """Small moving objects about ``depth`` metres away: passers-by, branches, flying objects."""
     parts = []
@@ -266,7 +266,7 @@ def distractors(
         speed, kind = rng.uniform(-1.2, 1.2), rng.integers(3)
         phase = 2 * np.pi * (rng.uniform(0.4, 1.6) * time + rng.random())
         if kind == 0:  # a passer-by
-            x, low, high = x0 + speed * time, ground + 0.2, ground + rng.uniform(1.1, 1.6)
+            x, low, high = x0 + speed * time, 0.2, rng.uniform(1.1, 1.6)
         elif kind == 1:  # a branch
             x, low, high = x0 + 0.12 * np.sin(phase), 1.4 + 0.05 * np.cos(phase), 2.3
         else:

@@ -37,10 +37,10 @@ def draw_moment(class_name: str, variety: float, rng: Generator, begin: float) -
     span = min(ACTIVE_SECONDS[class_name] / tempo, SECONDS - 0.25)
     onset, follow = draw(rng, "onset", variety), draw(rng, "follow", variety) > 0.5
     if class_name in TRAVELLING and rng.random() < 0.4:
-        span = SECONDS + 1  # the action lasts from before the clip to after it
-        return Moment(np.arange(FRAMES) / FPS, -0.5, span, draw(rng, "amplitude", variety), tempo)
-    latest = SECONDS - 0.1 - span
-    start = min(begin, latest) if follow else 0.1 + onset * (latest - 0.1)
+        start, span = -0.5, SECONDS + 1  # the action lasts from before the clip to after it
+    else:
+        latest = SECONDS - 0.1 - span
+        start = min(begin, latest) if follow else 0.1 + onset * (latest - 0.1)
     return Moment(np.arange(FRAMES) / FPS, start, span, draw(rng, "amplitude", variety), tempo)
 
 

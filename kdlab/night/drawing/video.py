@@ -149,7 +149,7 @@ def render_video(spec, split: str, index: int) -> Video:
     time = np.arange(len(body)) / FPS
     parts = limbs(body, look)
     for begin in np.arange(0, time[-1], 8):
-        parts += distractors(time - begin, distance * 1.6, 0.0, variety, mover)
+        parts += distractors(time - begin, distance * 1.6, variety, mover)
     for segment in acted.segments:
         if segment.label == "Sit":
             then = int(segment.end * FPS)
