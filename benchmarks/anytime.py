@@ -48,10 +48,15 @@ def go(trio: Trio, views: dict, costs: np.ndarray, stops: np.ndarray):
 def main() -> None:
     torch.manual_seed(0)
     specs = {m: CoViARNet(m, 50 if m == "iframe" else 18) for m in CHANNELS}
-    nets = {m: build(spec, CLASSES, 0, *map(torch.tensor, spec.statistics)) for m, spec in specs.items()}
+    nets = {
+        m: build(spec, CLASSES, 0, *map(torch.tensor, spec.statistics)) for m, spec in specs.items()
+    }
     trio = Trio(nets, ExitHeads.on(**specs).make(CLASSES)).eval()
     shapes = {m: (c, SEGMENTS, 224, 224) for m, c in CHANNELS.items()}
-    views, costs = {m: torch.rand(SAMPLES, *shape) for m, shape in shapes.items()}, cost_per_exit(trio, shapes)
+    views, costs = (
+        {m: torch.rand(SAMPLES, *shape) for m, shape in shapes.items()},
+        cost_per_exit(trio, shapes),
+    )
     stops = {}
     for share in SHARES:
         late = int(np.searchsorted(costs, share * costs[-1]))
@@ -64,11 +69,24 @@ def main() -> None:
     for name, time in best.items():
         spent = float(costs[stops[name]].mean() / costs[-1])
         saved = round((1 - time / full) / (1 - spent), 3) if spent < 1 else None
-        rows[name] = {"macs": round(spent, 3), "time": round(time / full, 3), "time saved over MACs saved": saved}
+        rows[name] = {
+            "macs": round(spent, 3),
+            "time": round(time / full, 3),
+            "time saved over MACs saved": saved,
+        }
         print(f"{name:14s} {rows[name]}")
-    note = {"rows": rows, "seconds_in_one_pass": round(full, 2), "samples": SAMPLES, "segments": SEGMENTS,
-            "gmac_per_sample": round(costs[-1] / 1e9, 2), "torch": torch.__version__, "machine": platform.machine()}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    note = {
+        "rows": rows,
+        "seconds_in_one_pass": round(full, 2),
+        "samples": SAMPLES,
+        "segments": SEGMENTS,
+        "gmac_per_sample": round(costs[-1] / 1e9, 2),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps(note, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -26,33 +26,51 @@ POPULATIONS = {
     "skewed downwards": lambda rng, shape: 1 - rng.exponential(size=shape),
     "strongly skewed": lambda rng, shape: (rng.lognormal(0, 1, shape) - np.exp(0.5)) / 2.16,
     "heavy tails": lambda rng, shape: rng.standard_t(3, shape) / 3**0.5,
-    "one in twenty fails": lambda rng, shape: (rng.normal(size=shape) - 8 * (rng.random(shape) < 0.05) + 0.4) / 2,
-    "of 440 clips": lambda rng, shape: (rng.binomial(440, 0.62, shape) - rng.binomial(440, 0.62, shape)) / 14.4,
+    "one in twenty fails": lambda rng, shape: (
+        (rng.normal(size=shape) - 8 * (rng.random(shape) < 0.05) + 0.4) / 2
+    ),
+    "of 440 clips": lambda rng, shape: (
+        (rng.binomial(440, 0.62, shape) - rng.binomial(440, 0.62, shape)) / 14.4
+    ),
 }
 
 
 #: Worlds, test clips of each, and the chances that a clip is gained and lost.
-FEW_CLIPS = (3, 14, 0.10, 0.03), (3, 14, 0.03, 0.01), (10, 440, 0.004, 0.001), (10, 440, 0.0002, 0.0)
+FEW_CLIPS = (
+    (3, 14, 0.10, 0.03),
+    (3, 14, 0.03, 0.01),
+    (10, 440, 0.004, 0.001),
+    (10, 440, 0.0002, 0.0),
+)
 
 
 def shares(effects: list[Effect], truth: float = 0.0) -> dict[str, float]:
     """The share of intervals that hold the truth, lie above it, and below it."""
     low, high = np.array([(e.low, e.high) for e in effects]).T
     ends = (low <= truth) & (truth <= high), low > truth, high < truth
-    return {name: float(some.mean()) for name, some in zip(("holds", "above", "below"), ends, strict=True)}
+    return {
+        name: float(some.mean())
+        for name, some in zip(("holds", "above", "below"), ends, strict=True)
+    }
 
 
 def over_worlds(draw, repeats: int) -> dict[str, float]:
     """The shares, and `wrong`, over worlds whose differences lie around 0."""
-    effects = [[Effect.of(each) for each in drawn]
-               for drawn in draw(np.random.default_rng(0), (repeats // QUESTIONS, QUESTIONS, WORLDS))]
+    effects = [
+        [Effect.of(each) for each in drawn]
+        for drawn in draw(np.random.default_rng(0), (repeats // QUESTIONS, QUESTIONS, WORLDS))
+    ]
     wrong = np.mean([(holm([e.p for e in asked]) < 0.05).any() for asked in effects])
     return shares(sum(effects, [])) | {"wrong": float(wrong)}
 
 
-def over_few_clips(worlds: int, clips: int, gained: float, lost: float, repeats: int) -> dict[str, dict]:
+def over_few_clips(
+    worlds: int, clips: int, gained: float, lost: float, repeats: int
+) -> dict[str, dict]:
     """The shares over worlds of few test clips, of all draws and of those whose differences are all equal."""
-    counts = np.random.default_rng(2).multinomial(clips, (gained, lost, 1 - gained - lost), (repeats, worlds))
+    counts = np.random.default_rng(2).multinomial(
+        clips, (gained, lost, 1 - gained - lost), (repeats, worlds)
+    )
     each, truth, rows = 100 * (counts[..., 0] - counts[..., 1]) / clips, 100 * (gained - lost), {}
     equal = np.ptp(each, axis=1) == 0
     for name, drawn in (("", each), (", all equal", each[equal])):
@@ -83,15 +101,24 @@ def over_shared_clips(seeds: int, clips: int, gained: float, repeats: int) -> di
 
 
 def main(repeats: int) -> None:
-    rows = {f"{WORLDS} worlds, {name}": over_worlds(draw, repeats) for name, draw in tqdm(POPULATIONS.items())}
+    rows = {
+        f"{WORLDS} worlds, {name}": over_worlds(draw, repeats)
+        for name, draw in tqdm(POPULATIONS.items())
+    }
     sizes = (3, 132), (5, 440), (15, 2200)
     rows |= {f"{s} seeds, {u} shared clips": over_seeds(s, u, repeats // 10) for s, u in sizes}
     for row in FEW_CLIPS:
         rows |= over_few_clips(*row, repeats)
-    rows |= {f"{s} seeds, {u} shared clips, 2 gained": over_shared_clips(s, u, 2 / u, repeats // 10) for s, u in sizes}
+    rows |= {
+        f"{s} seeds, {u} shared clips, 2 gained": over_shared_clips(s, u, 2 / u, repeats // 10)
+        for s, u in sizes
+    }
     table = pd.DataFrame(rows).T
     print((100 * table).round(1).to_string())
-    out = {"repeats": repeats, "rows": table.round(4).reset_index(names="population").to_dict("records")}
+    out = {
+        "repeats": repeats,
+        "rows": table.round(4).reset_index(names="population").to_dict("records"),
+    }
     Path(__file__).with_suffix(".json").write_text(json.dumps(out, indent=1) + "\n")
 
 

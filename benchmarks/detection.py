@@ -26,13 +26,23 @@ def case(classes: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(classes)
     video = np.repeat(np.arange(VIDEOS), TRUTHS)
     start = rng.uniform(0, 190, len(video))
-    truth = pd.DataFrame({"video": video, "label": rng.integers(0, classes, len(video)), "start": start,
-                          "end": start + rng.uniform(2, 10, len(video))})
-    of = rng.integers(0, TRUTHS, VIDEOS * PREDICTIONS) + TRUTHS * np.repeat(np.arange(VIDEOS), PREDICTIONS)
+    truth = pd.DataFrame(
+        {
+            "video": video,
+            "label": rng.integers(0, classes, len(video)),
+            "start": start,
+            "end": start + rng.uniform(2, 10, len(video)),
+        }
+    )
+    of = rng.integers(0, TRUTHS, VIDEOS * PREDICTIONS) + TRUTHS * np.repeat(
+        np.arange(VIDEOS), PREDICTIONS
+    )
     found = truth.loc[of].reset_index(drop=True)
     length = (found["end"] - found["start"]) * rng.uniform(0.5, 2, len(of))
     found["start"] += rng.normal(0, 2, len(of))
-    found["label"] = np.where(rng.random(len(of)) < 0.7, found["label"], rng.integers(0, classes, len(of)))
+    found["label"] = np.where(
+        rng.random(len(of)) < 0.7, found["label"], rng.integers(0, classes, len(of))
+    )
     return truth, found.assign(end=found["start"] + length, score=rng.uniform(0.01, 1, len(of)))
 
 
@@ -58,13 +68,23 @@ def main() -> None:
         rows[f"{classes} classes"] = {
             "soft-NMS": seconds(lambda found=found: soft_nms(found)),
             "mAP": seconds(lambda t=truth, f=found, k=classes: evaluate(t, f, k).mean_ap()),
-            "mAP, plain loops": round(plain, 1)}
+            "mAP, plain loops": round(plain, 1),
+        }
     for name, row in rows.items():
         print(f"{name:12}", *(f"{what} {value:7.2f} s" for what, value in row.items()), sep="   ")
-    about = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine(),
-             "videos": VIDEOS, "predictions per video": PREDICTIONS, "truths per video": TRUTHS,
-             "thresholds": len(TIOUS), "unit": "CPU s"}
-    Path(__file__).with_suffix(".json").write_text(json.dumps({"rows": rows, "environment": about}, indent=1))
+    about = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "videos": VIDEOS,
+        "predictions per video": PREDICTIONS,
+        "truths per video": TRUTHS,
+        "thresholds": len(TIOUS),
+        "unit": "CPU s",
+    }
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps({"rows": rows, "environment": about}, indent=1)
+    )
 
 
 if __name__ == "__main__":

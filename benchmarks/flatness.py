@@ -64,7 +64,9 @@ def learnt(net, shape: tuple[int, ...], count: int, generator: torch.Generator):
     """Noisy examples of ten patterns ``x (count, *shape)`` and ``y (count,)``, which ``net`` is taught by Adam to under
     half a nat in evaluation mode, which is measured; and that loss."""
     y = torch.arange(count) % 10
-    x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
+    x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(
+        count, *shape, generator=generator
+    )
     optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
     while loss >= 0.5:
         for _ in range(3):
@@ -80,25 +82,37 @@ def learnt(net, shape: tuple[int, ...], count: int, generator: torch.Generator):
 def networks(names: Sequence[str]):
     """Those of ``names`` (none: all), each taught."""
     generator = torch.Generator().manual_seed(0)
-    makers = {"TinyR2Plus1D": (lambda: build(TinyR2Plus1D(), 10, 0), 64, (3, 8, 24, 24)),
-              "ResNet-18": (lambda: resnet18(num_classes=10), 32, (3, 32, 32)),
-              "shufflenet_v2_x0_5": (lambda: shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32)),
-              "r3d_18": (lambda: r3d_18(num_classes=10), 4, (3, 8, 32, 32))}
+    makers = {
+        "TinyR2Plus1D": (lambda: build(TinyR2Plus1D(), 10, 0), 64, (3, 8, 24, 24)),
+        "ResNet-18": (lambda: resnet18(num_classes=10), 32, (3, 32, 32)),
+        "shufflenet_v2_x0_5": (lambda: shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32)),
+        "r3d_18": (lambda: r3d_18(num_classes=10), 4, (3, 8, 32, 32)),
+    }
     for name in names or makers:
         make, count, shape = makers[name]
         net = make()
         yield name, net, *learnt(net, shape, count, generator)
 
 
-def row(value: float, needed: dict[str, float], before: int, each: float, setup: float, found: dict) -> dict:
+def row(
+    value: float, needed: dict[str, float], before: int, each: float, setup: float, found: dict
+) -> dict:
     """``needed``: products for the trace by error; ``found`` is about the eigenvalue; ``before``: Lanczos steps, which
     gave the eigenvalue too and are paid once."""
     both = {name: before + n + (0 if before else found["products"]) for name, n in needed.items()}
-    return {"trace": round(value, 1)} | {f"products_{name}": round(before + n, 1) for name, n in needed.items()} | {
-        "eigenvalue": round(found["value"], 3), "residual": round(found["residual"], 5),
-        "eigenvalue_products": found["products"], "both_products": round(both["5_percent"], 1),
-        "seconds_per_product": round(each, 4), "both_seconds": round(setup + both["5_percent"] * each, 2),
-        "both_seconds_by_error": {name: round(setup + n * each, 2) for name, n in both.items()}}
+    return (
+        {"trace": round(value, 1)}
+        | {f"products_{name}": round(before + n, 1) for name, n in needed.items()}
+        | {
+            "eigenvalue": round(found["value"], 3),
+            "residual": round(found["residual"], 5),
+            "eigenvalue_products": found["products"],
+            "both_products": round(both["5_percent"], 1),
+            "seconds_per_product": round(each, 4),
+            "both_seconds": round(setup + both["5_percent"] * each, 2),
+            "both_seconds_by_error": {name: round(setup + n * each, 2) for name, n in both.items()},
+        }
+    )
 
 
 def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: int = PROBES) -> dict:
@@ -112,9 +126,15 @@ def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: in
     spread = np.array([block.spread for block in found_in])
     chosen = {name: probes_for(spread, error * value, FIRST) for name, error in ERRORS.items()}
     needed = {name: float(counts @ probe / each) for name, counts in chosen.items()}
-    about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
+    about = next(
+        e
+        for m in range(2, len(run.diagonal) + 1)
+        if (e := shortened(run, m))["residual"] <= RESIDUAL
+    )
     return row(value, needed, len(run.diagonal), each, setup, about) | {
-        "steps": len(run.diagonal), "probes": {name: [int(n) for n in counts] for name, counts in chosen.items()}}
+        "steps": len(run.diagonal),
+        "probes": {name: [int(n) for n in counts] for name, counts in chosen.items()},
+    }
 
 
 def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Block]:
@@ -123,7 +143,13 @@ def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Block]:
     for number, place in enumerate(hessian.blocks):
         generator, block = seeded(0, 3, number), Block()
         for _ in range(probes):
-            signs = torch.randint(0, 2, (place.stop - place.start,), generator=generator).to(hessian.dtype) * 2 - 1
+            signs = (
+                torch.randint(0, 2, (place.stop - place.start,), generator=generator).to(
+                    hessian.dtype
+                )
+                * 2
+                - 1
+            )
             block.add(signs * run.outside(place, signs, *hessian.within([(number, signs)])))
         found.append(block)
     return found
@@ -146,8 +172,14 @@ def probes_for(spread: np.ndarray, error: float, least: int = 2) -> np.ndarray:
 
 def shortened(run: Krylov, steps: int) -> dict:
     """What a Lanczos run knew after so many of its steps."""
-    values, _, residuals = Krylov(run.basis, run.diagonal[:steps], run.beside[:steps], run.beyond).ritz()
-    return {"value": float(values[-1]), "residual": float(residuals[-1] / values[-1]), "products": steps}
+    values, _, residuals = Krylov(
+        run.basis, run.diagonal[:steps], run.beside[:steps], run.beyond
+    ).ritz()
+    return {
+        "value": float(values[-1]),
+        "residual": float(residuals[-1] / values[-1]),
+        "products": steps,
+    }
 
 
 class Plain:
@@ -155,12 +187,19 @@ class Plain:
 
     def __init__(self, net, x, y):
         self.params = list(net.parameters())
-        self.slope = torch.autograd.grad(F.cross_entropy(net.eval()(x), y), self.params, create_graph=True)
+        self.slope = torch.autograd.grad(
+            F.cross_entropy(net.eval()(x), y), self.params, create_graph=True
+        )
 
     def probes(self, count: int, product) -> list[float]:
         signs = ([torch.randint_like(p, 2) * 2 - 1 for p in self.params] for _ in range(count))
-        return [sum(float((a * b).sum()) for a, b in zip(v, product(self.slope, self.params, v), strict=True))
-                for v in signs]
+        return [
+            sum(
+                float((a * b).sum())
+                for a, b in zip(v, product(self.slope, self.params, v), strict=True)
+            )
+            for v in signs
+        ]
 
     def spread(self, count: int, product) -> None:
         """``product`` notes what so many probes see."""
@@ -193,7 +232,9 @@ def plain(kind, net, x, y, probes: int, trace: float) -> dict:
     def product(slope, params, v):
         image = torch.autograd.grad(slope, params, v, retain_graph=True)
         value = sum(float((a * b).sum()) for a, b in zip(v, image, strict=True))
-        gap = sum(float((b - value * a).square().sum()) for a, b in zip(v, image, strict=True)) ** 0.5
+        gap = (
+            sum(float((b - value * a).square().sum()) for a, b in zip(v, image, strict=True)) ** 0.5
+        )
         found.update(value=value, residual=gap / abs(value), products=found["products"] + 1)
         if gap <= RESIDUAL * abs(value):
             raise Reached
@@ -208,7 +249,9 @@ def plain(kind, net, x, y, probes: int, trace: float) -> dict:
         return image
 
     peer.spread(2 * probes, noted)
-    several, seconds = clocked(lambda: peer.probes(6, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
+    several, seconds = clocked(
+        lambda: peer.probes(6, lambda *a: torch.autograd.grad(*a, retain_graph=True))
+    )
     with contextlib.suppress(Reached):
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
@@ -220,7 +263,9 @@ def plain(kind, net, x, y, probes: int, trace: float) -> dict:
 def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
     """Its Hutchinson is the same estimator as PyHessian's: only the time of its products is measured here."""
     make = curvlinops.HessianLinearOperator
-    operator, setup = clocked(lambda: make(net.eval(), torch.nn.CrossEntropyLoss(), list(net.parameters()), [(x, y)]))
+    operator, setup = clocked(
+        lambda: make(net.eval(), torch.nn.CrossEntropyLoss(), list(net.parameters()), [(x, y)])
+    )
     scipy, count = operator.to_scipy(), 0
     times = scipy.matvec
 
@@ -233,10 +278,14 @@ def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
     (value, vector), seconds = clocked(lambda: eigsh(scipy, 1, which="LA", tol=RESIDUAL))
     gap = np.linalg.norm(times(vector[:, 0]) - value * vector[:, 0]) / value[0]
     both = probes_needed["products_5_percent"] + count
-    return probes_needed | {"eigenvalue": round(float(value[0]), 3), "residual": round(float(gap), 5),
-                            "eigenvalue_products": count, "both_products": both,
-                            "seconds_per_product": round(seconds / count, 4),
-                            "both_seconds": round(setup + both * seconds / count, 2)}
+    return probes_needed | {
+        "eigenvalue": round(float(value[0]), 3),
+        "residual": round(float(gap), 5),
+        "eigenvalue_products": count,
+        "both_products": both,
+        "seconds_per_product": round(seconds / count, 4),
+        "both_seconds": round(setup + both * seconds / count, 2),
+    }
 
 
 def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
@@ -250,13 +299,21 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
 
     def product():
         for chunk in data:
-            slope = torch.autograd.grad(F.cross_entropy(net(chunk[0]), chunk[1]), params, create_graph=True)
+            slope = torch.autograd.grad(
+                F.cross_entropy(net(chunk[0]), chunk[1]), params, create_graph=True
+            )
             torch.autograd.grad(slope, params, [torch.ones_like(p) for p in params])
 
     each = np.median([clocked(product)[1] for _ in range(3)])
     kdlab = {name: setup + seconds + float(mine["probes"][name] @ probe) for name in ERRORS}
-    plain = {name: float(each) * (theirs[f"products_{name}"] + theirs["eigenvalue_products"]) for name in ERRORS}
-    return {"kdlab": {name: round(s, 2) for name, s in kdlab.items()}, peer: {n: round(s, 2) for n, s in plain.items()}}
+    plain = {
+        name: float(each) * (theirs[f"products_{name}"] + theirs["eigenvalue_products"])
+        for name in ERRORS
+    }
+    return {
+        "kdlab": {name: round(s, 2) for name, s in kdlab.items()},
+        peer: {n: round(s, 2) for n, s in plain.items()},
+    }
 
 
 def compare(net, x, y, few: bool) -> tuple[dict, str]:
@@ -268,7 +325,10 @@ def compare(net, x, y, few: bool) -> tuple[dict, str]:
     peer = PyHessian if "pyhessian" in globals() else Plain
     rows = {"kdlab": ours(net, data, probes=probes)}
     if not few:
-        rows |= {"kdlab, one block": ours(net, data, blocks=1), "kdlab, Gauss-Newton": ours(net, data, True)}
+        rows |= {
+            "kdlab, one block": ours(net, data, blocks=1),
+            "kdlab, Gauss-Newton": ours(net, data, True),
+        }
     rows[peer.__name__] = plain(peer, net, x, y, probes, rows["kdlab"]["trace"])
     if "curvlinops" in globals():
         try:
@@ -281,19 +341,37 @@ def compare(net, x, y, few: bool) -> tuple[dict, str]:
 def main() -> None:
     torch.manual_seed(0)
     file = Path(__file__).with_suffix(".json")
-    note = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and sys.argv[1:] else {"networks": {}}
+    note = (
+        json.loads(file.read_text(encoding="utf-8"))
+        if file.is_file() and sys.argv[1:]
+        else {"networks": {}}
+    )
     note |= {"torch": torch.__version__, "machine": platform.machine()}
     note["peers"] = [name for name in ("pyhessian", "curvlinops") if name in globals()]
-    print("peers:", ", ".join(note["peers"]) or "none installed; plain power iteration and Hutchinson instead")
+    print(
+        "peers:",
+        ", ".join(note["peers"]) or "none installed; plain power iteration and Hutchinson instead",
+    )
     with one_thread():
         for name, net, x, y, loss in networks(sys.argv[1:]):
             rows, peer = compare(net, x, y, few=name == "r3d_18")
             batches = in_mini_batches(net, x, y, rows, peer)
             ways = rows["kdlab"]["both_seconds_by_error"], rows[peer]["both_seconds_by_error"]
-            ratios = {"whole": [round(b / a, 2) for a, b in zip(*(w.values() for w in ways), strict=True)],
-                      "4_mini_batches": [round(batches[peer][e] / batches["kdlab"][e], 2) for e in ERRORS]}
-            note["networks"][name] = {"loss": round(loss, 3), "samples": len(y), "rows": rows,
-                                      "seconds_in_4_mini_batches": batches, f"{peer} / kdlab": ratios}
+            ratios = {
+                "whole": [
+                    round(b / a, 2) for a, b in zip(*(w.values() for w in ways), strict=True)
+                ],
+                "4_mini_batches": [
+                    round(batches[peer][e] / batches["kdlab"][e], 2) for e in ERRORS
+                ],
+            }
+            note["networks"][name] = {
+                "loss": round(loss, 3),
+                "samples": len(y),
+                "rows": rows,
+                "seconds_in_4_mini_batches": batches,
+                f"{peer} / kdlab": ratios,
+            }
             print(f"\n{name}: {len(y)} samples, cross-entropy {loss:.3f}")
             print(f"  {peer} / kdlab at errors of {', '.join(ERRORS)}: {ratios}")
             for way, r in rows.items():

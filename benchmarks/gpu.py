@@ -45,13 +45,21 @@ class Made:
 def trainings(precision: str = "bf16") -> dict[str, Recipe]:
     """A training of each kind at the papers' sizes."""
     root, found = Path("nowhere"), {}
-    made = dual_light.paper_recipes(dual_light.PAPER.sets[0], root, dual_light.paper_profile(precision=precision))
+    made = dual_light.paper_recipes(
+        dual_light.PAPER.sets[0], root, dual_light.paper_profile(precision=precision)
+    )
     found |= {f"DL-KDD: {name}": made["1", "gamma1.8", name] for name in ("ce_raw", "dlkdd")}
-    found |= {f"CoViAR: {one.condition}": one for one in progressive.paper_profile(precision=precision).backbones}
-    made = generative.paper_recipes(generative.PAPER.sets[0], root, generative.paper_profile(precision=precision))
+    found |= {
+        f"CoViAR: {one.condition}": one
+        for one in progressive.paper_profile(precision=precision).backbones
+    }
+    made = generative.paper_recipes(
+        generative.PAPER.sets[0], root, generative.paper_profile(precision=precision)
+    )
     # one pass on each batch in the place of epochs in turn, so that a step has both
-    found["GenKD: genkd, both passes"] = replace(made["1", "rgb", "genkd"], method=replace(
-        made["1", "rgb", "genkd"].method, alternating=0))
+    found["GenKD: genkd, both passes"] = replace(
+        made["1", "rgb", "genkd"], method=replace(made["1", "rgb", "genkd"].method, alternating=0)
+    )
     return found | {"GenKD: student_ce": made["1", "rgb", "student_ce"]}
 
 
@@ -62,8 +70,12 @@ def prepared(recipe: Recipe, device: str) -> tuple[dict, list[Batch]]:
     batches, size = [], recipe.settings.batch_size
     for number in range(2):
         generator = seeded(number)
-        views = {name: torch.rand(size, *x.shape[2:], x.shape[1], generator=generator).permute(0, 4, 1, 2, 3).to(device)
-                 for name, x in one.views.items()}
+        views = {
+            name: torch.rand(size, *x.shape[2:], x.shape[1], generator=generator)
+            .permute(0, 4, 1, 2, 3)
+            .to(device)
+            for name, x in one.views.items()
+        }
         labels = torch.randint(CLASSES, (size,), generator=generator).to(device)
         batches.append(Batch(views, labels, tuple(map(str, range(size)))))
     return nets, batches
@@ -82,10 +94,16 @@ def ours(recipe: Recipe, device: str, steps: int) -> tuple[float, str]:
                 stamps.append(time.perf_counter())
             yield step
 
-    trained = fit(recipe.method, nets, Made(batches, range(count)), settings, 0, progress=progress, say=str)
+    trained = fit(
+        recipe.method, nets, Made(batches, range(count)), settings, 0, progress=progress, say=str
+    )
     waited(device)
     seconds = time.perf_counter() - stamps[0]
-    state = {f"{name}.{k}": v.cpu() for name in trained.owned for k, v in trained.nets[name].state_dict().items()}
+    state = {
+        f"{name}.{k}": v.cpu()
+        for name in trained.owned
+        for k, v in trained.nets[name].state_dict().items()
+    }
     return seconds, weights_hash(state)
 
 
@@ -96,16 +114,22 @@ def bare(recipe: Recipe, device: str, steps: int) -> float:
     for name, net in nets.items():
         owned = any(name in names for names in parts.values())
         net.requires_grad_(owned).train(owned)
-    weights = {key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()}
-    optimisers = {key: torch.optim.AdamW(some, settings.lr, weight_decay=settings.weight_decay, fused=True)
-                  for key, some in weights.items()}
+    weights = {
+        key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()
+    }
+    optimisers = {
+        key: torch.optim.AdamW(some, settings.lr, weight_decay=settings.weight_decay, fused=True)
+        for key, some in weights.items()
+    }
     began = 0.0
     for step in range(steps):
         if step == 1:
             waited(device)
             began = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, settings.precision == "bf16"):
-            for key, loss, _ in recipe.method.losses(nets, batches[step % 2], Progress(step, steps)):
+            for key, loss, _ in recipe.method.losses(
+                nets, batches[step % 2], Progress(step, steps)
+            ):
                 optimisers[key].zero_grad(set_to_none=True)
                 loss.backward()
                 optimisers[key].step()
@@ -138,22 +162,36 @@ def row(recipe: Recipe, device: str, steps: int, peak: float) -> dict[str, objec
         hashes.add(weights)
         memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
         times["bare"].append(bare(recipe, device, steps))
-    best, clips = {name: min(column) for name, column in times.items()}, (steps - 1) * recipe.settings.batch_size
+    best, clips = (
+        {name: min(column) for name, column in times.items()},
+        (steps - 1) * recipe.settings.batch_size,
+    )
     work = flops(replace(recipe, settings=replace(recipe.settings, batch_size=1)), device) * clips
-    return {"batch": recipe.settings.batch_size, "clips/s": round(clips / best["kdlab"], 2),
-            "bare clips/s": round(clips / best["bare"], 2), "ours / bare": round(best["bare"] / best["kdlab"], 3),
-            "GiB": round(memory / 2**30, 2), "share of peak": round(work / best["kdlab"] / peak, 3),
-            "same bits": len(hashes) == 1}
+    return {
+        "batch": recipe.settings.batch_size,
+        "clips/s": round(clips / best["kdlab"], 2),
+        "bare clips/s": round(clips / best["bare"], 2),
+        "ours / bare": round(best["bare"] / best["kdlab"], 3),
+        "GiB": round(memory / 2**30, 2),
+        "share of peak": round(work / best["kdlab"] / peak, 3),
+        "same bits": len(hashes) == 1,
+    }
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("steps", nargs="?", type=int, default=20, help="of each way, the first one not timed")
-    options.add_argument("--tflops", type=float, default=989, help="dense bf16 rate; 989 of an H100, H200")
+    options.add_argument(
+        "steps", nargs="?", type=int, default=20, help="of each way, the first one not timed"
+    )
+    options.add_argument(
+        "--tflops", type=float, default=989, help="dense bf16 rate; 989 of an H100, H200"
+    )
     given = options.parse_args()
     if not torch.cuda.is_available():
-        print("benchmarks/gpu.py measures a CUDA GPU, and torch sees none here: run it where `kdlab doctor` names one.",
-              file=sys.stderr)
+        print(
+            "benchmarks/gpu.py measures a CUDA GPU, and torch sees none here: run it where `kdlab doctor` names one.",
+            file=sys.stderr,
+        )
         return 2
     if given.steps < 2:
         options.error(f"steps={given.steps}: the first one is not timed, so give at least 2")
@@ -163,9 +201,17 @@ def main() -> int:
         table[name] = row(recipe, "cuda", given.steps, given.tflops * 1e12)
         print(f"{name:28}", *(f"{key} {value}" for key, value in table[name].items()), sep="  ")
         torch.cuda.empty_cache()
-    about = {"gpu": torch.cuda.get_device_name(), "bf16": why, "torch": torch.__version__, "steps": given.steps,
-             "repeats": REPEATS, "TFLOP/s": given.tflops}
-    Path(__file__).with_suffix(".json").write_text(json.dumps({"rows": table, "environment": about}, indent=1))
+    about = {
+        "gpu": torch.cuda.get_device_name(),
+        "bf16": why,
+        "torch": torch.__version__,
+        "steps": given.steps,
+        "repeats": REPEATS,
+        "TFLOP/s": given.tflops,
+    }
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps({"rows": table, "environment": about}, indent=1)
+    )
     return 0
 
 

@@ -28,20 +28,30 @@ print("\\n", time.perf_counter() - wall, time.process_time() - cpu)
 
 def first_cells(notebook: Path) -> str:
     """The cell of parameters and the one after it."""
-    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    cells = [
+        cell
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
     return "\n".join("".join(cell["source"]) for cell in cells[:2])
 
 
 def seconds(code: str) -> tuple[float, float]:
     """Wall and CPU seconds of one start."""
-    said = subprocess.run([sys.executable, "-c", TIMED.format(cells=code)], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", TIMED.format(cells=code)], capture_output=True, text=True, check=True
+    )
     return tuple(map(float, said.stdout.split()[-2:]))
 
 
 def packages(code: str, most: int = 6) -> dict[str, int]:
     """Package → milliseconds in its own modules, the longest first."""
-    run = subprocess.run([sys.executable, "-X", "importtime", "-c", f"import ipykernel.kernelapp\n{code}"],
-                         capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"import ipykernel.kernelapp\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     spent = Counter()
     for own, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\w+)", run.stderr):
         spent[name] += int(own) / 1000
@@ -49,7 +59,10 @@ def packages(code: str, most: int = 6) -> dict[str, int]:
 
 
 def main() -> None:
-    notebooks = {file.stem: first_cells(file) for file in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))}
+    notebooks = {
+        file.stem: first_cells(file)
+        for file in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
+    }
     times = {name: [] for name in notebooks}
     for _ in range(REPEATS):
         for name, code in notebooks.items():
@@ -61,7 +74,9 @@ def main() -> None:
         most = ", ".join(f"{package} {ms}" for package, ms in rows[name]["packages"].items())
         print(f"{name:38} {wall:5.2f} s, CPU {cpu:5.2f} s; {most}")
     note = {"torch": torch.__version__, "notebooks": rows}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps(note, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
-from kdlab.clips.decode import read_frames
-from kdlab.clips.transcode import CoviarFormat, transcode
+from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
 from kdlab.night.drawing import write_mpeg4
 from kdlab.system import paths
+from kdlab.video.compressed import modalities, scan
+from kdlab.video.decode import read_frames
 
 try:
     from mvextractor.videocap import VideoCap
@@ -99,12 +99,21 @@ def extractor(path: Path, pixels: bool = True) -> None:
 
 
 WAYS: dict[str, Callable[[Path], None]] = {
-    "bare": bare, "bare decode": partial(bare, vectors=False), "vectors alone": partial(bare, pixels=False),
-    "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
-    "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned,
+    "bare": bare,
+    "bare decode": partial(bare, vectors=False),
+    "vectors alone": partial(bare, pixels=False),
+    "usual": usual,
+    "every frame": every_frame,
+    "every frame, not accumulated": not_accumulated,
+    "one frame a group": one_a_group,
+    "TSN by seeking": tsn,
+    "TSN by seeking, first time": tsn_unscanned,
 }
 if VideoCap:
-    WAYS |= {"mv-extractor": extractor, "mv-extractor, vectors alone": partial(extractor, pixels=False)}
+    WAYS |= {
+        "mv-extractor": extractor,
+        "mv-extractor, vectors alone": partial(extractor, pixels=False),
+    }
 
 
 def measure(files: list[Path]) -> dict:
@@ -120,12 +129,19 @@ def measure(files: list[Path]) -> dict:
             for path in files:
                 way(path)
             times[name].append(1e6 * (time.process_time() - start) / frames)
-    low, middle, high = (np.quantile([np.array(times["bare"]) / column for column in times.values()], q, axis=1)
-                         for q in (0.25, 0.5, 0.75))
-    return {name: {"us": round(min(column), 1), "over bare": round(min(times["bare"]) / min(column), 3),
-                   "over usual": round(min(times["usual"]) / min(column), 3),
-                   "over bare, quartiles": [round(float(q[i]), 3) for q in (low, middle, high)]}
-            for i, (name, column) in enumerate(times.items())}
+    low, middle, high = (
+        np.quantile([np.array(times["bare"]) / column for column in times.values()], q, axis=1)
+        for q in (0.25, 0.5, 0.75)
+    )
+    return {
+        name: {
+            "us": round(min(column), 1),
+            "over bare": round(min(times["bare"]) / min(column), 3),
+            "over usual": round(min(times["usual"]) / min(column), 3),
+            "over bare, quartiles": [round(float(q[i]), 3) for q in (low, middle, high)],
+        }
+        for i, (name, column) in enumerate(times.items())
+    }
 
 
 def about(files: list[Path]) -> dict:
@@ -141,10 +157,19 @@ def about(files: list[Path]) -> dict:
             cache = FrameCache(Path(folder) / view.modality)
             for path in files:
                 cache.length(path, SIDE, view.read, view.name)
-            cached[view.modality] = sum(f.stat().st_size for f in cache.root.iterdir()) // len(files)
-    return {"files": len(files), "frames": sum(len(scan(path).kinds) for path in files),
-            "pixels moved": round(float(np.mean(moved)), 3), "blocks moved": round(vectors / max(1, blocks), 3),
-            "bytes a clip": {"file": sum(path.stat().st_size for path in files) // len(files), "cached": cached}}
+            cached[view.modality] = sum(f.stat().st_size for f in cache.root.iterdir()) // len(
+                files
+            )
+    return {
+        "files": len(files),
+        "frames": sum(len(scan(path).kinds) for path in files),
+        "pixels moved": round(float(np.mean(moved)), 3),
+        "blocks moved": round(vectors / max(1, blocks), 3),
+        "bytes a clip": {
+            "file": sum(path.stat().st_size for path in files) // len(files),
+            "cached": cached,
+        },
+    }
 
 
 def main() -> None:
@@ -153,34 +178,60 @@ def main() -> None:
         folder, sets = Path(temporary), {}
         night = Night(per_class=(1, 0, 0), classes=("Jump", "Run", "Sit", "Walk"))
         for record in make_night(night, folder / "night", workers=1).records:
-            twin = record.path.parents[2] / "bright" / record.path.parent.name / f"{record.path.stem}.avi"
+            twin = (
+                record.path.parents[2]
+                / "bright"
+                / record.path.parent.name
+                / f"{record.path.stem}.avi"
+            )
             sets.setdefault("night", []).append(twin)
-        for name, pattern in {"arid6": "*/*.mp4", "weizmann": "*/*.avi"}.items() if paths.real_clips() else ():
+        for name, pattern in (
+            {"arid6": "*/*.mp4", "weizmann": "*/*.avi"}.items() if paths.real_clips() else ()
+        ):
             files = sorted((paths.real_clips() / name).glob(pattern))
-            sets |= {name: files[::len(files) // FILES][:FILES]} if files else {}
+            sets |= {name: files[:: len(files) // FILES][:FILES]} if files else {}
         made = {}
         for codec in ("mpeg4", "h264"):
             form, films = CoviarFormat(codec=codec), folder / codec
-            of_codec = {name: [transcode(path, films / name, form, workers=1)[0].target for path in files]
-                        for name, files in sets.items()}
+            of_codec = {
+                name: [transcode(path, films / name, form, workers=1)[0].target for path in files]
+                for name, files in sets.items()
+            }
             if codec == "mpeg4":
                 frames = (read_frames(path).frames for files in of_codec.values() for path in files)
                 write_mpeg4(folder / "film.avi", np.concatenate(list(frames)))
-            of_codec["all, as one film"] = [transcode(folder / "film.avi", films, form, workers=1)[0].target]
+            of_codec["all, as one film"] = [
+                transcode(folder / "film.avi", films, form, workers=1)[0].target
+            ]
             made |= {f"{name}, {codec}": files for name, files in of_codec.items()}
         rows = {name: about(files) | {"ways": measure(files)} for name, files in made.items()}
     for name, row in rows.items():
-        print(f"{name}: {row['frames']} frames, {row['pixels moved']:.0%} of pixels and {row['blocks moved']:.0%} of "
-              f"blocks moved; bytes a clip {row['bytes a clip']}")
+        print(
+            f"{name}: {row['frames']} frames, {row['pixels moved']:.0%} of pixels and {row['blocks moved']:.0%} of "
+            f"blocks moved; bytes a clip {row['bytes a clip']}"
+        )
         for way, its in row["ways"].items():
-            print(f"  {way:30} {its['us']:7.1f} us  over bare {its['over bare']:.2f} "
-                  f"({' '.join(f'{q:.2f}' for q in its['over bare, quartiles'])})  over usual {its['over usual']:.2f}")
+            print(
+                f"  {way:30} {its['us']:7.1f} us  over bare {its['over bare']:.2f} "
+                f"({' '.join(f'{q:.2f}' for q in its['over bare, quartiles'])})  over usual {its['over usual']:.2f}"
+            )
     if not VideoCap:
         print("without mv-extractor, which is not installed")
-    environment = {"python": platform.python_version(), "av": av.__version__, "numpy": np.__version__,
-                   "opencv": cv2.__version__, "machine": platform.machine(), "repeats": REPEATS, "threads": 1,
-                   "mv-extractor": metadata.version("motion-vector-extractor") if VideoCap else "not installed"}
-    Path(__file__).with_suffix(".json").write_text(json.dumps({"rows": rows, "environment": environment}, indent=1))
+    environment = {
+        "python": platform.python_version(),
+        "av": av.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "machine": platform.machine(),
+        "repeats": REPEATS,
+        "threads": 1,
+        "mv-extractor": metadata.version("motion-vector-extractor")
+        if VideoCap
+        else "not installed",
+    }
+    Path(__file__).with_suffix(".json").write_text(
+        json.dumps({"rows": rows, "environment": environment}, indent=1)
+    )
 
 
 if __name__ == "__main__":

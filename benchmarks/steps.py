@@ -103,29 +103,42 @@ def steps(spec, window: Window, batch: int, number: int, repeats: int) -> dict[s
 
     def pixels():
         shape = (batch, window.frames, window.crop, window.crop, 3)
-        return torch.rand(shape, generator=generator).permute(0, 4, 1, 2, 3)  # channels-last, as ClipBatches makes them
+        return torch.rand(shape, generator=generator).permute(
+            0, 4, 1, 2, 3
+        )  # channels-last, as ClipBatches makes them
 
-    made = [Batch({"student": pixels(), "teacher": pixels()}, torch.randint(0, CLASSES, (batch,), generator=generator),
-                  tuple(f"{n}/{i}" for i in range(batch))) for n in range(4)]
+    made = [
+        Batch(
+            {"student": pixels(), "teacher": pixels()},
+            torch.randint(0, CLASSES, (batch,), generator=generator),
+            tuple(f"{n}/{i}" for i in range(batch)),
+        )
+        for n in range(4)
+    ]
     plain = [(made[n % 4].views["student"], made[n % 4].labels) for n in range(number)]
     settings = Settings(epochs=1, batch_size=batch, lr=1e-4)
     student, teacher = build(spec, CLASSES, 0), build(spec, CLASSES, 1).eval()
     lean = folded(teacher, made[0].views["teacher"])
     with torch.no_grad():
-        off = float((teacher(made[0].views["teacher"]) - lean(made[0].views["teacher"])).abs().max())
+        off = float(
+            (teacher(made[0].views["teacher"]) - lean(made[0].views["teacher"])).abs().max()
+        )
     assert off < 1e-3, f"folding changed a logit by {off}"
     stored = prepared(teacher, made)
 
     def ours(method, **more):
         fit(method, {"student": student, **more}, Made(made, range(batch * number)), settings, 0)
 
-    times = interleaved({
-        "bare loop, CE": lambda: bare_loop(student, plain, settings.lr),
-        "kdlab, CE": lambda: ours(CrossEntropy()),
-        "kdlab, DL-KDD, live teacher": lambda: ours(DualLight(), teacher=teacher),
-        "kdlab, DL-KDD, live teacher, folded": lambda: ours(DualLight(), teacher=lean),
-        "kdlab, DL-KDD, stored logits": lambda: ours(stored, teacher=teacher),
-    }, repeats)
+    times = interleaved(
+        {
+            "bare loop, CE": lambda: bare_loop(student, plain, settings.lr),
+            "kdlab, CE": lambda: ours(CrossEntropy()),
+            "kdlab, DL-KDD, live teacher": lambda: ours(DualLight(), teacher=teacher),
+            "kdlab, DL-KDD, live teacher, folded": lambda: ours(DualLight(), teacher=lean),
+            "kdlab, DL-KDD, stored logits": lambda: ours(stored, teacher=teacher),
+        },
+        repeats,
+    )
     return {name: [second / number for second in column] for name, column in times.items()}
 
 
@@ -136,11 +149,20 @@ def reading(repeats: int = 10) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         views, order = {"student": recipe.view}, list(range(len(records)))
         warm = ClipBatches(records, views, recipe.window, FrameCache(Path(folder) / "warm"))
-        none = ClipBatches(records, views, recipe.window, FrameCache(Path(folder) / "none", limit_bytes=0))
-        return interleaved({
-            "epoch of 32 clips, cached": lambda: warm.training(order, torch.Generator().manual_seed(0)),
-            "epoch of 32 clips, decoded each time": lambda: none.training(order, torch.Generator().manual_seed(0)),
-        }, repeats)
+        none = ClipBatches(
+            records, views, recipe.window, FrameCache(Path(folder) / "none", limit_bytes=0)
+        )
+        return interleaved(
+            {
+                "epoch of 32 clips, cached": lambda: warm.training(
+                    order, torch.Generator().manual_seed(0)
+                ),
+                "epoch of 32 clips, decoded each time": lambda: none.training(
+                    order, torch.Generator().manual_seed(0)
+                ),
+            },
+            repeats,
+        )
 
 
 def summary(rows: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -148,16 +170,24 @@ def summary(rows: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     table = {}
     for name, seconds in rows.items():
         column = 1000 * np.array(seconds)
-        table[name] = dict(min_ms=round(column.min(), 3), median_ms=round(float(np.median(column)), 3),
-                           iqr_ms=round(float(np.subtract(*np.quantile(column, [0.75, 0.25]))), 3))
+        table[name] = dict(
+            min_ms=round(column.min(), 3),
+            median_ms=round(float(np.median(column)), 3),
+            iqr_ms=round(float(np.subtract(*np.quantile(column, [0.75, 0.25]))), 3),
+        )
         print(f"{name:50} min {column.min():9.2f} ms   median {np.median(column):9.2f} ms")
     return table
 
 
 def environment(start: float) -> dict[str, object]:
     """Versions, machine, and the CPU seconds since ``start`` (of ``time.process_time``)."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(),
-            "cpu": torch.backends.cpu.get_cpu_capability(), "CPU seconds": round(time.process_time() - start)}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "CPU seconds": round(time.process_time() - start),
+    }
 
 
 def main() -> None:
@@ -169,20 +199,43 @@ def main() -> None:
     }
     rows, ratios, about = {}, {}, {}
     for size, (spec, window, batch, number, repeats) in sizes.items():
-        rows |= {f"{size}: {name}": column for name, column in steps(spec, window, batch, number, repeats).items()}
+        rows |= {
+            f"{size}: {name}": column
+            for name, column in steps(spec, window, batch, number, repeats).items()
+        }
         shape = (1, 3, window.frames, window.crop, window.crop)
-        about[size] = {"batch": batch, "clip": shape[1:], "MACs a clip": macs(spec.make(CLASSES), shape),
-                       "steps per repeat": number, "repeats": repeats}
-        best = {name: min(rows[f"{size}: {name}"]) for name in (
-            "bare loop, CE", "kdlab, CE", "kdlab, DL-KDD, live teacher", "kdlab, DL-KDD, live teacher, folded",
-            "kdlab, DL-KDD, stored logits")}
+        about[size] = {
+            "batch": batch,
+            "clip": shape[1:],
+            "MACs a clip": macs(spec.make(CLASSES), shape),
+            "steps per repeat": number,
+            "repeats": repeats,
+        }
+        best = {
+            name: min(rows[f"{size}: {name}"])
+            for name in (
+                "bare loop, CE",
+                "kdlab, CE",
+                "kdlab, DL-KDD, live teacher",
+                "kdlab, DL-KDD, live teacher, folded",
+                "kdlab, DL-KDD, stored logits",
+            )
+        }
         bare, ce, live, lean, stored = best.values()
-        ratios[size] = {"our loop / bare loop": ce / bare, "live teacher / CE": live / ce,
-                        "live teacher, batch norm folded / CE": lean / ce, "stored logits / CE": stored / ce}
+        ratios[size] = {
+            "our loop / bare loop": ce / bare,
+            "live teacher / CE": live / ce,
+            "live teacher, batch norm folded / CE": lean / ce,
+            "stored logits / CE": stored / ce,
+        }
     rows |= reading()
-    cached, decoded = (min(rows[f"epoch of 32 clips, {how}"]) for how in ("cached", "decoded each time"))
+    cached, decoded = (
+        min(rows[f"epoch of 32 clips, {how}"]) for how in ("cached", "decoded each time")
+    )
     ratios["reading"] = {"decoding / cache": decoded / cached}
-    ratios = {size: {name: round(value, 3) for name, value in its.items()} for size, its in ratios.items()}
+    ratios = {
+        size: {name: round(value, 3) for name, value in its.items()} for size, its in ratios.items()
+    }
 
     table = summary(rows)
     for size, its in ratios.items():

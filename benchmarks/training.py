@@ -57,9 +57,13 @@ def at_once(recipes: list[Recipe], teachers: str) -> list[float]:
 def main() -> None:
     start, epochs = time.process_time(), int(sys.argv[1]) if len(sys.argv) > 1 else 10
     dark, generative = dual_light(DEMO), conditions(GENERATIVE, night(GENERATIVE))
-    ways = {"CE": [dark["ce_raw"]], "DL-KDD": [dark["dlkdd"]],
-            "CE, gated student": [generative["student_gate"]], "GenKD": [generative["genkd"]],
-            "CE, two at once": [dark["ce_raw"], replace(dark["ce_raw"], seed=1)]}
+    ways = {
+        "CE": [dark["ce_raw"]],
+        "DL-KDD": [dark["dlkdd"]],
+        "CE, gated student": [generative["student_gate"]],
+        "GenKD": [generative["genkd"]],
+        "CE, two at once": [dark["ce_raw"], replace(dark["ce_raw"], seed=1)],
+    }
     ways = {name: [short(recipe, epochs) for recipe in recipes] for name, recipes in ways.items()}
     rows = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as teachers:
@@ -69,15 +73,29 @@ def main() -> None:
             for name, recipes in ways.items():
                 rows[name].append(sum(at_once(recipes, teachers)) / len(recipes))
     best = {name: min(column) for name, column in rows.items()}
-    ratios = {f"{name} / {of}": round(best[name] / best[of], 3) for name, of in (
-        ("DL-KDD", "CE"), ("GenKD", "CE, gated student"), ("CE, two at once", "CE"))}
+    ratios = {
+        f"{name} / {of}": round(best[name] / best[of], 3)
+        for name, of in (
+            ("DL-KDD", "CE"),
+            ("GenKD", "CE, gated student"),
+            ("CE, two at once", "CE"),
+        )
+    }
     loops = steps(DEMO.net, DEMO.window, DEMO.settings.batch_size, STEPS, 2 * REPEATS)
     rows |= loops
-    ratios["a step of the loop / of a bare loop"] = round(min(loops["kdlab, CE"]) / min(loops["bare loop, CE"]), 3)
+    ratios["a step of the loop / of a bare loop"] = round(
+        min(loops["kdlab, CE"]) / min(loops["bare loop, CE"]), 3
+    )
     table = summary(rows)
     for name, value in ratios.items():
         print(f"{name:40} {value}")
-    result = {"ratios": ratios, "rows": table, "epochs": epochs, "repeats": REPEATS, "environment": environment(start)}
+    result = {
+        "ratios": ratios,
+        "rows": table,
+        "epochs": epochs,
+        "repeats": REPEATS,
+        "environment": environment(start),
+    }
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1))
 
 

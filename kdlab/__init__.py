@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 #: What most scripts need, and where it stands.
 _PUBLIC = {
     "Night": "kdlab.night",
-    "UserClips": "kdlab.clips.user_clips",
+    "UserClips": "kdlab.datasets.user_clips",
     "Window": "kdlab.clips.windows",
     "Raw": "kdlab.clips.views",
     "Enhanced": "kdlab.clips.views",
@@ -35,7 +35,9 @@ def _steady_pictures() -> None:
     and all weights with them. Elsewhere, and where ``$OPENCV_IPP`` says something, nothing is changed.
     """
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and re.search(r"^flags\s*:.*\bavx2\b", cpuinfo.read_text(errors="ignore"), re.MULTILINE):
+    if cpuinfo.is_file() and re.search(
+        r"^flags\s*:.*\bavx2\b", cpuinfo.read_text(errors="ignore"), re.MULTILINE
+    ):
         os.environ.setdefault("OPENCV_IPP", "avx2")
 
 

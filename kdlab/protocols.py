@@ -60,7 +60,7 @@ class View(Protocol):
     def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
         """Frames of a file, uint8 ``(T, H, W, C)``: all, or those at ascending ``indices``, as many as the file has. A
         view may instead define ``each_frame(path, indices)``, which yields frames one by one, and inherit ``read`` from
-        ``kdlab.clips.decode.Streamed``. ``kdlab.clips.decode.each_frame`` yields the frames of a file."""
+        ``kdlab.video.decode.Streamed``. ``kdlab.video.decode.each_frame`` yields the frames of a file."""
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """The cropped batch ``(B, C, T, H, W)`` in [0, 1], changed on its own device (CPU or GPU) before it is
@@ -129,7 +129,9 @@ class Method(Protocol):
         holds ``student``, ``teacher`` if there is one, and the networks of :meth:`extra_nets`."""
 
     @abstractmethod
-    def losses(self, nets: dict[str, nn.Module], batch, progress) -> Iterator[tuple[str, torch.Tensor, dict]]:
+    def losses(
+        self, nets: dict[str, nn.Module], batch, progress
+    ) -> Iterator[tuple[str, torch.Tensor, dict]]:
         """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
         so several optimisers can take turns on one batch. ``terms`` (name → scalar tensor) are only recorded in the
         history. ``batch.views["student"]`` and ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``.
@@ -137,7 +139,9 @@ class Method(Protocol):
         NumPy and Python are seeded for each step: draw from these. Run frozen networks under ``torch.no_grad()``. To
         read layers, call ``out = kdlab.nets.layers.outputs(net, x, names)``: ``out.logits`` and ``out.taps[name]``."""
 
-    def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
+    def extra_nets(
+        self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict
+    ) -> dict:
         """Further networks by name, such as a regressor or a discriminator. They are saved beside the student, and
         trained if :meth:`networks_by_optimiser` lists them; a network that is to stay as it is comes with
         ``requires_grad_(False)``. A mean of the student's weights is listed *and* comes without gradients: then it is

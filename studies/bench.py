@@ -42,7 +42,9 @@ from kdlab.train.sizes import VARIETY, Profile
 # --- conditions ------------------------------------------------------------------------------------------------
 
 CLASSES = ("Drink", "Jump", "Pick", "Push", "Turn", "Wave")
-DATA = NightStream(Night(CLASSES, (24, 20, 50), VARIETY, 0.0))  # the bright twins; places tell nothing of the class
+DATA = NightStream(
+    Night(CLASSES, (24, 20, 50), VARIETY, 0.0)
+)  # the bright twins; places tell nothing of the class
 SIZE = Profile("bench", DATA, Settings(epochs=20), Window(8, 32, 28), seeds=5)
 TUNING_SEED, OF_TEACHERS = 100, 1000  # a teacher's seed is its student's and this number
 
@@ -75,42 +77,83 @@ TRIED = {
     "fitnets": own("w {}", (0.01, 0.1, 1.0, 10.0), lambda w: FitNet(LAYERS[2], w)),
     "at": own("w {}", (0.1, 1.0, 10.0, 100.0), lambda w: AttentionTransfer(LAYERS[1:], w)),
     "reviewkd": own("w {}", (0.1, 0.3, 1.0, 3.0), lambda w: ReviewKD(LAYERS, weight=w)),
-    "rkd": own("w_D {0}, w_A {1}", [(w, 2 * w) for w in (0.04, 0.2, 1.0, 5.0)],
-               lambda v: RelationalKD("net.stages", *v)),
+    "rkd": own(
+        "w_D {0}, w_A {1}",
+        [(w, 2 * w) for w in (0.04, 0.2, 1.0, 5.0)],
+        lambda v: RelationalKD("net.stages", *v),
+    ),
     "simkd": at_rates(SimKD("net.stages")),
-    "genkd": own("β {}", (0.01, 0.1, 1.0, 10.0),
-                 lambda beta: GenerativeDistillation(beta=beta, generation=GENERATION, turns=TURNS)),
+    "genkd": own(
+        "β {}",
+        (0.01, 0.1, 1.0, 10.0),
+        lambda beta: GenerativeDistillation(beta=beta, generation=GENERATION, turns=TURNS),
+    ),
 }
-TITLES = {"ce": "labels alone (CE)", "ce_2x": "CE, twice the steps", "smoothing": "matched smoothing", "kd": "KD",
-          "dkd": "DKD", "logit_std": "logit standardisation", "dist": "DIST", "fitnets": "FitNets", "at": "AT",
-          "reviewkd": "ReviewKD", "rkd": "RKD", "simkd": "SimKD", "genkd": "GenKD"}
+TITLES = {
+    "ce": "labels alone (CE)",
+    "ce_2x": "CE, twice the steps",
+    "smoothing": "matched smoothing",
+    "kd": "KD",
+    "dkd": "DKD",
+    "logit_std": "logit standardisation",
+    "dist": "DIST",
+    "fitnets": "FitNets",
+    "at": "AT",
+    "reviewkd": "ReviewKD",
+    "rkd": "RKD",
+    "simkd": "SimKD",
+    "genkd": "GenKD",
+}
 CONTROLS = ("ce_2x", "smoothing")
 
 
 def names(methods=TRIED, teachers=TEACHERS) -> list[str]:
     """The conditions, such as ``kd-wide``; labels alone have no teacher."""
-    return [name if name.startswith("ce") else f"{name}-{kind}" for name in methods
-            for kind in (teachers if not name.startswith("ce") else [""])]
+    return [
+        name if name.startswith("ce") else f"{name}-{kind}"
+        for name in methods
+        for kind in (teachers if not name.startswith("ce") else [""])
+    ]
 
 
-def recipe(size: Profile, seed: int, condition: str, rates: dict[str, float], method, rate: float | None) -> Recipe:
+def recipe(
+    size: Profile, seed: int, condition: str, rates: dict[str, float], method, rate: float | None
+) -> Recipe:
     """The recipe of a condition. ``rates`` are those of ``ce`` and of each kind of teacher."""
     name, _, kind = condition.partition("-")
     settings = replace(size.settings, lr=rate or rates["ce"])
-    base = Recipe(condition, size.night, method=method, net=STUDENT, window=size.window, settings=settings, seed=seed)
+    base = Recipe(
+        condition,
+        size.night,
+        method=method,
+        net=STUDENT,
+        window=size.window,
+        settings=settings,
+        seed=seed,
+    )
     longer = replace(settings, epochs=2 * settings.epochs)
     if name == "ce_2x":
         return replace(base, settings=longer)
     if not kind:
         return base
-    taught = replace(base, condition=f"teacher_{kind}", method=CrossEntropy(), net=TEACHERS[kind],
-                     settings=replace(longer, lr=rates[kind]), seed=seed + OF_TEACHERS)
+    taught = replace(
+        base,
+        condition=f"teacher_{kind}",
+        method=CrossEntropy(),
+        net=TEACHERS[kind],
+        settings=replace(longer, lr=rates[kind]),
+        seed=seed + OF_TEACHERS,
+    )
     if name == "simkd":
         base = replace(base, net=replace(STUDENT, projector=TinyC3D().widths[-1]))
     if name == "genkd":  # both networks are gated, and the teacher also trains its CVAE
         clip = size.window.frames, size.window.crop, size.window.crop
-        taught = replace(taught, condition=f"teacher_fr_{kind}", net=Gated(taught.net, clip),
-                         method=FeatureRepresentation(generation=GENERATION, turns=TURNS))
+        taught = replace(
+            taught,
+            condition=f"teacher_fr_{kind}",
+            net=Gated(taught.net, clip),
+            method=FeatureRepresentation(generation=GENERATION, turns=TURNS),
+        )
         base = replace(base, net=Gated(STUDENT, clip))
     return replace(base, teacher=taught)
 
@@ -126,8 +169,12 @@ def tuning() -> dict:
 def conditions(size: Profile, seed: int) -> dict[str, Recipe]:
     """The tuned conditions, by name."""
     tuned = tuning()
-    return {condition: recipe(size, seed, condition, tuned["rates"], *TRIED[condition.partition("-")[0]][word])
-            for condition, word in tuned["chosen"].items()}
+    return {
+        condition: recipe(
+            size, seed, condition, tuned["rates"], *TRIED[condition.partition("-")[0]][word]
+        )
+        for condition, word in tuned["chosen"].items()
+    }
 
 
 def quiet(line: str) -> None:
@@ -142,24 +189,41 @@ def tune(size: Profile, every: list[str], workers: int | None, say) -> None:
     tried, chosen, rates = {}, {}, {}
 
     def best(name: str, recipes: dict[str, Recipe]) -> str:
-        runs = obtain_all(list(recipes.values()), pretrained=False, stale="retrain", workers=workers, say=quiet)
-        tried[name] = {word: round(run.predictions("val").accuracy, 2) for word, run in zip(recipes, runs, strict=True)}
+        runs = obtain_all(
+            list(recipes.values()), pretrained=False, stale="retrain", workers=workers, say=quiet
+        )
+        tried[name] = {
+            word: round(run.predictions("val").accuracy, 2)
+            for word, run in zip(recipes, runs, strict=True)
+        }
         word = max(tried[name], key=tried[name].get)
         say(f"tuned {name}: {word} of {tried[name]}")
         return word
 
     kinds = {condition.partition("-")[2] for condition in every}
-    for name, net in {"ce": STUDENT, **{kind: net for kind, net in TEACHERS.items() if kind in kinds}}.items():
+    for name, net in {
+        "ce": STUDENT,
+        **{kind: net for kind, net in TEACHERS.items() if kind in kinds},
+    }.items():
         like = "ce" if name == "ce" else "ce_2x"  # a teacher has twice the epochs
-        of = {word: replace(recipe(size, TUNING_SEED, like, {}, *value), net=net)
-              for word, value in TRIED[like].items()}
+        of = {
+            word: replace(recipe(size, TUNING_SEED, like, {}, *value), net=net)
+            for word, value in TRIED[like].items()
+        }
         rates[name] = TRIED[like][best(name if name == "ce" else f"teacher {name}", of)][1]
     for condition in every:
-        chosen[condition] = best(condition, {
-            word: recipe(size, TUNING_SEED, condition, rates, *value)
-            for word, value in TRIED[condition.partition("-")[0]].items()})
-    note = json.dumps({"seed": TUNING_SEED, "rates": rates, "chosen": chosen, "validation": tried}, indent=1,
-                      ensure_ascii=False)
+        chosen[condition] = best(
+            condition,
+            {
+                word: recipe(size, TUNING_SEED, condition, rates, *value)
+                for word, value in TRIED[condition.partition("-")[0]].items()
+            },
+        )
+    note = json.dumps(
+        {"seed": TUNING_SEED, "rates": rates, "chosen": chosen, "validation": tried},
+        indent=1,
+        ensure_ascii=False,
+    )
     write_atomically(place() / "tuning.json", lambda path: path.write_text(note + "\n", "utf-8"))
 
 
@@ -184,21 +248,36 @@ class Bench(Study):
             done[condition] = [recipes[condition] for recipes in drawn]
             scores, runs = collect(done, stale="retrain", workers=workers, say=quiet)
             self.write(size, scores, runs, [name for name in every if name not in done])
-            say(f"complete: {condition} ({len(done)} of {len(every)} conditions, {len(scores.seeds)} seeds each)")
+            say(
+                f"complete: {condition} ({len(done)} of {len(every)} conditions, {len(scores.seeds)} seeds each)"
+            )
         return scores
 
     def write(self, size, scores: Scores, runs: dict, missing: list[str]) -> None:
         """Rows, effects, predictions, figure and page."""
         rows = pd.DataFrame(
-            dict(condition=condition, seed=run.recipe.seed, accuracy=round(run.predictions().accuracy, 3),
-                 teacher=teacher and round(teacher.predictions().accuracy, 3), run=run.folder.name,
-                 cpu_seconds=run.provenance["cpu_seconds"])
-            for condition, column in runs.items() for run in column for teacher in [teacher_of(run)])
+            dict(
+                condition=condition,
+                seed=run.recipe.seed,
+                accuracy=round(run.predictions().accuracy, 3),
+                teacher=teacher and round(teacher.predictions().accuracy, 3),
+                run=run.folder.name,
+                cpu_seconds=run.provenance["cpu_seconds"],
+            )
+            for condition, column in runs.items()
+            for run in column
+            for teacher in [teacher_of(run)]
+        )
         table = effects(scores, rows)
         scores.save(place() / "predictions.npz")
         for name, frame in (("rows", rows), ("effects", table)):
-            write_atomically(place() / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
-        write_atomically(place() / "bench.png", lambda path: figure(table, scores).savefig(path, format="png", dpi=110))
+            write_atomically(
+                place() / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False)
+            )
+        write_atomically(
+            place() / "bench.png",
+            lambda path: figure(table, scores).savefig(path, format="png", dpi=110),
+        )
         plt.close("all")
         text = page(size, scores, rows, table, missing)
         write_atomically(self.page, lambda path: path.write_text(text, "utf-8"))
@@ -221,20 +300,41 @@ def effects(scores: Scores, rows: pd.DataFrame) -> pd.DataFrame:
         method, _, kind = condition.partition("-")
         gaps = scores.accuracy(condition) - scores.accuracy("ce")
         half = stdtrit(len(gaps) - 1, 0.975) * gaps.std(ddof=1) / len(gaps) ** 0.5
-        row = dict(method=method, teacher=kind, accuracy=scores.accuracy(condition).mean(), points=gaps.mean(),
-                   half=half, teachers_accuracy=rows.teacher[rows.condition == condition].mean())
+        row = dict(
+            method=method,
+            teacher=kind,
+            accuracy=scores.accuracy(condition).mean(),
+            points=gaps.mean(),
+            half=half,
+            teachers_accuracy=rows.teacher[rows.condition == condition].mean(),
+        )
         for name, rival in {"ce": "ce", "ce_2x": "ce_2x", "smoothing": f"smoothing-{kind}"}.items():
             if rival in scores.predicted and rival != condition:
                 effect = scores.effect(condition, rival)
-                row |= {f"over_{name}": effect.mean, f"over_{name}_low": effect.low, f"over_{name}_high": effect.high}
+                row |= {
+                    f"over_{name}": effect.mean,
+                    f"over_{name}_low": effect.low,
+                    f"over_{name}_high": effect.high,
+                }
         found.append(row)
-    columns = ["method", "teacher", "accuracy", "points", "half", "teachers_accuracy", "over_ce_low", "over_ce_high"]
+    columns = [
+        "method",
+        "teacher",
+        "accuracy",
+        "points",
+        "half",
+        "teachers_accuracy",
+        "over_ce_low",
+        "over_ce_high",
+    ]
     return pd.DataFrame(found, columns=None if found else columns).round(2)
 
 
 def figure(table: pd.DataFrame, scores: Scores) -> plt.Figure:
     """The difference from CE of each condition: a mark for each seed, and the mean with its interval over seeds."""
-    fig, axes = plt.subplots(1, len(TEACHERS), figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained")
+    fig, axes = plt.subplots(
+        1, len(TEACHERS), figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained"
+    )
     order = [name for name in TITLES if name != "ce"]
     for ax, kind in zip(axes, TEACHERS, strict=True):
         for row in table[table.teacher.isin(["", kind])].itertuples():
@@ -244,8 +344,12 @@ def figure(table: pd.DataFrame, scores: Scores) -> plt.Figure:
             colour = "C0" if row.method in CONTROLS else "C3"
             ax.errorbar(row.points, y, xerr=row.half, fmt="o", markersize=4, color=colour)
         ax.axvline(0, color="0.6", linewidth=0.8)
-        ax.set(title=f"teacher: {kind}", yticks=range(len(order)), yticklabels=[TITLES[name] for name in order],
-               ylim=(len(order) - 0.5, -0.5))
+        ax.set(
+            title=f"teacher: {kind}",
+            yticks=range(len(order)),
+            yticklabels=[TITLES[name] for name in order],
+            ylim=(len(order) - 0.5, -0.5),
+        )
     axes[1].set_xlabel("points over labels alone (blue: no distiller)")
     return fig
 
@@ -298,52 +402,95 @@ def markdown(table: pd.DataFrame, rows: pd.DataFrame, enough: bool) -> str:
 
     cells = {(row.method, row.teacher): cell(row) for row in table.itertuples()}
     lines = [["method", *TEACHERS], ["---"] * (1 + len(TEACHERS))]
-    lines += [[TITLES[method], *(cells.get((method, kind), cells.get((method, ""), "–")) for kind in TEACHERS)]
-              for method in TITLES if method in set(table.method)]
+    lines += [
+        [
+            TITLES[method],
+            *(cells.get((method, kind), cells.get((method, ""), "–")) for kind in TEACHERS),
+        ]
+        for method in TITLES
+        if method in set(table.method)
+    ]
     of = [rows.teacher[rows.condition == f"smoothing-{kind}"].mean() for kind in TEACHERS]
     lines.append(["*accuracy of the teacher*", *(f"*{accuracy:.1f} %*" for accuracy in of)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def page(size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame, missing: list[str]) -> str:
+def page(
+    size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame, missing: list[str]
+) -> str:
     """The text with its numbers. Fewer than five seeds have no interval and no verdict."""
-    seeds, ce, tuned, clips = len(scores.seeds), scores.accuracy("ce"), tuning(), size.night.catalogue()
+    seeds, ce, tuned, clips = (
+        len(scores.seeds),
+        scores.accuracy("ce"),
+        tuning(),
+        size.night.catalogue(),
+    )
     taught = table[~table.method.isin(CONTROLS)]
     title = [f"{TITLES[row.method]} ({row.teacher})" for row in taught.itertuples()]
-    above = {name: taught.get(f"over_{name}_low", pd.Series(np.nan, taught.index)) > 0 for name in ("ce", *CONTROLS)}
+    above = {
+        name: taught.get(f"over_{name}_low", pd.Series(np.nan, taught.index)) > 0
+        for name in ("ce", *CONTROLS)
+    }
 
     def listed(*rivals: str) -> str:
         mask = np.logical_and.reduce([above[name] for name in rivals])
-        return ", ".join(name for name, is_above in zip(title, mask, strict=True) if is_above) or "none"
+        return (
+            ", ".join(name for name, is_above in zip(title, mask, strict=True) if is_above)
+            or "none"
+        )
 
-    shows = (f"Above labels alone: {listed('ce')}. Of these, above matched smoothing, too: "
-             f"{listed('ce', 'smoothing')}; above twice the steps, too: {listed('ce', 'ce_2x')}; above all three: "
-             f"{listed('ce', *CONTROLS)}. By chance, {0.05 * len(taught):.1f} of {len(taught)} intervals would exclude "
-             "zero.")
+    shows = (
+        f"Above labels alone: {listed('ce')}. Of these, above matched smoothing, too: "
+        f"{listed('ce', 'smoothing')}; above twice the steps, too: {listed('ce', 'ce_2x')}; above all three: "
+        f"{listed('ce', *CONTROLS)}. By chance, {0.05 * len(taught):.1f} of {len(taught)} intervals would exclude "
+        "zero."
+    )
     if "ce_2x" in scores.predicted and (longer := scores.effect("ce_2x", "ce")).low > 0:
-        shows += (f" Twice the steps gain {longer.mean:.1f} points. So {size.settings.epochs} epochs do not train the "
-                  "student to the end, and a distiller may gain speed alone.")
+        shows += (
+            f" Twice the steps gain {longer.mean:.1f} points. So {size.settings.epochs} epochs do not train the "
+            "student to the end, and a distiller may gain speed alone."
+        )
 
     def reason(row) -> str:
         if row.method == "simkd" and row.teachers_accuracy < ce.mean():
             return "its student keeps the teacher's classifier, and this teacher is less accurate than labels alone"
         return "no reason is known"
 
-    low = [f"{name} {row.points:+.1f}: {reason(row)}"
-           for name, row in zip(title, taught.itertuples(), strict=True) if row.points < -2]
-    tops = [max(found.values()) - sorted(found.values())[-2] for found in tuned["validation"].values()]
+    low = [
+        f"{name} {row.points:+.1f}: {reason(row)}"
+        for name, row in zip(title, taught.itertuples(), strict=True)
+        if row.points < -2
+    ]
+    tops = [
+        max(found.values()) - sorted(found.values())[-2] for found in tuned["validation"].values()
+    ]
     state = f"\n**Not complete.** Still to train: {', '.join(missing)}.\n"
     text = PAGE.format(
-        state=state * bool(missing), classes=len(scores.classes),
+        state=state * bool(missing),
+        classes=len(scores.classes),
         **{split: len(clips.split(split)) for split in ("train", "val", "test")},
-        frames=size.window.frames, crop=size.window.crop, widths=", ".join(map(str, STUDENT.widths)),
-        epochs=size.settings.epochs, mean=ce.mean(), least=ce.min(), most=ce.max(), seeds=seeds,
-        chance=100 / len(scores.classes), trials=sum(map(len, tuned["validation"].values())),
+        frames=size.window.frames,
+        crop=size.window.crop,
+        widths=", ".join(map(str, STUDENT.widths)),
+        epochs=size.settings.epochs,
+        mean=ce.mean(),
+        least=ce.min(),
+        most=ce.max(),
+        seeds=seeds,
+        chance=100 / len(scores.classes),
+        trials=sum(map(len, tuned["validation"].values())),
         chosen=f"the best value leads the second by {np.median(tops):.1f} points (median)",
         table=markdown(table, rows, seeds >= 5),
-        shows=shows if seeds >= 5 else f"Nothing: {seeds} seeds are too few for a verdict.", turns=TURNS,
-        below="**More than two points below labels alone.** " + ("; ".join(low) or "None") + ".")
-    return "\n\n".join(part if part[0] in "#|!" else textwrap.fill(part, 120) for part in text.split("\n\n")) + "\n"
+        shows=shows if seeds >= 5 else f"Nothing: {seeds} seeds are too few for a verdict.",
+        turns=TURNS,
+        below="**More than two points below labels alone.** " + ("; ".join(low) or "None") + ".",
+    )
+    return (
+        "\n\n".join(
+            part if part[0] in "#|!" else textwrap.fill(part, 120) for part in text.split("\n\n")
+        )
+        + "\n"
+    )
 
 
 study = Bench("bench", conditions, size=SIZE)

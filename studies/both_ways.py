@@ -66,7 +66,9 @@ def backwards(record: ClipRecord, label: int) -> ClipRecord:
 class BothWaysWindow(Window):
     """A window over the whole clip, forwards or backwards as the record asks."""
 
-    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "BothWaysBatches":
+    def batches(
+        self, catalogue: Catalogue, split: str, views: dict[str, View]
+    ) -> "BothWaysBatches":
         return BothWaysBatches(catalogue.split(split), views, self)
 
 
@@ -139,9 +141,18 @@ class EnsembleKD(KD):
     alpha: float = 0.8
 
     def extra_nets(self, nets, batches, seed, needed) -> dict[str, nn.Module]:
-        return {role: run.net().requires_grad_(False) for role, run in needed.items() if role.startswith("member")}
+        return {
+            role: run.net().requires_grad_(False)
+            for role, run in needed.items()
+            if role.startswith("member")
+        }
 
     def soft_targets(self, nets, batch, progress) -> torch.Tensor:
         with torch.no_grad():
-            return torch.stack([F.softmax(net(batch.views[role]) / self.temperature, -1)
-                                for role, net in nets.items() if role.startswith("member")]).mean(0)
+            return torch.stack(
+                [
+                    F.softmax(net(batch.views[role]) / self.temperature, -1)
+                    for role, net in nets.items()
+                    if role.startswith("member")
+                ]
+            ).mean(0)

@@ -23,8 +23,11 @@ from kdlab.train.runs import Run
 
 ASKS = "What does each way cost in use?"
 WAYS = "raw student", "gamma, then classify", "Zero-DCE, then classify", "two streams"
-MEASURED = {"MACs": "million MACs of a clip", "ms": "CPU milliseconds of a clip, from the file",
-            "MB": "megabytes of weights and of the two largest maps of a clip"}
+MEASURED = {
+    "MACs": "million MACs of a clip",
+    "ms": "CPU milliseconds of a clip, from the file",
+    "MB": "megabytes of weights and of the two largest maps of a clip",
+}
 #: Clips that are timed, and how often.
 CLIPS, REPEATS = 5, 5
 
@@ -48,7 +51,11 @@ def largest_maps(net: nn.Module, shape: tuple[int, ...]) -> int:
     sizes, hooks = [0], []
     for layer in net.modules():
         if not list(layer.children()):
-            hooks.append(layer.register_forward_hook(lambda _, x, y: sizes.append(4 * (x[0].numel() + y.numel()))))
+            hooks.append(
+                layer.register_forward_hook(
+                    lambda _, x, y: sizes.append(4 * (x[0].numel() + y.numel()))
+                )
+            )
     with torch.no_grad():
         net(torch.zeros(shape))
     for hook in hooks:
@@ -65,17 +72,28 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     curves = TrainedCurves(recipe.data, seed=recipe.data.seed)
     enhancer, picture = curves.run().net(), (1, 3, *Raw().read(drawn[0][0], [0]).shape[1:3])
     ways = dict(zip(WAYS, ([student], [teacher], [teacher], [student, teacher]), strict=True))
-    views = dict(zip(WAYS, ([Raw()], [Enhanced(Gamma())], [Enhanced(curves)], [Raw(), Enhanced(Gamma())]),
-                     strict=True))
-    times = cpu_times({way: partial(classify, drawn, window, nets, views[way]) for way, nets in ways.items()}, REPEATS)
+    views = dict(
+        zip(
+            WAYS,
+            ([Raw()], [Enhanced(Gamma())], [Enhanced(curves)], [Raw(), Enhanced(Gamma())]),
+            strict=True,
+        )
+    )
+    times = cpu_times(
+        {way: partial(classify, drawn, window, nets, views[way]) for way, nets in ways.items()},
+        REPEATS,
+    )
     found = {}
     for way, nets in ways.items():
         more = way.startswith("Zero-DCE")
         counted = len(nets) * macs(student, shape) + more * window.frames * macs(enhancer, picture)
         held = 4 * (len(nets) * parameters(student) + more * parameters(enhancer))
         maps = max(largest_maps(student, shape), largest_maps(enhancer, picture) if more else 0)
-        found |= {f"{way}: MACs": counted / 1e6, f"{way}: ms": 1e3 * float(min(times[way])) / len(drawn),
-                  f"{way}: MB": (held + maps) / 1e6}
+        found |= {
+            f"{way}: MACs": counted / 1e6,
+            f"{way}: ms": 1e3 * float(min(times[way])) / len(drawn),
+            f"{way}: MB": (held + maps) / 1e6,
+        }
     return found
 
 

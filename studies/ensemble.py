@@ -45,10 +45,15 @@ class Ensemble(Recipe):
 
     def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
         """The trained members as one network, and the clips on which it predicts."""
+
         def answers(student: nn.Module, split: str, batch_size: int = 64):
             loaded = batches(self, split)
             records = loaded.records
-            return (records, predict(student, loaded.evaluation(batch_size), "student")[0]) if records else ((), None)
+            return (
+                (records, predict(student, loaded.evaluation(batch_size), "student")[0])
+                if records
+                else ((), None)
+            )
 
         student = _Together([run.net() for run in needed.values()])
         return Prepared({"student": student}, batches(self, "train"), None, answers)

@@ -31,7 +31,7 @@ import click
 import torch
 
 from kdlab.clips.records import Catalogue
-from kdlab.clips.user_clips import UserClips
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.system import paths
@@ -62,7 +62,9 @@ class Size:
 
 _NET = TinyR2Plus1D((12, 24, 56, 112))
 SIZES = {
-    "smoke": Size(Night(REAL, (3, 1, 2), 1.0), both.BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2),
+    "smoke": Size(
+        Night(REAL, (3, 1, 2), 1.0), both.BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2
+    ),
     "try": Size(Night(REAL, (100, 5, 10), 1.0), both.BothWaysWindow(16, 64, 56), _NET, 16, 5),
     "full": Size(Night(ACTIONS, (400, 10, 40), 1.0), both.BothWaysWindow(24, 64, 56), _NET, 12, 7),
 }
@@ -74,15 +76,31 @@ def member(size: Size, number: int, data: object) -> Recipe:
     """The recipe of one network; exposure, window and seed follow from its ``number``."""
     gamma, step = KINDS[number % len(KINDS)]
     net = both.EveryNth(size.net, step) if step > 1 else size.net
-    return Recipe(f"real_dark{number}", data, both.Exposed(gamma=gamma), net=net, window=size.window,
-                  settings=Settings(epochs=size.epochs), seed=number)
+    return Recipe(
+        f"real_dark{number}",
+        data,
+        both.Exposed(gamma=gamma),
+        net=net,
+        window=size.window,
+        settings=Settings(epochs=size.epochs),
+        seed=number,
+    )
 
 
 def taught(size: Size, data: object) -> both.TaughtRecipe:
     """The recipe of the network that the members teach, which is the one to publish."""
     members = tuple(member(size, number, data) for number in range(size.members))
-    return both.TaughtRecipe("real_dark", data, both.Exposed(), both.EnsembleKD(), net=size.net, window=size.window,
-                        settings=Settings(epochs=size.epochs), seed=100, members=members)
+    return both.TaughtRecipe(
+        "real_dark",
+        data,
+        both.Exposed(),
+        both.EnsembleKD(),
+        net=size.net,
+        window=size.window,
+        settings=Settings(epochs=size.epochs),
+        seed=100,
+        members=members,
+    )
 
 
 TRIES = {
@@ -104,18 +122,29 @@ def scores(run: Run, fold: str) -> dict[str, float]:
     real = real_clips(fold)
     kept = [run.provenance["classes"].index(name) for name in real.classes]
     forwards = real.split("test")
-    opposite = {label: real.classes.index(both.OPPOSITE.get(name, name)) for label, name in enumerate(real.classes)}
+    opposite = {
+        label: real.classes.index(both.OPPOSITE.get(name, name))
+        for label, name in enumerate(real.classes)
+    }
     ways = []
-    for shown in (forwards, [both.backwards(record, opposite[record.label]) for record in forwards]):
+    for shown in (
+        forwards,
+        [both.backwards(record, opposite[record.label]) for record in forwards],
+    ):
         clips = both.BothWaysBatches(shown, {"student": run.recipe.view}, run.recipe.window)
         logits, labels, _ = predict(run.net(), clips.evaluation(), "student")
         ways.append((logits[:, kept].argmax(1), labels))
     (ahead, labels), (back, turned) = ways
-    each = {name: _percent((ahead == label)[labels == label]) for label, name in enumerate(real.classes)}
+    each = {
+        name: _percent((ahead == label)[labels == label]) for label, name in enumerate(real.classes)
+    }
     still = [_percent((back == label)[labels == label]) for label in range(len(real.classes))]
     paired = labels != turned
-    return {"recall": sum(each.values()) / len(each), "reversed": sum(still) / len(still),
-            "direction": _percent(torch.cat([ahead == labels, back == turned])[paired.repeat(2)])} | each
+    return {
+        "recall": sum(each.values()) / len(each),
+        "reversed": sum(still) / len(still),
+        "direction": _percent(torch.cat([ahead == labels, back == turned])[paired.repeat(2)]),
+    } | each
 
 
 def _percent(hits: torch.Tensor) -> float:
@@ -129,8 +158,12 @@ def real_clips(fold: str) -> Catalogue:
 
 def noted(run: Run, recall: float) -> None:
     """Write the mean recall on fold A into the note of ``run``."""
-    note = json.loads((run.folder / "run.json").read_text("utf-8")) | {"scores": {"arid6 A": round(recall, 2)}}
-    write_atomically(run.folder / "run.json", lambda file: file.write_text(json.dumps(note, indent=1), "utf-8"))
+    note = json.loads((run.folder / "run.json").read_text("utf-8")) | {
+        "scores": {"arid6 A": round(recall, 2)}
+    }
+    write_atomically(
+        run.folder / "run.json", lambda file: file.write_text(json.dumps(note, indent=1), "utf-8")
+    )
 
 
 def row(what: str, run: Run, found: dict[str, float]) -> str:
@@ -145,12 +178,20 @@ def committed_choice() -> dict:
     fold B was read before."""
     how = "choose a try on fold A with --choose, and commit that file"
     if READ.exists():
-        raise ValueError(f"fold B was read with the recipe in {READ.name}, and is read once: choose nothing on it")
+        raise ValueError(
+            f"fold B was read with the recipe in {READ.name}, and is read once: choose nothing on it"
+        )
     if not CHOICE.exists():
         raise ValueError(f"there is no {CHOICE}: {how}")
-    if subprocess.run(["git", "-C", CHOICE.parent, "diff", "--quiet", "HEAD", "--", CHOICE.name]).returncode or \
-            subprocess.run(["git", "-C", CHOICE.parent, "ls-files", "--error-unmatch", CHOICE.name],
-                           capture_output=True).returncode:
+    if (
+        subprocess.run(
+            ["git", "-C", CHOICE.parent, "diff", "--quiet", "HEAD", "--", CHOICE.name]
+        ).returncode
+        or subprocess.run(
+            ["git", "-C", CHOICE.parent, "ls-files", "--error-unmatch", CHOICE.name],
+            capture_output=True,
+        ).returncode
+    ):
         raise ValueError(f"{CHOICE} is not committed as it stands: {how}")
     return json.loads(CHOICE.read_text("utf-8"))
 
@@ -159,7 +200,9 @@ def committed_choice() -> dict:
 @click.argument("name", type=click.Choice(TRIES), required=False)
 @click.option("--size", type=click.Choice(SIZES), default="try", show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--choose", is_flag=True, help="Make this recipe the choice, after its test on fold A.")
+@click.option(
+    "--choose", is_flag=True, help="Make this recipe the choice, after its test on fold A."
+)
 @click.option("--final", is_flag=True, help="Read fold B with the committed choice.")
 def main(name, size, workers, choose, final):
     """Train a try, and test it on real dark clips."""
@@ -167,23 +210,42 @@ def main(name, size, workers, choose, final):
     if choice:
         name, size = choice["try"], choice["size"]
     if not name:
-        return click.echo("\n".join(f"{name}: {len(in_training_order([make(SIZES[size])]))} networks of {size} size"
-                                    for name, make in TRIES.items()))
+        return click.echo(
+            "\n".join(
+                f"{name}: {len(in_training_order([make(SIZES[size])]))} networks of {size} size"
+                for name, make in TRIES.items()
+            )
+        )
     recipe, _ = TRIES[name](SIZES[size]), real_clips("A")  # which is missed now, not after hours
     if choice and recipe.digest() != choice["recipe"]:
-        raise ValueError(f"{CHOICE.name} is of another recipe than {name} of size {size} is today: choose again")
+        raise ValueError(
+            f"{CHOICE.name} is of another recipe than {name} of size {size} is today: choose again"
+        )
     runs = obtain_all(in_training_order([recipe]), workers=workers)
     if final:
-        READ.touch(exist_ok=False)  # before the clips are read: a second reading is refused, whatever comes
+        READ.touch(
+            exist_ok=False
+        )  # before the clips are read: a second reading is refused, whatever comes
         found = scores(runs[-1], "B")
-        write_atomically(READ, lambda file: file.write_text(json.dumps(choice | {"arid6 B": found}, indent=1), "utf-8"))
+        write_atomically(
+            READ,
+            lambda file: file.write_text(
+                json.dumps(choice | {"arid6 B": found}, indent=1), "utf-8"
+            ),
+        )
         return click.echo(row(f"fold B, {name} of size {size}", runs[-1], found))
     for run in runs:  # the members, and last the one that they teach
         found = scores(run, "A")
         noted(run, found["recall"])
         click.echo(row(f"{run.recipe.condition} of {name}, {size}", run, found))
     if choose:
-        about = {"try": name, "size": size, "recipe": recipe.digest(), "run": run.folder.name, "arid6 A": found}
+        about = {
+            "try": name,
+            "size": size,
+            "recipe": recipe.digest(),
+            "run": run.folder.name,
+            "arid6 A": found,
+        }
         write_atomically(CHOICE, lambda file: file.write_text(json.dumps(about, indent=1), "utf-8"))
 
 

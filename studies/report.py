@@ -77,7 +77,9 @@ def sentence(answer: Answer) -> str:
 
 def strongest(answer: Answer) -> str:
     """The strongest rival, and the method's difference to it; a dash where there is none."""
-    rivals = {} if answer.withheld else {name: answer.compared[name] for name in answer.question.rivals}
+    rivals = (
+        {} if answer.withheld else {name: answer.compared[name] for name in answer.question.rivals}
+    )
     name = min(rivals, key=lambda rival: rivals[rival].mean, default="")
     return typeset(f"{name} ({rivals[name]})") if name else "–"
 
@@ -92,8 +94,12 @@ def tuned(script, names: tuple[str, ...]) -> str:
     for name in names:
         for path, value in best.get(name, {}).items():
             changed.setdefault(f"{path.rpartition('.')[2]}={value:g}", []).append(name)
-    return (f"Tuned: {sum(name in own for name in names)}" + f"; {shared} with the value of another" * bool(shared)
-            + "".join(f"; `{value}`: {', '.join(users)}" for value, users in changed.items()) + ".")
+    return (
+        f"Tuned: {sum(name in own for name in names)}"
+        + f"; {shared} with the value of another" * bool(shared)
+        + "".join(f"; `{value}`: {', '.join(users)}" for value, users in changed.items())
+        + "."
+    )
 
 
 def means(question, measured: pd.DataFrame) -> str:
@@ -110,58 +116,102 @@ def section(answer: Answer) -> list[str]:
         return lines
     measured = values(question.name).assign(zero=0.0)
     failed = (measured < LEARNT).sum() if question.unit == "points" else dict.fromkeys(measured, 0)
-    rows = [(f"over {name}" + (f" (failed: {failed[name]})" if failed[name] else ""), question.method, name)
-            for name in answer.compared]
+    rows = [
+        (
+            f"over {name}" + (f" (failed: {failed[name]})" if failed[name] else ""),
+            question.method,
+            name,
+        )
+        for name in answer.compared
+    ]
     if question.teacher:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
     rows += getattr(script, "ALSO", {}).get(question.name, ())
-    table = [f"| {question.method}: {question.metric} | {question.unit} | lowest to highest world |", "|---|---|---|"]
+    table = [
+        f"| {question.method}: {question.metric} | {question.unit} | lowest to highest world |",
+        "|---|---|---|",
+    ]
     table += [row(text, measured[one] - measured[other]) for text, one, other in rows]
     if failed[question.baseline]:
         learnt = measured[measured[question.baseline] >= LEARNT]
-        table += [row(f"over {question.baseline}, without the failed world (added later)",
-                      learnt[question.method] - learnt[question.baseline])]
+        table += [
+            row(
+                f"over {question.baseline}, without the failed world (added later)",
+                learnt[question.method] - learnt[question.baseline],
+            )
+        ]
     name = f"question-{question.name}.png"
-    figure = plots.effects({f"− {other}": effect for other, effect in answer.compared.items()}, question.method,
-                           f"difference, {question.unit}", question.small)
+    figure = plots.effects(
+        {f"− {other}": effect for other, effect in answer.compared.items()},
+        question.method,
+        f"difference, {question.unit}",
+        question.small,
+    )
     figure.savefig(FOLDER / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     gain = answer.share if answer.effect.low > 0 else None
-    says = [means(question, measured) if question.baseline != "zero" else "",
-            f"The gain is {100 * gain:.0f} % of the teacher's lead." if gain else "",
-            getattr(script, "NOTES", {}).get(question.name, ""),
-            tuned(script, (question.method, question.baseline, *question.rivals))]
-    return [*lines, "\n".join(table), " ".join(filter(None, says)),
-            f"![Question {question.name}](../figures/edition-2/{name})"]
+    says = [
+        means(question, measured) if question.baseline != "zero" else "",
+        f"The gain is {100 * gain:.0f} % of the teacher's lead." if gain else "",
+        getattr(script, "NOTES", {}).get(question.name, ""),
+        tuned(script, (question.method, question.baseline, *question.rivals)),
+    ]
+    return [
+        *lines,
+        "\n".join(table),
+        " ".join(filter(None, says)),
+        f"![Question {question.name}](../figures/edition-2/{name})",
+    ]
 
 
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its row on the front page."""
     script = import_module("cost_in_use")
     if why := missing("4") or older(FOLDER / "cost_in_use.csv"):
-        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"{script.ASKS} | Withheld: {why} | –"
+        return [
+            f"## 4. {script.ASKS}",
+            f"**Withheld: {why}.**",
+        ], f"{script.ASKS} | Withheld: {why} | –"
     mean = values("4").mean()
-    table = ["| " + " | ".join(["way", *script.MEASURED.values()]) + " |", "|---" * (1 + len(script.MEASURED)) + "|"]
-    table += ["| " + " | ".join([way, *(three_digits(mean[f"{way}: {what}"]) for what in script.MEASURED)]) + " |"
-              for way in script.WAYS]
+    table = [
+        "| " + " | ".join(["way", *script.MEASURED.values()]) + " |",
+        "|---" * (1 + len(script.MEASURED)) + "|",
+    ]
+    table += [
+        "| "
+        + " | ".join([way, *(three_digits(mean[f"{way}: {what}"]) for what in script.MEASURED)])
+        + " |"
+        for way in script.WAYS
+    ]
     first, *others = script.WAYS
     times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
     return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], (
-        f"{script.ASKS} | {text} | –")
+        f"{script.ASKS} | {text} | –"
+    )
 
 
 def main() -> None:
     found, (section_4, row_4) = answers(), costs()
     sections = {answer.question.name: section(answer) for answer in found} | {"4": section_4}
-    rows = {answer.question.name: f"{answer.question.asks} | {sentence(answer)} | {strongest(answer)}"
-            for answer in found} | {"4": row_4}
+    rows = {
+        answer.question.name: f"{answer.question.asks} | {sentence(answer)} | {strongest(answer)}"
+        for answer in found
+    } | {"4": row_4}
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
-    front = ["| question | answer | strongest rival |", "|---|---|---|",
-             *(f"| {name}. {rows[name]} |" for name in order)]
-    write_atomically(paths.project_root() / "docs" / "results.md", lambda path: path.write_text(text, encoding="utf-8"))
-    write_atomically(FOLDER / "front.md", lambda path: path.write_text("\n".join(front) + "\n", encoding="utf-8"))
+    front = [
+        "| question | answer | strongest rival |",
+        "|---|---|---|",
+        *(f"| {name}. {rows[name]} |" for name in order),
+    ]
+    write_atomically(
+        paths.project_root() / "docs" / "results.md",
+        lambda path: path.write_text(text, encoding="utf-8"),
+    )
+    write_atomically(
+        FOLDER / "front.md", lambda path: path.write_text("\n".join(front) + "\n", encoding="utf-8")
+    )
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
     words = len(re.findall(r"\S*\w\S*", text))  # the bars of tables are none
     print(f"{words} words of at most 2,500; figures/edition-2 has {size:.1f} of at most 12 MB")

@@ -1,6 +1,7 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,21 +16,32 @@ from kdlab.system import paths
 
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
-LONGEST = ("07_progressive_distillation_and_wise.ipynb", "08_flatness_and_sharpness.ipynb",
-           "01_data_and_enhancement.ipynb", "test_stranger.py", "test_runs.py", "test_many.py")
+LONGEST = (
+    "07_progressive_distillation_and_wise.ipynb",
+    "08_flatness_and_sharpness.ipynb",
+    "01_data_and_enhancement.ipynb",
+    "test_stranger.py",
+    "test_runs.py",
+    "test_many.py",
+)
 
 
 def pytest_configure(config):
     """Each of several processes keeps to a core of its own, and so do the kernels it starts: what a notebook trains it
     trains itself there, because processes for three steps of training would import for longer than they train."""
     if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
-        cores, number = sorted(os.sched_getaffinity(0)), int(config.workerinput["workerid"].removeprefix("gw"))
+        cores, number = (
+            sorted(os.sched_getaffinity(0)),
+            int(config.workerinput["workerid"].removeprefix("gw")),
+        )
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def pytest_collection_modifyitems(items):
     place = {name: k for k, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: (item.path.suffix != ".ipynb", place.get(item.path.name, len(place))))
+    items.sort(
+        key=lambda item: (item.path.suffix != ".ipynb", place.get(item.path.name, len(place)))
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +66,7 @@ def pattern(frames: int, width: int, height: int) -> np.ndarray:
     for t, frame in enumerate(video):
         frame[:] = 5 * t % 200
         left = 2 * t % (width - 12)
-        frame[height // 4: height // 2, left: left + 12] = 255
+        frame[height // 4 : height // 2, left : left + 12] = 255
     return video
 
 
@@ -67,12 +79,21 @@ def square(direction: int, phase: int) -> np.ndarray:
     return video
 
 
-def encode(path: Path, frames: np.ndarray, codec: str = "libx264", rate: int = 25, pts: list[int] | None = None,
-           pix_fmt: str = "yuv420p", **options: str) -> Path:
+def encode(
+    path: Path,
+    frames: np.ndarray,
+    codec: str = "libx264",
+    rate: int = 25,
+    pts: list[int] | None = None,
+    pix_fmt: str = "yuv420p",
+    **options: str,
+) -> Path:
     """Write uint8 (T, H, W, 3) frames as a video; ``options`` go to the encoder, ``pts`` are times in frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # the header in front, so that a file cut in the middle still opens
-    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}) as out:
+    with av.open(
+        str(path), "w", options={"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}
+    ) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
@@ -91,8 +112,14 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 
     Its pixels are ``pattern``, or those given: uint8 (T, H, W, 3).
     """
-    def make(name: str, frames: int = 40, size: tuple[int, int] = (64, 48), pixels: np.ndarray | None = None,
-             **how) -> Path:
+
+    def make(
+        name: str,
+        frames: int = 40,
+        size: tuple[int, int] = (64, 48),
+        pixels: np.ndarray | None = None,
+        **how,
+    ) -> Path:
         return encode(tmp_path / name, pattern(frames, *size) if pixels is None else pixels, **how)
 
     return make
@@ -158,7 +185,9 @@ def watched(monkeypatch):
     monkeypatch.setattr(widgets, "headless", lambda: False)
 
 
-def guesses(rng: np.random.Generator, labels: np.ndarray, seeds: int, right: float, classes: int) -> np.ndarray:
+def guesses(
+    rng: np.random.Generator, labels: np.ndarray, seeds: int, right: float, classes: int
+) -> np.ndarray:
     """Class indices ``(seeds, *labels.shape)``: a share is ``right``, by chance, and the others are any other class."""
     wrong = (labels + rng.integers(1, classes, (seeds, *labels.shape))) % classes
     return np.where(rng.random(wrong.shape) < right, labels, wrong)
@@ -170,3 +199,66 @@ def words(fig) -> str:
 
     fig.canvas.draw()
     return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
+
+
+# --- files as phones and trimming tools leave them -----------------------------------------------------------------
+
+
+@pytest.fixture
+def hurt(make_video):
+    """``hurt(name)``: a video of noise with B-frames, in which two hundred bytes of the fifth frame stored are zero."""
+
+    def make(name: str) -> Path:
+        noise = np.random.default_rng(0).integers(0, 255, (30, 96, 128, 3)).astype(np.uint8)
+        path = make_video(
+            name, pixels=noise, g="15", bf="2", **{"x264-params": "scenecut=0:b-adapt=0"}
+        )
+        with av.open(str(path)) as container:
+            packet = [packet for packet in container.demux(video=0) if packet.size][4]
+            middle = packet.pos + packet.size // 3
+        data = bytearray(path.read_bytes())
+        data[middle : middle + 200] = bytes(200)
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def turned():
+    """``turned(path, (a, b, c, d))``: the MP4 file, saying that its pictures are to be turned or mirrored."""
+
+    def turn(path: Path, matrix: tuple[int, int, int, int] = (0, 65536, -65536, 0)) -> Path:
+        header, (a, b, c, d) = bytearray(path.read_bytes()), matrix
+        place = header.find(
+            struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), header.find(b"tkhd")
+        )
+        header[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        path.write_bytes(header)
+        return path
+
+    return turn
+
+
+@pytest.fixture
+def trimmed():
+    """``trimmed(path)``: a copy of an MP4 file of 25 frames a second whose edit list hides the first five frames."""
+
+    def trim(path: Path) -> Path:
+        new_path = path.with_name(f"trimmed_{path.name}")
+        with (
+            av.open(str(path)) as old,
+            av.open(str(new_path), "w", options={"avoid_negative_ts": "disabled"}) as new,
+        ):
+            stream = old.streams.video[0]
+            copy = new.add_stream_from_template(stream)
+            five_frames = int(5 / 25 / stream.time_base)
+            for packet in old.demux(stream):
+                if packet.dts is not None:
+                    packet.pts -= five_frames
+                    packet.dts -= five_frames
+                    packet.stream = copy
+                    new.mux(packet)
+        return new_path
+
+    return trim

@@ -16,8 +16,11 @@ SMALLEST = 8.5
 
 def contrast(one, other="white") -> float:
     """Of two colours as WCAG defines it, 1 to 21: words want 4.5, lines and marks 3."""
+
     def light(colour) -> float:
-        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
+        linear = [
+            v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)
+        ]
         return float(np.dot((0.2126, 0.7152, 0.0722), linear))
 
     low, high = sorted((light(one), light(other)))
@@ -29,19 +32,36 @@ def faults(fig: Figure) -> list[str]:
     fig.canvas.draw()
     width = fig.get_figwidth()
     found = [f"it is {width:g} inches wide"] * int(width > PAGE)
-    for text in (text for text in fig.findobj(Text) if text.get_visible() and text.get_text().strip()):
+    for text in (
+        text for text in fig.findobj(Text) if text.get_visible() and text.get_text().strip()
+    ):
         if text.get_fontsize() < SMALLEST:
             found.append(f"{text.get_text()!r} has {text.get_fontsize():.1f} points")
-        if not (text.axes and (text.axes.images or text.axes.collections)) and contrast(text.get_color()) < 4.5:
+        if (
+            not (text.axes and (text.axes.images or text.axes.collections))
+            and contrast(text.get_color()) < 4.5
+        ):
             found.append(f"{text.get_text()!r} is pale")
     for ax in (ax for ax in fig.axes if ax.get_visible()):
         for axis, names in (("x", ax.get_xticklabels()), ("y", ax.get_yticklabels())):
-            found += _crowded([name for name in names if name.get_visible() and name.get_text()], axis)
+            found += _crowded(
+                [name for name in names if name.get_visible() and name.get_text()], axis
+            )
         keys = [key for key in (ax.get_legend(), *fig.legends) if key]
         found += [f"the key hides {what}" for key in keys for what in _hidden(ax, key)]
-    heads = [text for ax in fig.axes for text in (ax.title, ax.xaxis.label, ax.yaxis.label) if text.get_text()]
+    heads = [
+        text
+        for ax in fig.axes
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label)
+        if text.get_text()
+    ]
     boxes = [(text.get_text(), text.get_window_extent()) for text in heads if text.get_visible()]
-    found += [f"{a!r} runs into {b!r}" for k, (a, one) in enumerate(boxes) for b, two in boxes[:k] if one.overlaps(two)]
+    found += [
+        f"{a!r} runs into {b!r}"
+        for k, (a, one) in enumerate(boxes)
+        for b, two in boxes[:k]
+        if one.overlaps(two)
+    ]
     for key in fig.legends:
         box = key.get_window_extent()
         if box.x0 < -1 or box.x1 > fig.bbox.width + 1:
@@ -57,10 +77,17 @@ def legible(fig: Figure) -> str:
 
 def _crowded(names: list[Text], axis: str) -> list[str]:
     """Neighbours among upright tick labels that touch."""
-    boxes = [(name.get_text(), name.get_window_extent()) for name in names if not name.get_rotation() % 90]
+    boxes = [
+        (name.get_text(), name.get_window_extent())
+        for name in names
+        if not name.get_rotation() % 90
+    ]
     boxes.sort(key=lambda pair: getattr(pair[1], f"{axis}0"))
-    return [f"{a!r} runs into {b!r}" for (a, one), (b, two) in zip(boxes, boxes[1:], strict=False)
-            if getattr(one, f"{axis}1") > getattr(two, f"{axis}0") + 1 and one.overlaps(two)]
+    return [
+        f"{a!r} runs into {b!r}"
+        for (a, one), (b, two) in zip(boxes, boxes[1:], strict=False)
+        if getattr(one, f"{axis}1") > getattr(two, f"{axis}0") + 1 and one.overlaps(two)
+    ]
 
 
 def _hidden(ax, key) -> list[str]:
@@ -78,7 +105,9 @@ def _hidden(ax, key) -> list[str]:
         seen = Bbox.intersection(bar.get_window_extent(), ax.get_window_extent())
         found += [f"bar {bar.get_label()!r}"] * bool(seen and box.overlaps(seen))
     for dots in (some for some in ax.collections if isinstance(some, PathCollection)):
-        found += ["dots"] * inside(dots.get_offset_transform().transform(np.asarray(dots.get_offsets(), float)))
+        found += ["dots"] * inside(
+            dots.get_offset_transform().transform(np.asarray(dots.get_offsets(), float))
+        )
     found += ["a picture"] * (bool(ax.images) and bool(box.overlaps(ax.get_window_extent())))
     return found
 

@@ -8,15 +8,21 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kdlab.clips import headers
-from kdlab.clips.datasets import open_data
-from kdlab.clips.files import CatalogueError
+from kdlab.clips.records import CatalogueError
+from kdlab.datasets.released import open_data
 from kdlab.distill.method import KD
 from kdlab.train.recipe import from_json
+from kdlab.video import headers
 
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-CELL = st.one_of(st.sampled_from(["", "Run", "Sit", "a.mp4", "b.mp4", "../a.mp4", "train", "test", "1e999", "nan"]),
-                 st.text(max_size=6))
+FEW = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+CELL = st.one_of(
+    st.sampled_from(
+        ["", "Run", "Sit", "a.mp4", "b.mp4", "../a.mp4", "train", "test", "1e999", "nan"]
+    ),
+    st.text(max_size=6),
+)
 
 
 @FEW
@@ -24,8 +30,12 @@ CELL = st.one_of(st.sampled_from(["", "Run", "Sit", "a.mp4", "b.mp4", "../a.mp4"
 @example(b"\1", 0)
 @example(b"\1\0\0\0\3\xe1\0", 4)
 def test_headers_of_h264_are_read_or_refused(data, length):
-    for read in (lambda: headers.head_units(data), lambda: headers.h264_kind(headers.units(data, length)),
-                 lambda: headers.mpeg4_kinds(data), lambda: headers.not_coded(data, data)):
+    for read in (
+        lambda: headers.head_units(data),
+        lambda: headers.h264_kind(headers.units(data, length)),
+        lambda: headers.mpeg4_kinds(data),
+        lambda: headers.not_coded(data, data),
+    ):
         try:
             read()
         except (headers.Fault, headers.CutOff) as error:
@@ -33,8 +43,11 @@ def test_headers_of_h264_are_read_or_refused(data, length):
 
 
 @FEW
-@given(st.permutations(["path", "label", "split", "group", "start", "end"]), st.integers(2, 6),
-       st.lists(st.lists(CELL, min_size=6, max_size=6), max_size=5))
+@given(
+    st.permutations(["path", "label", "split", "group", "start", "end"]),
+    st.integers(2, 6),
+    st.lists(st.lists(CELL, min_size=6, max_size=6), max_size=5),
+)
 def test_a_table_of_clips_is_read_or_refused_in_one_sentence(tmp_path, columns, width, rows):
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).touch()
@@ -57,9 +70,16 @@ def test_a_mixture_takes_sound_numbers_alone(temperature, alpha):
             KD(temperature, alpha)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["type", "tuple", "path", "condition", "x"]), inner, max_size=3), max_leaves=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "tuple", "path", "condition", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
 
 
 @FEW

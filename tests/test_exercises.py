@@ -60,9 +60,17 @@ def leaked(train, test, known=set):
 
 
 #: Exercise: a right function, and the value of its last argument that makes it nearly right.
-FUNCTIONS = {"00.3": (softened, 0.0), "02.3": (normalised, 0.0), "03.3": (soft_loss, np.log(1e-12)),
-             "05.3": (average_precision, np.asarray), "07.3": (stop, 3), "08.3": (sharpness, 0.0),
-             "09.3": (energy, 0.0), "10.3": (holm, np.asarray), "11.3": (leaked, " ".join)}
+FUNCTIONS = {
+    "00.3": (softened, 0.0),
+    "02.3": (normalised, 0.0),
+    "03.3": (soft_loss, np.log(1e-12)),
+    "05.3": (average_precision, np.asarray),
+    "07.3": (stop, 3),
+    "08.3": (sharpness, 0.0),
+    "09.3": (energy, 0.0),
+    "10.3": (holm, np.asarray),
+    "11.3": (leaked, " ".join),
+}
 
 
 @pytest.mark.parametrize("name", exercises())
@@ -90,9 +98,29 @@ class Unwilling:
 META = torch.zeros(3, device="meta")
 
 
-@pytest.mark.parametrize("answer", [
-    None, math.nan, 10**400, 1j, "d", {}, [1, [2]], np.zeros(2), META, Unwilling(), dict, lambda: 1, lambda *_: None,
-    lambda *_: "1", lambda *_: META, lambda *_: sys.exit(), lambda *_: Unwilling(), lambda *_: np.full(3, np.nan)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        math.nan,
+        10**400,
+        1j,
+        "d",
+        {},
+        [1, [2]],
+        np.zeros(2),
+        META,
+        Unwilling(),
+        dict,
+        lambda: 1,
+        lambda *_: None,
+        lambda *_: "1",
+        lambda *_: META,
+        lambda *_: sys.exit(),
+        lambda *_: Unwilling(),
+        lambda *_: np.full(3, np.nan),
+    ],
+)
 def test_whatever_is_answered_gets_one_sentence(answer, capsys):
     for name in exercises():
         kdlab.check(name, answer)
@@ -106,33 +134,54 @@ def test_what_is_said(capsys):
         kdlab.check(number, answer)
     kdlab.check("99.9", 1)
     right, wrong, ask, unknown = capsys.readouterr().out.splitlines()
-    assert right.endswith("right.") and exercises()[number]["hint"] in wrong and exercises()[number]["ask"] in ask
+    assert (
+        right.endswith("right.")
+        and exercises()[number]["hint"] in wrong
+        and exercises()[number]["ask"] in ask
+    )
     assert unknown.startswith("there is no exercise '99.9'; there are 00.1")
 
 
 def test_a_function_that_fails_is_told_where():
     name = "00.3"
     assert "raises ZeroDivisionError" in fault(name, lambda z, t: 1 / 0)
-    assert "AttributeError" in (why := fault(name, lambda z, t: z.softmax(7))) and "with tensors it raises Index" in why
+    assert (
+        "AttributeError" in (why := fault(name, lambda z, t: z.softmax(7)))
+        and "with tensors it raises Index" in why
+    )
     assert "gives the shape" in fault(name, lambda z, t: z[0])
     assert "gives None" in fault(name, lambda z, t: None)
     assert "another result" in fault(name, lambda z, t: z / z.sum())
 
 
-@pytest.mark.parametrize(("name", "question", "method", "rival"), [
-    ("02.1", "2", "re-estimated statistics", "the bright network as it is"),
-    ("03.1", "2", "a second light", "re-estimated statistics"), ("04.1", "5", "GenKD", "an untrained teacher"),
-    ("05.1", "6", "GenKD", "labels alone"), ("07.1", "7", "PKD", "PKD in the order own, residual, motion")])
+@pytest.mark.parametrize(
+    ("name", "question", "method", "rival"),
+    [
+        ("02.1", "2", "re-estimated statistics", "the bright network as it is"),
+        ("03.1", "2", "a second light", "re-estimated statistics"),
+        ("04.1", "5", "GenKD", "an untrained teacher"),
+        ("05.1", "6", "GenKD", "labels alone"),
+        ("07.1", "7", "PKD", "PKD in the order own, residual, motion"),
+    ],
+)
 def test_answers_from_the_evidence_are_todays(name, question, method, rival):
     worlds = values(question)
     differences = worlds[method] - worlds[rival]
     assert fault(name, differences.mean()) is None
     if name == "03.1":
-        assert fault("10.1", (differences > 0).sum()) is fault("10.2", Effect.of(differences[:3]).half_width) is None
+        assert (
+            fault("10.1", (differences > 0).sum())
+            is fault("10.2", Effect.of(differences[:3]).half_width)
+            is None
+        )
 
 
 def test_notebooks_ask_every_exercise_once_and_no_other():
-    asked = [name for path in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
-             for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "markdown"
-             for name in re.findall(r"^\*\*(\d\d\w?\.\d+)\b", "".join(cell["source"]), re.MULTILINE)]
+    asked = [
+        name
+        for path in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
+        for cell in json.loads(path.read_text("utf-8"))["cells"]
+        if cell["cell_type"] == "markdown"
+        for name in re.findall(r"^\*\*(\d\d\w?\.\d+)\b", "".join(cell["source"]), re.MULTILINE)
+    ]
     assert sorted(asked) == sorted(exercises())

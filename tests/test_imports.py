@@ -18,8 +18,10 @@ PACKAGE = Path(kdlab.__file__).parent
 # nets know nothing of each other, the ground knows no paper, and no paper knows another.
 LAYERS = (
     {"system"},
+    {"video"},
     {"clips", "nets", "protocols"},
-    {"distill", "night"},
+    {"distill", "datasets"},
+    {"night"},
     {"train"},
     {"measure"},
     {"study"},
@@ -45,31 +47,44 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level != 1:  # a dot is its own room
             assert node.level == 0, "two dots"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {room(name) for name in found if name.startswith("kdlab.") and not name.startswith("kdlab.__")}
+    return {
+        room(name)
+        for name in found
+        if name.startswith("kdlab.") and not name.startswith("kdlab.__")
+    }
 
 
 def wrong_imports(source: str, module: str) -> list[str]:
     """A sentence for each import that does not point downwards; the package itself imports nothing."""
     height = HEIGHT[room(module)] if module != "kdlab" else -1
     others = imported(source) - ({room(module)} if module != "kdlab" else set())
-    return [f"{module} imports kdlab.{other}, not below it" for other in sorted(others) if HEIGHT[other] >= height]
+    return [
+        f"{module} imports kdlab.{other}, not below it"
+        for other in sorted(others)
+        if HEIGHT[other] >= height
+    ]
 
 
 def test_imports_point_downwards():
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        module = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(
+            ".__init__"
+        )
         wrong += wrong_imports(path.read_text(encoding="utf-8"), module)
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("source", "module", "wrong"), [
-    ("from kdlab.nets.video import build", "kdlab.clips.views", True),
-    ("def f():\n    import kdlab.train.loop", "kdlab.distill.method", True),
-    ("from kdlab.papers.dual_light import method", "kdlab.papers.generative.method", True),
-    ("from kdlab.papers import paper_size", "kdlab.papers.generative.recipes", False),
-    ("from kdlab import __version__, protocols", "kdlab.cli.main", False),
-])
+@pytest.mark.parametrize(
+    ("source", "module", "wrong"),
+    [
+        ("from kdlab.nets.video import build", "kdlab.clips.views", True),
+        ("def f():\n    import kdlab.train.loop", "kdlab.distill.method", True),
+        ("from kdlab.papers.dual_light import method", "kdlab.papers.generative.method", True),
+        ("from kdlab.papers import paper_size", "kdlab.papers.generative.recipes", False),
+        ("from kdlab import __version__, protocols", "kdlab.cli.main", False),
+    ],
+)
 def test_the_test_itself(source, module, wrong):
     assert bool(wrong_imports(source, module)) == wrong
 
@@ -78,26 +93,50 @@ def test_what_draws_a_clip_is_imported_through_one_door():
     """A change in a drawing file makes clips stale, so nothing else may know those files."""
     drawing = PACKAGE / "night" / "drawing"
     files = "|".join(file.stem for file in drawing.glob("[!_]*.py"))
-    inner = re.compile(rf"night\.drawing\.({files})\b|from \.drawing\.|night\.drawing import ({files})\b")
+    inner = re.compile(
+        rf"night\.drawing\.({files})\b|from \.drawing\.|night\.drawing import ({files})\b"
+    )
     others = [path for path in PACKAGE.rglob("*.py") if path.parent != drawing]
-    assert not [path for path in others if inner.search(re.sub(r"``.*?``", "", path.read_text(encoding="utf-8")))]
+    assert not [
+        path
+        for path in others
+        if inner.search(re.sub(r"``.*?``", "", path.read_text(encoding="utf-8")))
+    ]
 
 
-HEAVY = {"captum", "scipy.optimize", "scipy.stats", "seaborn", "sympy", "torch._dynamo",
-         "torchvision", "triton"}
+HEAVY = {
+    "captum",
+    "scipy.optimize",
+    "scipy.stats",
+    "seaborn",
+    "sympy",
+    "torch._dynamo",
+    "torchvision",
+    "triton",
+}
 
 
 def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
     """Each takes from a fifth of a second to more than one, and is imported where something needs it."""
     lines = {}
     for file in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb")):
-        cells = [cell for cell in json.loads(file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        cells = [
+            cell
+            for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
+        ]
         texts = ["".join(line for line in cell["source"] if line[0] not in "%!") for cell in cells]
-        lines |= {ast.unparse(node): None for text in texts for node in ast.parse(text).body
-                  if isinstance(node, ast.ImportFrom) and node.module.startswith("kdlab")}
+        lines |= {
+            ast.unparse(node): None
+            for text in texts
+            for node in ast.parse(text).body
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("kdlab")
+        }
     assert len(lines) > 50
     code = "\n".join([*lines, f"import sys; print(*sorted({HEAVY} & set(sys.modules)))"])
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert not said.strip(), "imported for nothing"
 
 
@@ -106,7 +145,9 @@ def test_pictures_are_computed_alike_unless_the_user_says_otherwise(given):
     env = {name: value for name, value in os.environ.items() if name != "OPENCV_IPP"}
     env |= {"OPENCV_IPP": given} if given else {}
     code = "import cv2, kdlab, os; print(os.environ.get('OPENCV_IPP'))"
-    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    ).stdout
     cpuinfo = Path("/proc/cpuinfo")
     avx2 = cpuinfo.is_file() and " avx2 " in cpuinfo.read_text()
     assert out.strip() == (given or ("avx2" if avx2 else "None"))

@@ -35,9 +35,16 @@ def faults(first: str) -> int:
     return int(subprocess.run(code, capture_output=True, text=True, check=True).stdout)
 
 
-GLIBC = pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+GLIBC = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc"
+)
 
 
 @GLIBC
 def test_what_was_freed_is_used_again_without_new_pages():
-    assert faults("from kdlab.train.device import keep_freed_memory; keep_freed_memory()") < 100 < 1000 < faults("")
+    assert (
+        faults("from kdlab.train.device import keep_freed_memory; keep_freed_memory()")
+        < 100
+        < 1000
+        < faults("")
+    )

@@ -27,8 +27,13 @@ def clone(own_places, monkeypatch):
     return own_places
 
 
-def write(clone: Path, name: str, *cells: str, parameters="seed = 0\ndata = None\npretrained = True") -> Path:
-    made = [new_markdown_cell(f"# {name}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+def write(
+    clone: Path, name: str, *cells: str, parameters="seed = 0\ndata = None\npretrained = True"
+) -> Path:
+    made = [
+        new_markdown_cell(f"# {name}"),
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+    ]
     path = clone / "notebooks" / f"{name}.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=[*made, *map(new_code_cell, cells)], metadata=kernel), path)
@@ -46,8 +51,13 @@ def test_chapters_are_found_by_number_or_name(clone):
         notebooks.find("4")
 
 
-@pytest.mark.parametrize(("given", "says"), [({"sed": 1}, "03_x has no parameter 'sed'; it has seed, data"),
-                                             ({"data": "no/where"}, "no such data: .*no/where")])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"sed": 1}, "03_x has no parameter 'sed'; it has seed, data"),
+        ({"data": "no/where"}, "no such data: .*no/where"),
+    ],
+)
 def test_a_parameter_that_does_not_fit_is_refused_before_a_kernel_starts(clone, given, says):
     path = write(clone, "03_x", "open('ran', 'w')")
     with pytest.raises((ValueError, FileNotFoundError), match=says):
@@ -65,26 +75,38 @@ def test_a_chapter_works_in_its_folder_with_its_parameters_and_says_what_made_it
     assert notebooks.made_by(path, {"seed": 3}) != notebooks.made_by(path, {"seed": 4})
 
 
-@pytest.mark.parametrize(("cell", "says"), [
-    ("raise KeyError('gone')", "KeyError"), (r"raise ValueError('2 clips:\n  a\n  b')", "ValueError: 2 clips: a;"),
-    ("import sys; sys.exit(3)", "3|kernel died|SystemExit"),
-    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "[Kk]ernel died")])
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("raise KeyError('gone')", "KeyError"),
+        (r"raise ValueError('2 clips:\n  a\n  b')", "ValueError: 2 clips: a;"),
+        ("import sys; sys.exit(3)", "3|kernel died|SystemExit"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "[Kk]ernel died"),
+    ],
+)
 def test_a_cell_that_raises_leaves_or_kills_its_kernel_is_a_failure(clone, cell, says):
     path = write(clone, "03_x", "x = 1", cell, "y = 2")
-    with pytest.raises(NotebookFailed, match=f"^03_x: .*({says}).* did so far: .*03_x.partial.ipynb$"):
+    with pytest.raises(
+        NotebookFailed, match=f"^03_x: .*({says}).* did so far: .*03_x.partial.ipynb$"
+    ):
         notebooks.run(path, {})
     assert not (paths.runs_dir() / "notebooks" / "03_x.ipynb").exists()
     assert (paths.runs_dir() / "notebooks" / "03_x.partial.ipynb").exists()
 
 
 def test_reproduce_skips_what_is_finished_and_goes_on_after_a_failure(clone):
-    first, second = write(clone, "01_a", "assert not pretrained"), write(clone, "02_b", "raise ValueError('wrong')")
+    first, second = (
+        write(clone, "01_a", "assert not pretrained"),
+        write(clone, "02_b", "raise ValueError('wrong')"),
+    )
     with pytest.raises(NotebookFailed, match="02_b"):
         notebooks.reproduce(say=str)
     write(clone, "02_b", "x = 1")
     said = []
     ended = notebooks.reproduce(say=said.append)
-    assert ended["01_a"].startswith("skipped") and ended["02_b"].startswith("done") and len(said) == 1
+    assert (
+        ended["01_a"].startswith("skipped") and ended["02_b"].startswith("done") and len(said) == 1
+    )
     write(clone, "01_a", "x = 2")
     assert notebooks.reproduce(say=str)["01_a"].startswith("done"), "it has changed"
     assert first.exists() and second.exists()
@@ -102,18 +124,28 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_the_first_chapter_passes_beside_a_run_of_another_kind_of_cpu(own_places):
-    env = os.environ | {"KDLAB_PROFILE": "demo", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
-    done = subprocess.run([sys.executable, "-m", "kdlab.cli.main", "run", "00"], env=env, stderr=subprocess.PIPE)
+    env = os.environ | {
+        "KDLAB_PROFILE": "demo",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "kdlab.cli.main", "run", "00"], env=env, stderr=subprocess.PIPE
+    )
     assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupted_reproduction_leaves_no_kernel(clone):
-    write(clone, "01_a", f"import time\nopen({str(clone / 'began')!r}, 'w').close()\ntime.sleep(100)")
+    write(
+        clone, "01_a", f"import time\nopen({str(clone / 'began')!r}, 'w').close()\ntime.sleep(100)"
+    )
     (clone / "call.py").write_text(CALL.replace("ROOT", repr(str(clone))))
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    child = subprocess.Popen([sys.executable, str(clone / "call.py")], env=env, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, str(clone / "call.py")], env=env, stderr=subprocess.DEVNULL
+    )
     while not (clone / "began").exists():
         assert child.poll() is None
     everything = psutil.Process(child.pid).children(recursive=True)
@@ -126,12 +158,18 @@ def test_committed_outputs_are_replaced_and_known_to_be_stale(clone):
     trained = notebooks._about(notebooks.run(path, {"pretrained": False}))
     assert notebooks.stale() == ["01_a"]
     notebooks.refresh(str)
-    assert notebooks._about(path)["seconds"] == trained["seconds"]  # the order of the next reproduction
+    assert (
+        notebooks._about(path)["seconds"] == trained["seconds"]
+    )  # the order of the next reproduction
     assert notebooks.stale() == [] and "data" in path.read_text("utf-8")
-    assert json.loads(path.read_text("utf-8"))["cells"][-1]["outputs"][0]["data"]["text/plain"] == ["41"]
+    assert json.loads(path.read_text("utf-8"))["cells"][-1]["outputs"][0]["data"]["text/plain"] == [
+        "41"
+    ]
 
 
-@pytest.mark.parametrize(("losses", "weights", "good"), [([1.0], "a", True), ([1.0], "b", True), ([1.1], "b", False)])
+@pytest.mark.parametrize(
+    ("losses", "weights", "good"), [([1.0], "a", True), ([1.0], "b", True), ([1.1], "b", False)]
+)
 def test_todays_runs_agree_with_the_committed_ones(clone, monkeypatch, losses, weights, good):
     (paths.runs_dir() / "run").mkdir(parents=True)
     (paths.runs_dir() / "run" / "run.json").write_text("{}")

@@ -8,8 +8,12 @@ import pytest
 from kdlab.clips.cache import FrameCache
 from kdlab.system import paths
 
-PLACES = {"KDLAB_RUNS": paths.runs_dir, "KDLAB_DATA": paths.data_dir, "KDLAB_CACHE": paths.cache_dir,
-          "KDLAB_FIGURES": paths.figures_dir}
+PLACES = {
+    "KDLAB_RUNS": paths.runs_dir,
+    "KDLAB_DATA": paths.data_dir,
+    "KDLAB_CACHE": paths.cache_dir,
+    "KDLAB_FIGURES": paths.figures_dir,
+}
 
 
 @pytest.fixture
@@ -29,9 +33,13 @@ def clone(tmp_path, monkeypatch):
 def test_what_works(clone, monkeypatch, variable):
     default = PLACES[variable]()
     assert default.parent == clone
-    for value, place in (("", default), ("elsewhere", clone.parent / "here" / "elsewhere"),
-                         ("~/kd", clone.parent / "home" / "kd"), (str(default / "deep"), default / "deep"),
-                         (str(default), default)):
+    for value, place in (
+        ("", default),
+        ("elsewhere", clone.parent / "here" / "elsewhere"),
+        ("~/kd", clone.parent / "home" / "kd"),
+        (str(default / "deep"), default / "deep"),
+        (str(default), default),
+    ):
         monkeypatch.setenv(variable, value)
         assert PLACES[variable]() == place
     for other in PLACES:  # one folder for all of them
@@ -40,8 +48,20 @@ def test_what_works(clone, monkeypatch, variable):
 
 
 @pytest.mark.parametrize("variable", PLACES)
-@pytest.mark.parametrize("value", ["/", "~", "file", "../clone", "../clone/pretrained", "../clone/notebooks/deep",
-                                   "link", "loop", "../clone/figures"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/",
+        "~",
+        "file",
+        "../clone",
+        "../clone/pretrained",
+        "../clone/notebooks/deep",
+        "link",
+        "loop",
+        "../clone/figures",
+    ],
+)
 def test_what_gets_one_sentence(clone, monkeypatch, variable, value):
     Path("file").touch()
     os.symlink(clone, "link")
@@ -49,7 +69,9 @@ def test_what_gets_one_sentence(clone, monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     if (variable, value) == ("KDLAB_FIGURES", "../clone/figures"):
         return
-    with pytest.raises(ValueError, match=f"{variable} names {value}, which is a file, .*: let it name a folder"):
+    with pytest.raises(
+        ValueError, match=f"{variable} names {value}, which is a file, .*: let it name a folder"
+    ):
         PLACES[variable]()
 
 
@@ -63,5 +85,7 @@ def test_the_size_of_the_cache_is_a_variable(tmp_path, monkeypatch):
         assert paths.cache_bytes() == size == FrameCache(tmp_path).limit_bytes
     for value in ("much", "-1", "inf", "nan"):
         monkeypatch.setenv("KDLAB_CACHE_GB", value)
-        with pytest.raises(ValueError, match=f"KDLAB_CACHE_GB='{value}' is no size: write a number"):
+        with pytest.raises(
+            ValueError, match=f"KDLAB_CACHE_GB='{value}' is no size: write a number"
+        ):
             paths.cache_bytes()

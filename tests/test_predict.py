@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from kdlab.cli.predict import open_run, predict
-from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.system import paths
 from kdlab.system.files import NotOurs
@@ -21,6 +20,7 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import committed_runs
 from kdlab.train.settings import Settings
+from kdlab.video.container import DamagedClip
 from tests.conftest import encode, square
 
 SIDES = ("left", "right")
@@ -32,7 +32,9 @@ def clips(tmp_path_factory):
     for split, count in (("train", 2), ("val", 1), ("test", 2)):
         for label, direction in zip(SIDES, (-1, 1), strict=True):
             for n in range(count):
-                encode(root / label / f"{split}{n}.mp4", square(direction, 5 * n + (split == "test")))
+                encode(
+                    root / label / f"{split}{n}.mp4", square(direction, 5 * n + (split == "test"))
+                )
                 lines.append(f"{label}/{split}{n}.mp4,{label},{split},{split}{n}")
     (root / "index.csv").write_text("\n".join(lines))
     return root
@@ -47,8 +49,12 @@ def places(tmp_path, monkeypatch):
 
 
 def recipe(clips, **changes):
-    given = dict(view=Enhanced(Gamma()), net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
-                 settings=Settings(epochs=1, batch_size=4))
+    given = dict(
+        view=Enhanced(Gamma()),
+        net=TinyR2Plus1D((4, 8)),
+        window=Window(4, 16, 16),
+        settings=Settings(epochs=1, batch_size=4),
+    )
     return Recipe("ce", UserClips(str(clips)), **(given | changes))
 
 
@@ -74,13 +80,17 @@ def test_the_command_answers_with_classes_and_a_picture(run, clips, places, comm
         code, out, error = command("predict", clip, "--run", name)
         assert code == 0, error
         told.append(out)
-        assert f"{clip} by {run.folder.name}\n" in out and " %  left\n" in out and " %  right\n" in out
+        assert (
+            f"{clip} by {run.folder.name}\n" in out and " %  left\n" in out and " %  right\n" in out
+        )
         assert "Grad-CAM at net.stages.1: test0.gradcam.png\n" in out
     picture = cv2.imread(str(places / "test0.gradcam.png"))
     assert picture.shape[0] > 100 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     before = (places / "test0.gradcam.png").stat().st_mtime_ns
     command("predict", clip, "--run", run.folder, "--out", "other.png")
-    assert (places / "other.png").is_file() and (places / "test0.gradcam.png").stat().st_mtime_ns == before
+    assert (places / "other.png").is_file() and (
+        places / "test0.gradcam.png"
+    ).stat().st_mtime_ns == before
 
 
 def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, places, command):
@@ -89,8 +99,14 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
     clip = shutil.copy(clips / "left" / "test0.mp4", places / "clip.mp4")
     content = (places / "clip.mp4").read_bytes()
     for out in ([], ["--out", clip]):
-        code, said, error = command("predict", clips / "left" / "test0.mp4", "--run", run.folder, *out)
-        assert code == 2 and said == "" and "is no Grad-CAM picture of kdlab's, so it stays as it is" in error
+        code, said, error = command(
+            "predict", clips / "left" / "test0.mp4", "--run", run.folder, *out
+        )
+        assert (
+            code == 2
+            and said == ""
+            and "is no Grad-CAM picture of kdlab's, so it stays as it is" in error
+        )
     assert mine.read_bytes() == b"a photograph" and (places / "clip.mp4").read_bytes() == content
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         predict(clip, run, places / "no" / "where.png")
@@ -101,7 +117,11 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
 def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, command):
     clip = clips / "left" / "test0.mp4"
     code, _, error = command("predict", clip, "--run", run.folder.name[:-2])
-    assert code == 2 and "is no run's folder, nor a run's name" in error and f"there are {run.folder.name}" in error
+    assert (
+        code == 2
+        and "is no run's folder, nor a run's name" in error
+        and f"there are {run.folder.name}" in error
+    )
     (places / "begun").mkdir()
     with pytest.raises(ValueError, match=r"begun is not finished \(it has no run.json\)"):
         open_run("begun")
@@ -124,13 +144,20 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
     content = (clips / "left" / "test0.mp4").read_bytes()
     (places / "cut.mp4").write_bytes(content[:-300])
     encode(places / "short.mp4", square(1, 0)[:1])
-    for name, error, why in (("cut.mp4", DamagedClip, "truncated: 10 frames announced"),
-                             ("short.mp4", ValueError, r"has 1 frame\(s\)"),
-                             ("gone.mp4", FileNotFoundError, "name another")):
+    for name, error, why in (
+        ("cut.mp4", DamagedClip, "truncated: 10 frames announced"),
+        ("short.mp4", ValueError, r"has 1 frame\(s\)"),
+        ("gone.mp4", FileNotFoundError, "name another"),
+    ):
         with pytest.raises(error, match=rf"{name}.*{why}"):
             predict(places / name, run)
         code, out, said = command("predict", places / name, "--run", run.folder)
-        assert code == 2 and out == "" and said.startswith("error: ") and not list(places.glob("*.gradcam.png"))
+        assert (
+            code == 2
+            and out == ""
+            and said.startswith("error: ")
+            and not list(places.glob("*.gradcam.png"))
+        )
 
 
 class Odd(nn.Module):
@@ -142,8 +169,12 @@ class Odd(nn.Module):
 
     def forward(self, x):
         maps = self.stages(x)
-        ways = {"three": lambda: maps.flatten(3).mean(3).flatten(1)[:, :3], "pair": lambda: (maps,),
-                "pairs": lambda: maps.reshape(2, 2, -1).mean(2), "detached": lambda: maps.detach().mean((2, 3, 4))}
+        ways = {
+            "three": lambda: maps.flatten(3).mean(3).flatten(1)[:, :3],
+            "pair": lambda: (maps,),
+            "pairs": lambda: maps.reshape(2, 2, -1).mean(2),
+            "detached": lambda: maps.detach().mean((2, 3, 4)),
+        }
         return ways[self.way]()
 
 
@@ -154,9 +185,14 @@ def test_an_odd_network_is_one_sentence(way, run, clips, command, monkeypatch):
     monkeypatch.setattr(type(run), "net", lambda _: net)
     code, out, error = command("predict", clips / "left" / "test0.mp4", "--run", run.folder)
     if way == "detached":
-        assert code == 0 and " %  left\n" in out and "no picture: Grad-CAM needs logits (N, K)" in out
+        assert (
+            code == 0 and " %  left\n" in out and "no picture: Grad-CAM needs logits (N, K)" in out
+        )
     else:
-        assert code == 2 and f"the network of {run.folder.name} gives no logits (1, 2) for one clip: " in error
+        assert (
+            code == 2
+            and f"the network of {run.folder.name} gives no logits (1, 2) for one clip: " in error
+        )
 
 
 @pytest.mark.parametrize("condition", ["dlkdd_re", "genkd", "motion", "pkd", "det_genkd"])
@@ -166,9 +202,13 @@ def test_committed_runs_answer_or_say_why_not(condition, clips, places):
     if condition not in committed:
         pytest.skip(f"no committed run of {condition}")
     name = committed[condition].folder.name
-    path = encode(places / "coded.avi", square(1, 0).repeat(4, 1).repeat(4, 2), codec="mpeg4", g="12")
+    path = encode(
+        places / "coded.avi", square(1, 0).repeat(4, 1).repeat(4, 2), codec="mpeg4", g="12"
+    )
     if condition in ("pkd", "det_genkd"):
-        with pytest.raises(ValueError, match=rf"{name} has (exits|a detector): use .*, or give a run"):
+        with pytest.raises(
+            ValueError, match=rf"{name} has (exits|a detector): use .*, or give a run"
+        ):
             predict(path, open_run(name))
         return
     found = predict(path, open_run(name))

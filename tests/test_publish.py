@@ -21,12 +21,16 @@ def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
     write("pretrained", "real_dark-night_both-s100-aaaaaa", 60.0)
     for score in (59.99, None):
         write("RUNS", "real_dark-night_both-s100-bbbbbb", score)
-        with pytest.raises(SystemExit, match=f"score on arid6 A is {score}, and the committed .*-aaaaaa has 60.0"):
+        with pytest.raises(
+            SystemExit, match=f"score on arid6 A is {score}, and the committed .*-aaaaaa has 60.0"
+        ):
             publish.main()
         assert len(list((own_places / "pretrained").iterdir())) == 2
     write("RUNS", "real_dark-night_both-s100-bbbbbb", 60.0)
     publish.main()
-    assert [run.name for run in (own_places / "pretrained").iterdir()] == ["real_dark-night_both-s100-bbbbbb"]
+    assert [run.name for run in (own_places / "pretrained").iterdir()] == [
+        "real_dark-night_both-s100-bbbbbb"
+    ]
     (own_places / "RUNS" / "real_dark-night_both-s100-bbbbbb" / "run.json").unlink()
     publish.main()  # no chapter trains it
     assert len(list((own_places / "pretrained").iterdir())) == 1

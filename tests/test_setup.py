@@ -24,7 +24,12 @@ SCRIPT = ROOT / "tools" / "setup_env.py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 MACHINES = {
-    name: {"sys_platform": platform, "platform_system": system, "platform_machine": machine, "os_name": os_name}
+    name: {
+        "sys_platform": platform,
+        "platform_system": system,
+        "platform_machine": machine,
+        "os_name": os_name,
+    }
     for name, platform, system, machine, os_name in (
         ("linux", "linux", "Linux", "x86_64", "posix"),
         ("linux-arm", "linux", "Linux", "aarch64", "posix"),
@@ -49,7 +54,11 @@ LOCK = [Requirement(line) for line in setup_env.read_lock()]
 
 def holds(requirement, machine, python="3.12"):
     """Is this requirement wanted there?"""
-    where = MACHINES[machine] | {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    where = MACHINES[machine] | {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "extra": "",
+    }
     return requirement.marker is None or requirement.marker.evaluate(where)
 
 
@@ -72,7 +81,9 @@ def test_each_cuda_and_triton_line_carries_a_linux_marker():
     cuda = [pin for pin in LOCK if re.match(r"nvidia|cuda|triton|pytorch-triton", pin.name)]
     assert {"triton", "cuda-toolkit", "nvidia-cudnn-cu13"} <= {pin.name for pin in cuda}
     for pin in cuda:
-        assert pin.marker is not None and "sys_platform == 'linux'" in str(pin.marker).replace('"', "'"), pin
+        assert pin.marker is not None and "sys_platform == 'linux'" in str(pin.marker).replace(
+            '"', "'"
+        ), pin
         assert not holds(pin, "mac-arm") and not holds(pin, "windows"), pin
         assert setup_env.CUDA.match(pin.name), f"{pin.name} would be installed beside a CPU torch"
     assert not [pin for pin in LOCK if setup_env.CUDA.match(pin.name) and pin not in cuda]
@@ -85,10 +96,14 @@ def test_each_dependency_is_satisfied_by_its_pin_on_every_platform(machine, pyth
     for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
         need = Requirement(text)
         if not holds(need, machine, python):
-            assert canonicalize_name(need.name) not in pins, f"{need.name} is locked where it has no wheel"
+            assert canonicalize_name(need.name) not in pins, (
+                f"{need.name} is locked where it has no wheel"
+            )
             continue
         (version,) = pins[canonicalize_name(need.name)].specifier
-        assert need.specifier.contains(version.version), f"{need} against {pins[canonicalize_name(need.name)]}"
+        assert need.specifier.contains(version.version), (
+            f"{need} against {pins[canonicalize_name(need.name)]}"
+        )
 
 
 def test_one_pin_a_package():
@@ -99,7 +114,10 @@ def test_one_pin_a_package():
 
 # The plan -------------------------------------------------------------------------------------------------------------
 
-CUDA_LINES = ["triton==3.8 ; sys_platform == 'linux'", "nvidia-nccl-cu13==2 ; sys_platform == 'linux'"]
+CUDA_LINES = [
+    "triton==3.8 ; sys_platform == 'linux'",
+    "nvidia-nccl-cu13==2 ; sys_platform == 'linux'",
+]
 LINES = ["numpy==2.4", "torch==2.14.1", "torchvision==0.29.1", *CUDA_LINES]
 
 
@@ -111,7 +129,9 @@ def test_plan_with_a_folder_of_wheels_uses_no_index(tmp_path):
 @pytest.mark.parametrize("kind", ["url", "folder"])
 def test_plan_with_a_torch_index_leaves_cuda_out(tmp_path, kind):
     place = "https://index.invalid/cpu" if kind == "url" else str(tmp_path)
-    (torch_options, torch_lines), (options, lines) = setup_env.requirement_sets(LINES, torch_index=place)
+    (torch_options, torch_lines), (options, lines) = setup_env.requirement_sets(
+        LINES, torch_index=place
+    )
     assert torch_lines == ["torch==2.14.1", "torchvision==0.29.1"] and lines == ["numpy==2.4"]
     expected = ["--index-url", place] if kind == "url" else ["--no-index", "--find-links", place]
     assert torch_options[3:] == expected and options == ["--no-deps", "--only-binary", ":all:"]
@@ -127,7 +147,9 @@ def test_an_old_python_is_told_in_one_sentence():
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 @pytest.mark.parametrize("target", ["start", "reproduce", "test", "lab"])
 def test_each_target_sets_up_first(target):
-    said = subprocess.run(["make", "-n", *target.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["make", "-n", *target.split()], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert said.index("tools/setup_env.py") < said.find(".venv/bin/") or ".venv/bin/" not in said
 
 
@@ -135,7 +157,7 @@ def test_each_target_sets_up_first(target):
 
 # A build backend of its own, so that the small project needs no index: it writes one editable wheel by hand, and waits
 # first where the test asks it to, so that a signal can hit an installation in the middle.
-BACKEND = '''
+BACKEND = """
 import os, time, zipfile
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     if os.path.exists("wait"):
@@ -151,7 +173,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
         wheel.writestr("kdlab-0.1.dist-info/RECORD", "")
     return name
 build_wheel = build_editable
-'''
+"""
 
 
 def make_wheel(folder, name, version):
@@ -159,8 +181,13 @@ def make_wheel(folder, name, version):
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         wheel.writestr(f"{info}/RECORD", "")
 
 
@@ -178,25 +205,42 @@ def small_project(tmp_path):
         "# comment\nsmall==1.0\ntorch==2.14.1\ntorchvision==0.29.1\ntriton==3.8 ; python_version > '3'\n"
     )
     make_wheel(tmp_path / "wheels", "small", "1.1")
-    for name, version in [("small", "1.0"), ("torch", "2.14.1"), ("torchvision", "0.29.1"), ("triton", "3.8")]:
+    for name, version in [
+        ("small", "1.0"),
+        ("torch", "2.14.1"),
+        ("torchvision", "0.29.1"),
+        ("triton", "3.8"),
+    ]:
         make_wheel(tmp_path / "wheels", name, version)
     return project
 
 
 def environment(project, **variables):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KDLAB_", "PIP_", "PYTEST_"))}
-    return clean | {"KDLAB_WHEELS": str(project.parent / "wheels"), "PIP_CONFIG_FILE": os.devnull} | variables
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KDLAB_", "PIP_", "PYTEST_"))
+    }
+    return (
+        clean
+        | {"KDLAB_WHEELS": str(project.parent / "wheels"), "PIP_CONFIG_FILE": os.devnull}
+        | variables
+    )
 
 
 def run_script(project, *arguments, **variables):
     call = [sys.executable, str(project / "tools" / "setup_env.py"), *arguments]
-    return subprocess.run(call, env=environment(project, **variables), capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        call, env=environment(project, **variables), capture_output=True, text=True, timeout=120
+    )
 
 
 def installed(project):
     script = load_script(project / "tools" / "setup_env.py")
     code = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
-    said = subprocess.run([script.venv_python(), "-c", code], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [script.venv_python(), "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     return {pin for pin in said.split() if not pin.startswith(("pip=", "setuptools="))}
 
 
@@ -209,7 +253,9 @@ def test_set_up_installs_once_and_follows_the_lock(small_project):
     assert first.returncode == 0, first.stdout + first.stderr
     assert installed(small_project) == USUAL
     asks = json.loads((small_project / ".venv" / OVERRIDES).read_text())
-    assert asks == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}, "a class is asked nothing"
+    assert asks == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}, (
+        "a class is asked nothing"
+    )
 
     began = time.perf_counter()
     second = run_script(small_project)
@@ -239,7 +285,11 @@ def test_an_interrupted_set_up_is_mended_by_the_next(small_project, stop):
     ready = small_project / ".venv" / "kdlab-setup-ready.json"
     assert child.returncode != 0 and not ready.exists()
     if stop == signal.SIGINT:
-        assert child.returncode == 130 and "the same command begins afresh" in said and "Traceback" not in said[-300:]
+        assert (
+            child.returncode == 130
+            and "the same command begins afresh" in said
+            and "Traceback" not in said[-300:]
+        )
 
     (small_project / "wait").unlink()
     assert run_script(small_project).returncode == 0 and ready.exists()
@@ -248,7 +298,10 @@ def test_an_interrupted_set_up_is_mended_by_the_next(small_project, stop):
 
 @pytest.mark.slow
 def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_project):
-    venv, wheel = small_project / ".venv", small_project.parent / "wheels" / "small-1.0-py3-none-any.whl"
+    venv, wheel = (
+        small_project / ".venv",
+        small_project.parent / "wheels" / "small-1.0-py3-none-any.whl",
+    )
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     (venv / "mine").touch()
     aside = wheel.rename(wheel.with_suffix(".aside"))
@@ -256,10 +309,16 @@ def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_pro
     aside.rename(wheel)
     assert run_script(small_project).returncode == 0  # a failed attempt does not make it ours
     assert (venv / "mine").exists() and installed(small_project) == USUAL
-    assert not (venv / OVERRIDES).exists(), "whether a person's own JupyterLab asks is theirs to say"
+    assert not (venv / OVERRIDES).exists(), (
+        "whether a person's own JupyterLab asks is theirs to say"
+    )
 
     refused = run_script(small_project, KDLAB_TORCH_INDEX=str(small_project.parent / "wheels"))
-    assert refused.returncode == 1 and "remove that folder" in refused.stderr and (venv / "mine").exists()
+    assert (
+        refused.returncode == 1
+        and "remove that folder" in refused.stderr
+        and (venv / "mine").exists()
+    )
 
 
 # What nbval ignores ---------------------------------------------------------------------------------------------------

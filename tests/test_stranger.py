@@ -41,14 +41,19 @@ def foreign(monkeypatch, tmp_path):
     forget()
     from driftwood import my_study
 
-    yield lambda seed=0: {name: few(recipe) for name, recipe in my_study.conditions(SMOKE, seed).items()}
+    yield lambda seed=0: {
+        name: few(recipe) for name, recipe in my_study.conditions(SMOKE, seed).items()
+    }
     forget()
 
 
 def few(recipe):
     """The recipe, and its teacher's, on five takes of two ways."""
-    return replace(recipe, data=replace(recipe.data, takes=5, ways=("left", "up")),
-                   teacher=recipe.teacher and few(recipe.teacher))
+    return replace(
+        recipe,
+        data=replace(recipe.data, takes=5, ways=("left", "up")),
+        teacher=recipe.teacher and few(recipe.teacher),
+    )
 
 
 def quiet(line: str) -> None:
@@ -58,7 +63,9 @@ def quiet(line: str) -> None:
 def test_its_study_is_trained_and_judged_once_by_the_command_line(foreign, tmp_path, command):
     forget()
     for times in (1, 2):
-        code, said, error = command("study", FOREIGN / "driftwood" / "my_study.py", "--workers", "1")
+        code, said, error = command(
+            "study", FOREIGN / "driftwood" / "my_study.py", "--workers", "1"
+        )
         assert code == 0, error
         assert "Does the undertow pull? " in said and " points over labels alone" in said
         assert said.count("trained in") == (8 if times == 1 else 0)
@@ -66,7 +73,9 @@ def test_its_study_is_trained_and_judged_once_by_the_command_line(foreign, tmp_p
     assert made == {"driftwood.csv", "driftwood-0.npz", "driftwood-1.npz"}
 
 
-def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(foreign, monkeypatch, tmp_path):
+def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(
+    foreign, monkeypatch, tmp_path
+):
     from driftwood.undertow import Undertow
 
     recipe = foreign()["undertow"]
@@ -82,7 +91,9 @@ def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(fo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Undertow, "losses", tired)
         obtain(recipe, say=quiet)
-    assert [path.parent.name for path in (tmp_path / "again").glob("*/checkpoint*")] == [whole.folder.name]
+    assert [path.parent.name for path in (tmp_path / "again").glob("*/checkpoint*")] == [
+        whole.folder.name
+    ]
     assert obtain(recipe, say=quiet).provenance["weights"] == whole.provenance["weights"]
 
 
@@ -94,8 +105,13 @@ def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
     video, labels = test.views["student"], test.labels
     net = run.net()
     assert video.shape[1:] == (1, 8, 28, 28)
-    assert grad_cam(net, video, labels, f"net.{recipe.net.stages[-1]}").maps.shape == (len(video), 8, 28, 28)
-    stages = 27 * 6 * 8 * 14 ** 2 + 27 * 6 * 12 * 4 * 7 ** 2
+    assert grad_cam(net, video, labels, f"net.{recipe.net.stages[-1]}").maps.shape == (
+        len(video),
+        8,
+        28,
+        28,
+    )
+    stages = 27 * 6 * 8 * 14**2 + 27 * 6 * 12 * 4 * 7**2
     assert macs(net, (1, *video.shape[1:])) == stages + 12 * 2
     assert parameters(net) == 27 * 6 + 2 * 6 + 27 * 6 * 12 + 2 * 12 + 12 * 2 + 2
     assert sharpness(Hessian(net.requires_grad_(True), [(video, labels)]), steps=2).ascent > 0
@@ -123,13 +139,21 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
         return {"net": ["student"]}
 
     recipe = foreign()["undertow"]
-    Loose = make_dataclass("Loose", (), namespace={"networks_by_optimiser": hookless, "losses": None})
-    Hookless = make_dataclass("Hookless", (), namespace={"networks_by_optimiser": hookless}, frozen=True)
+    Loose = make_dataclass(
+        "Loose", (), namespace={"networks_by_optimiser": hookless, "losses": None}
+    )
+    Hookless = make_dataclass(
+        "Hookless", (), namespace={"networks_by_optimiser": hookless}, frozen=True
+    )
     Script = make_dataclass("Script", (), bases=(Undertow,), frozen=True)
     Script.__module__ = "__main__"
-    for method, says in ((Inside(), "top level"), (Loose(), "frozen=True"), (Hookless(), "no 'losses'"),
-                         (replace(recipe.method, taps=["net.stern"]), "has a list in 'taps'"),
-                         (Script(), "stands in a notebook's cell or a script.*put it in a file")):
+    for method, says in (
+        (Inside(), "top level"),
+        (Loose(), "frozen=True"),
+        (Hookless(), "no 'losses'"),
+        (replace(recipe.method, taps=["net.stern"]), "has a list in 'taps'"),
+        (Script(), "stands in a notebook's cell or a script.*put it in a file"),
+    ):
         with pytest.raises(ValueError, match=f"{type(method).__name__}.*{says}"):
             obtain(replace(recipe, method=method), say=quiet)
     assert not (tmp_path / "runs").exists()
@@ -137,36 +161,89 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
 
 def yields(made):
     """A ``losses`` that gives what ``made`` makes of a loss."""
+
     def losses(self, nets, batch, progress):
         yield made(self.swim(nets, batch, "student")[0].mean())
+
     return losses
 
 
-@pytest.mark.parametrize(("which", "changes", "says"), [
-    ("raft:Raft", {"head": "klassify"}, "Raft names a layer 'klassify', and its network has bow, .*classify"),
-    ("raft:Raft", {"statistics": ((0.5, 0.5), (0.2,))}, "a mean and a deviation for each of . channels"),
-    ("undertow:Undertow", {"mine": "net.sturn"}, "Undertow fails in a step .* no layer 'net.sturn'"),
-    ("undertow:Undertow", {"networks_by_optimiser": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
-     "an optimiser 'swimmer', and networks_by_optimiser.. names judge, net"),
-    ("undertow:Undertow",
-     {"networks_by_optimiser": lambda self, nets: {"judge": ["critic"], "swimmer": ["student", "oar"]}},
-     "networks_by_optimiser.. names a network 'oar'; there are student, teacher, projector, critic"),
-    ("", {"teacher": None}, "Undertow fails .* it learns from a teacher, and the recipe has none: give it teacher="),
-    ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
-    ("raft:Raft", {"make": lambda self, classes: 1 / 0}, r"Raft.make\(2\) fails: ZeroDivisionError"),
-    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss))}, "must yield three values"),
-    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss.detach(), {}))}, "was it detached"),
-    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss, {"ce": 0.5}))}, "'ce' must be a tensor"),
-])
-def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypatch, tmp_path, which, changes, says):
+@pytest.mark.parametrize(
+    ("which", "changes", "says"),
+    [
+        (
+            "raft:Raft",
+            {"head": "klassify"},
+            "Raft names a layer 'klassify', and its network has bow, .*classify",
+        ),
+        (
+            "raft:Raft",
+            {"statistics": ((0.5, 0.5), (0.2,))},
+            "a mean and a deviation for each of . channels",
+        ),
+        (
+            "undertow:Undertow",
+            {"mine": "net.sturn"},
+            "Undertow fails in a step .* no layer 'net.sturn'",
+        ),
+        (
+            "undertow:Undertow",
+            {"networks_by_optimiser": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
+            "an optimiser 'swimmer', and networks_by_optimiser.. names judge, net",
+        ),
+        (
+            "undertow:Undertow",
+            {
+                "networks_by_optimiser": lambda self, nets: {
+                    "judge": ["critic"],
+                    "swimmer": ["student", "oar"],
+                }
+            },
+            "networks_by_optimiser.. names a network 'oar'; there are student, teacher, projector, critic",
+        ),
+        (
+            "",
+            {"teacher": None},
+            "Undertow fails .* it learns from a teacher, and the recipe has none: give it teacher=",
+        ),
+        ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
+        (
+            "raft:Raft",
+            {"make": lambda self, classes: 1 / 0},
+            r"Raft.make\(2\) fails: ZeroDivisionError",
+        ),
+        (
+            "undertow:Undertow",
+            {"losses": yields(lambda loss: ("swimmer", loss))},
+            "must yield three values",
+        ),
+        (
+            "undertow:Undertow",
+            {"losses": yields(lambda loss: ("swimmer", loss.detach(), {}))},
+            "was it detached",
+        ),
+        (
+            "undertow:Undertow",
+            {"losses": yields(lambda loss: ("swimmer", loss, {"ce": 0.5}))},
+            "'ce' must be a tensor",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(
+    foreign, monkeypatch, tmp_path, which, changes, says
+):
     recipe, (module, _, kind) = foreign()["undertow"], which.partition(":")
     if which:
         for name, value in changes.items():
-            monkeypatch.setattr(getattr(import_module(f"driftwood.{module}"), kind), name, value, raising=False)
+            monkeypatch.setattr(
+                getattr(import_module(f"driftwood.{module}"), kind), name, value, raising=False
+            )
         if "mine" in changes:
             recipe = replace(recipe, method=replace(recipe.method, **changes))
     else:
-        recipe = replace(recipe, **(changes if "view" not in changes else {"view": recipe.teacher.view}))
+        recipe = replace(
+            recipe, **(changes if "view" not in changes else {"view": recipe.teacher.view})
+        )
     with pytest.raises(ValueError, match=says):
         obtain(recipe, say=quiet)
     assert not list((tmp_path / "runs").glob("*/*.safetensors"))
@@ -189,32 +266,43 @@ def test_heads_and_detectors_stand_on_its_network(foreign):
 
 def test_a_run_in_the_place_of_a_recipe_is_told(foreign):
     recipe = foreign()["undertow"]
-    for other, says in ((Run("somewhere"), "teacher must be a recipe, not Run: .*teacher=run.recipe"),
-                        ("run", "teacher must be a recipe, not str$")):
+    for other, says in (
+        (Run("somewhere"), "teacher must be a recipe, not Run: .*teacher=run.recipe"),
+        ("run", "teacher must be a recipe, not str$"),
+    ):
         with pytest.raises(ValueError, match=says):
             obtain(replace(recipe, teacher=other), say=quiet)
 
 
-def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkeypatch, tmp_path, capsys):
+def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(
+    foreign, monkeypatch, tmp_path, capsys
+):
     run = obtain(foreign()["labels alone"], say=quiet)
     clip = run.recipe.data.catalogue().split("test")[0].path
     forget()
     call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
-    for more, code, says in (([], 2, "first, in a command with --import driftwood.clips"),
-                             (["--import", "driftwod"], 2, "cannot be imported"),
-                             (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
+    for more, code, says in (
+        ([], 2, "first, in a command with --import driftwood.clips"),
+        (["--import", "driftwod"], 2, "cannot be imported"),
+        (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern"),
+    ):
         with pytest.raises(SystemExit, match=f"^{code}$"):
             main(call + more)
         assert says in "".join(capsys.readouterr())
 
 
-def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_not(foreign, monkeypatch, tmp_path):
+def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_not(
+    foreign, monkeypatch, tmp_path
+):
     run = obtain(foreign()["undertow"], say=quiet)
     frames = tag(run.recipe.teacher.view)
     shutil.copytree(FOREIGN / "driftwood", tmp_path / "copy" / "driftwood")
     monkeypatch.syspath_prepend(str(tmp_path / "copy"))
     method, said = tmp_path / "copy" / "driftwood" / "undertow.py", []
-    for old, new in (("ours = nets", "# no more\n        ours = nets"), ("(fooled + pull)", "(fooled + 2 * pull)")):
+    for old, new in (
+        ("ours = nets", "# no more\n        ours = nets"),
+        ("(fooled + pull)", "(fooled + 2 * pull)"),
+    ):
         method.write_text(method.read_text().replace(old, new))
         forget()
         import_module("driftwood.my_study")
@@ -224,4 +312,6 @@ def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_no
     view = method.with_name("wake.py")
     view.write_text(view.read_text().replace("128", "127"))
     forget()
-    assert tag(import_module("driftwood.wake").Wake()) != frames, "cached frames are not those of the changed view"
+    assert tag(import_module("driftwood.wake").Wake()) != frames, (
+        "cached frames are not those of the changed view"
+    )

@@ -20,14 +20,17 @@ def test_chapters_are_written_once_and_over_nothing(tmp_path, command):
     assert code == 0 and "written into" in said
     for name in FOLDERS:
         there = sorted(p.relative_to(ROOT / name) for p in (ROOT / name).rglob("[!.]*"))
-        assert there and there == sorted(p.relative_to(tmp_path / "mine" / name)
-                                         for p in (tmp_path / "mine" / name).rglob("*"))
+        assert there and there == sorted(
+            p.relative_to(tmp_path / "mine" / name) for p in (tmp_path / "mine" / name).rglob("*")
+        )
     code, _, error = command("notebooks", tmp_path / "mine")
     assert code == 2 and "mine/notebooks is there already, and nothing is written over" in error
 
 
 def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "kdlab" / "system" / "paths.py"))
+    monkeypatch.setattr(
+        paths, "__file__", str(tmp_path / "site-packages" / "kdlab" / "system" / "paths.py")
+    )
     (tmp_path / "mine" / "notebooks").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "mine" / "notebooks")  # where Jupyter starts a kernel
     assert paths.project_root() == tmp_path / "mine" / "notebooks"
@@ -38,9 +41,27 @@ def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monke
 @pytest.mark.slow
 def test_a_wheel_works_without_the_repository(tmp_path):
     copy = tmp_path / "clone"  # setuptools leaves build/ and an egg-info where it builds
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "runs", "data", "wheels", "build", "*.egg-info"))
-    subprocess.run([sys.executable, "-m", "pip", "wheel", str(copy), "--no-deps", "--no-build-isolation", "-q", "-w",
-                    str(tmp_path)], check=True, cwd=tmp_path)
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".*", "runs", "data", "wheels", "build", "*.egg-info"),
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            str(copy),
+            "--no-deps",
+            "--no-build-isolation",
+            "-q",
+            "-w",
+            str(tmp_path),
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size <= 20e6
     with zipfile.ZipFile(wheel) as packed:
@@ -49,11 +70,21 @@ def test_a_wheel_works_without_the_repository(tmp_path):
         packed.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith("KDLAB_")}
-    env |= {"PYTHONPATH": str(tmp_path / "site"), "KDLAB_PROFILE": "smoke", "KDLAB_HEADLESS": "quiet"}
+    env |= {
+        "PYTHONPATH": str(tmp_path / "site"),
+        "KDLAB_PROFILE": "smoke",
+        "KDLAB_HEADLESS": "quiet",
+    }
 
     def kdlab(*words, place):
-        done = subprocess.run([sys.executable, "-m", "kdlab.cli.main", *words], cwd=tmp_path / place, env=env,
-                              capture_output=True, text=True, timeout=500)
+        done = subprocess.run(
+            [sys.executable, "-m", "kdlab.cli.main", *words],
+            cwd=tmp_path / place,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
         return done.returncode, done.stdout + done.stderr
 
     code, said = kdlab("run", "00", place="empty")

@@ -16,7 +16,9 @@ RECORDED = json.loads((HERE / "witness.json").read_text(encoding="utf-8"))
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict:
     file = tmp_path_factory.mktemp("witness") / "found.json"
-    fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))} | {"KDLAB_HEADLESS": "1"}
+    fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))} | {
+        "KDLAB_HEADLESS": "1"
+    }
     command = [sys.executable, "-m", "tests.witness", str(file), str(file.parent)]
     ended = subprocess.run(command, cwd=HERE.parent, env=fresh, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -34,6 +36,8 @@ def test_every_recorded_training_is_still_there(found):
 def test_a_training_gives_the_weights_recorded(found, name):
     """On the same kind of CPU bit for bit. Elsewhere sums are rounded otherwise: the first four losses must agree."""
     recorded, today = RECORDED["rows"][name], found["rows"][name]
-    assert np.allclose(today["first_losses"][:4], recorded["first_losses"][:4], rtol=2e-3, atol=2e-3)
+    assert np.allclose(
+        today["first_losses"][:4], recorded["first_losses"][:4], rtol=2e-3, atol=2e-3
+    )
     if all(found[key] == RECORDED[key] for key in ("cpu", "versions")):
         assert today["weights"] == recorded["weights"]

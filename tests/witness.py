@@ -66,13 +66,18 @@ def dual_lights() -> dict[str, Recipe]:
     made = dual_light(replace(SMOKE, night=NIGHT, settings=SHORT))
     raw, student = made["ce_raw"], made["dlkdd"]
     taught = {
-        "dkd": DecoupledKD(), "fitnet": FitNet(), "attention_transfer": AttentionTransfer(),
+        "dkd": DecoupledKD(),
+        "fitnet": FitNet(),
+        "attention_transfer": AttentionTransfer(),
         "sharp": DualLight(temperature=1.0, alpha=1.0),
     }
     views = {
-        "he": Enhanced(HistogramEqualisation()), "he_steady": Enhanced(HistogramEqualisation(steady=True)),
-        "clahe": Enhanced(Clahe()), "clahe_steady": Enhanced(Clahe(steady=True)),
-        "motion_mix": MotionMix(), "motion_mix_gamma": MotionMix(Enhanced(Gamma())),
+        "he": Enhanced(HistogramEqualisation()),
+        "he_steady": Enhanced(HistogramEqualisation(steady=True)),
+        "clahe": Enhanced(Clahe()),
+        "clahe_steady": Enhanced(Clahe(steady=True)),
+        "motion_mix": MotionMix(),
+        "motion_mix_gamma": MotionMix(Enhanced(Gamma())),
         "darkened": Darkened(of=Enhanced(Gamma())),
     }
     curves = TrainedCurves(NIGHT, width=4, side=32, clips=8, batch=4, steps=4)
@@ -92,26 +97,49 @@ def dual_lights() -> dict[str, Recipe]:
 
 def classifiers() -> dict[str, Recipe]:
     """Networks of the papers' size, by cross-entropy on small frames."""
-    nets = {"r2plus1d_18": R2Plus1D(18), "r2plus1d_34": R2Plus1D(34),
-            "attended_18": Attended(R2Plus1D(18), heads=4), "i3d": I3D(), "i3d_top": I3D(TOP)}
+    nets = {
+        "r2plus1d_18": R2Plus1D(18),
+        "r2plus1d_34": R2Plus1D(34),
+        "attended_18": Attended(R2Plus1D(18), heads=4),
+        "i3d": I3D(),
+        "i3d_top": I3D(TOP),
+    }
     wide = ConsecutiveWindow(16, 72, 64)  # I3D halves its frames five times
-    return {f"large/{name}": Recipe("ce_raw", NIGHT, net=net,
-                                    **(LARGE | ({"window": wide} if isinstance(net, I3D) else {})))
-            for name, net in nets.items()}
+    return {
+        f"large/{name}": Recipe(
+            "ce_raw", NIGHT, net=net, **(LARGE | ({"window": wide} if isinstance(net, I3D) else {}))
+        )
+        for name, net in nets.items()
+    }
 
 
 def generative() -> dict[str, Recipe]:
     """Generative feature distillation and its competitors, on pixels and on flow."""
     size, data = generative_recipes.SMOKE, NightStream(NIGHT)
     made = generative_recipes.conditions(replace(size, epochs=2), data)
-    consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveWindow(16, 40, 36),
-                         net=replace(generative_recipes.STUDENT, channels=2))
+    consecutive = Recipe(
+        "student_ce",
+        data,
+        Flow(),
+        settings=SHORT,
+        window=ConsecutiveWindow(16, 40, 36),
+        net=replace(generative_recipes.STUDENT, channels=2),
+    )
     # the paper's backbone under the gate, teacher and student, in both passes
     window, clip = ConsecutiveWindow(16, 72, 64), (16, 64, 64)
-    teacher = replace(made["teacher_fr"], net=Gated(I3D(), clip, dropout=0.5), window=window,
-                      settings=LARGE["settings"])
-    taught = replace(teacher, condition="genkd", net=Gated(I3D(TOP), clip, dropout=0.5), teacher=teacher,
-                     method=GenerativeDistillation())
+    teacher = replace(
+        made["teacher_fr"],
+        net=Gated(I3D(), clip, dropout=0.5),
+        window=window,
+        settings=LARGE["settings"],
+    )
+    taught = replace(
+        teacher,
+        condition="genkd",
+        net=Gated(I3D(TOP), clip, dropout=0.5),
+        teacher=teacher,
+        method=GenerativeDistillation(),
+    )
     made["feature_norm"] = replace(made["kd"], condition="feature_norm", method=FeatureNorm())
     made |= {"flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
     return {f"generative/{name}": recipe for name, recipe in made.items()}
@@ -122,9 +150,12 @@ def detectors() -> dict[str, Recipe]:
     made = detection_recipes.conditions(detection_recipes.SMOKE, 0)
     student, taught = made["det_student"], made["det_genkd"]
     made["det_refined"] = replace(student, net=replace(student.net, refine=True))
-    phase_1 = replace(taught.teacher, method=DetectionRepresentation(alternating=taught.teacher.settings.epochs))
-    made["det_alternating"] = replace(taught, teacher=phase_1, method=DetectionDistillation(
-        alternating=taught.settings.epochs))
+    phase_1 = replace(
+        taught.teacher, method=DetectionRepresentation(alternating=taught.teacher.settings.epochs)
+    )
+    made["det_alternating"] = replace(
+        taught, teacher=phase_1, method=DetectionDistillation(alternating=taught.settings.epochs)
+    )
     return {f"detection/{name}": recipe for name, recipe in made.items()}
 
 
@@ -133,30 +164,56 @@ def compressed() -> dict[str, Recipe]:
     size, data = progressive_recipes.SMOKE, NightStream(replace(NIGHT, context=0.9))
     trio = progressive_recipes.trio(size, data)
     found = {f"trio_{r.condition}": r for r in trio}
-    found |= {f"matched_{r.condition}": r for r in progressive_recipes.trio(size, data, net=matched)}
+    found |= {
+        f"matched_{r.condition}": r for r in progressive_recipes.trio(size, data, net=matched)
+    }
     found["difference"] = progressive_recipes.trio(size, data, residual=DIFFERENCE)[0]
     found |= progressive_recipes.conditions(size, trio)
     found["plain_ce"] = replace(trio[0], method=replace(SettledCrossEntropy(), freeze_after=1.0))
-    found |= {f"coviar_{m}": Recipe(m, data, Compressed(m), SettledCrossEntropy(), net=CoViARNet(m, 18),
-                                    window=PaperSegments(3, 72, 64), settings=LARGE["settings"]) for m in ORDER}
+    found |= {
+        f"coviar_{m}": Recipe(
+            m,
+            data,
+            Compressed(m),
+            SettledCrossEntropy(),
+            net=CoViARNet(m, 18),
+            window=PaperSegments(3, 72, 64),
+            settings=LARGE["settings"],
+        )
+        for m in ORDER
+    }
     assert all(isinstance(recipe.window, Segments) for recipe in found.values())
     return {f"compressed/{name}": recipe for name, recipe in found.items()}
 
 
 def witnessed(runs: dict[str, Run]) -> dict:
     """What is recorded of finished runs."""
-    rows = {name: {"weights": run.provenance["weights"],
-                   "first_losses": [round(loss, 6) for loss in run.provenance["first_losses"]]}
-            for name, run in runs.items()}
-    return {"cpu": cpu_features(), "versions": {name: version(name) for name in DECIDING_PACKAGES}, "rows": rows}
+    rows = {
+        name: {
+            "weights": run.provenance["weights"],
+            "first_losses": [round(loss, 6) for loss in run.provenance["first_losses"]],
+        }
+        for name, run in runs.items()
+    }
+    return {
+        "cpu": cpu_features(),
+        "versions": {name: version(name) for name in DECIDING_PACKAGES},
+        "rows": rows,
+    }
 
 
 def train(places: Path) -> dict[str, Run]:
     """Train everything below ``places``, on all cores; what is finished there is found again."""
-    os.environ |= {f"KDLAB_{name.upper()}": str(places / name) for name in ("runs", "data", "cache")}
+    os.environ |= {
+        f"KDLAB_{name.upper()}": str(places / name) for name in ("runs", "data", "cache")
+    }
     wanted = recipes()
-    wanted |= {f"needed/{r.name.rpartition('-')[0]}-{n}": r
-               for n, r in enumerate(r for r in in_training_order(wanted.values()) if r not in wanted.values())}
+    wanted |= {
+        f"needed/{r.name.rpartition('-')[0]}-{n}": r
+        for n, r in enumerate(
+            r for r in in_training_order(wanted.values()) if r not in wanted.values()
+        )
+    }
     for recipe in wanted.values():
         # a rehearsal decides no weight, and of these would take as long as their trainings
         marker = _marker(recipe, Snapshot())

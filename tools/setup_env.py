@@ -61,7 +61,9 @@ def check_python(version=sys.version_info):
 
 def venv_python(venv=VENV):
     """Path of the interpreter inside the virtual environment."""
-    return os.path.join(venv, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+    return os.path.join(
+        venv, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python"))
+    )
 
 
 def read_lock(path=LOCK):
@@ -76,7 +78,9 @@ def source_options(place):
         return ["--no-index", "--find-links", os.path.abspath(place)]
     if "://" in place:
         return ["--index-url", place]
-    raise SetupError(f"'{place}' is neither a folder of wheels nor the URL of an index; mend KDLAB_TORCH_INDEX.")
+    raise SetupError(
+        f"'{place}' is neither a folder of wheels nor the URL of an index; mend KDLAB_TORCH_INDEX."
+    )
 
 
 def requirement_sets(lines, torch_index=None, wheels=None):
@@ -86,7 +90,9 @@ def requirement_sets(lines, torch_index=None, wheels=None):
     """
     options = ["--no-deps", "--only-binary", ":all:"]
     if wheels and not os.path.isdir(wheels):
-        raise SetupError(f"KDLAB_WHEELS names '{wheels}', which is not a folder; `make bundle` makes one.")
+        raise SetupError(
+            f"KDLAB_WHEELS names '{wheels}', which is not a folder; `make bundle` makes one."
+        )
     usual = options + (["--no-index", "--find-links", os.path.abspath(wheels)] if wheels else [])
     if not torch_index:
         return [(usual, lines)]
@@ -101,7 +107,12 @@ def cost_of_cuda(sets):
     """What to say before the CUDA build is installed on a Linux machine without an NVIDIA GPU; elsewhere nothing."""
     cuda = any(CUDA.match(line) for _, lines in sets for line in lines)
     # The driver makes the file; WSL, where it is Windows' own, brings the program.
-    if not cuda or not sys.platform.startswith("linux") or os.path.exists(DRIVER) or shutil.which("nvidia-smi"):
+    if (
+        not cuda
+        or not sys.platform.startswith("linux")
+        or os.path.exists(DRIVER)
+        or shutil.which("nvidia-smi")
+    ):
         return ""
     return (
         "kdlab set-up: no NVIDIA GPU is seen here, and the CUDA build takes 6.4 GB of disk, of which CUDA has 4.5. For "
@@ -112,7 +123,14 @@ def cost_of_cuda(sets):
 
 def pip(command, options, lines=()):
     """Run one pip command of the virtual environment; ``lines`` go in as a requirements file."""
-    call = [venv_python(), "-m", "pip", command, "--no-input", "--disable-pip-version-check"] + options
+    call = [
+        venv_python(),
+        "-m",
+        "pip",
+        command,
+        "--no-input",
+        "--disable-pip-version-check",
+    ] + options
     if not sys.stdout.isatty():
         call.append("--quiet")
     if lines:
@@ -136,12 +154,18 @@ def check(torch_index=None):
     """
     call = [venv_python(), "-m", "pip", "check", "--no-input", "--disable-pip-version-check"]
     said = subprocess.run(call, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    faults = [line for line in said.stdout.splitlines() if not line.endswith("is not supported on this platform")]
+    faults = [
+        line
+        for line in said.stdout.splitlines()
+        if not line.endswith("is not supported on this platform")
+    ]
     if said.returncode and (faults or not said.stdout.strip()):
         mend = ""
         if torch_index and any(CUDA.match(line.partition(" requires ")[2]) for line in faults):
             mend = "\nThe torch in KDLAB_TORCH_INDEX is built for CUDA: name one with a CPU build there, or unset it."
-        raise SetupError("`pip check` failed; it says:\n" + ("\n".join(faults) or "what stands above") + mend)
+        raise SetupError(
+            "`pip check` failed; it says:\n" + ("\n".join(faults) or "what stands above") + mend
+        )
 
 
 def inputs():
@@ -256,7 +280,10 @@ def main(arguments):
         print(f"kdlab set-up: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nkdlab set-up: stopped; the same command begins afresh (downloads are kept).", file=sys.stderr)
+        print(
+            "\nkdlab set-up: stopped; the same command begins afresh (downloads are kept).",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -15,7 +15,9 @@ class WithChapters(build_py):
     def run(self):
         if self.editable_mode:
             return super().run()
-        shutil.rmtree(self.build_lib, ignore_errors=True)  # a build before may have left modules that are gone
+        shutil.rmtree(
+            self.build_lib, ignore_errors=True
+        )  # a build before may have left modules that are gone
         super().run()
         inside = Path(self.build_lib) / "kdlab" / "project"
         for folder in FOLDERS:

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 _FILE = click.Path(path_type=Path)
-_WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+_WORKERS = click.option(
+    "--workers", type=click.IntRange(1), help="Processes; default: one per core."
+)
 
 
 @click.group()
@@ -16,13 +18,25 @@ def data():
 
 @data.command()
 @click.option("--out", type=_FILE, help="Folder to make it in; default: by its name in data/.")
-@click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
+@click.option(
+    "--clips",
+    type=int,
+    help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.",
+)
 @click.option("--classes", metavar="NAME,…", help="A choice of the eleven actions; default: all.")
-@click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
-@click.option("--context", type=click.FloatRange(0, 1), help="How far props and place give the class away.")
+@click.option(
+    "--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter."
+)
+@click.option(
+    "--context", type=click.FloatRange(0, 1), help="How far props and place give the class away."
+)
 @click.option("--seed", type=int, help="Another seed makes other clips.")
 @_WORKERS
-@click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")
+@click.option(
+    "--untrimmed",
+    is_flag=True,
+    help="Videos of 20 to 60 s with several actions; --clips counts videos.",
+)
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call resumes an interrupted one."""
     from kdlab.night import ACTIONS, Night, make_night
@@ -48,36 +62,54 @@ def night(out, clips, workers, untrimmed, **dials):
 @data.command("list")
 @click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
-@click.option("--split-by-group", is_flag=True,
-              help="First write PATH/index.csv with the groups that the file names tell; it splits by whole groups.")
+@click.option(
+    "--split-by-group",
+    is_flag=True,
+    help="First write PATH/index.csv with the groups that the file names tell; it splits by whole groups.",
+)
 def list_clips(path, test_fold, split_by_group):
     """Count the clips in PATH, per class and split; without PATH, show the layouts of the public data sets.
 
     PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
     """
-    from kdlab.clips.check import write_groups
-    from kdlab.clips.datasets import DATA_SETS, open_data
-    from kdlab.clips.files import user_path
+    from kdlab.datasets.check import write_groups
+    from kdlab.datasets.files import user_path
+    from kdlab.datasets.released import DATA_SETS, open_data
 
     if path is not None:
         if split_by_group:
-            click.echo(f"{write_groups(user_path(path))} is written, and decides about groups and splits from now on")
+            click.echo(
+                f"{write_groups(user_path(path))} is written, and decides about groups and splits from now on"
+            )
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}; test folds: {known.splits}\n  {known.layout}")
-    click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
-               "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
+    click.echo(
+        "Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
+        "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group]."
+    )
 
 
 @data.command()
 @click.argument("path")
-@click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
-@click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
-@click.option("--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare.")
+@click.option(
+    "--test-fold",
+    help="Fold or published split to test on; default: as `kdlab data list` shows it.",
+)
+@click.option(
+    "--min-frames",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Shorter clips are too short.",
+)
+@click.option(
+    "--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare."
+)
 @_WORKERS
 def check(path, test_fold, min_frames, decoders, workers):
     """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
-    from kdlab.clips.check import by_decoder, check
+    from kdlab.datasets.check import by_decoder, check
 
     report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
@@ -88,18 +120,24 @@ def check(path, test_fold, min_frames, decoders, workers):
 
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-@click.option("--out", type=_FILE, help="Folder for each FILE's arrays, as kdlab.clips.compressed.read returns them "
-              "(.npz), and a picture of them (.png).")
+@click.option(
+    "--out",
+    type=_FILE,
+    help="Folder for each FILE's arrays, as kdlab.video.compressed.read returns them "
+    "(.npz), and a picture of them (.png).",
+)
 def modalities(files, out):
     """Show frames, GOPs and bytes of each FILE (MPEG-4 part 2 or H.264). Exit code 1 if a file is unfit.
 
     With --out, also write its motion vectors, accumulated motion, residuals and I-frames.
     """
-    from kdlab.clips.compressed import Unsuited, scan
-    from kdlab.clips.container import DamagedClip
+    from kdlab.video.compressed import Unsuited, scan
+    from kdlab.video.container import DamagedClip
 
     if out and len({file.name for file in files}) < len(files):
-        raise click.UsageError("two FILEs have one name: write them into different folders, by two calls")
+        raise click.UsageError(
+            "two FILEs have one name: write them into different folders, by two calls"
+        )
     unfit = 0
     for file in files:
         try:
@@ -113,28 +151,48 @@ def modalities(files, out):
             click.echo(str(error))
             continue
         info, share = found.info, 100 * found.sizes[found.keys].sum() / found.sizes.sum()
-        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(found.kinds)} frames in {len(found.keys)} "
-                   f"groups; I-frames are {share:.0f} % of the bytes")
+        click.echo(
+            f"{file}: {info.codec} {info.width}x{info.height}, {len(found.kinds)} frames in {len(found.keys)} "
+            f"groups; I-frames are {share:.0f} % of the bytes"
+        )
     sys.exit(1 if unfit else 0)
 
 
 @data.command()
 @click.argument("source", type=_FILE)
 @click.option("--out", type=_FILE, required=True, help="Folder for the same tree of files.")
-@click.option("--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT")
-@click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
-@click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
+@click.option(
+    "--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT"
+)
+@click.option(
+    "--gop",
+    type=click.IntRange(2),
+    default=12,
+    show_default=True,
+    help="Frames from I-frame to I-frame.",
+)
+@click.option(
+    "--quantiser",
+    type=click.IntRange(1, 31),
+    default=2,
+    show_default=True,
+    help="Coarser when larger.",
+)
 @click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
 @_WORKERS
 def transcode(source, out, size, gop, quantiser, codec, workers):
     """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes."""
-    from kdlab.clips.transcode import CoviarFormat, transcode
+    from kdlab.datasets.transcode import CoviarFormat, transcode
 
     report = transcode(source, out, CoviarFormat(*size, gop, quantiser, codec), workers)
     for row in report:
-        click.echo(f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}")
+        click.echo(
+            f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}"
+        )
     bad = sum(bool(row.reason) for row in report)
-    click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {sum(row.kept for row in report)} from before")
+    click.echo(
+        f"{len(report) - bad} of {len(report)} files in {out}, {sum(row.kept for row in report)} from before"
+    )
     sys.exit(1 if bad else 0)
 
 
@@ -145,14 +203,16 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
     """
     each = round(clips / classes)
     if each < 3:
-        raise ValueError(f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}")
+        raise ValueError(
+            f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}"
+        )
     val = max(1, round(0.1 * each))
     test = max(1, round(0.3 * each))
     return each - val - test, val, test
 
 
 def _describe(catalogue) -> None:
-    from kdlab.clips.check import notes_of
+    from kdlab.datasets.check import notes_of
 
     click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
     click.echo(catalogue.counts().to_string())

@@ -20,8 +20,11 @@ SHOWN = ("torch", "torchvision", "numpy", "pandas", "av", "jupyterlab", "papermi
 def report() -> tuple[str, bool]:
     """All checks as text, one line each with advice below each fault; and whether all succeed."""
     rows = checks()
-    lines = [f"{'!!' if fault else 'ok'}  {name:18} {fault or value}" + f"\n    -> {advice}" * bool(fault)
-             for name, value, fault, advice in rows]
+    lines = [
+        f"{'!!' if fault else 'ok'}  {name:18} {fault or value}"
+        + f"\n    -> {advice}" * bool(fault)
+        for name, value, fault, advice in rows
+    ]
     good = not any(fault for _, _, fault, _ in rows)
     return "\n".join([*lines, "", "everything fits" if good else "mend what is marked !!"]), good
 
@@ -36,9 +39,20 @@ def checks() -> list[tuple[str, str, str, str]]:
         ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
         ("device", _device, "unset KDLAB_DEVICE, or name a device that is here"),
         ("decoder", _decoder, MENDS),
-        *((place.__name__.removesuffix("_dir"), lambda place=place: _writable(place()), "mend its permissions, or name "
-           "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE") for place in places),
-        *((name, lambda name=name: os.environ[name], "") for name in sorted(os.environ) if name.startswith("KDLAB_")),
+        *(
+            (
+                place.__name__.removesuffix("_dir"),
+                lambda place=place: _writable(place()),
+                "mend its permissions, or name "
+                "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE",
+            )
+            for place in places
+        ),
+        *(
+            (name, lambda name=name: os.environ[name], "")
+            for name in sorted(os.environ)
+            if name.startswith("KDLAB_")
+        ),
     ]
     found = []
     for name, ask, advice in asked:
@@ -83,6 +97,8 @@ def _decoder() -> str:
 
 def _writable(place: Path) -> str:
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-    with tempfile.TemporaryFile(dir=nearest) as file:  # writing is a stricter test than reading permissions
+    with tempfile.TemporaryFile(
+        dir=nearest
+    ) as file:  # writing is a stricter test than reading permissions
         file.write(b"kdlab")
     return f"{place} ({shutil.disk_usage(nearest).free / 1e9:.0f} GB free)"

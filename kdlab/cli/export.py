@@ -18,9 +18,14 @@ from kdlab.train.runs import NoPredictions, Run
 
 _CLIPS = 10
 _BATCHES = [1, 2, 3, 7]  # clips at a time in the comparison with torch, where any number will do
-_LIGHTS = [0.2, 0.0]  # factors that make further clips dark and black: a network may branch on what it sees
+_LIGHTS = [
+    0.2,
+    0.0,
+]  # factors that make further clips dark and black: a network may branch on what it sees
 _PRODUCER = "kdlab"
-_HEAD = f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"  # the producer's field, the second one of an ONNX file
+_HEAD = (
+    f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"  # the producer's field, the second one of an ONNX file
+)
 
 
 @dataclass(frozen=True)
@@ -87,29 +92,43 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
             except Exception as error:
                 fault = error.__cause__ or error
         else:
-            raise ValueError(f"{run.folder.name} cannot be exported, so no file was written: {_line(fault)}") from fault
+            raise ValueError(
+                f"{run.folder.name} cannot be exported, so no file was written: {_line(fault)}"
+            ) from fault
     write_atomically(file, lambda path: path.write_bytes(content))
     shapes = {name: tuple(x.shape[1:]) for name, x in views.items()}
     why = "" if size == batch else _line(fault)
-    return Exported(file, shapes, size, why, len(clips[0]), difference, _of_run(run, logits[: len(clips[0])]))
+    return Exported(
+        file, shapes, size, why, len(clips[0]), difference, _of_run(run, logits[: len(clips[0])])
+    )
 
 
 def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _exported(net: _Named, clips: list[torch.Tensor], size: int | None, strict: bool) -> torch.onnx.ONNXProgram:
+def _exported(
+    net: _Named, clips: list[torch.Tensor], size: int | None, strict: bool
+) -> torch.onnx.ONNXProgram:
     """``net`` for batches of ``size`` clips, or of any number. Where a network asks for ``len(x)``, only ``strict``
     leaves the number free; not every network can be traced so."""
-    numbers = torch.arange(size or 2) % len(clips[0])  # of a batch of one, the exporter fixes the size
+    numbers = torch.arange(size or 2) % len(
+        clips[0]
+    )  # of a batch of one, the exporter fixes the size
     example = tuple(x[numbers] for x in clips)
     any_number = (({0: torch.export.Dim("batch")},) * len(clips),)
     with redirect_stderr(StringIO()):  # torch prints the graphs that it cannot export
-        traced = torch.export.export(net, example, dynamic_shapes=None if size else any_number, strict=strict)
-        return torch.onnx.export(traced, input_names=net.names, output_names=["logits"], verbose=False)
+        traced = torch.export.export(
+            net, example, dynamic_shapes=None if size else any_number, strict=strict
+        )
+        return torch.onnx.export(
+            traced, input_names=net.names, output_names=["logits"], verbose=False
+        )
 
 
-def _compared(net: _Named, clips: list[torch.Tensor], size: int | None, content: bytes) -> tuple[np.ndarray, float]:
+def _compared(
+    net: _Named, clips: list[torch.Tensor], size: int | None, content: bytes
+) -> tuple[np.ndarray, float]:
     """The logits of the ONNX file ``content`` on all clips, and their largest difference from those of torch. Raises
     ``ValueError`` where it is too large."""
     import onnxruntime
@@ -119,7 +138,10 @@ def _compared(net: _Named, clips: list[torch.Tensor], size: int | None, content:
     parts = (torch.arange(sum(sizes)) % len(clips[0])).split(sizes)
     logits, differences = [], []
     # Where a clip is constant, a norm over the clip amplifies rounding: a branch that was frozen differs more.
-    for part, light, most in [*((part, 1.0, 1e-3) for part in parts), *((parts[0], light, 0.1) for light in _LIGHTS)]:
+    for part, light, most in [
+        *((part, 1.0, 1e-3) for part in parts),
+        *((parts[0], light, 0.1) for light in _LIGHTS),
+    ]:
         batch = [light * x[part] for x in clips]
         expected = np.nan_to_num(net(*batch).numpy())
         inputs = {name: x.numpy() for name, x in zip(net.names, batch, strict=True)}
@@ -153,4 +175,6 @@ def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
 
 def _clips(recipe) -> torch.Tensor:
     selected = batches(recipe, "test", {"student": recipe.view})
-    return next(replace(selected, records=selected.records[:_CLIPS]).evaluation(_CLIPS)).views["student"]
+    return next(replace(selected, records=selected.records[:_CLIPS]).evaluation(_CLIPS)).views[
+        "student"
+    ]

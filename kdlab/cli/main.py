@@ -31,13 +31,24 @@ def _imported(context, option, modules: tuple[str, ...]) -> None:
         try:
             import_module(module)
         except Exception as error:
-            raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
-                                     "folder that it lies in", param_hint="--import") from error
+            raise click.BadParameter(
+                f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
+                "folder that it lies in",
+                param_hint="--import",
+            ) from error
 
 
-_IMPORT = click.option("--import", multiple=True, metavar="MODULE", expose_value=False, callback=_imported,
-                       help="A module of yours in which classes of runs stand; looked for in this folder, too.")
-_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none.")
+_IMPORT = click.option(
+    "--import",
+    multiple=True,
+    metavar="MODULE",
+    expose_value=False,
+    callback=_imported,
+    help="A module of yours in which classes of runs stand; looked for in this folder, too.",
+)
+_TIMEOUT = click.option(
+    "--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +72,14 @@ def doctor():
 
 @cli.command()
 @click.argument("notebook", metavar="NN")
-@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebook.")
+@click.option(
+    "-p",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter of the notebook.",
+)
 @click.option("--data", metavar="PATH", help="Your own clips; as -p data PATH.")
 @_TIMEOUT
 @click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
@@ -72,7 +90,9 @@ def run(notebook, pairs, data, timeout, verbose):
     from kdlab.cli import notebooks
 
     # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
-    given = {name: yaml.safe_load(value) for name, value in pairs} | ({"data": data} if data is not None else {})
+    given = {name: yaml.safe_load(value) for name, value in pairs} | (
+        {"data": data} if data is not None else {}
+    )
     click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout, verbose=verbose))
 
 
@@ -84,20 +104,26 @@ def notebooks(folder):
     source = package / "project" if (package / "project").is_dir() else package.parent
     for name in ("notebooks", "figures", "pretrained", "docs"):
         if (folder / name).exists():
-            raise ValueError(f"{folder / name} is there already, and nothing is written over: name another folder")
+            raise ValueError(
+                f"{folder / name} is there already, and nothing is written over: name another folder"
+            )
         shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(".*"))
     click.echo(f"written into {folder}. Go there: `kdlab run 00`, or `jupyter lab notebooks`")
 
 
 @cli.command()
-@click.option("--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo")
+@click.option(
+    "--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo"
+)
 @click.option("--again", is_flag=True, help="Also execute what is finished.")
 @_TIMEOUT
 def reproduce(profile, again, timeout):
     """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
 
-    for name, how in notebooks.reproduce(profile, again=again, timeout=timeout, say=click.echo).items():
+    for name, how in notebooks.reproduce(
+        profile, again=again, timeout=timeout, say=click.echo
+    ).items():
         click.echo(f"{name:42} {how}")
     if profile == "demo":
         lines, good = notebooks.compared_with_pretrained()
@@ -112,7 +138,9 @@ def fresh():
     from kdlab.cli import notebooks
     from kdlab.train.runs import committed_runs, why_unusable
 
-    stale = [f"{run.folder.name}: {why}" for run in committed_runs() if (why := why_unusable(run))] + notebooks.stale()
+    stale = [
+        f"{run.folder.name}: {why}" for run in committed_runs() if (why := why_unusable(run))
+    ] + notebooks.stale()
     click.echo("\n".join(stale) or "all committed outputs were made by these sources")
     sys.exit(1 if stale else 0)
 
@@ -126,10 +154,20 @@ def refresh():
 
 
 @cli.command()
-@click.argument("file", metavar="FILE.py", type=click.Path(True, dir_okay=False, path_type=Path), required=False)
-@click.option("--all", "every", is_flag=True, help="All worlds of studies/*.py, into figures/edition-2/.")
+@click.argument(
+    "file", metavar="FILE.py", type=click.Path(True, dir_okay=False, path_type=Path), required=False
+)
+@click.option(
+    "--all", "every", is_flag=True, help="All worlds of studies/*.py, into figures/edition-2/."
+)
 @click.option("--profile", help="smoke, demo or study; default: the study's own size.")
-@click.option("--world", "worlds", type=click.IntRange(0), multiple=True, help="A seed; default: the study's worlds.")
+@click.option(
+    "--world",
+    "worlds",
+    type=click.IntRange(0),
+    multiple=True,
+    help="A seed; default: the study's worlds.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
 def study(file, every, profile, worlds, workers):
     """Run or resume the studies in FILE.py; `python -m pydoc kdlab.study` shows an example."""
@@ -137,20 +175,42 @@ def study(file, every, profile, worlds, workers):
     from kdlab.train.sizes import current
 
     if every:
-        return run_all(paths.project_root() / "studies", paths.figures_dir() / "edition-2", workers, click.echo)
+        return run_all(
+            paths.project_root() / "studies", paths.figures_dir() / "edition-2", workers, click.echo
+        )
     if not (found := file and studies_in(file)):
-        raise ValueError(f"{file or 'no file'} has no Study: name a Python file with one, or say --all")
+        raise ValueError(
+            f"{file or 'no file'} has no Study: name a Python file with one, or say --all"
+        )
     for each in found:
-        each.run(worlds, current(profile, type(each.size or current())) if profile else None, workers, click.echo)
+        each.run(
+            worlds,
+            current(profile, type(each.size or current())) if profile else None,
+            workers,
+            click.echo,
+        )
 
 
 @cli.command()
 @click.argument("clip", type=_FILE)
-@click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
-@click.option("--out", type=_FILE, help="The picture, or a table of exits; "
-              "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.")
-@click.option("--theta", type=click.FloatRange(-1, 1), help="Of a run with exits: WISE's threshold; default: within "
-              "half the cost of all exits.")
+@click.option(
+    "--run",
+    "name",
+    required=True,
+    metavar="RUN",
+    help="A run's folder, or its name in runs/, pretrained/.",
+)
+@click.option(
+    "--out",
+    type=_FILE,
+    help="The picture, or a table of exits; "
+    "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.",
+)
+@click.option(
+    "--theta",
+    type=click.FloatRange(-1, 1),
+    help="Of a run with exits: WISE's threshold; default: within half the cost of all exits.",
+)
 @_IMPORT
 def predict(clip, name, out, theta):
     """Predict the class of CLIP with a trained network; draw Grad-CAM.
@@ -165,22 +225,32 @@ def predict(clip, name, out, theta):
     run = open_run(name)
     if hasattr(run.recipe, "prepare"):
         found, theta, table = predict_exits(clip, run, theta, out)
-        click.echo(f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far")
+        click.echo(
+            f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far"
+        )
         for row in found.itertuples():
-            click.echo(f"  {row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
-                       + "  it would stop here" * row.stops)
+            click.echo(
+                f"  {row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
+                + "  it would stop here" * row.stops
+            )
         return click.echo(f"stops above {theta:.1%} or at the last exit; all in {table}")
     if isinstance(getattr(run.recipe, "window", None), Windows):
         found, table, picture = detect(clip, run, picture=out)
         click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
         for segment in found.head(5).itertuples():
-            click.echo(f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}")
+            click.echo(
+                f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}"
+            )
         return click.echo(f"all in {table}, over time in {picture}")
     found = predict(clip, run, out)
     click.echo(f"{clip} by {run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
-    click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
+    click.echo(
+        f"Grad-CAM at {found.layer}: {found.picture}"
+        if found.picture
+        else f"no picture: {found.why}"
+    )
 
 
 @cli.command()
@@ -194,39 +264,85 @@ def export(name, file, batch):
     from kdlab.cli.predict import open_run
 
     made = to_onnx(open_run(name), file, batch)
-    inputs = ", ".join(f"{name} {(made.batch or 'batch', *shape)}" for name, shape in made.inputs.items())
+    inputs = ", ".join(
+        f"{name} {(made.batch or 'batch', *shape)}" for name, shape in made.inputs.items()
+    )
     kept = "" if made.of_run is None else f", and within {made.of_run:.1e} of the run's predictions"
-    click.echo(f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips{kept}")
+    click.echo(
+        f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips{kept}"
+    )
     if made.why:
-        click.echo(f"The file takes one clip at a time, since it failed with any number: {made.why}")
+        click.echo(
+            f"The file takes one clip at a time, since it failed with any number: {made.why}"
+        )
 
 
 @cli.command()
 @click.argument("file", type=_FILE)
 @click.argument("folder", type=_FILE)
 @click.option("--split", help="Default: 1, of THUMOS14 its only one.")
-@click.option("--flow", type=_FILE, help="Folder of flow pictures, else computed; THUMOS14: of arrays as released.")
-@click.option("--with", "other", type=_FILE, help="THUMOS14: a flow student, fused with the RGB student FILE.")
+@click.option(
+    "--flow",
+    type=_FILE,
+    help="Folder of flow pictures, else computed; THUMOS14: of arrays as released.",
+)
+@click.option(
+    "--with", "other", type=_FILE, help="THUMOS14: a flow student, fused with the RGB student FILE."
+)
 def released(file, folder, split, flow, other):
     """Test a student that GenKD's authors released, FILE, on UCF-101, HMDB-51 or THUMOS14 in FOLDER."""
-    click.echo(f"{file}: " + import_module("kdlab.papers.generative.released").tested(file, folder, split, flow, other))
+    click.echo(
+        f"{file}: "
+        + import_module("kdlab.papers.generative.released").tested(file, folder, split, flow, other)
+    )
 
 
 @cli.command()
 @click.argument("name", type=click.Choice(PAPERS))
-@click.option("--dry-run", is_flag=True, help="Train nothing; print what is needed, what it costs, what others report.")
-@click.option("--data-root", type=_FILE, help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Train nothing; print what is needed, what it costs, what others report.",
+)
+@click.option(
+    "--data-root",
+    type=_FILE,
+    help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--precision", type=click.Choice(("bf16", "fp32")), default="bf16", show_default=True,
-              help="Number format of all trainings; bf16 only where the hardware has it.")
-@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
-              help="Dense bf16 rate of your GPU, for the dry run's hours.")
-@click.option("--weights", type=(str, _FILE), multiple=True, metavar="NET FILE",
-              help="Checkpoint to begin from: r2plus1d of dual_light, residual, motion, iframe, rgb, flow.")
+@click.option(
+    "--precision",
+    type=click.Choice(("bf16", "fp32")),
+    default="bf16",
+    show_default=True,
+    help="Number format of all trainings; bf16 only where the hardware has it.",
+)
+@click.option(
+    "--tflops",
+    type=click.FloatRange(1),
+    default=400,
+    show_default=True,
+    help="Dense bf16 rate of your GPU, for the dry run's hours.",
+)
+@click.option(
+    "--weights",
+    type=(str, _FILE),
+    multiple=True,
+    metavar="NET FILE",
+    help="Checkpoint to begin from: r2plus1d of dual_light, residual, motion, iframe, rgb, flow.",
+)
 @click.option("--as-released", is_flag=True, help="Optimisers and rates of the released code.")
-@click.option("--draws", type=click.IntRange(1), help="progressive: crops of a clip that exits see, kept; default: 1.")
-@click.option("--flow", "flow_folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="generative, detection: folder of flow pictures, one a set; else computed.")
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    help="progressive: crops of a clip that exits see, kept; default: 1.",
+)
+@click.option(
+    "--flow",
+    "flow_folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="generative, detection: folder of flow pictures, one a set; else computed.",
+)
 def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
     """Train a paper's methods and controls at the paper's size, on its data sets. This needs a GPU; --dry-run estimates
     the cost.
@@ -234,14 +350,22 @@ def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
     The same command resumes an interrupted one.
     """
     module, nets = PAPERS[name]
-    found, given = import_module(f"kdlab.papers.{module}"), {key: value for key, value in own.items() if value}
+    found, given = (
+        import_module(f"kdlab.papers.{module}"),
+        {key: value for key, value in own.items() if value},
+    )
     if unknown := given.keys() - signature(found.paper_profile).parameters:
         raise click.UsageError(f"{name} has no --{min(unknown).removesuffix('_folder')}")
     if wrong := [net for net, _ in weights if net not in nets]:
-        raise click.UsageError(f"--weights {wrong[0]}: of {name} the checkpoint of {' or '.join(nets)} is read")
+        raise click.UsageError(
+            f"--weights {wrong[0]}: of {name} the checkpoint of {' or '.join(nets)} is read"
+        )
     if weights:
         given["weights"] = weights if len(nets) > 1 else weights[0][1]
-    root, size = data_root or paths.real_clips() or paths.data_dir(), found.paper_profile(precision=precision, **given)
+    root, size = (
+        data_root or paths.real_clips() or paths.data_dir(),
+        found.paper_profile(precision=precision, **given),
+    )
     if dry_run:
         return click.echo(found.PAPER.overview(root, size, tflops))
     found.PAPER.run(root, size, seed, say=click.echo)
@@ -263,7 +387,10 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo(str(error) or "interrupted; finished work is kept, and the same command resumes", err=True)
+        click.echo(
+            str(error) or "interrupted; finished work is kept, and the same command resumes",
+            err=True,
+        )
         code = 130
     except (ValueError, OSError) as error:
         if os.environ.get("KDLAB_DEBUG"):

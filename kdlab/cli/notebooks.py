@@ -33,7 +33,9 @@ def chapters() -> list[Path]:
     folder = paths.project_root() / "notebooks"
     found = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if "-Copy" not in path.stem]
     if not found:
-        raise ValueError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there")
+        raise ValueError(
+            f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there"
+        )
     return found
 
 
@@ -59,11 +61,15 @@ def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
 
     known = inspect_notebook(str(notebook))
     if unknown := given.keys() - known.keys():
-        raise ValueError(f"{notebook.stem} has no parameter {min(unknown)!r}; it has {', '.join(known) or 'none'}")
+        raise ValueError(
+            f"{notebook.stem} has no parameter {min(unknown)!r}; it has {', '.join(known) or 'none'}"
+        )
     if given.get("data") is not None:
         place = Path(os.path.expanduser(str(given["data"]))).absolute()
         if not place.exists():
-            raise FileNotFoundError(f"no such data: {place}; give a folder with one folder a class, or a CSV table")
+            raise FileNotFoundError(
+                f"no such data: {place}; give a folder with one folder a class, or a CSV table"
+            )
         given = given | {"data": str(place)}
     return given
 
@@ -87,7 +93,9 @@ def made_by(notebook: Path, given: dict[str, object]) -> str:
     while todo:
         files.add(file := todo.pop())
         todo |= _imports_of(file) - files
-    digest = hashlib.sha256(json.dumps([[cell["source"] for cell in cells], given], default=str).encode())
+    digest = hashlib.sha256(
+        json.dumps([[cell["source"] for cell in cells], given], default=str).encode()
+    )
     for file in sorted(files):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
@@ -95,7 +103,9 @@ def made_by(notebook: Path, given: dict[str, object]) -> str:
 
 @cache
 def _imports_of(file: Path) -> set[Path]:
-    return _imported(file.read_text("utf-8"), ".".join(file.relative_to(_PACKAGE.parent).parts[:-1]))
+    return _imported(
+        file.read_text("utf-8"), ".".join(file.relative_to(_PACKAGE.parent).parts[:-1])
+    )
 
 
 def _imported(code: str, package: str = "") -> set[Path]:
@@ -107,11 +117,22 @@ def _imported(code: str, package: str = "") -> set[Path]:
         elif isinstance(node, ast.ImportFrom):
             origin = resolve_name("." * node.level + (node.module or ""), package)
             names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
-    bases = [_PACKAGE.parent.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "kdlab"]
-    return {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
+    bases = [
+        _PACKAGE.parent.joinpath(*name.split("."))
+        for name in names
+        if name.split(".")[0] == "kdlab"
+    ]
+    return {
+        file
+        for base in bases
+        for file in (base.with_suffix(".py"), base / "__init__.py")
+        if file.is_file()
+    }
 
 
-def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False) -> Path:
+def run(
+    notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False
+) -> Path:
     """Execute ``notebook`` with the parameters ``given`` and return the path of the copy.
 
     ``timeout`` is in seconds per cell. Raises ``ValueError`` for an unknown parameter, before a kernel starts. Raises
@@ -120,7 +141,9 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     import papermill
 
     given, began = checked(notebook, given), time.time()
-    for name in (name for name in _PLACES if os.environ.get(name)):  # the kernel runs in another folder
+    for name in (
+        name for name in _PLACES if os.environ.get(name)
+    ):  # the kernel runs in another folder
         os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     os.environ["KDLAB_HEADLESS"] = "1"
     final = executed(notebook, given)
@@ -128,19 +151,38 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     final.parent.mkdir(parents=True, exist_ok=True)
     final.unlink(missing_ok=True)
     try:
-        papermill.execute_notebook(str(notebook), str(partial), given, log_output=verbose, progress_bar=False,
-                                   execution_timeout=timeout, start_timeout=120, cwd=str(notebook.parent),
-                                   extra_arguments=["--log-level=CRITICAL"])
+        papermill.execute_notebook(
+            str(notebook),
+            str(partial),
+            given,
+            log_output=verbose,
+            progress_bar=False,
+            execution_timeout=timeout,
+            start_timeout=120,
+            cwd=str(notebook.parent),
+            extra_arguments=["--log-level=CRITICAL"],
+        )
     except Exception as error:
-        raise NotebookFailed(f"{notebook.stem}: {_briefly(error)}; what it did so far: {partial}") from error
+        raise NotebookFailed(
+            f"{notebook.stem}: {_briefly(error)}; what it did so far: {partial}"
+        ) from error
     page = json.loads(partial.read_text("utf-8"))
     # papermill reports a cell as completed if its kernel died in it, or if it called sys.exit()
     for cell in page["cells"]:
-        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and not cell["execution_count"]:
+        if (
+            cell["cell_type"] == "code"
+            and "".join(cell["source"]).strip()
+            and not cell["execution_count"]
+        ):
             first = "".join(cell["source"]).splitlines()[0]
-            raise NotebookFailed(f"{notebook.stem}: its kernel died before it had run {first!r}; what it did so far: "
-                                 f"{partial}")
-    page["metadata"]["kdlab"] = {"made_by": made_by(notebook, given), "seconds": round(time.time() - began, 1)}
+            raise NotebookFailed(
+                f"{notebook.stem}: its kernel died before it had run {first!r}; what it did so far: "
+                f"{partial}"
+            )
+    page["metadata"]["kdlab"] = {
+        "made_by": made_by(notebook, given),
+        "seconds": round(time.time() - began, 1),
+    }
     partial.write_text(json.dumps(page, indent=1), "utf-8")
     return partial.replace(final)
 
@@ -152,8 +194,9 @@ def _briefly(error: Exception) -> str:
     return f"{name}: {' '.join(' '.join(lines[:2]).split())}"
 
 
-def reproduce(profile: str = "demo", *, again: bool = False, timeout: int | None = None,
-              say=print) -> dict[str, str]:
+def reproduce(
+    profile: str = "demo", *, again: bool = False, timeout: int | None = None, say=print
+) -> dict[str, str]:
     """Execute all chapters, training from scratch, one per core in parallel; return chapter → outcome.
 
     Finished and unchanged chapters are skipped, unless ``again``. After the first failure no further chapter starts;
@@ -163,11 +206,17 @@ def reproduce(profile: str = "demo", *, again: bool = False, timeout: int | None
     ended = {path.stem: "not run" for path in plan}
     todo = []
     for path, given in plan.items():
-        if not again and (about := _about(executed(path, given))) and about.get("made_by") == made_by(path, given):
+        if (
+            not again
+            and (about := _about(executed(path, given)))
+            and about.get("made_by") == made_by(path, given)
+        ):
             ended[path.stem] = f"skipped, finished in {about['seconds']:.0f} s (--again runs it)"
         else:
             todo.append(path)
-    todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # longest first, so the last ones are short
+    todo.sort(
+        key=lambda path: -_about(path).get("seconds", USUAL)
+    )  # longest first, so the last ones are short
     workers = min(available_cores(), len(todo) or 1)
     cores, running, failed = max(1, available_cores() // workers), {}, []
     with pool(workers) as executor:
@@ -181,7 +230,11 @@ def reproduce(profile: str = "demo", *, again: bool = False, timeout: int | None
                     ended[name] = f"done in {_about(job.result())['seconds']:.0f} s"
                     say(f"{name}: {ended[name]}")
                 except Exception as error:  # including a killed process
-                    failed.append(error if isinstance(error, NotebookFailed) else NotebookFailed(f"{name}: {error}"))
+                    failed.append(
+                        error
+                        if isinstance(error, NotebookFailed)
+                        else NotebookFailed(f"{name}: {error}")
+                    )
     if failed:
         raise failed[0]
     return ended
@@ -217,12 +270,16 @@ def compared_with_pretrained() -> tuple[list[str], bool]:
         else:
             apart = float(np.abs(np.subtract(own["first_losses"], their["first_losses"])).max())
             good &= apart <= 1e-2
-            lines.append(f"{folder.name}: other bits, first losses within {apart:.1g}{' TOO FAR' * (apart > 1e-2)}")
+            lines.append(
+                f"{folder.name}: other bits, first losses within {apart:.1g}{' TOO FAR' * (apart > 1e-2)}"
+            )
             with contextlib.suppress(NoPredictions):
                 gaps.append(Run(folder).predictions().accuracy - committed.predictions().accuracy)
     if gaps := [gap for gap in gaps if not np.isnan(gap)]:  # detectors have no accuracy
         far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / len(gaps) ** 0.5)
-        lines.append(f"accuracy, mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{' TOO FAR' * bool(far)}")
+        lines.append(
+            f"accuracy, mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{' TOO FAR' * bool(far)}"
+        )
         good &= not far
     return lines, good
 
@@ -232,12 +289,16 @@ def refresh(say=print) -> None:
     for path in chapters():
         final = run(path, _known(path, {"profile": "demo"}))
         copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
-        cells = [c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])]
+        cells = [
+            c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
+        ]
         for cell, made in zip(committed["cells"], cells, strict=True):
             if cell["cell_type"] == "code":
                 cell |= {"outputs": made["outputs"], "execution_count": made["execution_count"]}
         # how long it trains decides the order of the next reproduction
-        trained = _about(executed(path, _known(path, {"profile": "demo", "pretrained": False}))) or _about(path)
+        trained = _about(
+            executed(path, _known(path, {"profile": "demo", "pretrained": False}))
+        ) or _about(path)
         seconds = trained.get("seconds", copy["metadata"]["kdlab"]["seconds"])
         committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": seconds}
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -82,8 +82,16 @@ def open_run(name: str | Path) -> Run:
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
-    hint = f"there are {', '.join(near)}" + " …" * (len(known) > len(near)) if known else "train one: kdlab run 02"
-    what = "is not finished (it has no run.json)" if Path(name).is_dir() else "is no run's folder, nor a run's name"
+    hint = (
+        f"there are {', '.join(near)}" + " …" * (len(known) > len(near))
+        if known
+        else "train one: kdlab run 02"
+    )
+    what = (
+        "is not finished (it has no run.json)"
+        if Path(name).is_dir()
+        else "is no run's folder, nor a run's name"
+    )
     raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
 
 
@@ -99,7 +107,11 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
-        kind = "a detector: use detect" if isinstance(recipe.window, Windows) else "exits: use predict_exits"
+        kind = (
+            "a detector: use detect"
+            if isinstance(recipe.window, Windows)
+            else "exits: use predict_exits"
+        )
         raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
         x, net = _input_of(recipe, clip), run.net()
@@ -111,7 +123,12 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         except ValueError as error:  # a network without named stages or spatial extent
             why = str(error)
     if not why:
-        _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
+        _draw(
+            picture,
+            x,
+            heat,
+            f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}",
+        )
     return Prediction(classes, probabilities, None if why else picture, layer, why)
 
 
@@ -123,8 +140,9 @@ def _logits(net: nn.Module, x: torch.Tensor, run: Run, classes: int) -> torch.Te
         return logits.view(1, classes)[0]
     except (AttributeError, LookupError, RuntimeError, TypeError) as error:
         why = str(error).partition("\n")[0]
-        raise ValueError(f"the network of {run.folder.name} gives no logits (1, {classes}) for one clip: {why}"
-                         ) from error
+        raise ValueError(
+            f"the network of {run.folder.name} gives no logits (1, {classes}) for one clip: {why}"
+        ) from error
 
 
 def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
@@ -133,8 +151,9 @@ def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
         return next(iter(clips.evaluation())).views["student"]
 
 
-def predict_exits(clip: Path | str, run: Run, theta: float | None = None, table: Path | str | None = None
-                  ) -> tuple[pd.DataFrame, float, Path]:
+def predict_exits(
+    clip: Path | str, run: Run, theta: float | None = None, table: Path | str | None = None
+) -> tuple[pd.DataFrame, float, Path]:
     """What the internal classifiers of ``run`` predict for the file ``clip``, exit after exit: the table of
     ``kdlab.papers.progressive.anytime.exit_table``, WISE's threshold, and the CSV ``table`` that was written (default:
     ``<clip>.exits.csv`` in the current folder).
@@ -145,7 +164,9 @@ def predict_exits(clip: Path | str, run: Run, theta: float | None = None, table:
     table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
     with one_thread():
         views = {name: _input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
-        found, theta = import_module("kdlab.papers.progressive.anytime").exit_table(run, views, theta)
+        found, theta = import_module("kdlab.papers.progressive.anytime").exit_table(
+            run, views, theta
+        )
     write_table(found, table)
     return found, theta, table
 
@@ -157,7 +178,9 @@ def existing(clip: Path | str) -> Path:
     return clip
 
 
-def output_file(given: Path | str | None, default: str, mark: str, kind: str, within: int = 4096) -> Path:
+def output_file(
+    given: Path | str | None, default: str, mark: str, kind: str, within: int = 4096
+) -> Path:
     """The file to write, ``given`` or ``default``. kdlab's own have ``mark`` in their first bytes; raises NotOurs where
     another one would be replaced."""
     may_write(file := Path(given or default), lambda there: begins_with(there, mark, within), kind)
@@ -166,7 +189,10 @@ def output_file(given: Path | str | None, default: str, mark: str, kind: str, wi
 
 def write_table(found: pd.DataFrame, table: Path) -> None:
     """Write ``found`` as the CSV ``table``, with three digits."""
-    write_atomically(table, lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"))
+    write_atomically(
+        table,
+        lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"),
+    )
 
 
 def write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:

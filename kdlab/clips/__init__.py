@@ -1,1 +1,1 @@
-"""Clips: catalogues, decoding, views, and the batches that networks read."""
+"""Clips as trainings read them: records, views, windows, and the batches that networks read."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kdlab.clips.container import Frames, Read, cached_by_file, require_file, stamp
-from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.system import paths
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
+from kdlab.video.container import Frames, Read, cached_by_file, require_file, stamp
+from kdlab.video.decode import each_frame, frame_numbers, gathered
 
 _END_BYTES = 64 * 1024
 _FORMAT = "4"  # raise it when the same file and view give different frames
@@ -57,6 +57,7 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         parts.append(part.reshape(size[1], size[0], -1))
     return parts[0] if channels <= 4 else np.concatenate(parts, -1)
 
+
 #: Clips that a cache keeps open; Linux lets a process map about 65,000 files.
 MOST_HELD = 16384
 
@@ -81,7 +82,9 @@ class FrameCache:
         self._full = False
         self._used: int | None = None
 
-    def __reduce__(self):  # in another process: a cache of the same folder, which counts the bytes there itself
+    def __reduce__(
+        self,
+    ):  # in another process: a cache of the same folder, which counts the bytes there itself
         return _one_cache, (self.root, self.limit_bytes)
 
     def hold(self) -> None:
@@ -89,8 +92,14 @@ class FrameCache:
         one training, whose clips are compared before and after it."""
         self._held = {}
 
-    def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
-               read: Read = each_frame, tag: str = "raw") -> np.ndarray:
+    def frames(
+        self,
+        path: Path | str,
+        indices: Sequence[int] | np.ndarray,
+        side: int,
+        read: Read = each_frame,
+        tag: str = "raw",
+    ) -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
         Raises ValueError for an index outside the clip, FileNotFoundError for a missing clip, and whatever ``read``
@@ -98,10 +107,16 @@ class FrameCache:
         """
         indices, kept = frame_numbers(path, indices), self._opened(path, side, read, tag)
         if kept is None:
-            return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), Path(path), indices)
+            return gathered(
+                lambda path, wanted: _small(path, side, read(path, indices=wanted)),
+                Path(path),
+                indices,
+            )
         if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
-            raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} requested, but the clip has "
-                             f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}.")
+            raise ValueError(
+                f"{path}: frame indices {indices.min()} to {indices.max()} requested, but the clip has "
+                f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}."
+            )
         return kept[indices]
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
@@ -110,7 +125,9 @@ class FrameCache:
             return len(self._held[path, side, tag])
         if (file := self._file(path, side, tag)) not in self._counts:
             kept = self._opened(path, side, read, tag)
-            self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
+            self._counts[file] = (
+                sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
+            )
         return self._counts[file]
 
     def _opened(self, path: Path | str, side: int, read: Read, tag: str) -> np.ndarray | None:
@@ -134,14 +151,20 @@ class FrameCache:
             self._used = sum(kept.stat().st_size for kept in self.root.glob("*.npy"))
         room = self.limit_bytes - self._used
         try:
-            write_atomically(file, lambda draft: _write(draft, _small(path, side, read(Path(path))), room))
+            write_atomically(
+                file, lambda draft: _write(draft, _small(path, side, read(Path(path))), room)
+            )
             self._used += file.stat().st_size
         except StorageFull as error:
             require_file(path)
             self._full = True
-            warnings.warn(f"{self.root}: frames are no longer cached there ({error.__cause__ or error}), so clips are "
-                          "decoded each time. Free some space, ask for a smaller side, let KDLAB_CACHE_GB allow more, "
-                          "or let KDLAB_CACHE name another folder.", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"{self.root}: frames are no longer cached there ({error.__cause__ or error}), so clips are "
+                "decoded each time. Free some space, ask for a smaller side, let KDLAB_CACHE_GB allow more, "
+                "or let KDLAB_CACHE name another folder.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return _mapped(file)
 
 
@@ -171,9 +194,15 @@ def _small(path: Path | str, side: int, frames: Frames) -> Frames:
     """Resize the frames of a clip, one by one."""
     shape = None
     for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (shape := shape or frame.shape):
-            raise ValueError(f"{path}: its view gave a frame of {frame.dtype} and shape {frame.shape}. The view must "
-                             "give uint8 frames (H, W, C), all of one shape.")
+        if (
+            frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape != (shape := shape or frame.shape)
+        ):
+            raise ValueError(
+                f"{path}: its view gave a frame of {frame.dtype} and shape {frame.shape}. The view must "
+                "give uint8 frames (H, W, C), all of one shape."
+            )
         yield resize_one(frame, side)
     if shape is None:
         raise ValueError(f"{path}: its view gave no frames.")

@@ -14,20 +14,21 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.compressed import modalities, scan
-from kdlab.clips.container import Frames, Indices
-from kdlab.clips.decode import Streamed
-from kdlab.clips.files import CatalogueError
-from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 from kdlab.system.values import one_of
+from kdlab.video.compressed import modalities, scan
+from kdlab.video.container import Frames, Indices
+from kdlab.video.decode import Streamed
 
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: the residual without motion compensation, which is the difference to the I-frame.
 DIFFERENCE = "difference"
 _MOST = 21  # pixels; motion is saturated from here on
-_MOTION = np.clip(np.trunc(np.arange(-_MOST, _MOST + 1) * 127.5 / 20) + 128, 0, 255).astype(np.uint8)
+_MOTION = np.clip(np.trunc(np.arange(-_MOST, _MOST + 1) * 127.5 / 20) + 128, 0, 255).astype(
+    np.uint8
+)
 
 
 def quantise_motion(motion: np.ndarray) -> np.ndarray:
@@ -87,7 +88,7 @@ class Compressed(Streamed):
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield all rows of a file, or those at ascending ``indices``: uint8 (H, W, 2) for motion, else (H, W, 3), RGB.
 
-        Raises what ``kdlab.clips.compressed.modalities`` raises.
+        Raises what ``kdlab.video.compressed.modalities`` raises.
         """
         if self.modality == "iframe":
             keys = scan(path).keys
@@ -124,13 +125,21 @@ class Segments(Window):
     def random(self, length: int, generator: torch.Generator) -> Draw:
         """A training draw: a random frame of each segment, random place, box and flip."""
         top, left, flip, which, *phases = torch.rand(4 + self.frames, generator=generator).tolist()
-        return Draw(tsn_frames(length, self.frames, np.array(phases)), top, left, flip < 0.5, self.box(which))
+        return Draw(
+            tsn_frames(length, self.frames, np.array(phases)),
+            top,
+            left,
+            flip < 0.5,
+            self.box(which),
+        )
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
         """Cut quantised pixels ``(T, h, w, C)`` to ``(T, crop, w', C)``, where w' / crop = w / h."""
         height, width = self.crop, round(self.crop * pixels.shape[2] / pixels.shape[1])
         scale = draw.box[0] if draw.box else 1.0
-        return _sized(draw.placed(pixels, round(scale * height), round(scale * width)), height, width)
+        return _sized(
+            draw.placed(pixels, round(scale * height), round(scale * width)), height, width
+        )
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "SegmentBatches":
         """Batches of ``split`` under ``views``, which are :class:`Compressed`."""
@@ -151,7 +160,12 @@ class PaperSegments(Segments):
     scales: tuple[float, ...] = (1.0, 0.875, 0.75)
 
     def box(self, which: float = 0.0) -> tuple[float, float]:
-        boxes = [(a, b) for i, a in enumerate(self.scales) for j, b in enumerate(self.scales) if abs(i - j) < 2]
+        boxes = [
+            (a, b)
+            for i, a in enumerate(self.scales)
+            for j, b in enumerate(self.scales)
+            if abs(i - j) < 2
+        ]
         return boxes[int(which * len(boxes))]
 
     def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
@@ -159,7 +173,9 @@ class PaperSegments(Segments):
         short = min(pixels.shape[1:3])
         if not draw.box:
             return draw.placed(_sized(pixels, short, short), self.crop, self.crop)
-        return _sized(draw.placed(pixels, *(int(part * short) for part in draw.box)), self.crop, self.crop)
+        return _sized(
+            draw.placed(pixels, *(int(part * short) for part in draw.box)), self.crop, self.crop
+        )
 
 
 def _sized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -171,7 +187,7 @@ def _sized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 class SegmentBatches(ClipBatches):
     """Batches of :class:`Compressed` views through a :class:`Segments` window: ``(B, C, T, h, w)`` in [0, 1] per view.
 
-    ``records`` name files that :func:`kdlab.clips.compressed.scan` accepts: MPEG-4 part 2, or H.264, without B-frames.
+    ``records`` name files that :func:`kdlab.video.compressed.scan` accepts: MPEG-4 part 2, or H.264, without B-frames.
     """
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
@@ -186,7 +202,7 @@ class SegmentBatches(ClipBatches):
 def all_mpeg4(data):
     """Return ``data`` if all its clips fit training in the compressed domain. Decodes nothing.
 
-    Raises Unsuited for a file that :func:`kdlab.clips.compressed.scan` refuses, CatalogueError for files of several
+    Raises Unsuited for a file that :func:`kdlab.video.compressed.scan` refuses, CatalogueError for files of several
     sizes and for splits that cannot be used, and DamagedClip or ValueError for broken or short files.
     """
     catalogue = data.catalogue()
@@ -199,6 +215,8 @@ def all_mpeg4(data):
     if len(sizes) > 1:
         (one, first), (other, second), *_ = sizes.items()
         command = f"kdlab data transcode {shlex.quote(str(catalogue.root))} --out FOLDER"
-        raise CatalogueError(f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
-                             f"{other[0]}x{other[1]}. Make all over, `{command}`, and give that FOLDER.")
+        raise CatalogueError(
+            f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
+            f"{other[0]}x{other[1]}. Make all over, `{command}`, and give that FOLDER."
+        )
     return data

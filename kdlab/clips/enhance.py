@@ -51,11 +51,18 @@ def _on_luma(frames: np.ndarray, equalise, steady: bool) -> np.ndarray:
     If ``steady``, it is applied once, to one tall picture, in which each row of a frame is followed by the same row of
     the next frame.
     """
-    ycc = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames], 1)  # (H, T, W, 3)
+    ycc = np.stack(
+        [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in frames], 1
+    )  # (H, T, W, 3)
     pictures = [ycc.reshape(-1, *ycc.shape[2:])] if steady else ycc.swapaxes(0, 1)
     for picture in pictures:
         picture[..., 0] = equalise(np.ascontiguousarray(picture[..., 0]))
-    return np.stack([cv2.cvtColor(frame, cv2.COLOR_YCrCb2RGB) for frame in np.ascontiguousarray(ycc.swapaxes(0, 1))])
+    return np.stack(
+        [
+            cv2.cvtColor(frame, cv2.COLOR_YCrCb2RGB)
+            for frame in np.ascontiguousarray(ycc.swapaxes(0, 1))
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -98,4 +105,6 @@ class Clahe:
         return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply, self.steady)
+        return _on_luma(
+            frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply, self.steady
+        )

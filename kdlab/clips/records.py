@@ -5,10 +5,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.clips.files import CatalogueError, some, why_no_file
-from kdlab.system.files import content_keys
+from kdlab.system.files import content_keys, why_no_file
+from kdlab.system.values import some
 
 SPLITS = ("train", "val", "test")
+
+
+class CatalogueError(ValueError):
+    """The folder or table does not describe a usable set of clips; the message names the place and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,18 @@ class Catalogue:
         """
         keys = content_keys(record.path for record in self.records)
         lines = sorted(
-            repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path])) for r in self.records
+            repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path]))
+            for r in self.records
         )
-        return hashlib.blake2b("\n".join([*lines, repr(self.classes)]).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(
+            "\n".join([*lines, repr(self.classes)]).encode(), digest_size=8
+        ).hexdigest()
 
     def sizes(self) -> str:
         """Hash of the file sizes, 16 hex digits. Sizes differ if an encoder received different pixels."""
-        text = "\n".join(sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records))
+        text = "\n".join(
+            sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records)
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def require(self, *splits: str) -> None:
@@ -82,20 +91,41 @@ class Catalogue:
         records = [record for split in splits for record in self.split(split)]
         why = "".join(f" ({note})" for note in self.notes)
         if empty := [split for split in splits if not self.split(split)]:
-            raise CatalogueError(f"{self.root}: the {empty[0]} split is empty. Add clips or groups, or say in a "
-                                 f"`split` column which clips it has.{why}")
-        if twice := [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]:
-            raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
-                                 "remove the second row of the table.")
+            raise CatalogueError(
+                f"{self.root}: the {empty[0]} split is empty. Add clips or groups, or say in a "
+                f"`split` column which clips it has.{why}"
+            )
+        if twice := [
+            id_ for id_, number in Counter(record.id for record in records).items() if number > 1
+        ]:
+            raise CatalogueError(
+                f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
+                "remove the second row of the table."
+            )
         known = {record.label for record in records if record.split == "train"}
-        strange = {f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known}
+        strange = {
+            f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known
+        }
         if "train" in splits and strange:
-            raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
-                                 f"to train, or remove the class.{why}")
-        if lost := {f"{record.path}{record.where and f' ({record.where})'}: {fault}"
-                    for record in records if (fault := why_no_file(record.path))}:
-            raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
-        if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
-            raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
-                                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
-                                 "subfolder per class.")
+            raise CatalogueError(
+                f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
+                f"to train, or remove the class.{why}"
+            )
+        if lost := {
+            f"{record.path}{record.where and f' ({record.where})'}: {fault}"
+            for record in records
+            if (fault := why_no_file(record.path))
+        }:
+            raise FileNotFoundError(
+                f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths."
+            )
+        if (
+            len(known) == 1
+            and {"train", "test"} <= {*splits}
+            and any(record.end is None for record in records)
+        ):
+            raise CatalogueError(
+                f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
+                "nothing to tell apart. Add clips of another class, or name the folder that holds one "
+                "subfolder per class."
+            )

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from kdlab.clips.container import Frames, Indices, timeline
-from kdlab.clips.files import CatalogueError
-from kdlab.clips.records import SPLITS, Catalogue, ClipRecord
+from kdlab.clips.records import SPLITS, Catalogue, CatalogueError, ClipRecord
 from kdlab.clips.views import Around, View, streamed
 from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
 from kdlab.system.values import integer, positive
+from kdlab.video.container import Frames, Indices, timeline
 
 PADDING, IGNORED = -1, -2  # instead of a class index
 
@@ -69,7 +68,9 @@ class AtRate(Around):
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield the frames of the view ``of`` at all steps of ``path``, or at the steps ``indices`` (ascending)."""
         steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
-        numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
+        numbers, repeats = np.unique(
+            timeline(path).shown(steps + 0.5, self.rate), return_counts=True
+        )
         for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
             yield from [frame] * times
 
@@ -107,24 +108,41 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
         seconds, steps = timeline(path).seconds, _steps(path, window.rate)
         for record in records:
             if None in (record.start, record.end) or not 0 <= record.start < record.end:
-                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end; this one has "
-                                     f"{record.start} and {record.end}. Give the times in seconds, in columns start "
-                                     "and end of an index.csv beside the videos with a row for each action.")
+                raise CatalogueError(
+                    f"{record.where or record.id}: segments need 0 <= start < end; this one has "
+                    f"{record.start} and {record.end}. Give the times in seconds, in columns start "
+                    "and end of an index.csv beside the videos with a row for each action."
+                )
         if (first := min(records, key=lambda record: record.start)).start >= seconds:
-            raise CatalogueError(f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
-                                 f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
-                                 "the whole video.")
+            raise CatalogueError(
+                f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
+                f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
+                "the whole video."
+            )
         segments = tuple((record.start, record.end, record.label) for record in records)
         low, high = np.array(segments)[:, :2].T * window.rate
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
         for first in (*range(0, last, dense or window.stride), last):
             if not dense or ((first <= low + 1e-6) & (high <= first + window.frames + 1e-6)).any():
-                found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group,
-                                         video=name, seconds=seconds, first=first, segments=segments))
+                found.append(
+                    VideoWindow(
+                        f"{name}@{first / window.rate:g}",
+                        path,
+                        -1,
+                        split,
+                        records[0].group,
+                        video=name,
+                        seconds=seconds,
+                        first=first,
+                        segments=segments,
+                    )
+                )
     if dense and videos and not found:
-        raise CatalogueError(f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
-                             f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0.")
+        raise CatalogueError(
+            f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
+            f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0."
+        )
     return tuple(found)
 
 
@@ -137,9 +155,11 @@ def all_annotated(data):
     catalogue.require()
     for record in catalogue.records:
         if splits.setdefault(record.path, record.split) != record.split:
-            raise CatalogueError(f"{record.where or record.id}: {record.path.name} has actions in "
-                                 f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
-                                 "annotations. Put all rows of a video in one split.")
+            raise CatalogueError(
+                f"{record.where or record.id}: {record.path.name} has actions in "
+                f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
+                "annotations. Put all rows of a video in one split."
+            )
     for split in SPLITS:
         windows(catalogue, split, Windows())
     return data
@@ -168,7 +188,9 @@ class WindowBatches(ClipBatches):
             if self.window.dense:
                 rows = np.vstack([rows, [(times[0] - times[1]).max(), 0, IGNORED]])
             tables.append(torch.from_numpy(rows).float())
-        nothing = torch.full((1, 3), float(PADDING))  # ensures one row of padding if no window has a segment
+        nothing = torch.full(
+            (1, 3), float(PADDING)
+        )  # ensures one row of padding if no window has a segment
         labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
         return replace(super().collate(indices, placed), labels=labels)
 

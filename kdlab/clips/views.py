@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.container import DamagedClip, Frames, Indices, Read
-from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import one_of, positive
+from kdlab.video.container import DamagedClip, Frames, Indices, Read
+from kdlab.video.decode import Streamed, each_frame, gathered
 
 _AT_ONCE = 4  # frames enhanced together
 
@@ -38,8 +38,12 @@ def streamed(view: "View") -> Read:
 def tag(view: "View") -> str:
     """The tag of a view's frames in the cache: its name, a hash of its sources if they are not kdlab's, and the paths
     of its own files, if it has any (two folders may have one name)."""
-    places = [os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
-              if not f.metadata.get("identity", True)]
+    places = [
+        os.path.abspath(getattr(part, f.name))
+        for part in dataclasses_in(view)
+        for f in fields(part)
+        if not f.metadata.get("identity", True)
+    ]
     return "@".join([view.name + view_mark(view), *places])
 
 
@@ -55,7 +59,7 @@ class Raw(Streamed):
         one_of(("pyav",), decoder=self.decoder)
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
-        """As :func:`kdlab.clips.decode.each_frame`."""
+        """As :func:`kdlab.video.decode.each_frame`."""
         return each_frame(path, indices)
 
 
@@ -127,12 +131,20 @@ class MotionMix(Around):
         Each is divided by its root mean square over the clip; the first has zero mean.
         """
         grey = sum(pixels.unbind(1)) / pixels.shape[1]
-        middle = (grey.shape[1] - 1) // 2  # the lower median, which NumPy finds in a fifth of torch's time
-        still = grey - torch.from_numpy(np.partition(grey.cpu(), middle, 1)[:, middle, None]).to(grey)
+        middle = (
+            grey.shape[1] - 1
+        ) // 2  # the lower median, which NumPy finds in a fifth of torch's time
+        still = grey - torch.from_numpy(np.partition(grey.cpu(), middle, 1)[:, middle, None]).to(
+            grey
+        )
         change = torch.diff(grey, dim=1, prepend=grey[:, :1])
         mixed = grey.new_empty(*grey.shape, 3)
         for channel, part in enumerate((grey - grey.mean((1, 2, 3), keepdim=True), still, change)):
-            torch.div(part, part.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3, out=mixed[..., channel])
+            torch.div(
+                part,
+                part.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3,
+                out=mixed[..., channel],
+            )
         return mixed.permute(0, 4, 1, 2, 3)
 
 
@@ -159,6 +171,7 @@ def flip_motion(quantised: np.ndarray) -> np.ndarray:
 # --- optical flow --------------------------------------------------------------------------------------------------
 # Two channels, x and y, quantised like the motion of the compressed domain: 128 is rest (docs/methods.md, 2).
 
+
 @dataclass(frozen=True)
 class Flow(Around):
     """Dense optical flow (DIS) of the view ``of``, from the previous frame to each frame.
@@ -184,7 +197,9 @@ class Flow(Around):
 
         It is uint8 (H, W, 2), ``128 + 127 v / bound``. Raises ValueError for a clip of one frame.
         """
-        times = None if indices is None else Counter(np.maximum(indices, 1).tolist())  # how often each is yielded
+        times = (
+            None if indices is None else Counter(np.maximum(indices, 1).tolist())
+        )  # how often each is yielded
         needed = None if times is None else sorted({*times, *(row - 1 for row in times)})
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         number, before = -1, None
@@ -193,7 +208,9 @@ class Flow(Around):
             shown = 1 + (number == 1) if times is None else times[number]
             if number and shown:
                 flow = dis.calc(before, grey, None)
-                yield from [np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)] * shown
+                yield from [
+                    np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)
+                ] * shown
             before = grey
         if number == 0:
             raise ValueError(f"{path} has one frame, so no flow; remove the clip from the index")
@@ -219,10 +236,15 @@ class FlowFiles(Streamed):
         return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
 
     def contents(self) -> str:
-        """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time.
-        """
-        pictures = [place for pattern in (self.x, self.y) for place in Path(self.folder).glob(f"*/{pattern}")]
-        sizes = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for place in pictures)
+        """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time."""
+        pictures = [
+            place
+            for pattern in (self.x, self.y)
+            for place in Path(self.folder).glob(f"*/{pattern}")
+        ]
+        sizes = sorted(
+            (str(place.relative_to(self.folder)), place.stat().st_size) for place in pictures
+        )
         return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
@@ -234,8 +256,10 @@ class FlowFiles(Streamed):
         both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
         rows = list(range(len(both[0]) + 1)) if indices is None else np.asarray(indices).tolist()
         if not max(rows, default=1) <= len(both[0]) == len(both[1]) > 0:
-            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
-                                    f"the flow of all of {path} there, a pair of pictures for each two frames")
+            raise FileNotFoundError(
+                f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
+                f"the flow of all of {path} there, a pair of pictures for each two frames"
+            )
         for row in rows:
             yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 

@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.container import timeline
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import View, mirrored, streamed, tag
 from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive
+from kdlab.video.container import timeline
 
 _PATIENCE = 5.0  # seconds; if opening clips would take longer, all cores help
 
@@ -35,7 +35,10 @@ class Draw:
 
     def placed(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         """Crop ``(T, h, w, C)`` to ``height`` x ``width`` at the draw's place."""
-        y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
+        y, x = (
+            round(self.top * (pixels.shape[1] - height)),
+            round(self.left * (pixels.shape[2] - width)),
+        )
         return pixels[:, y : y + height, x : x + width]
 
 
@@ -79,7 +82,9 @@ class Window:
 
     def random(self, length: int, generator: torch.Generator) -> Draw:
         """A training draw: random phase, place, flip and box."""
-        phase, top, left, flip, *which = torch.rand(4 + bool(self.scales), generator=generator).tolist()
+        phase, top, left, flip, *which = torch.rand(
+            4 + bool(self.scales), generator=generator
+        ).tolist()
         return Draw(self.moments(length, phase), top, left, flip < 0.5, self.box(*which))
 
     def box(self, which: float = 0.0) -> tuple[float, float] | None:
@@ -140,7 +145,9 @@ class Batch:
     ids: tuple[str, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
+        return Batch(
+            {k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids
+        )
 
 
 @dataclass
@@ -173,21 +180,27 @@ class ClipBatches:
         """Number of frames of a clip. Raises ValueError if the window needs more."""
         length = self.stretch(record)[1]
         if length < self.window.least:
-            raise ValueError(f"{record.id} of {record.path} has {length} frame(s), and {self.window.least} are the "
-                             f"least for a window of {self.window.frames}; remove the clip from the index, or ask for "
-                             "fewer frames")
+            raise ValueError(
+                f"{record.id} of {record.path} has {length} frame(s), and {self.window.least} are the "
+                f"least for a window of {self.window.frames}; remove the clip from the index, or ask for "
+                "fewer frames"
+            )
         return length
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]``, cut by ``draws``; all views of a clip share its draw."""
         chosen, tensors = [self.records[i] for i in indices], {}
         for view in set(self.views.values()):  # a same-light teacher and student share one tensor
-            cut = [self.window.shown(draw, self.pixels(record, view, draw.frames), view)
-                   for record, draw in zip(chosen, draws, strict=True)]
+            cut = [
+                self.window.shown(draw, self.pixels(record, view, draw.frames), view)
+                for record, draw in zip(chosen, draws, strict=True)
+            ]
             for record, pixels in zip(chosen, cut, strict=True):
                 if pixels.shape != cut[0].shape:
-                    raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
-                                     "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
+                    raise ValueError(
+                        f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
+                        "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER"
+                    )
             # NumPy converts and divides in one pass. (B, T, H, W, C) permuted to (B, C, T, H, W) is channels-last: the
             # fast layout needs no copy.
             scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
@@ -196,7 +209,9 @@ class ClipBatches:
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
-    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
+    def training(
+        self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)
+    ) -> Batch:
         """A batch with random draws, or a ``part`` of it. The draws of all clips are made, so that they depend on the
         generator alone."""
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
@@ -206,7 +221,9 @@ class ClipBatches:
         """Yield batches of all records in order, with the centre draw."""
         for start in range(0, len(self.records), batch_size):
             indices = range(start, min(start + batch_size, len(self.records)))
-            yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
+            yield self.collate(
+                indices, [self.window.centre(self.length(self.records[i])) for i in indices]
+            )
 
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread clips."""
@@ -219,7 +236,9 @@ class ClipBatches:
             total = total + x.sum((0, 2, 3, 4))
             squares = squares + (x * x).sum((0, 2, 3, 4))
         mean = total / count
-        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3).float()
+        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(
+            1e-3
+        ).float()
 
 
 def open_all(parts: Sequence[ClipBatches]) -> None:
@@ -229,11 +248,21 @@ def open_all(parts: Sequence[ClipBatches]) -> None:
     Raises the error of the bad clip (DamagedClip, FileNotFoundError, ValueError for a short clip …). For several bad
     clips, raises a ValueError that names the first twenty, in the order of the parts.
     """
-    jobs = [(clips, record) for clips in parts
-            for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
+    jobs = [
+        (clips, record)
+        for clips in parts
+        for record in {(r.path, r.start, r.end): r for r in clips.records}.values()
+    ]
     if bad := [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]:
-        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
-            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
+        raise (
+            bad[0]
+            if len(bad) == 1
+            else ValueError(
+                "\n  ".join(
+                    [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]
+                )
+            )
+        )
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:

@@ -44,7 +44,9 @@ class ReEstimated(Passes):
     def prepare(self, nets, batches) -> None:
         """Reset the statistics; from then on every batch has equal weight."""
         for norm in norms(nets["student"]):
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # a frozen norm keeps its own
+            if (
+                isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training
+            ):  # a frozen norm keeps its own
                 norm.reset_running_stats()
                 norm.momentum = None
 
@@ -57,7 +59,12 @@ class EntropyMinimisation(CrossEntropy):
 
     def prepare(self, nets, batches) -> None:
         """Freeze all weights but those of the norms; norm weights that came frozen stay frozen."""
-        trained = [w for norm in norms(nets["student"]) for w in norm.parameters(recurse=False) if w.requires_grad]
+        trained = [
+            w
+            for norm in norms(nets["student"])
+            for w in norm.parameters(recurse=False)
+            if w.requires_grad
+        ]
         nets["student"].requires_grad_(False)
         for weight in trained:
             weight.requires_grad_(True)
@@ -65,10 +72,16 @@ class EntropyMinimisation(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the entropy in nats of the student's predictions, mean over the batch."""
         log_p = F.log_softmax(nets["student"](batch.views["student"]), dim=-1)
-        nats = -(log_p.exp() * log_p).sum(-1).mean()  # value and gradient are finite, also where p rounds to 0
+        nats = (
+            -(log_p.exp() * log_p).sum(-1).mean()
+        )  # value and gradient are finite, also where p rounds to 0
         yield "net", nats, {"entropy": nats}
 
 
 def norms(net: nn.Module) -> list[nn.Module]:
     """The batch, group and instance norms anywhere in ``net``."""
-    return [layer for layer in net.modules() if isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))]
+    return [
+        layer
+        for layer in net.modules()
+        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))
+    ]

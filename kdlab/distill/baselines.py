@@ -23,8 +23,14 @@ from kdlab.nets.layers import bare, layers_of, outputs, trunk
 from kdlab.system.values import alike, fraction, integer, not_negative
 
 
-def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
-             alpha: float, beta: float) -> torch.Tensor:
+def dkd_loss(
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    labels: torch.Tensor,
+    temperature: float,
+    alpha: float,
+    beta: float,
+) -> torch.Tensor:
     """``t² [α KL(b_T ‖ b_S) + β KL(o_T ‖ o_S)]``, mean over the batch (Zhao et al., arXiv 2203.08679).
 
     Logits are ``(B, K)``. In softened probabilities, b is the pair (label's class, sum of all others), and o is the
@@ -40,8 +46,10 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
         others = log_p[~is_label].view(len(logits), -1)
         return torch.stack([log_p[is_label], others.logsumexp(1)], 1), F.log_softmax(others, dim=1)
 
-    kl = [F.kl_div(s, t, reduction="none", log_target=True).sum(1)
-          for s, t in zip(parts(student_logits), parts(teacher_logits), strict=True)]
+    kl = [
+        F.kl_div(s, t, reduction="none", log_target=True).sum(1)
+        for s, t in zip(parts(student_logits), parts(teacher_logits), strict=True)
+    ]
     return temperature**2 * (alpha * kl[0] + beta * kl[1]).mean()
 
 
@@ -59,16 +67,20 @@ def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
     Raises ``ValueError`` for other channels.
     """
     if student_features.shape[:2] != teacher_features.shape[:2]:
-        raise ValueError(f"the student's features are {tuple(student_features.shape)}, the teacher's "
-                         f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels "
-                         "(kdlab.nets.i3d.Projected)")
+        raise ValueError(
+            f"the student's features are {tuple(student_features.shape)}, the teacher's "
+            f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels "
+            "(kdlab.nets.i3d.Projected)"
+        )
     return F.mse_loss(*_pooled(student_features, teacher_features))
 
 
 simkd_loss = fitnet_loss  # of the student's projector (Chen et al., arXiv 2203.14001)
 
 
-def attention_transfer_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+def attention_transfer_loss(
+    student_features: torch.Tensor, teacher_features: torch.Tensor
+) -> torch.Tensor:
     """Mean over batch and places of ``(q_S − q_T)²`` (Zagoruyko & Komodakis, arXiv 1612.03928).
 
     q is the attention map of a layer ``(B, C, T, H, W)``: the mean of its squares over channels, flattened and divided
@@ -77,13 +89,21 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
     pools the features before it squares them; where sizes differ, its loss is up to half larger or smaller, and where
     they are equal both agree. Raises ``ValueError`` for different clips.
     """
-    alike(student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0])
-    maps = _pooled(*(features.square().mean(1, keepdim=True) for features in (student_features, teacher_features)))
+    alike(
+        student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0]
+    )
+    maps = _pooled(
+        *(
+            features.square().mean(1, keepdim=True)
+            for features in (student_features, teacher_features)
+        )
+    )
     return F.mse_loss(*(F.normalize(m.flatten(1)) for m in maps))
 
 
-def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: torch.Tensor,
-                      labels: torch.Tensor) -> torch.Tensor:
+def feature_norm_loss(
+    student: torch.Tensor, teacher: torch.Tensor, centres: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
     """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
 
     ``student`` s and ``teacher`` t are pooled features ``(B, C)``; c is the label's row of ``centres (K, C)``, the
@@ -91,7 +111,9 @@ def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: tor
     """
     alike(student=student, teacher=teacher)
     along = (student * F.normalize(centres[labels], dim=1)).sum(1)
-    return (1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)).mean()
+    return (
+        1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)
+    ).mean()
 
 
 def review_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
@@ -102,12 +124,17 @@ def review_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
     that pools nothing is left out. An axis on which the features differ is first pooled to the shorter length. Raises
     ``ValueError`` for other channels.
     """
-    alike(student_channels=student_features[:, :, 0, 0, 0], teacher_channels=teacher_features[:, :, 0, 0, 0])
+    alike(
+        student_channels=student_features[:, :, 0, 0, 0],
+        teacher_channels=teacher_features[:, :, 0, 0, 0],
+    )
     student, teacher = _pooled(student_features, teacher_features)
     terms = [F.mse_loss(student, teacher)]
     for most in (4, 2, 1):
         if (size := torch.Size(min(most, n) for n in student.shape[2:])) != student.shape[2:]:
-            terms.append(F.mse_loss(*(F.adaptive_avg_pool3d(each, size) for each in (student, teacher))))
+            terms.append(
+                F.mse_loss(*(F.adaptive_avg_pool3d(each, size) for each in (student, teacher)))
+            )
     weights = [0.5**level for level in range(len(terms))]
     return sum(w * term for w, term in zip(weights, terms, strict=True)) / sum(weights)
 
@@ -184,7 +211,9 @@ def _of_one_clip(nets, batch, taps) -> tuple[tuple, list[tuple]]:
     return seen
 
 
-def _read(nets, role: str, batch, taps, clips: int | None = None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def _read(
+    nets, role: str, batch, taps, clips: int | None = None
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The logits of the network of ``role`` for its view of the batch, and its features ``(B, C, T, H, W)`` at each of
     ``taps``. Raises ``ValueError`` for features of another shape."""
     names = _layers(nets, role, taps)
@@ -194,8 +223,10 @@ def _read(nets, role: str, batch, taps, clips: int | None = None) -> tuple[torch
         raise ValueError(f"the {role}: {error}") from error
     for name in names:
         if seen.taps[name].dim() != 5:
-            raise ValueError(f"layer {name!r} of the {role} gives {tuple(seen.taps[name].shape)}: name a layer with "
-                             "features (B, C, T, H, W), or (B·T, C, H, W)")
+            raise ValueError(
+                f"layer {name!r} of the {role} gives {tuple(seen.taps[name].shape)}: name a layer with "
+                "features (B, C, T, H, W), or (B·T, C, H, W)"
+            )
     return seen.logits, [seen.taps[name] for name in names]
 
 
@@ -208,9 +239,11 @@ def _layers(nets, role: str, taps) -> list[str]:
     try:
         return [stages[role][tap] if isinstance(tap, int) else tap for tap in own]
     except IndexError:
-        raise ValueError(f"the {role} has {len(stages[role])} stages (kdlab.protocols.Net), and the method reads "
-                         f"{', '.join(map(str, own))}: give it the numbers or names of layers, or a pair of these, "
-                         "(student's, teacher's)") from None
+        raise ValueError(
+            f"the {role} has {len(stages[role])} stages (kdlab.protocols.Net), and the method reads "
+            f"{', '.join(map(str, own))}: give it the numbers or names of layers, or a pair of these, "
+            "(student's, teacher's)"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -244,7 +277,7 @@ class FitNet(AtLayer):
         return {"regressor": nn.Conv3d(*channels[0], kernel_size=1)}
 
     def terms(self, nets, logits, features, batch, progress):
-        (ours, theirs), = features
+        ((ours, theirs),) = features
         return {"hint": (self.weight, fitnet_loss(nets["regressor"](ours), theirs))}
 
 
@@ -258,7 +291,9 @@ class AttentionTransfer(Distiller):
     weight: float = 1000.0
 
     def terms(self, nets, logits, features, batch, progress):
-        return {"attention": (self.weight, sum(attention_transfer_loss(*pair) for pair in features))}
+        return {
+            "attention": (self.weight, sum(attention_transfer_loss(*pair) for pair in features))
+        }
 
 
 @dataclass(frozen=True)
@@ -276,20 +311,26 @@ class SimKD(AtLayer):
         does not change. Raises ``ValueError`` where the student's head, with the teacher's weights, gives other logits
         than the teacher for the teacher's features."""
         own, head = (_head(nets[role].net, *_layers(nets, role, self.taps)) for role in ROLES)
-        fits = [weight.shape for weight in own.values()] == [weight.shape for weight in head.values()]
+        fits = [weight.shape for weight in own.values()] == [
+            weight.shape for weight in head.values()
+        ]
         if fits:
-            nets["student"].net.load_state_dict(dict(zip(own, head.values(), strict=True)), strict=False)
+            nets["student"].net.load_state_dict(
+                dict(zip(own, head.values(), strict=True)), strict=False
+            )
             fits = self._agree(nets, next(iter(batches)))
         if not fits:
-            raise ValueError(f"the teacher's head ({', '.join(head)}) does not fit the student: build both alike, for "
-                             "the same classes in one order, the student with a projector to the teacher's channels "
-                             "(kdlab.nets.i3d.Projected)")
+            raise ValueError(
+                f"the teacher's head ({', '.join(head)}) does not fit the student: build both alike, for "
+                "the same classes in one order, the student with a projector to the teacher's channels "
+                "(kdlab.nets.i3d.Projected)"
+            )
         return {}
 
     def _agree(self, nets, batch) -> bool:
         """Whether the student gives the teacher's logits when it is given the teacher's features."""
         (_, wanted), ((_, theirs),) = _of_one_clip(nets, batch, self.taps)
-        name, = _layers(nets, "student", self.taps)
+        (name,) = _layers(nets, "student", self.taps)
         hook = layers_of(nets["student"])[name].register_forward_hook(lambda *_: theirs)
         (logits, _), _ = _of_one_clip(nets, batch, ())
         hook.remove()
@@ -325,11 +366,16 @@ class FeatureNorm(AtLayer):
         return sums
 
     def terms(self, nets, logits, features, batch, progress):
-        (ours, theirs), = features
+        ((ours, theirs),) = features
         if "regressor" in nets:
             ours = nets["regressor"](ours)
-        norm = feature_norm_loss(ours.mean((2, 3, 4)), theirs.mean((2, 3, 4)), progress.prepared, batch.labels)
-        return {"soft": (self.soft, kd_loss(*logits, self.temperature)), "norm": (self.weight, norm)}
+        norm = feature_norm_loss(
+            ours.mean((2, 3, 4)), theirs.mean((2, 3, 4)), progress.prepared, batch.labels
+        )
+        return {
+            "soft": (self.soft, kd_loss(*logits, self.temperature)),
+            "norm": (self.weight, norm),
+        }
 
 
 def _head(net: nn.Module, layer: str) -> dict[str, torch.Tensor]:
@@ -345,12 +391,22 @@ class Review(nn.ModuleList):
 
     def __init__(self, channels: list[tuple[int, int]], width: int):
         def step(kernel: int, a: int, b: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv3d(a, b, kernel, padding=kernel // 2, bias=False), nn.BatchNorm3d(b))
+            return nn.Sequential(
+                nn.Conv3d(a, b, kernel, padding=kernel // 2, bias=False), nn.BatchNorm3d(b)
+            )
 
-        super().__init__(nn.ModuleDict({
-            "into": step(1, student, width), "out": step(3, width, teacher),
-            "attention": nn.Conv3d(2 * width, 2, 1) if k + 1 < len(channels) else nn.Identity(),
-        }) for k, (student, teacher) in enumerate(channels))
+        super().__init__(
+            nn.ModuleDict(
+                {
+                    "into": step(1, student, width),
+                    "out": step(3, width, teacher),
+                    "attention": nn.Conv3d(2 * width, 2, 1)
+                    if k + 1 < len(channels)
+                    else nn.Identity(),
+                }
+            )
+            for k, (student, teacher) in enumerate(channels)
+        )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
         found, deeper = [], None
@@ -358,7 +414,9 @@ class Review(nn.ModuleList):
             x = stage["into"](x)
             if deeper is not None:
                 deeper = F.interpolate(deeper, x.shape[2:])
-                own, other = torch.sigmoid(stage["attention"](torch.cat([x, deeper], 1))).chunk(2, 1)
+                own, other = torch.sigmoid(stage["attention"](torch.cat([x, deeper], 1))).chunk(
+                    2, 1
+                )
                 x = own * x + other * deeper
             found.append(stage["out"](x))
             deeper = x

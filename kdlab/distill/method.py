@@ -59,9 +59,13 @@ class KD(CrossEntropy):
 # --- losses ------------------------------------------------------------------------------------------------------
 
 
-def weighted_sum(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def weighted_sum(
+    terms: dict[str, tuple[float, torch.Tensor]],
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss and the unweighted terms, from name → (weight, term). A term of weight 0 is only recorded."""
-    return sum(w * term for w, term in terms.values() if w), {name: term for name, (_, term) in terms.items()}
+    return sum(w * term for w, term in terms.values() if w), {
+        name: term for name, (_, term) in terms.items()
+    }
 
 
 def rise(fraction: float, warmup: float) -> float:
@@ -81,7 +85,9 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(probabilities).sum(-1)
 
 
-def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+def soft_target_loss(
+    student_logits: torch.Tensor, targets: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """``t² KL(targets ‖ softmax_t(z_S))``, mean over the batch, for target *probabilities* ``(B, K)`` (section 1).
 
     The factor t² keeps the scale of the gradient when t grows (Hinton et al., arXiv 1503.02531). Raises ``ValueError``
@@ -93,10 +99,14 @@ def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temper
     return temperature**2 * F.kl_div(log_student, targets, reduction="batchmean")
 
 
-def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
+def kd_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S). Zero exactly
     when the logits differ by a constant. Raises as :func:`soft_target_loss`."""
-    return soft_target_loss(student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
+    return soft_target_loss(
+        student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature
+    )
 
 
 def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -> torch.Tensor:
@@ -104,7 +114,9 @@ def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -
     integer(2, num_classes=num_classes)
     fraction(smoothing=smoothing)
     off = smoothing / (num_classes - 1)
-    return torch.full((len(labels), num_classes), off, device=labels.device).scatter_(1, labels[:, None], 1 - smoothing)
+    return torch.full((len(labels), num_classes), off, device=labels.device).scatter_(
+        1, labels[:, None], 1 - smoothing
+    )
 
 
 def smoothing_of_entropy(nats: float, num_classes: int) -> float:

@@ -14,8 +14,9 @@ from kdlab.distill.method import kd_loss
 from kdlab.system.values import alike
 
 
-def standardised_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor,
-                         temperature: float) -> torch.Tensor:
+def standardised_kd_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
+) -> torch.Tensor:
     """``t² KL(softmax(Z(z_T) / t) ‖ softmax(Z(z_S) / t))``, mean over the batch; logits ``(B, K)`` (Sun et al., arXiv
     2403.01427).
 
@@ -23,13 +24,20 @@ def standardised_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Ten
     code. It is 0 exactly when one clip's logits are a positive multiple of the other's plus a constant. Raises as
     :func:`kdlab.distill.method.kd_loss`.
     """
-    student, teacher = ((z - z.mean(1, keepdim=True)) / (z.std(1, keepdim=True) + 1e-7)
-                        for z in (student_logits, teacher_logits))
+    student, teacher = (
+        (z - z.mean(1, keepdim=True)) / (z.std(1, keepdim=True) + 1e-7)
+        for z in (student_logits, teacher_logits)
+    )
     return kd_loss(student, teacher, temperature)
 
 
-def dist_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, inter: float,
-              intra: float) -> torch.Tensor:
+def dist_loss(
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    temperature: float,
+    inter: float,
+    intra: float,
+) -> torch.Tensor:
     """``t² [inter · mean_b (1 − ρ(p_S[b, :], p_T[b, :])) + intra · mean_k (1 − ρ(p_S[:, k], p_T[:, k]))]`` for softened
     probabilities p of logits ``(B, K)`` (Huang et al., arXiv 2205.10536).
 
@@ -110,4 +118,7 @@ class RelationalKD(AtLayer):
 
     def terms(self, nets, logits, features, batch, progress):
         pooled = [of_one.mean((2, 3, 4)) for of_one in features[0]]
-        return {"distance": (self.distance, distance_loss(*pooled)), "angle": (self.angle, angle_loss(*pooled))}
+        return {
+            "distance": (self.distance, distance_loss(*pooled)),
+            "angle": (self.angle, angle_loss(*pooled)),
+        }

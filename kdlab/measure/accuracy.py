@@ -1,6 +1,5 @@
 """The interval of one network's accuracy."""
 
-
 import numpy as np
 
 
@@ -14,5 +13,7 @@ def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
         raise ValueError("an accuracy needs at least one clip")
     from scipy import stats  # half a second of imports that only intervals need
 
-    low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(0.95, method="wilson")
+    low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(
+        0.95, method="wilson"
+    )
     return 100 * low, 100 * high

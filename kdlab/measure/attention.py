@@ -15,12 +15,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.cache import resize
-from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import bare, features, layers_of
 from kdlab.nets.norms import folded
 from kdlab.night.make import truth
+from kdlab.video.compressed import scan
 
 SCORES = ("pointing_game", "energy_inside", "iou")
 
@@ -52,7 +52,9 @@ class Units(NamedTuple):
 # --- the map ---------------------------------------------------------------------------------------------------
 
 
-def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer: str, batch_size: int = 64) -> Maps:
+def grad_cam(
+    net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer: str, batch_size: int = 64
+) -> Maps:
     """Grad-CAM (arXiv 1610.02391) of logit ``target`` (one, or ``(N,)``) at ``layer`` for clips ``x (N, C, T, H, W)``.
 
     At a 3-D layer, the weight of a channel is its mean gradient over time and space. At a 2-D layer, which sees N·T
@@ -65,15 +67,21 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     from captum.attr import LayerGradCam  # takes a second to import
 
     if torch.is_inference_mode_enabled():
-        raise ValueError("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
+        raise ValueError(
+            "Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()"
+        )
     with _evaluated(net, layer) as (net, module):
         units = _geometry(net, layer, x[:1])
         target = torch.as_tensor(target).expand(len(x))
         found = []
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            inputs = x[batch].detach().clone().requires_grad_()  # gradients flow even where the weights are frozen
-            cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
+            inputs = (
+                x[batch].detach().clone().requires_grad_()
+            )  # gradients flow even where the weights are frozen
+            cam = LayerGradCam(net, module).attribute(
+                inputs, target=target[batch], relu_attributions=True
+            )
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
             found.append(units.spread(cam).cpu().numpy())
@@ -92,14 +100,18 @@ def _evaluated(net: nn.Module, layer: str) -> Iterator[tuple[nn.Module, nn.Modul
     net, modules = bare(net), {name: module for name, module in layers_of(net).items() if name}
     if layer not in modules:
         near = difflib.get_close_matches(layer, modules, 3, 0.3) or list(modules)[-3:]
-        raise ValueError(f"no layer {layer!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
+        raise ValueError(
+            f"no layer {layer!r} in {type(net).__name__}; the nearest are {', '.join(near)}"
+        )
     modes = {module: module.training for module in net.modules()}
     try:
         yield net.eval(), modules[layer]
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         why = str(error).partition("\n")[0]
-        raise ValueError(f"Grad-CAM needs logits (N, K) of {type(net).__name__}, and their gradient at layer "
-                         f"{layer!r}: {why}") from error
+        raise ValueError(
+            f"Grad-CAM needs logits (N, K) of {type(net).__name__}, and their gradient at layer "
+            f"{layer!r}: {why}"
+        ) from error
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -121,15 +133,19 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
     finally:
         handle.remove()
     if len(calls) > 1:
-        raise ValueError(f"layer {name!r} runs {len(calls)} times in one forward pass, and a map belongs to one of them"
-                         ": name a layer that runs once")
+        raise ValueError(
+            f"layer {name!r} runs {len(calls)} times in one forward pass, and a map belongs to one of them"
+            ": name a layer that runs once"
+        )
     handles, sizes, far = [], x.shape[2:], 1e3  # so far from 0 that no rectifier cuts anything off
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
             handles.append(part.register_forward_hook(_window_mean))
         elif isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
             handles.append(part.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
-    ramps = torch.meshgrid(*(torch.arange(n).to(x) * (far / max(sizes)) for n in sizes), indexing="ij")
+    ramps = torch.meshgrid(
+        *(torch.arange(n).to(x) * (far / max(sizes)) for n in sizes), indexing="ij"
+    )
     shown = far + torch.stack([torch.zeros(sizes).to(x), torch.full(sizes, far).to(x), *ramps])
     try:
         seen = features(net, shown[:, None].repeat(1, x.shape[1], 1, 1, 1), [name])[name]
@@ -137,29 +153,49 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
         for handle in handles:
             handle.remove()
     if seen.dim() != 5 or len(seen) != len(shown) or seen.shape[-1] * seen.shape[-2] < 2:
-        raise ValueError(f"layer {name!r} gives {tuple(seen.shape)} for {len(shown)} clips, without extent in space "
-                         "for each: choose one before the pooling")
+        raise ValueError(
+            f"layer {name!r} gives {tuple(seen.shape)} for {len(shown)} clips, without extent in space "
+            "for each: choose one before the pooling"
+        )
     means = seen.mean(1)
     none, all_, *ramps = means.double()
-    shares = [((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1) for k, ramp in enumerate(ramps)]
-    return Units(*(_interpolation(max(sizes) * v.cpu().numpy(), n) for v, n in zip(shares, sizes, strict=True)))
+    shares = [
+        ((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1)
+        for k, ramp in enumerate(ramps)
+    ]
+    return Units(
+        *(
+            _interpolation(max(sizes) * v.cpu().numpy(), n)
+            for v, n in zip(shares, sizes, strict=True)
+        )
+    )
 
 
-def _window_mean(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+def _window_mean(
+    layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor
+) -> torch.Tensor:
     """The mean over each window of a convolution or pool, in every output channel, with 0 beyond the edge. It replaces
     the layer's output."""
     h, dims = inputs[0].mean(1, keepdim=True), out.dim() - 2
     settings = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
-    kernel, stride, padding, dilation = ((v,) * dims if isinstance(v, int | str) else v for v in settings)
+    kernel, stride, padding, dilation = (
+        (v,) * dims if isinstance(v, int | str) else v for v in settings
+    )
     pads = []
-    for n, m, k, s, p, d in zip(h.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True):
+    for n, m, k, s, p, d in zip(
+        h.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True
+    ):
         missing = (m - 1) * s + d * (k - 1) + 1 - n
-        inside = isinstance(p, str) or missing > 2 * p and not getattr(layer, "ceil_mode", False)  # layer pads itself
+        inside = (
+            isinstance(p, str) or missing > 2 * p and not getattr(layer, "ceil_mode", False)
+        )  # layer pads itself
         front = missing // 2 if inside else p
         pads = [front, missing - front, *pads]
     window = h.new_full((1, 1, *kernel), 1 / np.prod(kernel))
     convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
-    return convolve(F.pad(h, pads), window, None, stride, 0, dilation).repeat(1, out.shape[1], *(1,) * dims)
+    return convolve(F.pad(h, pads), window, None, stride, 0, dilation).repeat(
+        1, out.shape[1], *(1,) * dims
+    )
 
 
 def _interpolation(centres: np.ndarray, length: int) -> torch.Tensor:
@@ -213,14 +249,21 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     ``ValueError`` for other shapes.
     """
     if maps.shape != masks.shape or maps.ndim != 4:
-        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape, got {maps.shape} and {masks.shape}")
-    m, inside = np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64), masks.reshape(*maps.shape[:2], -1)
+        raise ValueError(
+            f"scores need maps and masks (N, T, H, W) of one shape, got {maps.shape} and {masks.shape}"
+        )
+    m, inside = (
+        np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64),
+        masks.reshape(*maps.shape[:2], -1),
+    )
     m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros counts as uniform
     count = inside.sum(2)
     share = lambda selected: (selected & inside).sum(2) / np.maximum(selected.sum(2), 1)  # noqa: E731
     point = share(m == m.max(2, keepdims=True))
     energy = (m * inside).sum(2) / m.sum(2)
-    edge = np.take_along_axis(np.sort(m, 2), np.clip(m.shape[2] - count, 0, m.shape[2] - 1)[..., None], 2)
+    edge = np.take_along_axis(
+        np.sort(m, 2), np.clip(m.shape[2] - count, 0, m.shape[2] - 1)[..., None], 2
+    )
     above, level = m > edge, m == edge
     common = (above & inside).sum(2) + (count - above.sum(2)) * share(level)
     iou = common / np.maximum(2 * count - common, 1e-9)
@@ -231,7 +274,9 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
-def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray) -> dict[str, np.ndarray]:
+def fidelity(
+    net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray
+) -> dict[str, np.ndarray]:
     """Deletion and insertion curves (arXiv 1806.07421), each ``(N, 11)``: the probability of ``target (N,)`` while the
     pixels of ``x`` are blurred (deletion) or restored (insertion). Each step changes a tenth of the pixels, in falling
     order of the map.
@@ -242,7 +287,9 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     blurred = torch.from_numpy(_blurred(x.numpy(), 0.15 * min(x.shape[3:])))
     places = maps.reshape(len(maps), -1)
     rank = np.empty(places.shape, np.int64)
-    np.put_along_axis(rank, (-places).argsort(1, kind="stable"), np.arange(places.shape[1])[None], 1)
+    np.put_along_axis(
+        rank, (-places).argsort(1, kind="stable"), np.arange(places.shape[1])[None], 1
+    )
     rank = torch.from_numpy(rank).view(len(x), 1, *x.shape[2:])
 
     def asked(pixels: torch.Tensor) -> np.ndarray:
@@ -253,4 +300,7 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     whole, none = asked(x), asked(blurred)  # each curve ends where the other begins
     deletion = [asked(torch.where(first, blurred, x)) for first in firsts]
     insertion = [asked(torch.where(first, x, blurred)) for first in firsts]
-    return {"deletion": np.stack([whole, *deletion, none], 1), "insertion": np.stack([none, *insertion, whole], 1)}
+    return {
+        "deletion": np.stack([whole, *deletion, none], 1),
+        "insertion": np.stack([none, *insertion, whole], 1),
+    }

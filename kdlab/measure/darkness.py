@@ -21,7 +21,11 @@ def darkness(frames: np.ndarray) -> dict[str, float]:
     grey = luma(frames)
     small = np.stack([cv2.resize(frame, (85, 64), interpolation=cv2.INTER_AREA) for frame in grey])
     change = np.abs(np.diff(small, axis=0)).mean() if len(small) > 1 else np.nan
-    return {"median": float(np.median(grey)), "p99": float(np.percentile(grey, 99)), "change": float(change)}
+    return {
+        "median": float(np.median(grey)),
+        "p99": float(np.percentile(grey, 99)),
+        "change": float(change),
+    }
 
 
 def colours(frames: np.ndarray) -> int:

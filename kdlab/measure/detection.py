@@ -24,8 +24,11 @@ from kdlab.train.runs import Run
 
 #: The tIoU thresholds of published averages: the THUMOS14 challenge (and GenKD), AFSD and most later papers,
 #: ActivityNet.
-AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
-            "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
+AVERAGES = {
+    "0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
+    "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+}
 TIOUS = tuple(sorted({threshold for average in AVERAGES.values() for threshold in average}))
 SPAN = ["start", "end"]
 #: GenKD's own average on THUMOS14; fixed before any test video was looked at.
@@ -43,7 +46,9 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
-def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: int | None = None) -> pd.DataFrame:
+def soft_nms(
+    found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: int | None = None
+) -> pd.DataFrame:
     """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503). In falling order of score, each segment multiplies the scores
     of the remaining segments of its video and class by ``exp(−tIoU² / sigma)``. The order of rows stays.
 
@@ -60,7 +65,10 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: 
     sizes = np.bincount(group)
     place = np.argsort(np.argsort(-sizes, kind="stable"))[group], column
     sizes = -np.sort(-sizes)
-    segments, scores = np.zeros((len(sizes), max(sizes, default=0), 2)), np.zeros((len(sizes), max(sizes, default=0)))
+    segments, scores = (
+        np.zeros((len(sizes), max(sizes, default=0), 2)),
+        np.zeros((len(sizes), max(sizes, default=0))),
+    )
     segments[place], scores[place] = found[SPAN], found["score"]
     left = scores.copy()  # −1 marks segments that were selected
     for turn in range(min(scores.shape[1], most or scores.shape[1])):
@@ -75,12 +83,23 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     """The true segments of the videos of ``windows``."""
     videos = {window.video: window.segments for window in windows}
-    rows = [(video, label, start, end) for video, segments in videos.items() for start, end, label in segments]
+    rows = [
+        (video, label, start, end)
+        for video, segments in videos.items()
+        for start, end, label in segments
+    ]
     return pd.DataFrame(rows, columns=["video", "label", *SPAN])
 
 
-def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most: int | None = 1000,
-           least: float = 0.0, each: int | None = None) -> pd.DataFrame:
+def decode(
+    outputs: np.ndarray,
+    windows: Sequence[VideoWindow],
+    rate: float,
+    sigma=0.5,
+    most: int | None = 1000,
+    least: float = 0.0,
+    each: int | None = None,
+) -> pd.DataFrame:
     """A detector's predictions on whole videos after soft-NMS, by falling score.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
@@ -91,14 +110,20 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sig
     positive(rate=rate)
     integer(1, most=1 if most is None else most)
     if len(outputs) != len(windows):
-        raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
+        raise ValueError(
+            f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order"
+        )
     outputs = np.asarray(outputs, float)
     scores = expit(outputs[..., :-3]).mean(1) * expit(outputs[:, -1, :, -1:])
     w, prior, label = np.nonzero(scores > 0.01)
-    times = (outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]) / rate
+    times = (
+        outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]
+    ) / rate
     start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
     videos = np.array([window.video for window in windows])[w]
-    found = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label]))
+    found = pd.DataFrame(
+        dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label])
+    )
     found = found[end > start].sort_values("score", ascending=False, kind="stable")
     found = found if most is None else found.groupby("video").head(most)
     found = soft_nms(found, sigma, least, each)
@@ -121,10 +146,14 @@ class Evaluation:
         segment. ``weights (R, V)`` are the times that each video counts, so a bootstrap needs no new matching. Integer
         weights (at least 32 bits) are summed as integers, which is faster."""
         place = {video: i for i, video in enumerate(videos)}
-        found, truth = (table["video"].map(place).to_numpy(int) for table in (self.found, self.truth))
+        found, truth = (
+            table["video"].map(place).to_numpy(int) for table in (self.found, self.truth)
+        )
         result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
         labels, true_labels = (table["label"].to_numpy() for table in (self.found, self.truth))
-        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run along V, with samples side by side in memory
+        drawn = np.ascontiguousarray(
+            weights.T
+        )  # (V, R): sums run along V, with samples side by side in memory
         for label in np.unique(true_labels):
             rows = np.flatnonzero(labels == label)
             often, there = drawn[found[rows]], drawn[truth[true_labels == label]].sum(0)
@@ -143,12 +172,21 @@ class Evaluation:
         videos = pd.concat([self.truth["video"], self.found["video"]]).unique()
         means = np.nanmean(self.average_precision(videos, np.ones((1, len(videos))))[0], 0)
         at = dict(zip(self.tious, means.tolist(), strict=True))
-        averages = {name: float(np.mean([at[t] for t in of])) for name, of in AVERAGES.items() if set(of) <= set(at)}
+        averages = {
+            name: float(np.mean([at[t] for t in of]))
+            for name, of in AVERAGES.items()
+            if set(of) <= set(at)
+        }
         return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
 
-def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS,
-             videos: Iterable = ()) -> Evaluation:
+def evaluate(
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    classes: int,
+    tious: Sequence[float] = TIOUS,
+    videos: Iterable = (),
+) -> Evaluation:
     """Match predictions to the truth at each of ``tious``. Name in ``videos`` the tested videos without a true segment:
     all predictions there are false positives.
 
@@ -166,13 +204,18 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
         raise ValueError("nothing to detect: the truth is empty")
     unknown = found["video"][~found["video"].isin([*truth["video"], *videos])].unique().tolist()
     if unknown:
-        raise ValueError(f"predictions name {len(unknown)} unknown video(s), such as {unknown[0]!r}, where the truth "
-                         f"names {truth['video'].tolist()[0]!r}: give both the same names, and name tested videos "
-                         "without a true segment in videos=…")
+        raise ValueError(
+            f"predictions name {len(unknown)} unknown video(s), such as {unknown[0]!r}, where the truth "
+            f"names {truth['video'].tolist()[0]!r}: give both the same names, and name tested videos "
+            "without a true segment in videos=…"
+        )
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     i, j, overlap = _pairs(found, truth, ["video", "label"])
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
-    true = [_taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth)) for threshold in tious]
+    true = [
+        _taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth))
+        for threshold in tious
+    ]
     return Evaluation(truth, found, classes, tuple(tious), np.stack(true, 1))
 
 
@@ -180,7 +223,9 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     """``table`` with its numbers as numbers. Raises ``ValueError`` for its first impossible row."""
     columns = ["label", *SPAN, "score"] if what == "prediction" else ["label", *SPAN]
     if missing := {"video", *columns} - set(table):
-        raise ValueError(f"a {what} has no {min(missing)}: give the columns video, {', '.join(columns)}")
+        raise ValueError(
+            f"a {what} has no {min(missing)}: give the columns video, {', '.join(columns)}"
+        )
     numbers = table[columns].apply(pd.to_numeric, errors="coerce").astype(float)
     good = np.isfinite(numbers).all(axis=1) & numbers["label"].isin(range(classes))
     if what == "prediction":
@@ -188,19 +233,29 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     else:
         good &= numbers["end"] > numbers["start"]
     if not good.all():
-        raise ValueError(f"impossible {what}: {table[~good].iloc[0].to_dict()}. Starts lie before ends, labels are "
-                         f"class numbers from 0 to {classes - 1}, scores lie above 0, and all are finite.")
+        raise ValueError(
+            f"impossible {what}: {table[~good].iloc[0].to_dict()}. Starts lie before ends, labels are "
+            f"class numbers from 0 to {classes - 1}, scores lie above 0, and all are finite."
+        )
     return table.assign(**numbers.astype({"label": int}))
 
 
-def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pairs(
+    one: pd.DataFrame, other: pd.DataFrame, on: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pairs of rows (i, j) that agree in the columns ``on``, and their tIoU."""
-    both = one[on].assign(i=np.arange(len(one))).merge(other[on].assign(j=np.arange(len(other))), on=on)
+    both = (
+        one[on]
+        .assign(i=np.arange(len(one)))
+        .merge(other[on].assign(j=np.arange(len(other))), on=on)
+    )
     i, j = both["i"].to_numpy(), both["j"].to_numpy()
     return i, j, tiou(one[SPAN].to_numpy(float)[i], other[SPAN].to_numpy(float)[j])
 
 
-def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int) -> np.ndarray:
+def _taken(
+    i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int
+) -> np.ndarray:
     """A bool mask ``(predictions,)`` of the predictions that get a true segment. Predictions choose by falling score;
     the pairs (i, j) that are ``near`` enough stand in order of choice. In each round all predictions choose at once.
     Where two choose the same true segment, the one with the lower score drops it and chooses again. The result equals
@@ -217,11 +272,12 @@ def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, tru
 
 
 def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
-    """The windows of ``split`` on which ``run`` was tested. Raises ``ValueError`` when the videos have changed since.
-    """
+    """The windows of ``split`` on which ``run`` was tested. Raises ``ValueError`` when the videos have changed since."""
     selected = windows(run.recipe.data.catalogue(), split, run.recipe.window)
     if [window.id for window in selected] != run.predictions(split).ids.tolist():
-        raise ValueError(f"{run.folder} was tested on other videos than today's {split}: delete it to train it again")
+        raise ValueError(
+            f"{run.folder} was tested on other videos than today's {split}: delete it to train it again"
+        )
     return selected
 
 

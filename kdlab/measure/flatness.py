@@ -47,22 +47,36 @@ class Hessian:
     data, and where two passes differ or change a buffer (shuffled or augmented data, a random layer).
     """
 
-    def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
-                 gauss_newton: bool = False):
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Iterable | Callable,
+        *,
+        criterion: Callable = F.cross_entropy,
+        gauss_newton: bool = False,
+    ):
         self.weights = [w for w in net.parameters() if w.requires_grad]
         if not self.weights:
-            raise ValueError(f"{type(net).__name__} has no parameter to measure that needs gradients: call "
-                               "net.requires_grad_(True)")
+            raise ValueError(
+                f"{type(net).__name__} has no parameter to measure that needs gradients: call "
+                "net.requires_grad_(True)"
+            )
         for name, tensor in net.named_parameters():  # a buffer may be a mask of infinities
             if tensor.dtype not in (torch.float32, torch.float64):
-                raise ValueError(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
-                                   "call net.float(), and let no weight be complex")
+                raise ValueError(
+                    f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
+                    "call net.float(), and let no weight be complex"
+                )
             if not tensor.isfinite().all():
                 raise ValueError(f"{name} holds NaN or infinity: the training diverged")
         if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
-            raise ValueError("the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False")
+            raise ValueError(
+                "the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False"
+            )
         if isinstance(data, Iterator):
-            raise ValueError("the data is used up by one pass: give a list, or a function that returns an iterator")
+            raise ValueError(
+                "the data is used up by one pass: give a list, or a function that returns an iterator"
+            )
         self.net, self.data, self.criterion, self.gauss_newton = net, data, criterion, gauss_newton
         self.size, self.products, self._kept = sum(w.numel() for w in self.weights), 0, (None, None)
         self.dtype, self.device = self.weights[0].dtype, self.weights[0].device
@@ -73,8 +87,7 @@ class Hessian:
 
     @classmethod
     def of(cls, loss: Callable[[], torch.Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
-        """The Hessian of any ``loss()`` in ``weights``, such as a formula or a loss that is no mean over mini-batches.
-        """
+        """The Hessian of any ``loss()`` in ``weights``, such as a formula or a loss that is no mean over mini-batches."""
         net = nn.Module()
         net.weights, net.forward = nn.ParameterList(weights), lambda _: loss()
         return cls(net, [(torch.zeros(1), torch.zeros(1))], criterion=lambda value, _: value)
@@ -86,7 +99,11 @@ class Hessian:
             for x, y in self._batches():
                 z = self.net(x)
                 loss += len(y) * float(self.criterion(z, y))
-                right += float((z.argmax(1) == y).sum()) if z.dim() == 2 and y.dim() == 1 else float("nan")
+                right += (
+                    float((z.argmax(1) == y).sum())
+                    if z.dim() == 2 and y.dim() == 1
+                    else float("nan")
+                )
                 count += len(y)
         return loss / count, right / count
 
@@ -97,9 +114,13 @@ class Hessian:
             for x, y in self._batches():
                 loss = self.criterion(self.net(x), y)
                 if not loss.requires_grad:
-                    raise ValueError(f"the loss has no gradient: {type(self.net).__name__} detaches what it computes")
+                    raise ValueError(
+                        f"the loss has no gradient: {type(self.net).__name__} detaches what it computes"
+                    )
                 total += len(y) * float(loss.detach())
-                gradient += flat(torch.autograd.grad(loss, self.weights, materialize_grads=True)).mul_(len(y))
+                gradient += flat(
+                    torch.autograd.grad(loss, self.weights, materialize_grads=True)
+                ).mul_(len(y))
                 count += len(y)
         self.samples = count
         return total / count, gradient.div_(count)
@@ -122,13 +143,17 @@ class Hessian:
         self._add([(self._parts[block], row) for block, row in probes], images)
         return images
 
-    def _add(self, rows: Sequence[tuple[slice, torch.Tensor]], images: Iterable[torch.Tensor]) -> None:
+    def _add(
+        self, rows: Sequence[tuple[slice, torch.Tensor]], images: Iterable[torch.Tensor]
+    ) -> None:
         """Add the Hessian times each row to the matching one of ``images``, within the row's part of the weights."""
         with self._mode():
             for size, times in self._graphs():
                 for (part, row), image in zip(rows, images, strict=True):
                     pieces = times(self._split(row, part), part)
-                    for place, piece in zip(image.split([p.numel() for p in pieces]), pieces, strict=True):
+                    for place, piece in zip(
+                        image.split([p.numel() for p in pieces]), pieces, strict=True
+                    ):
                         place.view(piece.shape).add_(piece, alpha=size / self.samples)
                 del times  # frees its graph before the next one is built
 
@@ -148,19 +173,28 @@ class Hessian:
     def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
         """One tensor per weight, in the weight's memory layout: convolutions would convert others in every product."""
         weights = self.weights[part]
-        pairs = [(p.view(w.shape), w) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
+        pairs = [
+            (p.view(w.shape), w)
+            for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)
+        ]
         return [p if w.is_contiguous() else torch.empty_like(w).copy_(p) for p, w in pairs]
 
     @contextlib.contextmanager
     def _mode(self):
         if torch.is_inference_mode_enabled():
-            raise ValueError("flatness needs gradients, which inference mode forbids: leave torch.inference_mode()")
+            raise ValueError(
+                "flatness needs gradients, which inference mode forbids: leave torch.inference_mode()"
+            )
         modes = {module: module.training for module in self.net.modules()}
         self.net.eval()
         try:
             # The fused attention kernels have no second derivative; the plain kernel computes the same function.
-            with (torch.enable_grad(), torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH),
-                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext()):
+            with (
+                torch.enable_grad(),
+                torch.autocast(self.device.type, enabled=False),
+                sdpa_kernel(SDPBackend.MATH),
+                one_thread() if self.device.type == "cpu" else contextlib.nullcontext(),
+            ):
                 yield
         finally:
             for module, mode in modes.items():
@@ -170,13 +204,19 @@ class Hessian:
         samples = 0
         for x, y in self.data() if callable(self.data) else self.data:
             samples += len(y)
-            yield x.to(self.device, self.dtype if x.is_floating_point() else None), y.to(self.device)
+            yield (
+                x.to(self.device, self.dtype if x.is_floating_point() else None),
+                y.to(self.device),
+            )
         if not samples:
             raise ValueError("the data holds no mini-batch with samples")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""
-        state, kept = [w._version for w in self.weights], None  # autograd's own count of changes in place
+        state, kept = (
+            [w._version for w in self.weights],
+            None,
+        )  # autograd's own count of changes in place
         if self._kept[0] == state:
             yield self._kept[1]
             return
@@ -195,10 +235,17 @@ class Hessian:
         if not np.isfinite(loss):
             raise ValueError(f"the loss is {loss}: look at the inputs")
         rounding = 1e3 * torch.finfo(self.dtype).eps
-        if abs(loss - again) > rounding * abs(loss) or (gradient - other).norm() > rounding * gradient.norm():
-            raise ValueError(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
-                               "shuffles or augments, or a layer that is random in evaluation mode")
-        if changed := [name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])]:
+        if (
+            abs(loss - again) > rounding * abs(loss)
+            or (gradient - other).norm() > rounding * gradient.norm()
+        ):
+            raise ValueError(
+                f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
+                "shuffles or augments, or a layer that is random in evaluation mode"
+            )
+        if changed := [
+            name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])
+        ]:
             raise ValueError(f"a pass in evaluation mode changes the buffer {changed[0]}")
 
 
@@ -211,7 +258,9 @@ def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
     return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
 
 
-def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence[torch.Tensor]]:
+def _times(
+    net, criterion, x, y, weights, gauss_newton: bool
+) -> Callable[..., Sequence[torch.Tensor]]:
     """The function (v, part) → H v within ``part`` of the weights, or with ``gauss_newton`` Jᵀ C J v. J is the Jacobian
     of the outputs, C the Hessian of the criterion."""
     z = net(x)
@@ -219,7 +268,10 @@ def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., S
         gradient = _gradient(criterion(z, y), weights)
         return lambda vector, part: _gradient(gradient[part], weights[part], vector, last=True)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
-    slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu is linear in u and gives Jv
+    slope, back = (
+        _gradient(criterion(free, y), [free]),
+        _gradient(z, weights, [u]),
+    )  # Jᵀu is linear in u and gives Jv
 
     def times(vector, part):
         forward = _gradient(back[part], [u], vector, last=True)
@@ -232,21 +284,37 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
     """The gradient, with a graph of its own unless it is the ``last``; zeros where ``outputs`` do not depend on
     ``inputs``. Raises ``ValueError`` for an operation without a second derivative."""
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
-    pairs = [(z, v) for z, v in zip(outputs, vectors or [None] * len(outputs), strict=True) if z.requires_grad]
+    pairs = [
+        (z, v)
+        for z, v in zip(outputs, vectors or [None] * len(outputs), strict=True)
+        if z.requires_grad
+    ]
     if not pairs:  # a loss that is linear in the weights
         return [torch.zeros_like(w) for w in inputs]
     outputs, vectors = zip(*pairs, strict=True)
     try:
-        found = torch.autograd.grad(outputs, inputs, vectors, retain_graph=True, create_graph=not last,
-                                    materialize_grads=True)
+        found = torch.autograd.grad(
+            outputs,
+            inputs,
+            vectors,
+            retain_graph=True,
+            create_graph=not last,
+            materialize_grads=True,
+        )
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
         raise ValueError(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable, torch would silently return zeros.
     if not last and any("Error" in node.name() for node in _nodes(found)):
-        own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
-        raise ValueError(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
+        own = {
+            n.name()
+            for n in _nodes(outputs)
+            if isinstance(n, torch.autograd.function.BackwardCFunction)
+        }
+        raise ValueError(
+            f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable"
+        )
     return found
 
 
@@ -271,8 +339,9 @@ class Sharpness(NamedTuple):
     gradient_norm: float
 
 
-def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20,
-              starts: int = 3) -> Sharpness:
+def sharpness(
+    hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20, starts: int = 3
+) -> Sharpness:
     """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / |w|‖ ≤ ``radius`` (``adaptive``:
     ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
@@ -285,10 +354,14 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     integer(1, starts=starts)
     integer(0, steps=steps)
     stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
-    random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
+    random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(
+        hessian.device
+    )
     base, gradient = hessian.gradient()
     norm = float((stretch * gradient).norm())
-    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # a rise within rounding
+    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(
+        1.0, abs(base)
+    )  # a rise within rounding
     first = random[1] if blind else stretch * gradient
     rises = []
     for start in (first, -first, random[0])[:starts]:
@@ -302,4 +375,6 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
             u = u * (radius / u.norm()).clamp_max(1.0)
         with hessian.moved(stretch * u):
             rises.append(hessian.value()[0] - base)
-    return Sharpness(float("nan") if blind else rises[0], float(np.max([0.0, *rises])), radius, norm)
+    return Sharpness(
+        float("nan") if blind else rises[0], float(np.max([0.0, *rises])), radius, norm
+    )

@@ -42,8 +42,13 @@ class Scaled:
         return self.scale * self.operator.product(rows * self.scale)
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
-        images = self.operator.within([(b, (row * self._part(b)).to(self.dtype)) for b, row in probes])
-        return [(image * self._part(b)).to(self.dtype) for (b, _), image in zip(probes, images, strict=True)]
+        images = self.operator.within(
+            [(b, (row * self._part(b)).to(self.dtype)) for b, row in probes]
+        )
+        return [
+            (image * self._part(b)).to(self.dtype)
+            for (b, _), image in zip(probes, images, strict=True)
+        ]
 
     def _part(self, block: int) -> torch.Tensor:
         return self.scale[self.blocks[block]]
@@ -74,7 +79,9 @@ class Krylov(NamedTuple):
         mapped[1:] += self.beside[:-1] * inside[:-1]
         mapped[:-1] += self.beside[:-1] * inside[1:]
         mapped[-1] += out * float(beyond @ row)
-        return image - torch.from_numpy(mapped).to(basis) @ basis - (out * float(inside[-1])) * beyond
+        return (
+            image - torch.from_numpy(mapped).to(basis) @ basis - (out * float(inside[-1])) * beyond
+        )
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Approximate eigenvalues θ, ascending; their weights in the start vector, which sum to 1; and the residuals
@@ -120,7 +127,9 @@ class _Block:
         self.values, self.mean, self.apart = [], 0.0, 0.0
 
     def add(self, numbers: torch.Tensor) -> None:
-        self.values.append(sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE)))
+        self.values.append(
+            sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE))
+        )
         away = numbers - self.mean
         self.mean = self.mean + away / len(self.values)
         self.apart += dot(away, away) * (len(self.values) - 1) / len(self.values)
@@ -138,8 +147,12 @@ def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch
 
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
-    basis = torch.empty(min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device)
-    if start is None:  # random signs can be orthogonal to an eigenvector of a few weights, numbers almost surely not
+    basis = torch.empty(
+        min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device
+    )
+    if (
+        start is None
+    ):  # random signs can be orthogonal to an eigenvector of a few weights, numbers almost surely not
         start = torch.randn(operator.size, generator=seeded(seed, 2), dtype=torch.float64)
     basis[0] = start
     basis[0] /= dot(basis[0], basis[0]) ** 0.5
@@ -147,7 +160,10 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
     for m in range(1, steps + 1):
         w = operator.product(basis[m - 1 : m])[0].double()
         diagonal.append(dot(basis[m - 1], w))
-        known, again = basis[:m].split(PIECE, 1), torch.zeros(m, dtype=torch.float64, device=w.device)
+        known, again = (
+            basis[:m].split(PIECE, 1),
+            torch.zeros(m, dtype=torch.float64, device=w.device),
+        )
         for rows, part in zip(known, w.split(PIECE), strict=True):
             part.sub_(rows[-1], alpha=diagonal[-1])
             if m > 1:
@@ -168,7 +184,9 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
 
 def dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """The dot product of two vectors in fp64, piece by piece: fp32 sums over millions of weights lose three digits."""
-    return sum(float(x.double() @ y.double()) for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True))
+    return sum(
+        float(x.double() @ y.double()) for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True)
+    )
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
@@ -178,8 +196,9 @@ def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int =
     return last
 
 
-def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True,
-             seed: int = 0) -> Extremes:
+def extremes(
+    operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True, seed: int = 0
+) -> Extremes:
     """Extreme eigenvalues by Lanczos, which stops when the residuals are below ``tolerance`` and the largest eigenvalue
     changes by less than 0.1 % per step.
 
@@ -190,22 +209,35 @@ def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: 
     for run in _steps(operator, max_steps, None, seed):
         values, _, residuals = run.ritz()
         sizes = np.maximum((abs(values[-1]), np.abs(values).max()), np.finfo(float).tiny)
-        found = Extremes(float(values[-1]), float(values[0]), tuple((residuals[[-1, 0]] / sizes).tolist()), run)
+        found = Extremes(
+            float(values[-1]), float(values[0]), tuple((residuals[[-1, 0]] / sizes).tolist()), run
+        )
         good = max(found.residuals[: 1 + smallest]) <= tolerance
         if good and abs(found.largest - before) <= 1e-3 * abs(found.largest):
             break
         before = found.largest
     if not good:
-        raise ValueError(f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
-                           f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
-                           f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance.")
+        raise ValueError(
+            f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
+            f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
+            f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance."
+        )
     if found.largest == found.smallest == 0:
-        warnings.warn("the operator maps a Gaussian vector to 0: there is no curvature to compare", stacklevel=2)
+        warnings.warn(
+            "the operator maps a Gaussian vector to 0: there is no curvature to compare",
+            stacklevel=2,
+        )
     return found
 
 
-def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, min_probes: int = 10,
-          max_probes: int = 512, seed: int = 0) -> Trace:
+def trace(
+    operator,
+    known: Krylov | None = None,
+    relative_error: float = 0.02,
+    min_probes: int = 10,
+    max_probes: int = 512,
+    seed: int = 0,
+) -> Trace:
     """Hutchinson's estimate of the trace by random signs; with ``known``, exact on its span and estimated outside.
 
     Each probe is zero except in one of the operator's ``blocks``. Couplings between layers add nothing to the trace,
@@ -221,22 +253,39 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
     all_of = [_Block() for _ in blocks]
     wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
     while True:
-        for start in range(0, max(wanted), FIRST):  # the probes of FIRST turns share a pass, and its graphs
-            due = [b for turn in range(start, start + FIRST) for b in range(len(blocks))
-                   if len(all_of[b].values) <= turn < wanted[b]]
+        for start in range(
+            0, max(wanted), FIRST
+        ):  # the probes of FIRST turns share a pass, and its graphs
+            due = [
+                b
+                for turn in range(start, start + FIRST)
+                for b in range(len(blocks))
+                if len(all_of[b].values) <= turn < wanted[b]
+            ]
             if not due:
                 continue
-            rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due]
-            for b, row, image in zip(due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True):
+            rows = [
+                _signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due
+            ]
+            for b, row, image in zip(
+                due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True
+            ):
                 all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
-        counts, spread = (np.array(part) for part in zip(*((len(b.values), b.spread) for b in all_of), strict=True))
+        counts, spread = (
+            np.array(part)
+            for part in zip(*((len(b.values), b.spread) for b in all_of), strict=True)
+        )
         # One degree of freedom per probe, in any block: images give more, but the probes' values are skewed.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         value = (known.captured if known else 0.0) + sum(float(np.mean(b.values)) for b in all_of)
         error = float(widened * np.sqrt((spread**2 / counts).sum()))
-        allowed = np.float64(relative_error * abs(value))  # of a trace of 0 it is 0, and NumPy divides by that
+        allowed = np.float64(
+            relative_error * abs(value)
+        )  # of a trace of 0 it is 0, and NumPy divides by that
         with np.errstate(divide="ignore", invalid="ignore"):
             ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
-        wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
+        wanted = np.minimum(
+            np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)
+        ).astype(int)
         if error <= allowed or (wanted == counts).all():
             return Trace(value, error, tuple(np.array(b.values) for b in all_of), spread)

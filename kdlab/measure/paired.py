@@ -32,8 +32,13 @@ class Effect:
     units: int = 1
 
     @classmethod
-    def of(cls, each: Sequence[float], unit: float = 0.0, units: int = 1,
-           clips: float | Sequence[float] = np.inf) -> Self:
+    def of(
+        cls,
+        each: Sequence[float],
+        unit: float = 0.0,
+        units: int = 1,
+        clips: float | Sequence[float] = np.inf,
+    ) -> Self:
         """The effect of one difference per seed or world, ``each (S,)`` in points. ``unit`` is the variance in points²
         between the ``units`` that all seeds share. ``clips`` is the number of test clips behind each difference, where
         differences are whole numbers of clips; of several numbers the smallest counts.
@@ -46,7 +51,9 @@ class Effect:
         """
         each = np.asarray(each, float)
         if not len(each) or not np.isfinite(each).all():
-            raise ValueError(f"an effect needs a finite difference of each seed or world, got {each.tolist()}")
+            raise ValueError(
+                f"an effect needs a finite difference of each seed or world, got {each.tolist()}"
+            )
         step = 100 / np.min(clips)
         spread = each.std(ddof=1) if np.ptp(each) > 1e-9 else 0.0  # the rest is rounding
         spreads = (len(each), spread if units > 1 else max(spread, step)), (units, np.sqrt(unit))
@@ -54,7 +61,13 @@ class Effect:
         if units > 1:
             half = max(half, 2 * step * quantile(units))
         half = half or np.inf  # nothing is known of the spread
-        return cls(float(each.mean()), float(each.mean() - half), float(each.mean() + half), len(each), units)
+        return cls(
+            float(each.mean()),
+            float(each.mean() - half),
+            float(each.mean() + half),
+            len(each),
+            units,
+        )
 
     @property
     def half_width(self) -> float:
@@ -90,15 +103,21 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 2 or 0 in a.shape:
-        raise ValueError(f"paired scores need equal (seeds, clips) shapes, got {a.shape} and {b.shape}")
+        raise ValueError(
+            f"paired scores need equal (seeds, clips) shapes, got {a.shape} and {b.shape}"
+        )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("paired scores must be finite: leave out the seeds or clips that have none")
+        raise ValueError(
+            "paired scores must be finite: leave out the seeds or clips that have none"
+        )
     _, unit_of = np.unique(np.arange(a.shape[1]) if units is None else units, return_inverse=True)
     sums = np.stack([np.bincount(unit_of, row) for row in 100 * (a - b)])  # (S, U)
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
-    cells = (sums - mean * sizes) / sizes.mean()  # units differ in size, so the mean is a ratio; it is linearised
+    cells = (
+        sums - mean * sizes
+    ) / sizes.mean()  # units differ in size, so the mean is a ratio; it is linearised
     rows, columns = cells.mean(1), cells.mean(0)
     # a two-way analysis of variance: the rest, the interaction of seed and unit, is in the variance of both
     rest = ((cells - rows[:, None] - columns) ** 2).sum() / max(1, (seeds - 1) * (count - 1))

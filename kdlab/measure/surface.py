@@ -15,7 +15,10 @@ from kdlab.train.device import seeded
 
 def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """One vector ``(P,)`` of ``rows`` applied to each weight as ``(filters, filter size)``; 0 for biases and norms."""
-    return flat(rows(w.detach().double().flatten(1)) if w.dim() > 1 else torch.zeros_like(w) for w in hessian.weights)
+    return flat(
+        rows(w.detach().double().flatten(1)) if w.dim() > 1 else torch.zeros_like(w)
+        for w in hessian.weights
+    )
 
 
 def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
@@ -33,7 +36,9 @@ def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
 def filter_scale(hessian: Hessian) -> torch.Tensor:
     """‖filter‖ / √(filter size) for each weight ``(P,)``. The trace of ``Scaled(hessian, filter_scale(hessian))`` is
     the expected curvature of :func:`curve` at 0. It is invariant to a scale of filters that the next layer undoes."""
-    return _filters(hessian, lambda w: (w.norm(dim=1, keepdim=True) / w.shape[1] ** 0.5).expand_as(w))
+    return _filters(
+        hessian, lambda w: (w.norm(dim=1, keepdim=True) / w.shape[1] ** 0.5).expand_as(w)
+    )
 
 
 def curve(hessian: Hessian, direction: torch.Tensor, at: np.ndarray) -> np.ndarray:
@@ -41,7 +46,9 @@ def curve(hessian: Hessian, direction: torch.Tensor, at: np.ndarray) -> np.ndarr
     return surface(hessian, direction, direction, at, np.zeros(1))[:, 0]
 
 
-def surface(hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.ndarray, beside: np.ndarray):
+def surface(
+    hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.ndarray, beside: np.ndarray
+):
     """The losses ``(A, B)`` at w + a × ``first`` + b × ``second``, for a of ``at (A,)`` and b of ``beside (B,)``."""
     losses = np.empty((len(at), len(beside)))
     for i, j in np.ndindex(losses.shape):

@@ -25,16 +25,22 @@ class TemporalAttention(nn.Module):
         self.cls = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + tokens, width))
         gelu = partial(F.gelu, approximate="tanh")
-        self.block = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, gelu, batch_first=True,
-                                                norm_first=True)
+        self.block = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout, gelu, batch_first=True, norm_first=True
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         length = 1 + tokens.shape[1]
         if length > self.positions.shape[1]:
-            raise ValueError(f"{length - 1} tokens, but the head has positions for {self.positions.shape[1] - 1}: "
-                             f"make it with tokens={length - 1}")
-        x = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1) + self.positions[:, :length]
+            raise ValueError(
+                f"{length - 1} tokens, but the head has positions for {self.positions.shape[1] - 1}: "
+                f"make it with tokens={length - 1}"
+            )
+        x = (
+            torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+            + self.positions[:, :length]
+        )
         return self.dropout(self.block(self.dropout(x)))[:, 0]
 
 
@@ -45,7 +51,15 @@ class AttendedNet(nn.Module):
     Video ``(B, 3, T, H, W)`` → features ``(B, C, T', H', W')`` → T' tokens of C channels → logits ``(B, K)``.
     """
 
-    def __init__(self, features: nn.Module, width: int, num_classes: int, tokens: int, heads: int, dropout: float):
+    def __init__(
+        self,
+        features: nn.Module,
+        width: int,
+        num_classes: int,
+        tokens: int,
+        heads: int,
+        dropout: float,
+    ):
         super().__init__()
         self.features = features
         self.attention = TemporalAttention(width, tokens, heads)
@@ -80,5 +94,11 @@ class Attended(OnTrunk):
 
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
-        return self.network(self.trunk(backbone), self.width(backbone), num_classes, self.tokens, self.heads,
-                            self.dropout)
+        return self.network(
+            self.trunk(backbone),
+            self.width(backbone),
+            num_classes,
+            self.tokens,
+            self.heads,
+            self.dropout,
+        )

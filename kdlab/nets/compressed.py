@@ -48,7 +48,9 @@ class EverySecond(nn.Conv2d):
     (in torch 2.14) is slower. For feature maps of an even width of 60 pixels or more, such as those of 4:3 frames here,
     its backward pass writes beyond its memory and the process dies."""
 
-    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def _conv_forward(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         read = x.permute(0, 2, 3, 1)[:, ::2, ::2]
         return F.linear(read, weight.flatten(1), bias).permute(0, 3, 1, 2)
 
@@ -58,7 +60,9 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels: int):
         super().__init__()
-        shortcut = EverySecond(channels_in, channels, 1, 2, bias=False)  # initialised first, registered last
+        shortcut = EverySecond(
+            channels_in, channels, 1, 2, bias=False
+        )  # initialised first, registered last
         self.conv1 = nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
@@ -110,7 +114,11 @@ class TinyCompressed:
 def tiny(modality: str) -> TinyCompressed:
     """The network for ``modality``, sized as in CoViAR: motion and residual have half the widths of the I-frame
     network."""
-    return matched(modality) if modality == "iframe" else TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
+    return (
+        matched(modality)
+        if modality == "iframe"
+        else TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
+    )
 
 
 def matched(modality: str) -> TinyCompressed:
@@ -134,7 +142,9 @@ class CoViARNet:
 
     def __post_init__(self):
         if self.modality not in CHANNELS or self.depth not in (18, 50, 152):
-            raise ValueError(f"modality must be one of {', '.join(CHANNELS)} and depth 18, 50 or 152, got {self}")
+            raise ValueError(
+                f"modality must be one of {', '.join(CHANNELS)} and depth 18, 50 or 152, got {self}"
+            )
 
     @property
     def channels(self) -> int:
@@ -146,13 +156,27 @@ class CoViARNet:
         if self.modality == "iframe":
             return IMAGENET
         # The released code applies ImageNet's deviations in RGB order to BGR channels: reversed here.
-        return ((0.5, 0.5), (1.0, 1.0)) if self.modality == "motion" else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
+        return (
+            ((0.5, 0.5), (1.0, 1.0))
+            if self.modality == "motion"
+            else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
+        )
 
     def make(self, num_classes: int) -> StagedNet:
-        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # the import takes a second
+        from torchvision.models.resnet import (
+            BasicBlock,
+            Bottleneck,
+            ResNet,
+        )  # the import takes a second
 
-        kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
-        net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality).to(memory_format=torch.channels_last)
+        kinds = {
+            18: (BasicBlock, [2, 2, 2, 2]),
+            50: (Bottleneck, [3, 4, 6, 3]),
+            152: (Bottleneck, [3, 8, 36, 3]),
+        }
+        net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality).to(
+            memory_format=torch.channels_last
+        )
         return self.weights.into(net) if self.weights else net
 
 

@@ -24,11 +24,22 @@ BOTTOM, TOP = STAGES[:6], STAGES[6:]
 
 #: Channels of an Inception block: 1×1; 1×1 before 3×3, 3×3; 1×1 before 3×3, 3×3; 1×1 after the pool.
 _MIXED = {
-    "3b": (64, 96, 128, 16, 32, 32), "3c": (128, 128, 192, 32, 96, 64), "4b": (192, 96, 208, 16, 48, 64),
-    "4c": (160, 112, 224, 24, 64, 64), "4d": (128, 128, 256, 24, 64, 64), "4e": (112, 144, 288, 32, 64, 64),
-    "4f": (256, 160, 320, 32, 128, 128), "5b": (256, 160, 320, 32, 128, 128), "5c": (384, 192, 384, 48, 128, 128),
+    "3b": (64, 96, 128, 16, 32, 32),
+    "3c": (128, 128, 192, 32, 96, 64),
+    "4b": (192, 96, 208, 16, 48, 64),
+    "4c": (160, 112, 224, 24, 64, 64),
+    "4d": (128, 128, 256, 24, 64, 64),
+    "4e": (112, 144, 288, 32, 64, 64),
+    "4f": (256, 160, 320, 32, 128, 128),
+    "5b": (256, 160, 320, 32, 128, 128),
+    "5c": (384, 192, 384, 48, 128, 128),
 }
-_POOLS = {"2c": ("2a_3x3", 1, 3), "3b": ("3a_3x3", 1, 3), "4b": ("4a_3x3", 3, 3), "5b": ("5a_2x2", 2, 2)}
+_POOLS = {
+    "2c": ("2a_3x3", 1, 3),
+    "3b": ("3a_3x3", 1, 3),
+    "4b": ("4a_3x3", 3, 3),
+    "5b": ("5a_2x2", 2, 2),
+}
 
 
 def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
@@ -46,13 +57,19 @@ class Unit(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, kernel=(1, 1, 1), stride=(1, 1, 1)):
         super().__init__()
-        inside = [k // 2 for k in kernel] if stride == (1, 1, 1) else 0  # symmetric padding needs no copy
+        inside = (
+            [k // 2 for k in kernel] if stride == (1, 1, 1) else 0
+        )  # symmetric padding needs no copy
         self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, inside, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         conv = self.conv3d
-        return torch.relu(self.bn(conv(x if conv.stride == (1, 1, 1) else _same(x, conv.kernel_size, conv.stride))))
+        return torch.relu(
+            self.bn(
+                conv(x if conv.stride == (1, 1, 1) else _same(x, conv.kernel_size, conv.stride))
+            )
+        )
 
 
 class Pool(nn.MaxPool3d):
@@ -79,10 +96,15 @@ class Mixed(nn.Module):
         self.b0 = Unit(channels_in, one)
         self.b1a, self.b1b = Unit(channels_in, before), Unit(before, three, kernel)
         self.b2a, self.b2b = Unit(channels_in, before_too), Unit(before_too, three_too, kernel)
-        self.b3a, self.b3b = nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel]), Unit(channels_in, pooled)
+        self.b3a, self.b3b = (
+            nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel]),
+            Unit(channels_in, pooled),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], 1)
+        return torch.cat(
+            [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], 1
+        )
 
 
 class I3DNet(nn.Sequential):
@@ -133,9 +155,13 @@ class I3D:
         for stage in STAGES[1:]:
             if stage in _POOLS:
                 name, time, space = _POOLS[stage]
-                layers[f"MaxPool3d_{name}"] = Pool((time, space, space), (1 if time == 1 else 2, 2, 2))
+                layers[f"MaxPool3d_{name}"] = Pool(
+                    (time, space, space), (1 if time == 1 else 2, 2, 2)
+                )
             if stage == "2c":
-                layers |= OrderedDict(Conv3d_2b_1x1=Unit(64, 64), Conv3d_2c_3x3=Unit(64, 192, kernel("2c", 3)))
+                layers |= OrderedDict(
+                    Conv3d_2b_1x1=Unit(64, 64), Conv3d_2c_3x3=Unit(64, 192, kernel("2c", 3))
+                )
                 width = 192
             else:
                 layers[f"Mixed_{stage}"] = Mixed(width, _MIXED[stage], stage in self.temporal)
@@ -173,16 +199,23 @@ class TinyC3D:
         inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))
         # Strides halve space where maps are large; max pools halve time, so that a 2-D stage still sees all frames.
         strides, pools = ((1, 2, 2), (1, 2, 2), 1, 1), (None, (2, 1, 1), (2, 2, 2), None)
-        stages = [_stage(a, b, (3 if t else 1, 3, 3), s, p, i == 0)
-                  for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))]
+        stages = [
+            _stage(a, b, (3 if t else 1, 3, 3), s, p, i == 0)
+            for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))
+        ]
         width = self.widths[-1]
         if self.projector:
             stages.append(_projector(width, self.projector))
             width = self.projector
-        return nn.Sequential(OrderedDict(
-            stages=nn.Sequential(*stages), avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(),
-            dropout=nn.Dropout(self.dropout), fc=nn.Linear(width, num_classes),
-        ))
+        return nn.Sequential(
+            OrderedDict(
+                stages=nn.Sequential(*stages),
+                avg_pool=nn.AdaptiveAvgPool3d(1),
+                flatten=nn.Flatten(),
+                dropout=nn.Dropout(self.dropout),
+                fc=nn.Linear(width, num_classes),
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -202,19 +235,31 @@ class Projected(OnTrunk):
 
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
-        return nn.Sequential(OrderedDict(
-            backbone=self.trunk(backbone), projector=_projector(self.width(backbone), self.to),
-            avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(), fc=nn.Linear(self.to, num_classes),
-        ))
+        return nn.Sequential(
+            OrderedDict(
+                backbone=self.trunk(backbone),
+                projector=_projector(self.width(backbone), self.to),
+                avg_pool=nn.AdaptiveAvgPool3d(1),
+                flatten=nn.Flatten(),
+                fc=nn.Linear(self.to, num_classes),
+            )
+        )
 
 
 def _projector(channels: int, width: int) -> nn.Sequential:
     half = width // 2
-    return nn.Sequential(_stage(channels, half, (1, 1, 1)), _stage(half, half, (3, 3, 3)),
-                         _stage(half, width, (1, 1, 1)))
+    return nn.Sequential(
+        _stage(channels, half, (1, 1, 1)),
+        _stage(half, half, (3, 3, 3)),
+        _stage(half, width, (1, 1, 1)),
+    )
 
 
-def _stage(channels_in: int, channels: int, kernel, stride=1, pool=None, per_clip: bool = False) -> nn.Sequential:
-    convolution = nn.Conv3d(channels_in, channels, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+def _stage(
+    channels_in: int, channels: int, kernel, stride=1, pool=None, per_clip: bool = False
+) -> nn.Sequential:
+    convolution = nn.Conv3d(
+        channels_in, channels, kernel, stride, tuple(k // 2 for k in kernel), bias=False
+    )
     norm = ClipNorm(channels) if per_clip else nn.BatchNorm3d(channels)
     return nn.Sequential(convolution, norm, nn.ReLU(), *([nn.MaxPool3d(pool)] if pool else []))

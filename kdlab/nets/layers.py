@@ -21,7 +21,10 @@ _INSIDE = {
 def bare(net: nn.Module) -> nn.Module:
     """The network inside the wrappers of data-parallel training, Fabric and torch.compile. Wrappers are identified by
     type, because a network's own layer may have any name."""
-    while inner := next(filter(None, (_INSIDE.get(f"{t.__module__}.{t.__qualname__}") for t in type(net).__mro__)), ""):
+    while inner := next(
+        filter(None, (_INSIDE.get(f"{t.__module__}.{t.__qualname__}") for t in type(net).__mro__)),
+        "",
+    ):
         net = getattr(net, inner)
     return net
 
@@ -30,7 +33,9 @@ def channels_last(net: nn.Module) -> nn.Module:
     """``net`` with the weights of its 3-D convolutions in channels-last order, like the pixels; other tensors are
     unchanged."""
     convolutions = (layer for layer in net.modules() if isinstance(layer, nn.modules.conv._ConvNd))
-    for weight in (weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5):
+    for weight in (
+        weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5
+    ):
         weight.data = weight.data.to(memory_format=torch.channels_last_3d)
     return net
 
@@ -68,10 +73,14 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     for an unknown name, and for a layer that is not used or returns no tensor.
     """
     found, taps = {}, list(taps)
-    with _tapped(net, taps, x.shape[0], found.__setitem__):  # not len(x): export would fix the batch
+    with _tapped(
+        net, taps, x.shape[0], found.__setitem__
+    ):  # not len(x): export would fix the batch
         logits = net(x)
     if not isinstance(logits, torch.Tensor):
-        raise ValueError(f"{type(bare(net)).__name__} returns {type(logits).__name__}, not logits (B, K)")
+        raise ValueError(
+            f"{type(bare(net)).__name__} returns {type(logits).__name__}, not logits (B, K)"
+        )
     _check_used(taps, found)
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in found.items()})
 
@@ -98,10 +107,15 @@ class _AllKept(Exception):
 def layers_of(net: nn.Module) -> dict[str, nn.Module]:
     """The layers of the bare ``net`` by name. Raises ``ValueError`` for TorchScript, which supports no hooks."""
     layers = dict(bare(net).named_modules(remove_duplicate=False))
-    if scripted := [name or type(layer).__name__ for name, layer in layers.items()
-                    if isinstance(layer, torch.jit.ScriptModule)]:
-        raise ValueError(f"{scripted[0]} is TorchScript, whose layers cannot be read: give the network as the "
-                         "torch.nn.Module that it was made from")
+    if scripted := [
+        name or type(layer).__name__
+        for name, layer in layers.items()
+        if isinstance(layer, torch.jit.ScriptModule)
+    ]:
+        raise ValueError(
+            f"{scripted[0]} is TorchScript, whose layers cannot be read: give the network as the "
+            "torch.nn.Module that it was made from"
+        )
     return layers
 
 
@@ -111,16 +125,19 @@ def _check_used(taps: Iterable[str], found: dict) -> None:
 
 
 @contextmanager
-def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
-            keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+def _tapped(
+    net: nn.Module, taps: Iterable[str], clips: int, keep: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
     """Inside, ``keep(name, output)`` is called for the first output of each of the layers ``taps`` of ``net``, for an
     input of ``clips`` clips."""
     layers, handles = layers_of(net), []
     try:
         for name in taps:
             if name not in layers:
-                raise ValueError(f"no layer {name!r} in {type(layers['']).__name__}; it has "
-                                 f"{', '.join(filter(None, layers))}")
+                raise ValueError(
+                    f"no layer {name!r} in {type(layers['']).__name__}; it has "
+                    f"{', '.join(filter(None, layers))}"
+                )
             handles.append(layers[name].register_forward_hook(_tap(name, clips, keep)))
         yield
     finally:
@@ -138,13 +155,17 @@ def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Ca
             return None
         kept = True
         if not isinstance(out, torch.Tensor):
-            raise ValueError(f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it")
+            raise ValueError(
+                f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it"
+            )
         if out.dim() != 4 or out.shape[0] % clips:
             keep(name, out)
             return out.clone()
         video = out.unflatten(0, (clips, -1)).transpose(1, 2)
         keep(name, video)
-        return video.transpose(1, 2).flatten(0, 1).clone()  # computed from the kept tensor, so gradients reach it
+        return (
+            video.transpose(1, 2).flatten(0, 1).clone()
+        )  # computed from the kept tensor, so gradients reach it
 
     return hook
 
@@ -155,7 +176,9 @@ def trunk(net: nn.Module, last: str) -> nn.Sequential:
     ``(B, C', T', H', W')``. Raises ``ValueError`` where ``last`` lies in none."""
     names = [name for name, _ in net.named_children()]
     if (child := last.split(".")[0]) not in names:
-        raise ValueError(f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}")
+        raise ValueError(
+            f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}"
+        )
     return nn.Sequential(OrderedDict(list(net.named_children())[: names.index(child) + 1]))
 
 

@@ -56,7 +56,9 @@ class _OfClips(torch.autograd.Function):
             out = torch.addcmul(_wide(bias - mean * slope, rows), rows, _wide(slope, rows))
             out = out.view(x.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)
         else:  # full vectors: torch's forward pass is as fast, its backward pass is not
-            out, mean, scale = torch.native_group_norm(x, weight, bias, len(x), channels, count, channels, eps)
+            out, mean, scale = torch.native_group_norm(
+                x, weight, bias, len(x), channels, count, channels, eps
+            )
         ctx.save_for_backward(x, weight, mean, scale)
         return out
 
@@ -82,7 +84,12 @@ class PixelNorm(nn.BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         whole = x.permute(0, 2, 3, 1)
-        plain = x.is_cpu and x.dtype == self.weight.dtype and whole.is_contiguous() and not x.requires_grad
+        plain = (
+            x.is_cpu
+            and x.dtype == self.weight.dtype
+            and whole.is_contiguous()
+            and not x.requires_grad
+        )
         if not plain or self.momentum is None:  # None: update_bn averages all batches
             return super().forward(x)
         rows, count = whole.flatten(0, 1).flatten(1)[None], x[:, 0].numel()  # (1, B·H, W·C)
@@ -116,7 +123,10 @@ def _wide(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 # --- folded into convolutions ----------------------------------------------------------------------------------
 
 #: The types of layers that fold. A subclass does not fold: it may use its weights in any way.
-CONVOLUTIONS, NORMS = (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS, NORMS = (
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+)
 #: The largest difference between the outputs of the folded and the plain network, relative to the largest output.
 ROUNDING = 1e-4
 
@@ -141,7 +151,9 @@ def folded(net: nn.Module, x: torch.Tensor) -> nn.Module:
 
 def _alike(one, other) -> bool:
     both = zip(tree_leaves(one), tree_leaves(other), strict=True)
-    return all(torch.is_tensor(a) and (a - b).abs().max() <= ROUNDING * a.abs().max() for a, b in both)
+    return all(
+        torch.is_tensor(a) and (a - b).abs().max() <= ROUNDING * a.abs().max() for a, b in both
+    )
 
 
 def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
@@ -150,21 +162,36 @@ def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
     try:
         graph = torch.fx.Tracer().trace(net)
     except Exception:  # the network's code runs on proxies, and may raise anything
-        return [pair for name, child in net.named_children() for pair in pairs(child, f"{prefix}{name}.")]
+        return [
+            pair
+            for name, child in net.named_children()
+            for pair in pairs(child, f"{prefix}{name}.")
+        ]
     calls = [node for node in graph.nodes if node.op == "call_module"]
     times, found = Counter(node.target for node in calls), []
     for conv, norm in ((node, next(iter(node.users))) for node in calls if len(node.users) == 1):
         if norm.op == "call_module" and times[conv.target] == times[norm.target] == 1:
             layers = net.get_submodule(conv.target), net.get_submodule(norm.target)
-            if type(layers[0]) in CONVOLUTIONS and type(layers[1]) in NORMS and layers[1].running_var is not None:
+            if (
+                type(layers[0]) in CONVOLUTIONS
+                and type(layers[1]) in NORMS
+                and layers[1].running_var is not None
+            ):
                 found.append((prefix + conv.target, prefix + norm.target))
     return found
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> None:
     """Make the convolution output what its norm would compute from it, and the norm return its input."""
-    weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps,
-                                        norm.weight, norm.bias)
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
     conv.register_buffer("folded_weight", weight.detach(), persistent=False)
     conv.register_buffer("folded_bias", bias.detach(), persistent=False)
     for layer in (conv, norm):
@@ -181,7 +208,9 @@ class _Folded:
 
 
 class _Convolution(_Folded):
-    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def _conv_forward(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         own = (weight, bias) if self.hooked else (self.folded_weight, self.folded_bias)
         return super()._conv_forward(x, *own)
 
@@ -191,5 +220,8 @@ class _Norm(_Folded):
         return super().forward(x) if self.hooked else x
 
 
-_FOLDED = {kind: type(f"Folded{kind.__name__}", (mixin, kind), {})
-           for mixin, kinds in ((_Convolution, CONVOLUTIONS), (_Norm, NORMS)) for kind in kinds}
+_FOLDED = {
+    kind: type(f"Folded{kind.__name__}", (mixin, kind), {})
+    for mixin, kinds in ((_Convolution, CONVOLUTIONS), (_Norm, NORMS))
+    for kind in kinds
+}

@@ -14,7 +14,9 @@ from torch import nn
 
 from kdlab.nets.video import load_weights
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard deviation per channel, pixels in [0, 1]
+Statistics = tuple[
+    tuple[float, ...], tuple[float, ...]
+]  # mean, standard deviation per channel, pixels in [0, 1]
 #: Some checkpoints also hold other values, such as the epoch: the keys of their weights, and prefixes of wrappers.
 _WRAPPERS = ("state_dict", "model_state", "model", "module")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -49,25 +51,39 @@ class Weights:
         names the first tensors that do not fit.
         """
         if (found := _sha256(self.path)) != self.sha256:
-            raise ValueError(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
-                               "file back, or make a new recipe with Weights.of(path)")
+            raise ValueError(
+                f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
+                "file back, or make a new recipe with Weights.of(path)"
+            )
         own, path = net.state_dict(), _present(self.path)
         state = _bare(read_state(path), own)
         # files from before torch 0.4.1 have no count of batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
         init, loaded = own.get(f"{head}.weight"), state.get(f"{head}.weight")
-        if init is not None and loaded is not None and loaded.shape[1:] == init.shape[1:] and len(loaded) != len(init):
+        if (
+            init is not None
+            and loaded is not None
+            and loaded.shape[1:] == init.shape[1:]
+            and len(loaded) != len(init)
+        ):
             state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
-        return load_weights(net, state, str(path), "Give the file of the network that the recipe names.")
+        return load_weights(
+            net, state, str(path), "Give the file of the network that the recipe names."
+        )
 
 
 def _bare(state: dict, own: dict) -> dict:
     """``state`` under the names of ``own``. A prefix that all names share belongs to a wrapper; otherwise it belongs to
     a layer."""
-    while (state.keys().isdisjoint(own)
-           and (prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""))):
+    while state.keys().isdisjoint(own) and (
+        prefix := next(
+            (p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""
+        )
+    ):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    bare = {name if name in own else name.removeprefix(_INNER): tensor for name, tensor in state.items()}
+    bare = {
+        name if name in own else name.removeprefix(_INNER): tensor for name, tensor in state.items()
+    }
     return bare if len(bare) == len(state) else state
 
 
@@ -77,8 +93,10 @@ def _present(path: str | Path) -> Path:
     for place in (Path(path), hub / Path(path).name):
         if place.is_file():
             return place
-    raise FileNotFoundError(f"no checkpoint at {path}, nor in {hub}: put the file there (kdlab downloads none), or use "
-                            "weights=None")
+    raise FileNotFoundError(
+        f"no checkpoint at {path}, nor in {hub}: put the file there (kdlab downloads none), or use "
+        "weights=None"
+    )
 
 
 def _sha256(path: str | Path) -> str:
@@ -86,8 +104,10 @@ def _sha256(path: str | Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # torch hub's file names
     if tag and not found.startswith(tag[1]):
-        raise ValueError(f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
-                           "Copy it again, or take the digits out of its name")
+        raise ValueError(
+            f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
+            "Copy it again, or take the digits out of its name"
+        )
     return found
 
 
@@ -97,12 +117,22 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # broken bytes make the unpickler raise anything, from KeyError to struct.error
+    except (
+        Exception
+    ) as error:  # broken bytes make the unpickler raise anything, from KeyError to struct.error
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-        raise ValueError(f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
-                           "save net.state_dict()") from error
-    while isinstance(state, dict) and (inner := next((k for k in _WRAPPERS if isinstance(state.get(k), dict)), "")):
+        raise ValueError(
+            f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
+            "save net.state_dict()"
+        ) from error
+    while isinstance(state, dict) and (
+        inner := next((k for k in _WRAPPERS if isinstance(state.get(k), dict)), "")
+    ):
         state = state[inner]
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ValueError(f"{path} holds no state dict: names and tensors, as net.state_dict() gives them")
+    if not isinstance(state, dict) or not all(
+        isinstance(tensor, torch.Tensor) for tensor in state.values()
+    ):
+        raise ValueError(
+            f"{path} holds no state dict: names and tensors, as net.state_dict() gives them"
+        )
     return state

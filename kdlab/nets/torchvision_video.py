@@ -19,7 +19,9 @@ _RESNET = "fc", ("layer1", "layer2", "layer3", "layer4")
 #: Architecture → the classifier layer (one row per class), and the layers with features ``(B, C, T, H, W)``;
 #: transformers have no features of that shape.
 _LAYERS = {
-    "r3d_18": _RESNET, "mc3_18": _RESNET, "r2plus1d_18": _RESNET,
+    "r3d_18": _RESNET,
+    "mc3_18": _RESNET,
+    "r2plus1d_18": _RESNET,
     "s3d": ("classifier.1", ("features.3", "features.6", "features.12", "features.15")),
     "swin3d_t": ("head", ()),
     "mvit_v2_s": ("head.1", ()),
@@ -48,18 +50,32 @@ class R2Plus1D:
         return KINETICS if self.weights else None
 
     def make(self, num_classes: int) -> nn.Module:
-        from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+        from torchvision.models.video.resnet import (
+            BasicBlock,
+            Conv2Plus1D,
+            R2Plus1dStem,
+            VideoResNet,
+        )
 
         class OwnMidplanes(Conv2Plus1D):
             """The middle channels of the original (Caffe2) networks: computed from the convolution's own input, not
             from the block's. The second convolution in the first block of layers 2, 3 and 4 has 288, 576 and 1152 of
             them here, and 230, 460 and 921 in torchvision."""
 
-            def __init__(self, channels_in: int, channels: int, midplanes: int, stride: int = 1, padding: int = 1):
+            def __init__(
+                self,
+                channels_in: int,
+                channels: int,
+                midplanes: int,
+                stride: int = 1,
+                padding: int = 1,
+            ):
                 own = channels_in * channels * 27 // (channels_in * 9 + channels * 3)
                 super().__init__(channels_in, channels, own, stride, padding)
 
-        convolution, blocks = {18: (Conv2Plus1D, [2, 2, 2, 2]), 34: (OwnMidplanes, [3, 4, 6, 3])}[self.depth]
+        convolution, blocks = {18: (Conv2Plus1D, [2, 2, 2, 2]), 34: (OwnMidplanes, [3, 4, 6, 3])}[
+            self.depth
+        ]
         net = VideoResNet(BasicBlock, [convolution] * 4, blocks, R2Plus1dStem, num_classes)
         for module in net.modules():
             if isinstance(module, nn.BatchNorm3d) and self.depth == 34:
@@ -81,8 +97,10 @@ class TorchvisionVideo:
 
     def __post_init__(self):
         if self.arch not in _LAYERS:
-            raise ValueError(f"no architecture {self.arch!r}: use one of {', '.join(_LAYERS)}, or bring a network of "
-                             "your own")
+            raise ValueError(
+                f"no architecture {self.arch!r}: use one of {', '.join(_LAYERS)}, or bring a network of "
+                "your own"
+            )
 
     @classmethod
     def of(cls, path: str | Path) -> "TorchvisionVideo":

@@ -18,7 +18,9 @@ class OnPlaces(nn.Sequential):
     """Layers for tokens ``(B, N, C)``, applied to the N = T·H·W places of a map ``(B, C, T, H, W)``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        return (
+            super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        )
 
 
 class Positions(nn.Conv3d):
@@ -49,11 +51,19 @@ class TinyTransformer:
     dropout: float = 0.0
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths), blocks=list(self.blocks), heads=self.heads, channels=self.channels)
+        integer(
+            1,
+            widths=list(self.widths),
+            blocks=list(self.blocks),
+            heads=self.heads,
+            channels=self.channels,
+        )
         fraction(dropout=self.dropout)
         if self.widths[-1] % self.heads:
-            raise ValueError(f"tokens of {self.widths[-1]} channels do not divide among heads={self.heads}: let widths "
-                             "end with a multiple")
+            raise ValueError(
+                f"tokens of {self.widths[-1]} channels do not divide among heads={self.heads}: let widths "
+                "end with a multiple"
+            )
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -64,15 +74,33 @@ class TinyTransformer:
         first, second, width = self.widths
 
         def blocks(count: int) -> list[nn.Module]:
-            return [nn.TransformerEncoderLayer(width, self.heads, 2 * width, self.dropout, "gelu", batch_first=True,
-                                               norm_first=True) for _ in range(count)]
+            return [
+                nn.TransformerEncoderLayer(
+                    width,
+                    self.heads,
+                    2 * width,
+                    self.dropout,
+                    "gelu",
+                    batch_first=True,
+                    norm_first=True,
+                )
+                for _ in range(count)
+            ]
 
-        return nn.Sequential(OrderedDict(
-            stages=nn.Sequential(
-                Stage(self.channels, first, pace=1, per_clip=True),
-                Stage(first, second, pace=2, per_clip=False),
-                nn.Sequential(nn.Conv3d(second, width, 2, 2), Positions(width), OnPlaces(*blocks(self.blocks[0]))),
-                OnPlaces(*blocks(self.blocks[1]), nn.LayerNorm(width), nn.ReLU()),
-            ),
-            avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(), fc=nn.Linear(width, num_classes),
-        ))
+        return nn.Sequential(
+            OrderedDict(
+                stages=nn.Sequential(
+                    Stage(self.channels, first, pace=1, per_clip=True),
+                    Stage(first, second, pace=2, per_clip=False),
+                    nn.Sequential(
+                        nn.Conv3d(second, width, 2, 2),
+                        Positions(width),
+                        OnPlaces(*blocks(self.blocks[0])),
+                    ),
+                    OnPlaces(*blocks(self.blocks[1]), nn.LayerNorm(width), nn.ReLU()),
+                ),
+                avg_pool=nn.AdaptiveAvgPool3d(1),
+                flatten=nn.Flatten(),
+                fc=nn.Linear(width, num_classes),
+            )
+        )

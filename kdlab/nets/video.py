@@ -25,7 +25,9 @@ class Stage(nn.Module):
         super().__init__()
         self.spatial = nn.Conv3d(channels_in, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
         self.spatial_norm = ClipNorm(channels) if per_clip else nn.BatchNorm3d(channels)
-        self.temporal = nn.Conv3d(channels, channels, (3, 1, 1), (pace, 1, 1), (1, 0, 0), bias=False)
+        self.temporal = nn.Conv3d(
+            channels, channels, (3, 1, 1), (pace, 1, 1), (1, 0, 0), bias=False
+        )
         self.temporal_norm = nn.BatchNorm3d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -45,10 +47,15 @@ class TinyNet(nn.Module):
     def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
         channels = (3, *widths)
-        half = len(widths) // 2  # only the second half of the stages halves time, after motion is read
-        self.stages = nn.Sequential(*(
-            Stage(channels[i], channels[i + 1], pace=1 if i < half else 2, per_clip=i == 0) for i in range(len(widths))
-        ))
+        half = (
+            len(widths) // 2
+        )  # only the second half of the stages halves time, after motion is read
+        self.stages = nn.Sequential(
+            *(
+                Stage(channels[i], channels[i + 1], pace=1 if i < half else 2, per_clip=i == 0)
+                for i in range(len(widths))
+            )
+        )
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
 
@@ -81,8 +88,10 @@ def stages(spec) -> tuple[str, ...]:
     """The names of the layers with features in the network of ``spec``, from input to output. Raises ``ValueError`` for
     a spec that names none."""
     if not (names := getattr(spec, "stages", ())):
-        raise ValueError(f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
-                         "the pixels' first (kdlab.protocols.Net)")
+        raise ValueError(
+            f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
+            "the pixels' first (kdlab.protocols.Net)"
+        )
     return tuple(names)
 
 
@@ -140,12 +149,20 @@ class Normalised(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
         # One pass over the pixels, along rows: a broadcast over three channels would take three times as long.
-        scale, shift = (each.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
-                        for each in (1 / self.std, -self.mean / self.std))
+        scale, shift = (
+            each.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
+            for each in (1 / self.std, -self.mean / self.std)
+        )
         return self.net(torch.addcmul(shift, x, scale))
 
 
-def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, std: torch.Tensor | None = None):
+def build(
+    spec,
+    num_classes: int,
+    seed: int,
+    mean: torch.Tensor | None = None,
+    std: torch.Tensor | None = None,
+):
     """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. Without ``mean`` and
     ``std``, one value per channel, it sees the pixels as they are."""
     channels = getattr(spec, "channels", 3)
@@ -158,16 +175,25 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     return _writable(channels_last(net))
 
 
-def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
-             head: str = "fc") -> Normalised:
+def begin_as(
+    net: Normalised,
+    start: Normalised,
+    classes: Sequence[str],
+    start_classes: Sequence[str],
+    head: str = "fc",
+) -> Normalised:
     """Give ``net`` the weights of ``start``. The last layer ``head`` is copied row by row: a class that ``start`` was
     not trained on keeps its random row. Raises ``ValueError`` when other shapes differ, or when there is no such
     layer."""
     state, own = dict(start.state_dict()), net.state_dict()
-    known = [(i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes]
+    known = [
+        (i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes
+    ]
     if f"net.{head}.weight" not in own:
-        raise ValueError(f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
-                           "network's recipe, head = \"…\"")
+        raise ValueError(
+            f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
+            'network\'s recipe, head = "…"'
+        )
     for key in (f"net.{head}.weight", f"net.{head}.bias"):
         if key in own and key in state and state[key].shape[1:] == own[key].shape[1:]:
             rows = own[key].clone()
@@ -177,8 +203,14 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
     return load_weights(net, state, "the start's recipe")
 
 
-def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
-        "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
+def load_weights(
+    net: nn.Module,
+    state: dict[str, torch.Tensor],
+    source: str,
+    mend: str = (
+        "Build the network from the recipe beside the weights, or delete the run to train it again."
+    ),
+) -> nn.Module:
     """Load ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and the advice
     ``mend``; two tensors that differ do not fit layers of ``net`` that share one weight."""
     own, first = net.state_dict(), {}
@@ -195,7 +227,9 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
         elif name != twin and not torch.equal(its, state[twin]):
             faults.append(f"{twin} and {name} differ there and are one weight in this network")
     if faults:
-        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(faults[:3])}. {mend}")
+        raise ValueError(
+            f"{source} holds the weights of another architecture: {'; '.join(faults[:3])}. {mend}"
+        )
     _writable(net).load_state_dict(state)
     return net
 
@@ -216,8 +250,10 @@ def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -
     """``net``, trained on ``classes``, which from now on gives logits ``(B, len(wanted))`` of the classes ``wanted``;
     its layers keep their names. Raises ``ValueError`` for a wanted class on which it was not trained."""
     if unknown := [name for name in wanted if name not in classes]:
-        raise ValueError(f"the teacher was not trained on {', '.join(unknown)}, but on {', '.join(classes)}. "
-                         "Train it on these clips' classes, or leave those clips out.")
+        raise ValueError(
+            f"the teacher was not trained on {', '.join(unknown)}, but on {', '.join(classes)}. "
+            "Train it on these clips' classes, or leave those clips out."
+        )
     if (columns := [list(classes).index(name) for name in wanted]) != list(range(len(classes))):
         net.register_forward_hook(lambda _net, _video, logits: logits[:, columns])
     return net

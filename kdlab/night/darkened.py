@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 
 from kdlab.clips.cache import file_key, resize_one
-from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.views import Raw, View, streamed
 from kdlab.night.drawing import draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import integer, positive
+from kdlab.video.decode import Streamed, gathered
 
 SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
-CONTRAST = 7.5  # ratio of the light's 99th percentile to its median in dark places: the median over places
+CONTRAST = (
+    7.5  # ratio of the light's 99th percentile to its median in dark places: the median over places
+)
 
 _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
@@ -42,13 +44,19 @@ class Darkened(Streamed):
         positive("1 is the usual dark clip", exposure=self.exposure)
         integer(0, seed=self.seed)
         if hasattr(self.of, "finish"):
-            raise ValueError(f"{type(self.of).__name__} mixes what is darkened; put it around Darkened, not inside")
+            raise ValueError(
+                f"{type(self.of).__name__} mixes what is darkened; put it around Darkened, not inside"
+            )
 
     @property
     def name(self) -> str:
-        return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
+        return f"dark{self.exposure:g}-s{self.seed}" + (
+            "" if self.of.name == "raw" else f"-{self.of.name}"
+        )
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(
+        self, path: Path, indices: Sequence[int] | np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
         """Yield darkened frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 3)`` RGB."""
         size = None
 
@@ -62,7 +70,11 @@ class Darkened(Streamed):
         frames = gathered(small, path)
         radiance = _Lit(frames, lamplight(_LINEAR.take(_few(frames)), rng))
         dark = exposed(radiance, draw_camera(rng, radiance), rng, self.exposure)
-        wanted = range(len(frames)) if indices is None else set(np.asarray(indices, dtype=np.intp).tolist())
+        wanted = (
+            range(len(frames))
+            if indices is None
+            else set(np.asarray(indices, dtype=np.intp).tolist())
+        )
         for number, frame in enumerate(dark):
             if number in wanted:
                 yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])

@@ -45,7 +45,9 @@ def about(root: Path) -> dict:
     except FileNotFoundError:
         return {}
     except (ValueError, IsADirectoryError) as error:
-        raise ValueError(f"{file}: not readable ({error}); remove the folder and make it anew") from None
+        raise ValueError(
+            f"{file}: not readable ({error}); remove the folder and make it anew"
+        ) from None
     if not (isinstance(held, dict) and held.keys() >= {"generator", "variety", "seed"}):
         raise ValueError(f"{file}: not written by `kdlab data night`; give another folder")
     return held
@@ -56,8 +58,16 @@ def check_free(root: Path) -> None:
     may_fill(root, lambda folder: bool(about(folder)), "data set")
 
 
-def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Callable, write_tables: Callable,
-             workers: int | None, progress: bool) -> None:
+def complete(
+    root: Path,
+    jobs: list,
+    values: dict,
+    generator: str,
+    make_one: Callable,
+    write_tables: Callable,
+    workers: int | None,
+    progress: bool,
+) -> None:
     """Make the missing videos of ``jobs`` in ``root``, by ``make_one(job, root)`` in ``workers`` processes.
 
     By default there is one process per core; their number does not change the videos. A killed call loses only the
@@ -111,15 +121,21 @@ def _claim(root: Path, values: dict, generator: str) -> None:
     """Check that ``root`` may hold the data set of ``values``, and delete videos of other versions of ``generator``."""
     held = about(root)
     made_by = held.pop("generator", None)
-    if any(held[name] != values[name] for name in held.keys() & values.keys()):  # older kdlab wrote fewer
-        raise ValueError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
+    if any(
+        held[name] != values[name] for name in held.keys() & values.keys()
+    ):  # older kdlab wrote fewer
+        raise ValueError(
+            f"{root}: holds another night data set, {held}, not {values}; give another folder"
+        )
     folders = list(_folders(root))
     if made_by != generator:
         for file in (file for folder in folders for file in sorted(folder.iterdir())):
             if _VIDEO.fullmatch(file.name):  # users may have put other files into these folders
                 file.unlink()
         text = json.dumps({**values, "generator": generator}, indent=1)
-        write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(
+            root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8")
+        )
     for folder in (root, *folders):
         delete_old_drafts(folder)
 
@@ -137,8 +153,10 @@ def _folders(root: Path) -> Iterator[Path]:
     for stream in (TRUTH, *STREAMS):
         for folder in (root / stream, *sorted((root / stream).glob("*"))):
             if folder.is_symlink() and folder.is_dir():
-                raise ValueError(f"{folder} is a link, and what lies behind it is not touched; put the folder itself "
-                                 "there, or give another folder")
+                raise ValueError(
+                    f"{folder} is a link, and what lies behind it is not touched; put the folder itself "
+                    "there, or give another folder"
+                )
             if folder != root / stream and folder.is_dir():
                 yield folder
 
@@ -155,11 +173,15 @@ def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
 def read_truth(path: Path) -> dict[str, np.ndarray]:
     """The truth that :func:`write_video` wrote to ``path``. Raises FileNotFoundError if it is missing."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no ground truth there; the video was not made by `kdlab data night`")
+        raise FileNotFoundError(
+            f"{path}: no ground truth there; the video was not made by `kdlab data night`"
+        )
     with np.load(path, allow_pickle=False) as file:
         found = {name: file[name] for name in file.files}
     shape = tuple(found.pop("shape"))
-    found["masks"] = np.unpackbits(found["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    found["masks"] = (
+        np.unpackbits(found["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    )
     return found
 
 
@@ -167,4 +189,6 @@ def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:
     """Write ``rows`` to a CSV file with a header of ``columns``."""
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    write_atomically(path, lambda draft: draft.write_text(text.getvalue(), encoding="utf-8", newline=""))
+    write_atomically(
+        path, lambda draft: draft.write_text(text.getvalue(), encoding="utf-8", newline="")
+    )

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.transcode import CoviarFormat, transcode
+from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
@@ -54,26 +54,39 @@ class Night:
     def __post_init__(self) -> None:
         unknown = [name for name in self.classes if name not in ACTIONS]
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
+            raise ValueError(
+                f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}"
+            )
         integer(0, seed=self.seed, per_class=list(self.per_class))
         fraction(variety=self.variety, context=self.context)
         if len(self.per_class) != 3 or not any(self.per_class):
-            raise ValueError(f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)")
+            raise ValueError(
+                f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)"
+            )
 
     @property
     def name(self) -> str:
         """The folder's name, from the values that change pixels, e.g. ``night-v0.5-c0-s0``."""
-        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + ("" if self.actor else "-empty")
+        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + (
+            "" if self.actor else "-empty"
+        )
 
     @property
     def pixels(self) -> dict[str, float | bool]:
         """The values that determine the pixels of each clip: all but ``classes`` and ``per_class``."""
-        return {"variety": self.variety, "context": self.context, "seed": self.seed, "actor": self.actor}
+        return {
+            "variety": self.variety,
+            "context": self.context,
+            "seed": self.seed,
+            "actor": self.actor,
+        }
 
     def fingerprint(self) -> str:
         """Hash of the values and of the generator's sources, 16 hex digits."""
         values = [list(self.classes), list(self.per_class), *self.pixels.values()]
-        return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[
+            :16
+        ]
 
     def catalogue(self) -> Catalogue:
         """The dark H.264 clips in the data folder; makes missing ones."""
@@ -104,8 +117,14 @@ class _Job:
         return f"{stream}/{self.class_name}/{self.id}{suffix}"
 
 
-def make_night(spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True,
-               stream: str = "dark") -> Catalogue:
+def make_night(
+    spec: Night,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    stream: str = "dark",
+) -> Catalogue:
     """Make the missing clips of ``spec`` in ``root`` (default ``data_dir()/spec.name``); return those of ``stream``.
 
     ``stream`` is "dark" (H.264 with B-frames), "dark_mpeg4" or "bright" (MPEG-4 part 2); other words raise
@@ -115,7 +134,16 @@ def make_night(spec: Night, root: Path | None = None, *, workers: int | None = N
     """
     one_of((*folder.STREAMS, *_H264), stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
-    folder.complete(root, _jobs(spec), spec.pixels, generator_fingerprint(), _make_one, _write_index, workers, progress)
+    folder.complete(
+        root,
+        _jobs(spec),
+        spec.pixels,
+        generator_fingerprint(),
+        _make_one,
+        _write_index,
+        workers,
+        progress,
+    )
     return _catalogue(spec, root, stream)
 
 
@@ -133,7 +161,9 @@ def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
         )
         for job in _jobs(spec)
     )
-    return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, records)
+    return Catalogue(
+        spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, records
+    )
 
 
 def truth(record: ClipRecord) -> dict[str, np.ndarray]:
@@ -143,7 +173,12 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
     the frame; ``joint_names`` (19,); the camera's ``electrons``, ``read_noise``, ``level``, ``black``, ``tone``, ….
     Raises FileNotFoundError if the record is not from a `night` folder.
     """
-    path = record.path.parents[2] / folder.TRUTH / record.path.parent.name / (record.path.stem + ".npz")
+    path = (
+        record.path.parents[2]
+        / folder.TRUTH
+        / record.path.parent.name
+        / (record.path.stem + ".npz")
+    )
     return folder.read_truth(path) | {"joint_names": np.array(JOINTS)}
 
 
@@ -153,8 +188,12 @@ def generator_fingerprint() -> str:
 
 
 def _jobs(spec: Night) -> list[_Job]:
-    return [_Job(spec, split, class_name, index) for split in SPLITS for index in range(spec.count(split))
-            for class_name in spec.classes]
+    return [
+        _Job(spec, split, class_name, index)
+        for split in SPLITS
+        for index in range(spec.count(split))
+        for class_name in spec.classes
+    ]
 
 
 def _make_one(job: _Job, root: Path) -> None:

@@ -29,7 +29,16 @@ from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 
 from . import folder
-from .drawing import ACTIONS, FPS, SPLITS, Performance, Segment, group_of_video, render_video, staged
+from .drawing import (
+    ACTIONS,
+    FPS,
+    SPLITS,
+    Performance,
+    Segment,
+    group_of_video,
+    render_video,
+    staged,
+)
 from .make import Night, Twins
 
 
@@ -51,10 +60,16 @@ class Untrimmed:
         integer(0, videos=list(self.videos))
         finite(seconds=list(self.seconds))
         if len(self.videos) != 3 or not any(self.videos):
-            raise ValueError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
+            raise ValueError(
+                f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)"
+            )
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
-            raise ValueError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
-        Night(self.classes, variety=self.variety, seed=self.seed)  # checks the values that clips have too
+            raise ValueError(
+                f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on"
+            )
+        Night(
+            self.classes, variety=self.variety, seed=self.seed
+        )  # checks the values that clips have too
 
     @property
     def name(self) -> str:
@@ -87,7 +102,6 @@ class UntrimmedStream(Twins):
         return make_untrimmed(self.night, stream=self.stream)
 
 
-
 @dataclass(frozen=True)
 class _Job:
     spec: Untrimmed
@@ -109,27 +123,44 @@ def _performed(job: _Job) -> Performance:
 
 @cache  # each call of catalogue() needs it
 def _labelled(job: _Job) -> tuple[Segment, ...]:
-    return tuple(segment for segment in _performed(job).segments if segment.label in job.spec.classes)
+    return tuple(
+        segment for segment in _performed(job).segments if segment.label in job.spec.classes
+    )
 
 
-def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | None = None,
-                   progress: bool = True, stream: str = "dark") -> Catalogue:
+def make_untrimmed(
+    spec: Untrimmed,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    stream: str = "dark",
+) -> Catalogue:
     """Make the missing videos in ``root`` (default ``data_dir()/spec.name``); return the labelled segments of a stream.
 
     There is one record per segment; ``stream`` is "dark", "dark_mpeg4" or "bright". As in
     :func:`kdlab.night.make_night`, the work is parallel with the same bits, and resumable; a folder holds one data set.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
-    values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # unlike in trimmed clips' folders
+    values = json.loads(
+        json.dumps(asdict(spec) | {"context": None})
+    )  # unlike in trimmed clips' folders
     del values["videos"]
     write_tables = partial(_write_tables, spec)
-    folder.complete(root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress)
+    folder.complete(
+        root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress
+    )
     records = []
     for job in _jobs(spec):
         path, name = root / job.name(stream), job.name(stream).rpartition(".")[0]
         records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
                                start, end) for label, start, end in _labelled(job)]  # fmt: skip
-    return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, tuple(records))
+    return Catalogue(
+        spec.name if stream == "dark" else f"{spec.name}-{stream}",
+        root,
+        spec.classes,
+        tuple(records),
+    )
 
 
 def _generator() -> str:
@@ -138,14 +169,20 @@ def _generator() -> str:
 
 
 def _jobs(spec: Untrimmed) -> list[_Job]:
-    return [_Job(spec, split, k) for split, count in zip(SPLITS, spec.videos, strict=True) for k in range(count)]
+    return [
+        _Job(spec, split, k)
+        for split, count in zip(SPLITS, spec.videos, strict=True)
+        for k in range(count)
+    ]
 
 
 def _make_one(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)
     video = render_video(job.spec, job.split, job.index)
     labels, starts, ends = map(np.array, zip(*video.segments, strict=True))
-    folder.write_video(job, root, video, segment_labels=labels, segment_starts=starts, segment_ends=ends)
+    folder.write_video(
+        job, root, video, segment_labels=labels, segment_starts=starts, segment_ends=ends
+    )
 
 
 def _write_tables(spec: Untrimmed, root: Path) -> None:
@@ -154,6 +191,10 @@ def _write_tables(spec: Untrimmed, root: Path) -> None:
     for job in folder.made(root, lambda _, split, index: _Job(spec, split, index)):
         name = job.name("dark")
         videos.append([name, job.split, job.group, round(len(_performed(job).yaw) / FPS, 3)])
-        segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]
-    folder.write_table(root / "index.csv", segments, ("path", "label", "split", "group", "start", "end"))
+        segments += [
+            [name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)
+        ]
+    folder.write_table(
+        root / "index.csv", segments, ("path", "label", "split", "group", "start", "end")
+    )
     folder.write_table(root / "videos.csv", videos, ("path", "split", "group", "seconds"))

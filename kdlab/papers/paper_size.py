@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kdlab.clips.datasets import HMDB_COUNTS, UCF_COUNTS
-from kdlab.clips.splits import VAL_SHARE
 from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import Batch
+from kdlab.datasets.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.datasets.splits import VAL_SHARE
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import build
 from kdlab.train.device import bf16
@@ -38,13 +38,25 @@ class Cost(NamedTuple):
 def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
     """The networks of a training, a batch of one empty clip, and the student's view of that batch."""
     channels, window = getattr(recipe.net, "channels", 3), recipe.window
-    nets = {"student": build(untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels))}
+    nets = {
+        "student": build(
+            untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels)
+        )
+    }
     views = {"student": torch.zeros(1, channels, window.frames, window.crop, window.crop)}
     if recipe.teacher:
         of_teacher, _, views["teacher"] = example(recipe.teacher, classes)
-        nets |= {"teacher": of_teacher.pop("student")} | {f"teacher_{name}": net for name, net in of_teacher.items()}
-        nets |= {name: net.eval().requires_grad_(False) for name, net in nets.items() if name != "student"}
-    labels = torch.zeros(1, 1, 3) if isinstance(window, Windows) else torch.zeros(1, dtype=torch.long)
+        nets |= {"teacher": of_teacher.pop("student")} | {
+            f"teacher_{name}": net for name, net in of_teacher.items()
+        }
+        nets |= {
+            name: net.eval().requires_grad_(False)
+            for name, net in nets.items()
+            if name != "student"
+        }
+    labels = (
+        torch.zeros(1, 1, 3) if isinstance(window, Windows) else torch.zeros(1, dtype=torch.long)
+    )
     batch = Batch(views, labels, ("",))
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, [batch], 0, {})
@@ -64,18 +76,26 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
     if hasattr(recipe.method, "prepare"):
         recipe = replace(recipe, method=CrossEntropy(), teacher=None)
     method, turns = recipe.method, getattr(recipe.method, "alternating", 0) or 1
-    with torch.device(device), on_meta.patch(meta_nonzero_assume_all_nonzero=True):  # all priors of a detector learn
+    with (
+        torch.device(device),
+        on_meta.patch(meta_nonzero_assume_all_nonzero=True),
+    ):  # all priors of a detector learn
         nets, batch, clip = example(recipe, classes)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             nets["student"](clip)
         with FlopCounterMode(display=False) as training:
-            steps = [method.losses(nets, batch, Progress(turn, turns)) for turn in range(min(2, turns))]
+            steps = [
+                method.losses(nets, batch, Progress(turn, turns)) for turn in range(min(2, turns))
+            ]
             for losses in steps:
                 for _, loss, _ in losses:
                     loss.backward()
     trained = {name for part in method.networks_by_optimiser(nets).values() for name in part}
-    return Cost(forward.get_total_flops() / 2, training.get_total_flops() / 2 / len(steps),
-                sum(p.numel() for name in trained for p in nets[name].parameters()))
+    return Cost(
+        forward.get_total_flops() / 2,
+        training.get_total_flops() / 2 / len(steps),
+        sum(p.numel() for name in trained for p in nets[name].parameters()),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,31 +138,53 @@ class Paper:
         table, lines = self._table(root, size), []
         macs = 1e9 * table["to train"] @ table.epochs
         for which in self.sets:
-            clips = [round((1 - VAL_SHARE) * count) for count in (which.windows and [which.windows] or which.clips)]
+            clips = [
+                round((1 - VAL_SHARE) * count)
+                for count in (which.windows and [which.windows] or which.clips)
+            ]
             there = "found" if (root / which.folder).is_dir() else "not there (docs/real-clips.md)"
             lines += [
                 f"{which.title}: {root / which.folder}, {there}",
                 f"  splits {', '.join(which.splits)}: {', '.join(map(str, clips))} training clips, in all about "
-                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)"]
-        return "\n".join([
-            *lines, "", table.to_string(index=False, float_format="{:.2f}".format), "",
-            "GMACs: of a clip, forward and to train on it; M: million parameters that are trained.",
-            "What is the paper's, the reference code's, ours or unknown, and what others report: docs/methods.md, "
-            f"{self.section}."])
+                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)",
+            ]
+        return "\n".join(
+            [
+                *lines,
+                "",
+                table.to_string(index=False, float_format="{:.2f}".format),
+                "",
+                "GMACs: of a clip, forward and to train on it; M: million parameters that are trained.",
+                "What is the paper's, the reference code's, ours or unknown, and what others report: docs/methods.md, "
+                f"{self.section}.",
+            ]
+        )
 
     def _table(self, root: Path, size) -> pd.DataFrame:
         """A row for each recipe on the first split of the first data set, and for each teacher that these need."""
         first = self.sets[0]
-        names = {recipe: " ".join(key[1:]) for key, recipe in self.recipes(first, root, size, 0).items()
-                 if key[0] == first.splits[0]}
+        names = {
+            recipe: " ".join(key[1:])
+            for key, recipe in self.recipes(first, root, size, 0).items()
+            if key[0] == first.splits[0]
+        }
         rows, costs = [], {}
         for recipe in in_training_order(names):
             alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
             each = costs[alike] = costs.get(alike) or cost(recipe, first.classes, self.example)
             s, window = recipe.settings, recipe.window
-            rows.append({"training": names.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
-                         "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": f"{window.frames} × {window.crop}²",
-                         "GMACs": each.forward / 1e9, "to train": each.training / 1e9, "M": each.trained / 1e6})
+            rows.append(
+                {
+                    "training": names.get(recipe, f"its teacher, {recipe.condition}"),
+                    "epochs": s.epochs,
+                    "batch": s.batch_size,
+                    "rate": f"{s.lr:g}",
+                    "clip": f"{window.frames} × {window.crop}²",
+                    "GMACs": each.forward / 1e9,
+                    "to train": each.training / 1e9,
+                    "M": each.trained / 1e6,
+                }
+            )
         return pd.DataFrame(rows)
 
     def run(self, root: Path, size, seed: int = 0, say=print) -> dict[tuple[str, ...], Run]:
@@ -150,16 +192,25 @@ class Paper:
         when ``root`` has none of the data sets, and ``ValueError`` for bf16 on hardware without it."""
         sets = [which for which in self.sets if (root / which.folder).is_dir()]
         if not sets:
-            raise FileNotFoundError(f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "
-                                    "docs/real-clips.md says how to put them there")
-        made = {(which.title, *key): recipe for which in sets
-                for key, recipe in self.recipes(which, root, size, seed).items()}
+            raise FileNotFoundError(
+                f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "
+                "docs/real-clips.md says how to put them there"
+            )
+        made = {
+            (which.title, *key): recipe
+            for which in sets
+            for key, recipe in self.recipes(which, root, size, seed).items()
+        }
         has_bf16, why = bf16()
         if not has_bf16 and any(recipe.settings.precision == "bf16" for recipe in made.values()):
-            raise ValueError(f"the paper's size is trained in bf16, which this hardware has not ({why}): take a GPU of "
-                             "compute capability 8.0 (Ampere) or later, or give --precision fp32")
+            raise ValueError(
+                f"the paper's size is trained in bf16, which this hardware has not ({why}): take a GPU of "
+                "compute capability 8.0 (Ampere) or later, or give --precision fp32"
+            )
         found = {}
         for key, recipe in made.items():
             found[key] = obtain(recipe, say=say)
-            say(f"{', '.join(key)}: {found[key].predictions().accuracy:.2f} % of test clips, {found[key].folder}")
+            say(
+                f"{', '.join(key)}: {found[key].predictions().accuracy:.2f} % of test clips, {found[key].folder}"
+            )
         return found

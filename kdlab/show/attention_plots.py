@@ -23,13 +23,23 @@ def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray) -> None:
 
 def _scale(fig, axes: np.ndarray) -> None:
     """Draw the colour bar of the maps on ``axes``."""
-    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes.ravel().tolist(), alpha=HEAT["alpha"],
-                       fraction=0.03, pad=0.02)
+    bar = fig.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT["cmap"]),
+        ax=axes.ravel().tolist(),
+        alpha=HEAT["alpha"],
+        fraction=0.03,
+        pad=0.02,
+    )
     bar.set_label("part of the map's\nlargest value", fontsize="small")
 
 
-def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], moments: Sequence[int], enhanced: bool,
-                 title: str) -> Figure:
+def maps_picture(
+    frames: np.ndarray,
+    rows: dict[str, np.ndarray],
+    moments: Sequence[int],
+    enhanced: bool,
+    title: str,
+) -> Figure:
     """Maps over the ``frames uint8 (T, H, W, 3)`` of one clip, a row for each of ``rows``: name → map (T, H, W), each
     divided by its own maximum. ``moments`` are numbers of frames. ``enhanced`` brightens the frames."""
     shown = Gamma(2.2)(frames) if enhanced else frames

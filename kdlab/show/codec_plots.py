@@ -6,11 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.clips.compressed import read
 from kdlab.show.plots import PAGE, image
 from kdlab.system.files import begins_with, may_write, save_arrays, write_atomically
+from kdlab.video.compressed import read
 
-_RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange at equal luma; the opposite direction leads to blue
+_RIGHT = np.array(
+    [0.4, -0.107, -0.5]
+)  # from grey to orange at equal luma; the opposite direction leads to blue
 _EXPORT = "kdlab data modalities"  # marks the pictures of :func:`export`
 
 
@@ -29,9 +31,11 @@ def _wheel(ax: plt.Axes, most: float) -> None:
     inset.set_xlabel(f"edge: {most:g} px", fontsize="small", labelpad=1)
 
 
-def overview(found: dict[str, np.ndarray], columns: int = 5, most: float = 20, gain: float = 2) -> Figure:
+def overview(
+    found: dict[str, np.ndarray], columns: int = 5, most: float = 20, gain: float = 2
+) -> Figure:
     """Frame, motion, accumulated motion and residual at up to ``columns`` positions of the first GOP of a clip, of
-    which ``kdlab.clips.compressed.read`` has returned the arrays. The residual is accumulated, ``gain`` times as strong
+    which ``kdlab.video.compressed.read`` has returned the arrays. The residual is accumulated, ``gain`` times as strong
     and around mid grey."""
     frames = np.flatnonzero(found["group"] == 0)
     frames = frames[np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))]
@@ -40,9 +44,14 @@ def overview(found: dict[str, np.ndarray], columns: int = 5, most: float = 20, g
     for position, (t, column) in enumerate(zip(frames, axes.T, strict=True)):
         back, residual = found["accumulated_motion"][t], found["accumulated_residual"][t]
         picture = found["iframes"][0][y - back[..., 1], x - back[..., 0]] + residual
-        image(column[0], picture.astype(np.uint8), f"frame {found['number'][t]} ({found['kind'][t]})")
-        shown = {"motion": flow_colours(found["motion"][t], most), "accumulated": flow_colours(back, most),
-                 f"residual, times {gain:g}": np.clip(128 + gain * residual, 0, 255).astype(np.uint8)}
+        image(
+            column[0], picture.astype(np.uint8), f"frame {found['number'][t]} ({found['kind'][t]})"
+        )
+        shown = {
+            "motion": flow_colours(found["motion"][t], most),
+            "accumulated": flow_colours(back, most),
+            f"residual, times {gain:g}": np.clip(128 + gain * residual, 0, 255).astype(np.uint8),
+        }
         for ax, (title, picture) in zip(column[1:], shown.items(), strict=True):
             image(ax, picture, "" if position else title)
     _wheel(axes[1, -1], most)
@@ -50,7 +59,7 @@ def overview(found: dict[str, np.ndarray], columns: int = 5, most: float = 20, g
 
 
 def export(path: Path, folder: Path) -> None:
-    """Write the arrays that ``kdlab.clips.compressed.read`` returns to ``folder/NAME.npz``, and their :func:`overview`
+    """Write the arrays that ``kdlab.video.compressed.read`` returns to ``folder/NAME.npz``, and their :func:`overview`
     to ``folder/NAME.png``, where NAME is the file's name with its suffix. Each file appears as a whole or not at all.
     Raises what ``read`` raises, and NotOurs for a file there that this function did not write."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,5 +68,7 @@ def export(path: Path, folder: Path) -> None:
         may_write(place, lambda file, mark=mark: begins_with(file, mark), "export")
     save_arrays(arrays, found := read(path))
     fig = overview(found)
-    write_atomically(picture, lambda draft: fig.savefig(draft, format="png", metadata={"Software": _EXPORT}))
+    write_atomically(
+        picture, lambda draft: fig.savefig(draft, format="png", metadata={"Software": _EXPORT})
+    )
     plt.close(fig)

@@ -57,7 +57,9 @@ def fault(name: str, answer: object) -> str | None:
     if "choices" in exercise:
         letter = answer.strip().lower() if isinstance(answer, str) else ""
         if letter not in exercise["choices"]:
-            return f": this exercise takes {' or '.join(exercise['choices'])}, and got {short(answer)}"
+            return (
+                f": this exercise takes {' or '.join(exercise['choices'])}, and got {short(answer)}"
+            )
         return None if digest(name, letter) == exercise["digest"] else ""
     if not callable(answer):
         return f": this exercise takes a function of yours, by its name, and got {short(answer)}"
@@ -87,7 +89,9 @@ def numbers(value: object) -> np.ndarray:
     try:
         if hasattr(value, "detach"):
             tensor = value.detach().cpu()
-            array = np.asarray(tensor.double() if tensor.is_floating_point() else tensor)  # NumPy has no bfloat16
+            array = np.asarray(
+                tensor.double() if tensor.is_floating_point() else tensor
+            )  # NumPy has no bfloat16
         else:
             parts = [numbers(each) for each in value] if isinstance(value, list | tuple) else value
             array = np.asarray(parts)
@@ -99,8 +103,7 @@ def numbers(value: object) -> np.ndarray:
 
 
 def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
-    """The fault of the reader's ``function`` in one case, empty if it is right with arrays, with tensors or with lists.
-    """
+    """The fault of the reader's ``function`` in one case, empty if it is right with arrays, with tensors or with lists."""
     faults = []
     for kind in (np.array, _tensor, copy.deepcopy):
         given = [kind(each) if isinstance(each, list) else each for each in arguments]

@@ -50,8 +50,10 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
         torch.set_num_threads(1)
     keep_freed_memory()
     clips = f" · your clips in {data}" if data else ""
-    print(f"kdlab {__version__} · profile {chosen.name}{clips} · torch {torch.__version__} · {device} · "
-          f"{chosen.settings.precision}")
+    print(
+        f"kdlab {__version__} · profile {chosen.name}{clips} · torch {torch.__version__} · {device} · "
+        f"{chosen.settings.precision}"
+    )
     return chosen
 
 
@@ -61,15 +63,31 @@ def style() -> None:
     Letters are at least "small", the size of a notebook's own letters on the page.
     """
     plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc("font", **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
-    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25, titlesize="medium", titleweight="bold")
+    plt.rc(
+        "font",
+        **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]},
+    )
+    plt.rc(
+        "axes",
+        prop_cycle=plt.cycler(color=PALETTE),
+        linewidth=1.25,
+        titlesize="medium",
+        titleweight="bold",
+    )
     plt.rc(("xtick", "ytick"), labelsize=9.35)
     plt.rc("xtick", bottom=False)
     plt.rc("ytick", left=False)
     plt.rc("grid", linewidth=1)
     plt.rc("legend", frameon=True, fontsize="small")
     plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc("figure", dpi=DPI, figsize=(7, 3.6), titlesize="medium", titleweight="bold", labelsize="medium")
+    plt.rc(
+        "figure",
+        dpi=DPI,
+        figsize=(7, 3.6),
+        titlesize="medium",
+        titleweight="bold",
+        labelsize="medium",
+    )
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("savefig", dpi=DPI, bbox="tight")
     _display_figures()
@@ -79,9 +97,16 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     """``rows`` as a notebook display with a caption. A named index becomes the first column; an unnamed one is left
     out."""
     rows = rows.reset_index() if rows.index.name else rows
-    left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
-            {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"}]
-    shown = rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
+    left = [
+        {
+            "selector": "th, td",
+            "props": "text-align: left; vertical-align: top; white-space: normal",
+        },
+        {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
+    ]
+    shown = (
+        rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
+    )
     return shown.set_caption(caption) if caption else shown
 
 
@@ -94,7 +119,9 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     """
     if isinstance(yours, dict) and isinstance(kdlabs, dict):
         if yours.keys() != kdlabs.keys():
-            raise AssertionError(f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}")
+            raise AssertionError(
+                f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}"
+            )
         for name in kdlabs:
             same(f"{what}, {name}", yours[name], kdlabs[name], within)
         return
@@ -111,9 +138,15 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
         place = f" at {tuple(map(int, at))}" if at else ""
         told = f"they differ by {apart[at]:.2g}"
         if not finite[at]:
-            cause = "your cell" if np.isfinite(kdlabs[at]) else "the cells above, whose numbers both use,"
+            cause = (
+                "your cell"
+                if np.isfinite(kdlabs[at])
+                else "the cells above, whose numbers both use,"
+            )
             told = f"look in {cause} for a division by 0 or a logarithm of 0"
-        raise AssertionError(f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {told}")
+        raise AssertionError(
+            f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {told}"
+        )
     print(f"{what}: yours and kdlab's are the same")
 
 
@@ -136,7 +169,11 @@ def _as_picture(fig: Figure, frames: bool) -> tuple[str, dict] | None:
     PNG; without, a PNG of a chart, which stays sharp. ``None`` for a figure of the other kind."""
     if any(ax.images for ax in fig.axes) != frames:
         return None
-    how = dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True}) if frames else {}
+    how = (
+        dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True})
+        if frames
+        else {}
+    )
     picture = print_figure(fig, base64=True, **how)
     return picture and (picture, {"alt": alt(fig)})
 
@@ -158,7 +195,9 @@ def alt(fig: Figure) -> str:
     words = [fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
     for ax in (ax for ax in fig.axes if ax.get_visible()):
         words += [ax.get_title(), ax.get_ylabel(), *_words(ax.get_yticklabels()), ax.get_xlabel()]
-        words += _words([*ax.get_xticklabels(), *(ax.get_legend().get_texts() if ax.get_legend() else ())])
+        words += _words(
+            [*ax.get_xticklabels(), *(ax.get_legend().get_texts() if ax.get_legend() else ())]
+        )
     words += _words(text for legend in fig.legends for text in legend.get_texts())
     once = dict.fromkeys(" ".join(text.split()) for text in words if text.strip())
     text = fig.get_label() or f"{kind}: {'; '.join(once)}"
@@ -167,4 +206,8 @@ def alt(fig: Figure) -> str:
 
 def _words(texts) -> list[str]:
     """The ``texts`` with words; plain numbers, such as ticks of a scale, are left out."""
-    return [text.get_text() for text in texts if re.search(r"[^\W\d_]", re.sub(r"\$.*\$|\d[eE]", "", text.get_text()))]
+    return [
+        text.get_text()
+        for text in texts
+        if re.search(r"[^\W\d_]", re.sub(r"\$.*\$|\d[eE]", "", text.get_text()))
+    ]

@@ -11,7 +11,18 @@ from scipy.special import softmax
 from kdlab.measure.paired import Effect
 
 #: seaborn's colour-blind-safe palette, with its pale colours darkened for projectors (contrast 3 to 1 on white).
-PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
+PALETTE = (
+    "#0173b2",
+    "#b98500",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#a8703f",
+    "#d6589f",
+    "#949494",
+    "#8c8500",
+    "#2f92cf",
+)
 #: The width of a notebook's page in inches. A wider figure would be shrunk there, with its letters.
 PAGE = 9
 #: The label of the axis of :func:`effects`.
@@ -21,7 +32,14 @@ DIFFERENCE = "difference in test accuracy (points)"
 # --- parts of pictures -----------------------------------------------------------------------------------------
 
 
-def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
+def image(
+    ax: plt.Axes,
+    picture: np.ndarray,
+    title: str = "",
+    size: str = "small",
+    weight: str = "bold",
+    **how,
+) -> None:
     """Show ``picture`` without ticks under a small title, which may be the name of a user's file: it is never read as a
     formula."""
     ax.imshow(picture, **how)
@@ -43,7 +61,9 @@ def key(fig: Figure) -> None:
             found.setdefault(label, handle)
         if ax.get_legend():
             ax.get_legend().remove()
-    room = 12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)  # letters are a twelfth of an inch
+    room = (
+        12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)
+    )  # letters are a twelfth of an inch
     columns = min(max(1, int(room)), len(found) or 1)
     fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
@@ -51,7 +71,9 @@ def key(fig: Figure) -> None:
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
+def filmstrip(
+    rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None
+) -> Figure:
     """Clips as rows of frames, with the same moments in every row: name → ``uint8 (T, H, W, 3)``."""
     first = next(iter(rows.values()))
     moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
@@ -63,23 +85,36 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
         for ax, t in zip(line, moments, strict=True):
             when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
             image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
-        line[0].set_ylabel(name, fontsize="small", parse_math=False)  # a name may be that of a user's file
+        line[0].set_ylabel(
+            name, fontsize="small", parse_math=False
+        )  # a name may be that of a user's file
     if title:
         fig.suptitle(title, parse_math=False)
     return fig
 
 
-def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
+def effects(
+    found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2
+) -> Figure:
     """Paired differences by name with their 95 % intervals; grey band ± ``near`` points. The numbers stand beside the
     bars. The bar of an infinite interval crosses the whole axis."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    ends = [end for e in found.values() for end in (e.mean, e.low, e.high) if np.isfinite(end)] + [-near, near]
+    ends = [end for e in found.values() for end in (e.mean, e.low, e.high) if np.isfinite(end)] + [
+        -near,
+        near,
+    ]
     left, right = min(ends) - 0.05 * np.ptp(ends), max(ends) + 0.05 * np.ptp(ends)
     ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, e in enumerate(found.values()):
-        ax.plot(np.clip([e.low, e.high], left, right), [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+        ax.plot(
+            np.clip([e.low, e.high], left, right),
+            [y, y],
+            color="C0",
+            linewidth=4,
+            solid_capstyle="butt",
+        )
         ax.plot(e.mean, y, "D", color="black", markersize=5)
         words, at = str(e).replace("-", "−"), ("axes fraction", "data")
         ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
@@ -87,14 +122,19 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
     return fig
 
 
-def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
-                     label: int | None = None) -> Figure:
-    """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them.
-    """
+def soft_target_bars(
+    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16), label: int | None = None
+) -> Figure:
+    """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them."""
     fig, ax = plt.subplots(figsize=(8, 3))
     width = 0.8 / len(temperatures)
     for k, t in enumerate(temperatures):
-        ax.bar(np.arange(len(classes)) + (k + 0.5) * width - 0.4, softmax(logits / t), width, label=f"t = {t:g}")
+        ax.bar(
+            np.arange(len(classes)) + (k + 0.5) * width - 0.4,
+            softmax(logits / t),
+            width,
+            label=f"t = {t:g}",
+        )
     key(fig)
     truth = f"; the label is {classes[label]}" if label is not None else ""
     ax.set(ylabel="probability", title=f"Soft targets{truth}")

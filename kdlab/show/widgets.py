@@ -67,6 +67,9 @@ def flipbook(picture: Callable[[int], Figure], count: int, label: str):
     for k in range(count):
         pictures.append(print_figure(fig := picture(k)))
         plt.close(fig)
-    shown, slider = Image(value=pictures[count // 2]), IntSlider(count // 2, 0, count - 1, description=label)
+    shown, slider = (
+        Image(value=pictures[count // 2]),
+        IntSlider(count // 2, 0, count - 1, description=label),
+    )
     slider.observe(lambda change: setattr(shown, "value", pictures[change.new]), "value")
     return VBox([slider, shown])

@@ -22,7 +22,11 @@ def _rows(name: str) -> pd.DataFrame:
 def missing(name: str) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
     lost = sorted(set(written()[name]["worlds"]) - set(_rows(name).world))
-    return f"world {lost[0]} is missing" + f", and {len(lost) - 1} more" * (len(lost) > 1) if lost else ""
+    return (
+        f"world {lost[0]} is missing" + f", and {len(lost) - 1} more" * (len(lost) > 1)
+        if lost
+        else ""
+    )
 
 
 def values(name: str) -> pd.DataFrame:
@@ -31,7 +35,11 @@ def values(name: str) -> pd.DataFrame:
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
     if lost := missing(name):
         raise ValueError(lost)
-    return _rows(name).pivot(index="world", columns="condition", values="value").loc[written()[name]["worlds"]]
+    return (
+        _rows(name)
+        .pivot(index="world", columns="condition", values="value")
+        .loc[written()[name]["worlds"]]
+    )
 
 
 def answers() -> dict[str, Answer]:
@@ -41,8 +49,15 @@ def answers() -> dict[str, Answer]:
         if "method" in asked:  # question 4 is measured, and has no answer
             known = {field: asked[field] for field in Question.__dataclass_fields__}
             question = Question(**known | {"rivals": tuple(asked["rivals"])})
-            why, table = missing(question.name), paths.figures_dir() / "edition-2" / f"{asked['study']}.csv"
-            found.append(Answer(question, {}, withheld=why) if why else Answer.read(question, table, asked["worlds"]))
+            why, table = (
+                missing(question.name),
+                paths.figures_dir() / "edition-2" / f"{asked['study']}.csv",
+            )
+            found.append(
+                Answer(question, {}, withheld=why)
+                if why
+                else Answer.read(question, table, asked["worlds"])
+            )
     return {answer.question.name: answer for answer in read_together(found)}
 
 
@@ -51,12 +66,22 @@ def compared(name: str) -> pd.DataFrame:
     the effect with half of its 95 % interval, and the lowest and the highest of the worlds."""
     answer, measured, rows = answers()[name], values(name).assign(zero=0.0), []
     question = answer.question
-    named = {name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)}
-    pairs = {f"{named[question.method]} − {named[other]}": (question.method, other, effect)
-             for other, effect in answer.compared.items()}
+    named = {
+        name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)
+    }
+    pairs = {
+        f"{named[question.method]} − {named[other]}": (question.method, other, effect)
+        for other, effect in answer.compared.items()
+    }
     if question.teacher:
-        pairs[f"the lead: {question.teacher} − {question.baseline}"] = question.teacher, question.baseline, answer.lead
+        pairs[f"the lead: {question.teacher} − {question.baseline}"] = (
+            question.teacher,
+            question.baseline,
+            answer.lead,
+        )
     for one, other, effect in pairs.values():
         each = measured[one] - measured[other]
-        rows.append({question.unit: str(effect), "lowest world": each.min(), "highest world": each.max()})
+        rows.append(
+            {question.unit: str(effect), "lowest world": each.min(), "highest world": each.max()}
+        )
     return pd.DataFrame(rows, pairs)

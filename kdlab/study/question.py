@@ -18,7 +18,7 @@ SENTENCES = {
     "small": "{method} changes less than {small:.1f} {unit} over {baseline} ({effect})",
     "helps": "{method} {helps} by {effect} {unit} over {baseline}",
     "no more": "{method} {helps} by {effect} {unit} over {baseline}, but is not shown to do more than {rival} "
-               "({against} against it)",
+    "({against} against it)",
     "cannot tell": "cannot tell whether {method} {helps} ({effect} {unit} over {baseline}; would need {needed} worlds)",
 }
 #: What is added where worlds share their test clips.
@@ -70,7 +70,9 @@ class Answer:
     undecided: tuple[int, int] = (1, 1)
 
     @classmethod
-    def of(cls, question: Question, values: pd.DataFrame, clips: float | Sequence[float] = np.inf) -> "Answer":
+    def of(
+        cls, question: Question, values: pd.DataFrame, clips: float | Sequence[float] = np.inf
+    ) -> "Answer":
         """The answer from ``values``, with a row for each world and a column for each condition. ``clips`` is the
         number of test clips, or one for each world. It gives intervals a floor (:meth:`.paired.Effect.of`) where
         values in points are whole numbers of clips; others, such as mAP, have none."""
@@ -78,7 +80,10 @@ class Answer:
         counts = values[[question.method, *others]].mul(clips, axis=0) / 100
         whole = question.unit == "points" and np.allclose(counts, counts.round(), rtol=0)
         clips = clips if whole else np.inf
-        compared = {other: Effect.of(values[question.method] - values[other], clips=clips) for other in others}
+        compared = {
+            other: Effect.of(values[question.method] - values[other], clips=clips)
+            for other in others
+        }
         lead = None
         if question.teacher:
             lead = Effect.of(values[question.teacher] - values[question.baseline], clips=clips)
@@ -107,7 +112,9 @@ class Answer:
     def rival(self) -> str:
         """The rival, or the baseline, that comes nearest: the method is least ahead of it, or farthest behind. A rival
         that the method is shown to exceed comes after one that it is not."""
-        return min(self.compared, key=lambda name: (self.compared[name].low > 0, self.compared[name].mean))
+        return min(
+            self.compared, key=lambda name: (self.compared[name].low > 0, self.compared[name].mean)
+        )
 
     @property
     def share(self) -> float | None:
@@ -139,7 +146,9 @@ class Answer:
         worlds, (helps, lost) = np.arange(effect.seeds + 1, 1001), self.undecided
         lost = lost * len(self.compared)
 
-        def least(effect: Effect, count: int) -> np.ndarray:  # the smallest mean that is seen among count questions
+        def least(
+            effect: Effect, count: int
+        ) -> np.ndarray:  # the smallest mean that is seen among count questions
             return quantile(worlds, 1 - (1 - LEVEL) / count) * effect.error(worlds)
 
         inside = np.maximum(0, small - least(effect, 1))
@@ -154,9 +163,15 @@ class Answer:
         if self.withheld:
             return f"withheld: {self.withheld}"
         needed = self.worlds_needed
-        sentence = SENTENCES[self.outcome].format_map(asdict(self.question) | {
-            "effect": self.effect, "rival": self.rival, "against": self.compared[self.rival],
-            "needed": f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000"})
+        sentence = SENTENCES[self.outcome].format_map(
+            asdict(self.question)
+            | {
+                "effect": self.effect,
+                "rival": self.rival,
+                "against": self.compared[self.rival],
+                "needed": f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
+            }
+        )
         return f"{sentence}; {SHARED}" if self.shared else sentence
 
 
@@ -165,5 +180,7 @@ def read_together(answers: Sequence[Answer]) -> list[Answer]:
     and so is *is beaten*."""
     columns = [holm([answer.p for answer in answers]), holm([answer.lost for answer in answers])]
     undecided = tuple(max(1, int((column >= 1 - LEVEL).sum())) for column in columns)
-    return [replace(answer, p=float(p), lost=float(lost), undecided=undecided)
-            for answer, p, lost in zip(answers, *columns, strict=True)]
+    return [
+        replace(answer, p=float(p), lost=float(lost), undecided=undecided)
+        for answer, p, lost in zip(answers, *columns, strict=True)
+    ]

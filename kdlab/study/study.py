@@ -46,7 +46,9 @@ class Study:
 
     def __post_init__(self):
         if not self.name.isidentifier():
-            raise ValueError(f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only")
+            raise ValueError(
+                f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only"
+            )
 
     def digest(self) -> str:
         """The digests of the questions, by name, in one line."""
@@ -60,13 +62,22 @@ class Study:
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
         made = self.conditions(size or self.size or current(), world)
-        named = {name for q in self.questions for name in (q.method, q.baseline, q.teacher, *q.rivals) if name}
+        named = {
+            name
+            for q in self.questions
+            for name in (q.method, q.baseline, q.teacher, *q.rivals)
+            if name
+        }
         if self.measure is accuracies and (unknown := named - made.keys() - {"zero"}):
-            raise ValueError(f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
-                             f"{', '.join(made)}")
+            raise ValueError(
+                f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
+                f"{', '.join(made)}"
+            )
         return made
 
-    def draw(self, world: int, folder: Path, size=None, workers: int | None = None, say=print) -> None:
+    def draw(
+        self, world: int, folder: Path, size=None, workers: int | None = None, say=print
+    ) -> None:
         """Train the missing runs of ``world``; write its rows into ``NAME.csv`` and the predictions on its test clips
         into ``NAME-WORLD.npz``, both in ``folder``. A stopped call continues where it stopped."""
         recipes = {condition: [recipe] for condition, recipe in self.recipes(world, size).items()}
@@ -78,11 +89,15 @@ class Study:
         for condition, value in self.measure(runs).items():
             note = runs.get(condition, next(iter(runs.values()))).provenance
             spent = note["cpu_seconds"] if condition in runs else 0.0
-            rows.append((world, condition, value, spent, note["data"], note["sources"], self.digest()))
+            rows.append(
+                (world, condition, value, spent, note["data"], note["sources"], self.digest())
+            )
         table = pd.DataFrame(rows, columns=COLUMNS)
         write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
 
-    def run(self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print) -> list[Answer]:
+    def run(
+        self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print
+    ) -> list[Answer]:
         """Draw the ``worlds`` into ``runs/studies/``; pass the answers to ``say``, a line each.
 
         Runs from other sources or clips are trained again, and rows are written anew.
@@ -92,7 +107,9 @@ class Study:
         for world in worlds:
             self.draw(world, folder, size, workers, say)
         table = folder / f"{self.name}.csv"
-        answers = read_together([Answer.read(question, table, worlds) for question in self.questions])
+        answers = read_together(
+            [Answer.read(question, table, worlds) for question in self.questions]
+        )
         say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(table)]))
         return answers
 
@@ -103,8 +120,12 @@ def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) 
     ``ValueError`` where no study names its worlds."""
     studies = [study for file in sorted(scripts.glob("*.py")) for study in studies_in(file)]
     if not any(study.worlds for study in studies):
-        raise ValueError(f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py")
-    for world, study in sorted(((w, s) for s in studies for w in s.worlds), key=lambda pair: pair[0]):
+        raise ValueError(
+            f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py"
+        )
+    for world, study in sorted(
+        ((w, s) for s in studies for w in s.worlds), key=lambda pair: pair[0]
+    ):
         if world not in set(study.rows(folder).world):
             say(f"{study.name}, world {world}")
             study.draw(world, folder, workers=workers, say=say)
@@ -117,14 +138,22 @@ def studies_in(file: Path) -> list[Study]:
     file = file.resolve()
     name, place = file.stem, file.parent
     if not name.isidentifier() or name in sys.stdlib_module_names:
-        raise ValueError(f"{file} cannot be imported by the name {name!r}: give it another, of letters, digits and _")
+        raise ValueError(
+            f"{file} cannot be imported by the name {name!r}: give it another, of letters, digits and _"
+        )
     while (place / "__init__.py").is_file():
         name, place = f"{place.name}.{name}", place.parent
     sys.path.insert(0, str(place))
     try:
         module = importlib.import_module(name)
     except Exception as error:
-        raise ValueError(f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it") from error
+        raise ValueError(
+            f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it"
+        ) from error
     if Path(module.__file__ or "").resolve() != file:
-        raise ValueError(f"{file} has the name of another module, {module.__file__}: give it another name")
-    return list({id(each): each for each in vars(module).values() if isinstance(each, Study)}.values())
+        raise ValueError(
+            f"{file} has the name of another module, {module.__file__}: give it another name"
+        )
+    return list(
+        {id(each): each for each in vars(module).values() if isinstance(each, Study)}.values()
+    )

@@ -45,7 +45,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
-        mode = stat.S_IMODE(draft.stat().st_mode)  # reading the umask itself would change it for other threads
+        mode = stat.S_IMODE(
+            draft.stat().st_mode
+        )  # reading the umask itself would change it for other threads
         write(draft)
         draft.chmod(mode)
         _to_disk(draft, os.O_RDWR)
@@ -54,7 +56,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             _to_disk(path.parent, os.O_RDONLY)
     except OSError as error:
         if path.is_dir():
-            raise StorageFull(f"cannot write {path}: a folder stands in its place. Move it away.") from None
+            raise StorageFull(
+                f"cannot write {path}: a folder stands in its place. Move it away."
+            ) from None
         raise StorageFull(
             f"cannot write {path}: {error}. Free some space, or let KDLAB_RUNS, KDLAB_DATA or KDLAB_FIGURES name a "
             "folder that can be written; what was finished before is intact, and the same command resumes from it."
@@ -89,7 +93,9 @@ def save_arrays(path: Path, arrays: dict) -> None:
     """Write NumPy ``arrays`` (name → array) to one compressed npz, atomically."""
     import numpy as np  # here, because most callers of this module need no NumPy
 
-    np.savez_compressed(content := io.BytesIO(), **arrays)  # to a path, it would append .npz to a draft's name
+    np.savez_compressed(
+        content := io.BytesIO(), **arrays
+    )  # to a path, it would append .npz to a draft's name
     write_atomically(path, lambda draft: draft.write_bytes(content.getbuffer()))
 
 
@@ -103,12 +109,16 @@ def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
     ``NotADirectoryError`` if its folder is missing or cannot be written.
     """
     if not os.access(folder := file.absolute().parent, os.W_OK) or not folder.is_dir():
-        raise NotADirectoryError(f"{file}: there is no folder {folder} that can be written; name another file")
+        raise NotADirectoryError(
+            f"{file}: there is no folder {folder} that can be written; name another file"
+        )
     if file.is_dir():
         raise NotOurs(f"{file} is a folder; name a file")
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not is_own(file)):
-        raise NotOurs(f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
-                      "or move that one away")
+        raise NotOurs(
+            f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
+            "or move that one away"
+        )
 
 
 def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
@@ -119,10 +129,16 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise NotOurs(f"{folder} is no folder; name another one")
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    there = [name for name in names if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)]
+    there = [
+        name
+        for name in names
+        if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)
+    ]
     if there and not is_own(folder):
-        raise NotOurs(f"{folder} holds {', '.join(there[:3])}{' …' * (len(there) > 3)} and is no {what} of kdlab's: "
-                      "give an empty folder, or one that does not exist yet")
+        raise NotOurs(
+            f"{folder} holds {', '.join(there[:3])}{' …' * (len(there) > 3)} and is no {what} of kdlab's: "
+            "give an empty folder, or one that does not exist yet"
+        )
 
 
 def begins_with(file: Path, text: str, within: int = 4096) -> bool:
@@ -132,6 +148,27 @@ def begins_with(file: Path, text: str, within: int = 4096) -> bool:
 
 
 # --- contents --------------------------------------------------------------------------------------------------
+
+
+def why_no_file(path: Path) -> str:
+    """Why the path is no plain file, or an empty text for a plain file or a link to one.
+
+    The text begins with the kind of fault and a colon: missing, no video or unreadable. The file is not opened, because
+    opening a named pipe would wait for its writer.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing: " + (
+            "a link that leads nowhere" if path.is_symlink() else "there is no such file"
+        )
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
+    if stat.S_ISREG(mode):
+        return ""
+    return (
+        f"no video: this is {'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'}"
+    )
 
 
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:
@@ -148,7 +185,9 @@ def content_keys(files: Iterable[Path]) -> dict[Path, str]:
         known = {}
     new = [file for file in stamps if known.get(os.path.abspath(file), [None])[0] != stamps[file]]
     with ThreadPoolExecutor(available_cores()) as threads:
-        for file, key in zip(new, track(threads.map(_key, new), "reading clips", len(new)), strict=True):
+        for file, key in zip(
+            new, track(threads.map(_key, new), "reading clips", len(new)), strict=True
+        ):
             known[os.path.abspath(file)] = stamps[file], key
     if new:
         with contextlib.suppress(StorageFull):  # the next process reads them again
@@ -161,9 +200,13 @@ def _stamp(file: Path) -> list[int]:
     try:
         status = os.stat(file)
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{file}: no such file. Restore it, or take the clip out of the catalogue.") from None
+        raise FileNotFoundError(
+            f"{file}: no such file. Restore it, or take the clip out of the catalogue."
+        ) from None
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{file} is no regular file. Put a file there, or take the clip out of the catalogue.")
+        raise ValueError(
+            f"{file} is no regular file. Put a file there, or take the clip out of the catalogue."
+        )
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 

@@ -5,7 +5,18 @@ import os
 from pathlib import Path
 
 #: Folders of the clone with committed files: no environment variable may name them.
-_COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "studies", "tests", "tools")
+_COMMITTED = (
+    ".git",
+    "benchmarks",
+    "docs",
+    "figures",
+    "kdlab",
+    "notebooks",
+    "pretrained",
+    "studies",
+    "tests",
+    "tools",
+)
 
 #: This file marks a folder that ``kdlab notebooks`` has written.
 CHAPTERS = Path("notebooks", "00_start_here.ipynb")
@@ -64,7 +75,9 @@ def _gigabytes(variable: str) -> int:
     except ValueError:
         size = -1.0
     if not 0 <= size < math.inf:
-        raise ValueError(f"{variable}={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
+        raise ValueError(
+            f"{variable}={value!r} is no size: write a number of gigabytes, such as 40, or unset it"
+        )
     return round(size * 1e9)
 
 
@@ -94,13 +107,23 @@ def _place(variable: str, name: str) -> Path:
     if not value:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
-    real, others = Path(os.path.realpath(place)), [Path.home().resolve()]  # resolve() raises for a link to itself
+    real, others = (
+        Path(os.path.realpath(place)),
+        [Path.home().resolve()],
+    )  # resolve() raises for a link to itself
     if (root / "notebooks").is_dir():
         others += [root.resolve()]
         others += [(root / folder).resolve() for folder in _COMMITTED if folder != name]
     no_folder = os.path.lexists(place) and not os.path.isdir(place)
-    if no_folder or real == Path(real.anchor) or real in others or any(map(real.is_relative_to, others[2:])):
-        raise ValueError(f"{variable} names {value}, which is a file, a link that leads nowhere, the root of the disk, "
-                         "your home folder, or where the clone's own files lie: let it name a folder of its own, or "
-                         "unset it")
+    if (
+        no_folder
+        or real == Path(real.anchor)
+        or real in others
+        or any(map(real.is_relative_to, others[2:]))
+    ):
+        raise ValueError(
+            f"{variable} names {value}, which is a file, a link that leads nowhere, the root of the disk, "
+            "your home folder, or where the clone's own files lie: let it name a folder of its own, or "
+            "unset it"
+        )
     return place

@@ -33,7 +33,9 @@ def pool(workers: int) -> Iterator[loky.ProcessPoolExecutor]:
     executor.shutdown()
 
 
-def each(work: Callable, *columns: Iterable, workers: int | None = None, chunk: int = 1) -> Iterator:
+def each(
+    work: Callable, *columns: Iterable, workers: int | None = None, chunk: int = 1
+) -> Iterator:
     """Yield ``work(*row)`` for each row of ``columns``, in order, computed by a pool of ``workers`` processes.
 
     With one row or one core, this process does the work.
@@ -65,8 +67,12 @@ def track(items: Iterable, what: str, total: int | None = None) -> Iterable:
 
     ``KDLAB_HEADLESS=quiet`` prints nothing. The workers of a pool use it, because their parent shows the progress.
     """
-    how = dict(desc=what, total=total, leave=False, disable=os.environ.get("KDLAB_HEADLESS") == "quiet")
+    how = dict(
+        desc=what, total=total, leave=False, disable=os.environ.get("KDLAB_HEADLESS") == "quiet"
+    )
     if headless():
         line = "{desc}: {n_fmt} of {total_fmt}, about {remaining} left\n"
-        return tqdm.std.tqdm(items, **how, bar_format=line, delay=10, mininterval=10, file=sys.stdout)
+        return tqdm.std.tqdm(
+            items, **how, bar_format=line, delay=10, mininterval=10, file=sys.stdout
+        )
     return tqdm.auto.tqdm(items, **how)

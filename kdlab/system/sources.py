@@ -13,9 +13,15 @@ from pathlib import Path
 
 import kdlab
 
-#: Files and folders of kdlab that affect weights. A paper's folder counts only for recipes that hold its classes.
-CORE = ("clips", "night", "nets", "distill",
-        *(f"train/{name}.py" for name in ("loop", "settings", "feeding", "device", "preparing")))
+#: Files and folders of kdlab that affect the weights of every training. What reads lists of clips affects none beyond
+#: the clips, which a run knows by their contents.
+CORE = (
+    "video",
+    "clips",
+    "nets",
+    "distill",
+    *(f"train/{name}.py" for name in ("loop", "settings", "feeding", "device", "preparing")),
+)
 #: From Python 3.13 on, ``ast.dump`` omits empty lists by default.
 _WHOLE = {"show_empty": True} if sys.version_info >= (3, 13) else {}
 
@@ -32,7 +38,11 @@ def dataclasses_in(value) -> Iterator:
 
 def foreign_classes(value) -> list[type]:
     """The classes of a recipe's dataclasses that are not kdlab's."""
-    return list(dict.fromkeys(type(part) for part in dataclasses_in(value) if not is_kdlab(type(part).__module__)))
+    return list(
+        dict.fromkeys(
+            type(part) for part in dataclasses_in(value) if not is_kdlab(type(part).__module__)
+        )
+    )
 
 
 def is_kdlab(module: str) -> bool:
@@ -41,14 +51,20 @@ def is_kdlab(module: str) -> bool:
 
 
 def source_hash(value) -> str:
-    """SHA-256 over :data:`CORE`, the paper folders of the classes in the recipe ``value``, and the modules of classes
-    that are not kdlab's.
+    """SHA-256 over :data:`CORE`, the folders of night and of papers that hold classes in the recipe ``value``, and the
+    modules of classes that are not kdlab's.
 
     Raises ``ValueError`` if one of the latter was edited after its import.
     """
     modules = {type(part).__module__ for part in dataclasses_in(value)}
-    papers = {"/".join(name.split(".")[1:3]) for name in modules if name.startswith("kdlab.papers.")}
-    return _digest([*(_package_hash(place) for place in (*CORE, *sorted(papers))), _foreign_hash(value)])
+    folders = {
+        "/".join(name.split(".")[1:3]) for name in modules if name.startswith("kdlab.papers.")
+    }
+    if any(name.startswith("kdlab.night") for name in modules):
+        folders.add("night")
+    return _digest(
+        [*(_package_hash(place) for place in (*CORE, *sorted(folders))), _foreign_hash(value)]
+    )
 
 
 def files_hash(files: Iterable[Path]) -> str:
@@ -68,11 +84,15 @@ def syntax(text: str) -> str:
     for node in ast.walk(tree):
         if getattr(node, "type_params", None) == []:  # absent in Python 3.11
             del node.type_params
-        if isinstance(node, ast.JoinedStr):  # early versions of Python 3.12 add an empty text after a {width}
+        if isinstance(
+            node, ast.JoinedStr
+        ):  # early versions of Python 3.12 add an empty text after a {width}
             node.values = [part for part in node.values if getattr(part, "value", None) != ""]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(body[0].value.value, str):
+            if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(
+                body[0].value.value, str
+            ):
                 body.pop(0)
     return ast.dump(tree, **_WHOLE)
 
@@ -98,8 +118,13 @@ def _foreign_hash(value) -> str:
             continue
         text = _text_as_imported(file, module)
         texts[file] = text
-        texts |= {other: _text_as_imported(other, module) for other in _imported_from_beside(file, text)}
-    return _digest(f"{file.name} {syntax(texts[file])}" for file in sorted(texts, key=lambda file: (file.name, file)))
+        texts |= {
+            other: _text_as_imported(other, module) for other in _imported_from_beside(file, text)
+        }
+    return _digest(
+        f"{file.name} {syntax(texts[file])}"
+        for file in sorted(texts, key=lambda file: (file.name, file))
+    )
 
 
 def _imported_from_beside(file: Path, text: str) -> Iterator[Path]:
@@ -121,6 +146,8 @@ def _text_as_imported(file: Path, module: str) -> str:
     if first[0] is not spec:  # imported again
         first = _first_read[file, module] = spec, text
     if first[1] != text:
-        raise ValueError(f"{file} has changed since it was imported: restart the kernel, or call "
-                         f"importlib.reload({module}) and make the recipe anew from it")
+        raise ValueError(
+            f"{file} has changed since it was imported: restart the kernel, or call "
+            f"importlib.reload({module}) and make the recipe anew from it"
+        )
     return text

@@ -6,7 +6,7 @@ NumPy scalar is one. Tensor values are not read, so that no check waits for a GP
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
 
@@ -25,7 +25,9 @@ fraction = _rule("a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 def integer(least: int, hint: str = "", /, **named) -> None:
     """Check that values are integers of at least ``least``; 3.0 is no integer."""
-    _check(named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral)
+    _check(
+        named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral
+    )
 
 
 def one_of(known, /, **named) -> None:
@@ -39,13 +41,32 @@ def alike(**tensors) -> None:
     """Check that tensors or arrays have one shape, since broadcasting would give a meaningless number."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"{' and '.join(f'{name} {shape}' for name, shape in shapes.items())} differ in shape: give "
-                         "both of one shape")
+        raise ValueError(
+            f"{' and '.join(f'{name} {shape}' for name, shape in shapes.items())} differ in shape: give "
+            "both of one shape"
+        )
+
+
+def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first ``limit`` names and the number of the others, as text."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )
 
 
 def _check(named: dict, hint: str, wanted: str, fits, kind: type = Real) -> None:
     for name, given in named.items():
-        for place, value in enumerate(given) if isinstance(given, (tuple, list)) else [(None, given)]:
-            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not fits(value):
+        for place, value in (
+            enumerate(given) if isinstance(given, (tuple, list)) else [(None, given)]
+        ):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, kind)
+                or not math.isfinite(value)
+                or not fits(value)
+            ):
                 where = name if place is None else f"{name}[{place}]"
-                raise ValueError(f"{where}={value!r}: give {wanted}" + (f"; {hint}" if hint else ""))
+                raise ValueError(
+                    f"{where}={value!r}: give {wanted}" + (f"; {hint}" if hint else "")
+                )

@@ -25,11 +25,18 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
     positive("a loss in nats", nats=nats)
     check(recipe)
     snapshot = Snapshot()
-    name, sources, catalogue = snapshot.name(recipe), snapshot.sources(recipe), snapshot.catalogue(recipe.data)
+    name, sources, catalogue = (
+        snapshot.name(recipe),
+        snapshot.sources(recipe),
+        snapshot.catalogue(recipe.data),
+    )
     kept = paths.runs_dir() / "at_loss" / f"{name}-{sources[:6]}-{nats:g}.safetensors"
     if not kept.exists():
         rehearse(recipe, snapshot)
-        needed = {what: obtain(other, say=say, snapshot=snapshot) for what, other in recipe.needs().items()}
+        needed = {
+            what: obtain(other, say=say, snapshot=snapshot)
+            for what, other in recipe.needs().items()
+        }
         ready = prepared(recipe, needed, catalogue, say)
         if not _came_down(ready, recipe, nats, say):
             return None
@@ -41,7 +48,9 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
     """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
     net, clips, due = ready.nets["student"], list(ready.train.evaluation()), 1
-    with training(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", say) as run:
+    with training(
+        recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", say
+    ) as run:
         while run.done < run.steps:
             if run.done == due:
                 logits, labels, _ = predict(net, clips, "student")

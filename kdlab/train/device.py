@@ -31,7 +31,9 @@ def device() -> str:
         here.append("mps")
     wanted = os.environ.get("KDLAB_DEVICE") or ("cuda" if gpu else "cpu")
     if wanted not in here:
-        raise ValueError(f"KDLAB_DEVICE={wanted!r}: here is only {' and '.join(here)}; unset or mend it")
+        raise ValueError(
+            f"KDLAB_DEVICE={wanted!r}: here is only {' and '.join(here)}; unset or mend it"
+        )
     return wanted
 
 
@@ -71,7 +73,9 @@ class Mixed(nn.Module):
     def forward(self, *inputs, **options):
         with torch.autocast(device(), torch.bfloat16):
             outputs = self.inside(*inputs, **options)
-        return tree_map_only(torch.Tensor, lambda out: out.float() if out.dtype == torch.bfloat16 else out, outputs)
+        return tree_map_only(
+            torch.Tensor, lambda out: out.float() if out.dtype == torch.bfloat16 else out, outputs
+        )
 
 
 def cpu_features() -> str:
@@ -79,10 +83,21 @@ def cpu_features() -> str:
     limit."""
     model, flags = platform.processor() or platform.machine(), set()
     with contextlib.suppress(OSError):  # only Linux has this file
-        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        about = dict(
+            re.findall(
+                r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+            )
+        )
         model, flags = about.get("model name", model), set(about.get("flags", "").split())
     wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
-    return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])
+    return " ".join(
+        [
+            model,
+            torch.backends.cpu.get_cpu_capability(),
+            *wide,
+            os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
+        ]
+    )
 
 
 @functools.cache
@@ -102,7 +117,9 @@ def keep_freed_memory(room: int = 2**29) -> None:
     libc.mallopt(trim_threshold, 2**30)
     libc.mallopt(mmap_threshold, 2**25)  # the most that every glibc takes
     libc.mallopt(top_pad, room)
-    libc.free(libc.malloc(2**24))  # the heap grows by the room; none of it is memory before it is used
+    libc.free(
+        libc.malloc(2**24)
+    )  # the heap grows by the room; none of it is memory before it is used
     libc.mallopt(top_pad, 2**20)
     libc.madvise((libc.sbrk(0) - room) & -(2**21), room, huge)  # refused where the system has none
 
@@ -114,7 +131,11 @@ def seeded(*parts: int) -> torch.Generator:
     """A generator that depends only on ``parts`` (splitmix-style mixing of small integers)."""
     state = 0x9E3779B97F4A7C15
     for part in parts:
-        state = (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2))) * 0xBF58476D1CE4E5B9 % 2**63
+        state = (
+            (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2)))
+            * 0xBF58476D1CE4E5B9
+            % 2**63
+        )
     return torch.Generator().manual_seed(state)
 
 

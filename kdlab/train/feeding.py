@@ -12,7 +12,9 @@ from kdlab.train.device import seed_all, seeded
 from kdlab.train.settings import Settings
 
 
-def clips_of_batch(count: int, settings: Settings, seed: int, step: int) -> tuple[list[int], torch.Generator]:
+def clips_of_batch(
+    count: int, settings: Settings, seed: int, step: int
+) -> tuple[list[int], torch.Generator]:
     """The indices of the clips in the batch at ``step`` of a training, out of ``count``, and the generator of their
     draws."""
     batch_size = min(settings.batch_size, count)
@@ -25,8 +27,10 @@ def parts_of_batch(batch_size: int, accumulate: int) -> list[slice]:
     """``accumulate`` slices of a batch, as equal as can be, in order. Raises ``ValueError`` for fewer clips than
     parts."""
     if accumulate > batch_size:
-        raise ValueError(f"a batch of {batch_size} clips has not one for each of accumulate={accumulate} parts: give "
-                         "fewer parts, or more clips")
+        raise ValueError(
+            f"a batch of {batch_size} clips has not one for each of accumulate={accumulate} parts: give "
+            "fewer parts, or more clips"
+        )
     edges = [batch_size * part // accumulate for part in range(accumulate + 1)]
     return [slice(first, end) for first, end in zip(edges, edges[1:], strict=False)]
 

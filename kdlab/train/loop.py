@@ -25,7 +25,14 @@ from torch.nn import functional as F
 from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import one_thread
 from kdlab.system.files import write_atomically
-from kdlab.train.device import Mixed, device, keep_freed_memory, precision, seed_all, seeded_generators
+from kdlab.train.device import (
+    Mixed,
+    device,
+    keep_freed_memory,
+    precision,
+    seed_all,
+    seeded_generators,
+)
 from kdlab.train.feeding import batches_on_device, parts_of_batch, requests
 from kdlab.train.settings import Settings, check_released, learning_rate, optimiser_for
 
@@ -63,12 +70,28 @@ class Trained:
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The tensors of the trained networks, on the CPU, named as in a run's file: ``student.net.fc.weight``."""
-        return cpu_copies({f"{name}.{k}": v for name in self.owned for k, v in self.nets[name].state_dict().items()})
+        return cpu_copies(
+            {
+                f"{name}.{k}": v
+                for name in self.owned
+                for k, v in self.nets[name].state_dict().items()
+            }
+        )
 
 
-def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int, *,
-        validation: ClipBatches | None = None, checkpoint: Path | None = None, identity: str = "", progress=iter,
-        say=print) -> Trained:
+def fit(
+    method,
+    nets: dict[str, nn.Module],
+    train: ClipBatches,
+    settings: Settings,
+    seed: int,
+    *,
+    validation: ClipBatches | None = None,
+    checkpoint: Path | None = None,
+    identity: str = "",
+    progress=iter,
+    say=print,
+) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` if it exists.
 
     A checkpoint that is damaged, or belongs to another training or ``identity``, is ignored, and ``say`` receives a
@@ -100,9 +123,24 @@ def training(method, nets, train, settings, seed, *others) -> Iterator["Training
 class Training:
     """Networks, optimisers, clips and history of one training, after ``done`` of ``steps`` steps."""
 
-    def __init__(self, method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int,
-                 validation: ClipBatches | None = None, identity: str = "", say=print):
-        self.method, self.train, self.settings, self.seed, self.say = method, train, settings, seed, say
+    def __init__(
+        self,
+        method,
+        nets: dict[str, nn.Module],
+        train: ClipBatches,
+        settings: Settings,
+        seed: int,
+        validation: ClipBatches | None = None,
+        identity: str = "",
+        say=print,
+    ):
+        self.method, self.train, self.settings, self.seed, self.say = (
+            method,
+            train,
+            settings,
+            seed,
+            say,
+        )
         self.validation = validation if validation and validation.records else None
         self.batch_size = min(settings.batch_size, len(train.records))
         self.cuts = parts_of_batch(self.batch_size, settings.accumulate)
@@ -115,7 +153,11 @@ class Training:
         self.earlier_seconds, self.began = 0.0, time.process_time()
         self.prepared = self._prepared()
         self.go_on_at(0)
-        shapes = [(name, k, tuple(v.shape)) for name in self.owned for k, v in self.bare[name].state_dict().items()]
+        shapes = [
+            (name, k, tuple(v.shape))
+            for name in self.owned
+            for k, v in self.bare[name].state_dict().items()
+        ]
         parts = type(method).__qualname__, shapes, settings, seed, identity, self.precision
         #: A hash that a checkpoint shares only with the training that may resume from it.
         self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -123,14 +165,20 @@ class Training:
     def _say_what_differs(self) -> None:
         wanted = self.settings
         if wanted.precision != self.precision:
-            self.say(f"this hardware has no {wanted.precision}: trained in {self.precision}, which is slower and "
-                     "rounds differently")
+            self.say(
+                f"this hardware has no {wanted.precision}: trained in {self.precision}, which is slower and "
+                "rounds differently"
+            )
         if wanted.batch_size > self.batch_size:
-            self.say(f"batch_size={wanted.batch_size} is larger than the training set: each step takes all its "
-                     f"{self.batch_size} clips")
+            self.say(
+                f"batch_size={wanted.batch_size} is larger than the training set: each step takes all its "
+                f"{self.batch_size} clips"
+            )
         if wanted.needs_validation and not self.validation:
-            raise ValueError(f"the rate falls when the loss on validation clips does not (patience="
-                             f"{wanted.as_released.patience}), and there are none: give the catalogue some")
+            raise ValueError(
+                f"the rate falls when the loss on validation clips does not (patience="
+                f"{wanted.as_released.patience}), and there are none: give the catalogue some"
+            )
 
     def _set_up(self, nets: dict[str, nn.Module]) -> None:
         """Put the networks on the device, freeze those that no optimiser owns, and make the optimisers."""
@@ -138,30 +186,40 @@ class Training:
         networks = self.method.networks_by_optimiser(nets)
         self.owned = [name for names in networks.values() for name in names]
         if unknown := [name for name in self.owned if name not in nets]:
-            raise ValueError(f"networks_by_optimiser() names a network {unknown[0]!r}; there are {', '.join(nets)}")
+            raise ValueError(
+                f"networks_by_optimiser() names a network {unknown[0]!r}; there are {', '.join(nets)}"
+            )
         for name, net in nets.items():
             _set_learning(net, name in self.owned).to(self.device)
         #: The networks themselves; those in ``nets`` may stand in a wrapper for mixed precision.
         self.bare = dict(nets)
-        self.nets = {name: Mixed(net) if self.precision == "bf16" else net for name, net in nets.items()}
+        self.nets = {
+            name: Mixed(net) if self.precision == "bf16" else net for name, net in nets.items()
+        }
         self.frozen = {name: _state(net) for name, net in nets.items() if name not in self.owned}
         weights = {key: _named_weights(nets, names) for key, names in networks.items()}
         check_released(self.settings, weights)
         fused = self.device.type in ("cpu", "cuda")
-        self.optimisers = {key: optimiser_for(self.settings, key, own, fused) for key, own in weights.items()}
+        self.optimisers = {
+            key: optimiser_for(self.settings, key, own, fused) for key, own in weights.items()
+        }
 
     def _prepared(self) -> object:
         if not hasattr(self.method, "prepare"):
             return None
         seed_all(self.seed, 5)
-        return self.method.prepare(self.nets, (batch.to(self.device) for batch in self.train.evaluation()))
+        return self.method.prepare(
+            self.nets, (batch.to(self.device) for batch in self.train.evaluation())
+        )
 
     # --- a step ------------------------------------------------------------------------------------------------
 
     def go_on_at(self, step: int) -> None:
         """Let ``step`` be the next step."""
         self.done = step
-        wanted = requests(len(self.train.records), self.settings, self.seed, range(step, self.steps))
+        wanted = requests(
+            len(self.train.records), self.settings, self.seed, range(step, self.steps)
+        )
         self.coming = batches_on_device(self.train, wanted, self.device)
 
     def step(self) -> None:
@@ -170,7 +228,9 @@ class Training:
         parts = [next(self.coming) for _ in self.cuts]
         number = seed_all(self.seed, 3, self.done, 0)  # for dropout and the draws of a method
         progress = Progress(self.done, self.steps, self.prepared, number)
-        self.rate = learning_rate(self.settings, self.done, self.steps, self.done // self.per_epoch, self.history)
+        self.rate = learning_rate(
+            self.settings, self.done, self.steps, self.done // self.per_epoch, self.history
+        )
         losses = [self.method.losses(self.nets, part, progress) for part in parts]
         while (key := self._backward(losses)) is not None:
             self.optimisers[key].step()
@@ -217,7 +277,8 @@ class Training:
         lr = self.settings.lr
         return ValueError(
             f"the loss of optimiser {key!r} is not a number at step {self.done + 1} of {self.steps} (lr {lr:g}). "
-            f"Lower the learning rate (try lr={lr / 3:.1g}); the last checkpoint is from before this step.")
+            f"Lower the learning rate (try lr={lr / 3:.1g}); the last checkpoint is from before this step."
+        )
 
     # --- an epoch ----------------------------------------------------------------------------------------------
 
@@ -250,15 +311,25 @@ class Training:
 
     def changed(self, name: str) -> ValueError:
         """The error for a frozen network that is not as it was."""
-        return ValueError(f"{type(self.method).__qualname__} changes the network {name!r}, which no optimiser owns: "
-                          "leave it in evaluation mode and its weights as they are (no train(), no update), or name it "
-                          "in networks_by_optimiser()")
+        return ValueError(
+            f"{type(self.method).__qualname__} changes the network {name!r}, which no optimiser owns: "
+            "leave it in evaluation mode and its weights as they are (no train(), no update), or name it "
+            "in networks_by_optimiser()"
+        )
 
     def finished(self) -> Trained:
         """What the training has reached, with all networks in evaluation mode."""
         nets = {name: net.eval() for name, net in self.bare.items()}
-        return Trained(nets, self.history, self.first_losses, self.steps, self._seconds(), str(self.device),
-                       self.precision, self.owned)
+        return Trained(
+            nets,
+            self.history,
+            self.first_losses,
+            self.steps,
+            self._seconds(),
+            str(self.device),
+            self.precision,
+            self.owned,
+        )
 
     def _seconds(self) -> float:
         return self.earlier_seconds + time.process_time() - self.began
@@ -267,11 +338,20 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint. Raises :class:`kdlab.system.files.StorageFull`."""
-        save_checkpoint(path, {
-            "fingerprint": self.fingerprint, "step": self.done, "history": self.history,
-            "first_losses": self.first_losses, "cpu_seconds": self._seconds(),
-            "nets": {name: self.bare[name].state_dict() for name in self.owned},
-            "optimisers": {key: optimiser.state_dict() for key, optimiser in self.optimisers.items()}})
+        save_checkpoint(
+            path,
+            {
+                "fingerprint": self.fingerprint,
+                "step": self.done,
+                "history": self.history,
+                "first_losses": self.first_losses,
+                "cpu_seconds": self._seconds(),
+                "nets": {name: self.bare[name].state_dict() for name in self.owned},
+                "optimisers": {
+                    key: optimiser.state_dict() for key, optimiser in self.optimisers.items()
+                },
+            },
+        )
 
     def resume(self, path: Path) -> None:
         """Go on from the checkpoint ``path``, if there is one that can be used; else say why not."""
@@ -280,7 +360,9 @@ class Training:
         try:
             state = read_checkpoint(path, self.fingerprint)
         except (ValueError, OSError) as error:
-            self.say(f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}")
+            self.say(
+                f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}"
+            )
             return
         for name in self.owned:
             self.bare[name].load_state_dict(state["nets"][name])
@@ -297,10 +379,17 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     modes = {module: module.training for module in net.modules()}
     net.eval()
     with torch.no_grad(), one_thread(where.type):
-        rows = [(net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids) for batch in batches]
+        rows = [
+            (net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids)
+            for batch in batches
+        ]
     for module, mode in modes.items():  # net.train() would also set frozen layers to training mode
         module.training = mode
-    return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
+    return (
+        torch.cat([r[0] for r in rows]),
+        torch.cat([r[1] for r in rows]),
+        [i for r in rows for i in r[2]],
+    )
 
 
 def _set_learning(net: nn.Module, learns: bool) -> nn.Module:
@@ -319,22 +408,34 @@ def _state(net: nn.Module) -> tuple:
 
 def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
     """The weights of the networks ``names``, named as in a run's file: ``student.net.fc.weight``."""
-    return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
+    return [
+        (f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()
+    ]
 
 
 def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:
     """What a method's ``losses`` yielded. Raises ``ValueError`` where it cannot be trained on."""
     if not isinstance(turn, tuple) or len(turn) != 3:
-        raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
+        raise ValueError(
+            "losses() must yield three values: an optimiser's name, its loss, terms to keep"
+        )
     key, loss, terms = turn
     if key not in optimisers:
-        raise ValueError(f"losses() yields for an optimiser {key!r}, and networks_by_optimiser() names "
-                         f"{', '.join(optimisers)}")
+        raise ValueError(
+            f"losses() yields for an optimiser {key!r}, and networks_by_optimiser() names "
+            f"{', '.join(optimisers)}"
+        )
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        kind = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-        raise ValueError(f"the loss of {key!r} must be one number that the networks lead to; got {kind}")
+        kind = (
+            f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        )
+        raise ValueError(
+            f"the loss of {key!r} must be one number that the networks lead to; got {kind}"
+        )
     if not loss.requires_grad:
-        raise ValueError(f"the loss of {key!r} leads to no weight, since no gradient of it is known: was it detached?")
+        raise ValueError(
+            f"the loss of {key!r} leads to no weight, since no gradient of it is known: was it detached?"
+        )
     for name, term in terms.items():
         if not isinstance(term, torch.Tensor):
             raise ValueError(f"the term {name!r} must be a tensor, not {type(term).__name__}")
@@ -364,7 +465,9 @@ def save_checkpoint(path: Path, state: dict) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    write_atomically(path, lambda draft: draft.write_bytes(hashlib.sha256(content).digest() + content))
+    write_atomically(
+        path, lambda draft: draft.write_bytes(hashlib.sha256(content).digest() + content)
+    )
 
 
 def read_checkpoint(path: Path, fingerprint: str) -> dict:
@@ -377,5 +480,7 @@ def read_checkpoint(path: Path, fingerprint: str) -> dict:
         raise ValueError("its content is not what was written")
     state = torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
     if state["fingerprint"] != fingerprint:
-        raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
+        raise ValueError(
+            "it is of another training, or was begun with other sources, clips or needed runs"
+        )
     return state

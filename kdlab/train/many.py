@@ -27,8 +27,15 @@ def in_training_order(recipes: Iterable[Recipe]) -> list[Recipe]:
     return list(order)
 
 
-def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None,
-               executor: Executor | None = None, say=print) -> list[Run]:
+def obtain_all(
+    recipes: Sequence[Recipe],
+    *,
+    pretrained: bool = True,
+    stale: str = "use",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    say=print,
+) -> list[Run]:
     """The runs of all ``recipes``, in order, trained in ``workers`` processes (default: one per core).
 
     Each process trains on one thread, so the weights do not depend on the number of processes. An ``executor``
@@ -38,7 +45,9 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
     """
     heard: dict[str, None] = {}
 
-    def say_once(line: str) -> None:  # a stale run is reported here and again by the process that trains it
+    def say_once(
+        line: str,
+    ) -> None:  # a stale run is reported here and again by the process that trains it
         if line not in heard:
             heard[line] = None
             say(line)
@@ -46,7 +55,9 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
     for recipe in recipes:
         check(recipe)
     order, snapshot = in_training_order(recipes), Snapshot()
-    done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once, snapshot))}
+    done = {
+        r: run for r in order if (run := finished_run(r, pretrained, stale, say_once, snapshot))
+    }
     todo = [r for r in order if r not in done]
     if not executor:  # its machines do it, since their device may be absent here
         for recipe in todo:
@@ -60,7 +71,9 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
         if not executor:
             cache_clips(todo, snapshot)
         with nullcontext(executor) if executor else pool(workers) as trains:
-            for recipe, folder, lines in track(_as_they_end(todo, set(done), trains, how), "trainings", len(todo)):
+            for recipe, folder, lines in track(
+                _as_they_end(todo, set(done), trains, how), "trainings", len(todo)
+            ):
                 done[recipe] = Run(folder, recipe)
                 for line in lines:
                     say_once(line)
@@ -84,8 +97,10 @@ def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how:
                 done.add(recipe)
                 yield recipe, folder, lines
     if failed:
-        raise ValueError(f"{failed[0]}\n{len(todo) - len(waiting) - len(failed)} of {len(todo)} runs are finished "
-                         "and kept; the same call goes on from there")
+        raise ValueError(
+            f"{failed[0]}\n{len(todo) - len(waiting) - len(failed)} of {len(todo)} runs are finished "
+            "and kept; the same call goes on from there"
+        )
 
 
 def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
@@ -112,7 +127,11 @@ class Ray(Executor):
 
         if not ray.is_initialized():
             ray.init(self.address, log_to_driver=False)
-        return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=5)(work).remote(*arguments).future()
+        return (
+            ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=5)(work)
+            .remote(*arguments)
+            .future()
+        )
 
 
 @dataclass(frozen=True)

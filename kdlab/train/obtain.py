@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from kdlab.clips.user_clips import UserClips
+from kdlab.datasets.user_clips import UserClips
 from kdlab.system import paths
 from kdlab.system.files import delete_old_drafts
 from kdlab.system.pool import track
@@ -25,8 +25,14 @@ from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import CHECKPOINT, Run, find_run, write_run
 
 
-def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print,
-           snapshot: Snapshot | None = None) -> Run:
+def obtain(
+    recipe: Recipe,
+    *,
+    pretrained: bool = True,
+    stale: str = "use",
+    say=print,
+    snapshot: Snapshot | None = None,
+) -> Run:
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` decides about a run made by other sources or clips:
@@ -50,7 +56,9 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         return _train(recipe, needed, folder, say, snapshot)
 
 
-def finished_run(recipe: Recipe, pretrained: bool, stale: str, say, snapshot: Snapshot) -> Run | None:
+def finished_run(
+    recipe: Recipe, pretrained: bool, stale: str, say, snapshot: Snapshot
+) -> Run | None:
     """The finished run of ``recipe``, if there is one and ``stale`` accepts it; ``say`` receives a line."""
     one_of(("use", "retrain"), stale=stale)
     run = find_run(recipe, pretrained, snapshot)
@@ -82,18 +90,32 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
     delete_old_drafts(folder)
     began = time.monotonic()
     try:
-        trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
-                      checkpoint=folder / CHECKPOINT, identity=json.dumps(identity, sort_keys=True),
-                      progress=lambda steps: track(steps, folder.name, total=len(steps)),
-                      say=lambda text: say(f"{folder.name}: {text}"))
+        trained = fit(
+            recipe.method,
+            ready.nets,
+            ready.train,
+            recipe.settings,
+            recipe.seed,
+            validation=ready.validation,
+            checkpoint=folder / CHECKPOINT,
+            identity=json.dumps(identity, sort_keys=True),
+            progress=lambda steps: track(steps, folder.name, total=len(steps)),
+            say=lambda text: say(f"{folder.name}: {text}"),
+        )
     except KeyboardInterrupt:
         say(f"{folder.name}: interrupted; the same call goes on from its last finished epoch")
         raise
     _check_unchanged(recipe, identity, folder, catalogue.root)
-    about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
+    about = identity | {
+        "classes": list(catalogue.classes),
+        "notes": list(catalogue.notes),
+        "clips": catalogue.sizes(),
+    }
     write_run(folder, ready, trained, about, began)
     run = Run(folder, recipe)
-    say(f"{folder.name}: trained in {trained.cpu_seconds:.0f} CPU s, {_outcome(run, ready, needed.get('teacher'))}")
+    say(
+        f"{folder.name}: trained in {trained.cpu_seconds:.0f} CPU s, {_outcome(run, ready, needed.get('teacher'))}"
+    )
     return run
 
 
@@ -101,8 +123,10 @@ def _check_unchanged(recipe: Recipe, identity: dict, folder: Path, root: Path) -
     """Raise ``ValueError`` where the clips are no longer those of which the training began."""
     now = Snapshot()
     if (now.digest(recipe), now.fingerprint(recipe.data)) != (identity["digest"], identity["data"]):
-        raise ValueError(f"the clips in {root} changed while {folder.name} was trained, so it belongs to neither "
-                         "version. Call again to train on the present clips.")
+        raise ValueError(
+            f"the clips in {root} changed while {folder.name} was trained, so it belongs to neither "
+            "version. Call again to train on the present clips."
+        )
 
 
 def _outcome(run: Run, ready: Prepared, teacher: Run | None) -> str:

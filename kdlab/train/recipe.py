@@ -20,9 +20,9 @@ from torch import nn
 
 from kdlab import protocols
 from kdlab.clips.records import Catalogue
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw, View
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
@@ -30,7 +30,12 @@ from kdlab.system.sources import dataclasses_in, is_kdlab, source_hash
 from kdlab.system.values import integer
 from kdlab.train.settings import Settings
 
-_PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
+_PROTOCOLS = {
+    "data": protocols.Data,
+    "view": protocols.View,
+    "window": protocols.Window,
+    "net": protocols.Net,
+}
 
 
 class NotImported(ValueError):
@@ -124,7 +129,9 @@ class Snapshot:
         try:
             identity = to_json(recipe, self.contents)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
+            raise FileNotFoundError(
+                f"{error} (A run on your own clips is named by what they are.)"
+            ) from error
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -148,11 +155,15 @@ def check(recipe: Recipe) -> None:
     for part in parts:
         kind = type(part)
         if kind.__module__ == "__main__":
-            raise ValueError(f"{kind.__qualname__} stands in a notebook's cell or a script, where no other process "
-                             "finds it: put it in a file of its own, and import it from there")
+            raise ValueError(
+                f"{kind.__qualname__} stands in a notebook's cell or a script, where no other process "
+                "finds it: put it in a file of its own, and import it from there"
+            )
         for f in dataclasses.fields(part):
             if isinstance(getattr(part, f.name), list):
-                raise ValueError(f"{kind.__qualname__} has a list in {f.name!r}, which can be changed: give it a tuple")
+                raise ValueError(
+                    f"{kind.__qualname__} has a list in {f.name!r}, which can be changed: give it a tuple"
+                )
         if isinstance(part, Recipe):
             _check_parts(part)
     for part in reversed(parts):  # the innermost first
@@ -161,9 +172,11 @@ def check(recipe: Recipe) -> None:
         except TypeError:  # a field that __init__ does not accept
             again = None
         if again != part:
-            raise ValueError(f"{type(part).__qualname__} cannot be read back as it is: keep nothing in it but "
-                             "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be "
-                             "compared; make the recipe from the classes that are imported now")
+            raise ValueError(
+                f"{type(part).__qualname__} cannot be read back as it is: keep nothing in it but "
+                "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be "
+                "compared; make the recipe from the classes that are imported now"
+            )
 
 
 def _check_parts(recipe: Recipe) -> None:
@@ -171,31 +184,46 @@ def _check_parts(recipe: Recipe) -> None:
         other = getattr(recipe, name)
         if other is not None and not hasattr(other, "needs"):
             run = type(other).__name__ == "Run"
-            raise ValueError(f"the recipe's {name} must be a recipe, not {type(other).__name__}"
-                             + f": of a run give its recipe, {name}=run.recipe" * run)
+            raise ValueError(
+                f"the recipe's {name} must be a recipe, not {type(other).__name__}"
+                + f": of a run give its recipe, {name}=run.recipe" * run
+            )
     for name, protocol in {} if hasattr(recipe, "prepare") else _PROTOCOLS.items():
         _require(getattr(recipe, name), name, protocol)
     _require(recipe.method, "method", protocols.Method)
-    for name, other in recipe.needs().items():  # student and teacher see one draw of a clip, cut by one window
+    for (
+        name,
+        other,
+    ) in recipe.needs().items():  # student and teacher see one draw of a clip, cut by one window
         if name != "start" and getattr(other, "window", recipe.window) != recipe.window:
-            raise ValueError(f"the {name} of {recipe.stem}, {other.stem}, was trained through {other.window}, "
-                             f"and would be shown clips through {recipe.window}: give both one window")
+            raise ValueError(
+                f"the {name} of {recipe.stem}, {other.stem}, was trained through {other.window}, "
+                f"and would be shown clips through {recipe.window}: give both one window"
+            )
 
 
 def _require(value: object, name: str, protocol: type) -> None:
     if isinstance(value, type):
-        raise ValueError(f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
-                         f"{value.__qualname__}(…)")
+        raise ValueError(
+            f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
+            f"{value.__qualname__}(…)"
+        )
     if missing := lacking(value, protocol):
-        raise ValueError(f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
-                         f"kdlab.protocols.{protocol.__name__} says what that must give")
+        raise ValueError(
+            f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
+            f"kdlab.protocols.{protocol.__name__} says what that must give"
+        )
 
 
 def lacking(value: object, protocol: type) -> list[str]:
     """The names that ``protocol`` requires and ``value`` lacks."""
-    return [name for name in sorted(protocol.__abstractmethods__) if not hasattr(type(value), name)
-            and name not in getattr(value, "__dataclass_fields__", ())
-            and not (name == "read" and hasattr(type(value), "each_frame"))]
+    return [
+        name
+        for name in sorted(protocol.__abstractmethods__)
+        if not hasattr(type(value), name)
+        and name not in getattr(value, "__dataclass_fields__", ())
+        and not (name == "read" and hasattr(type(value), "each_frame"))
+    ]
 
 
 def portable(text: str) -> str:
@@ -205,7 +233,9 @@ def portable(text: str) -> str:
     ('ce_raw-clips-.._.._x', '_con.a', 'dlkdd-night_bright-c0.9')
     """
     plain = re.sub(r"[^A-Za-z0-9_.+=~@-]", "_", text)[:100]
-    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE)  # reserved names on Windows
+    device = re.match(
+        r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE
+    )  # reserved names on Windows
     return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
 
 
@@ -227,7 +257,9 @@ def to_json(value, contents: Callable | None = None):
         return value.item()
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    raise ValueError(f"a recipe is made of frozen dataclasses and plain values, got {value!r}; make it a dataclass")
+    raise ValueError(
+        f"a recipe is made of frozen dataclasses and plain values, got {value!r}; make it a dataclass"
+    )
 
 
 def from_json(value):
@@ -239,7 +271,9 @@ def from_json(value):
         return value
     made = _class(str(value.get("type")))
     if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(made)} - {"type"}):
-        raise NotImported(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version")
+        raise NotImported(
+            f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version"
+        )
     return made(**{k: from_json(v) for k, v in value.items() if k != "type"})
 
 
@@ -249,13 +283,23 @@ def _class(name: str) -> type:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
     elif module not in sys.modules:
-        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
-                          f"first, in a command with --import {module}")
+        raise NotImported(
+            f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
+            f"first, in a command with --import {module}"
+        )
     found = getattr(sys.modules.get(module), qualname, None)
     if found is None and is_kdlab(module):
-        raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
-                          "there instead")
-    if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not found.__dataclass_params__.frozen:
-        raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module: write "
-                         "@dataclass(frozen=True) above it there")
+        raise NotImported(
+            f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
+            "there instead"
+        )
+    if (
+        not isinstance(found, type)
+        or not dataclasses.is_dataclass(found)
+        or not found.__dataclass_params__.frozen
+    ):
+        raise ValueError(
+            f"the recipe names {name}, which is no frozen dataclass at the top level of its module: write "
+            "@dataclass(frozen=True) above it there"
+        )
     return found

@@ -58,7 +58,11 @@ def _kind(value, snapshot: Snapshot):
     """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
     but the rate, for a batch of at most two clips."""
     if isinstance(value, Recipe):
-        parts = [getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")]
+        parts = [
+            getattr(value, f.name)
+            for f in fields(value)
+            if f.name not in ("condition", "seed", "data")
+        ]
         data = value.data
         if not foreign_classes(data):
             data = type(data), snapshot.catalogue(data).classes
@@ -71,7 +75,9 @@ def _kind(value, snapshot: Snapshot):
 def _of_two(settings: Settings) -> Settings:
     """The ``settings`` for a batch of two clips, in parts of one clip where the training has such parts."""
     parts_of_one = settings.accumulate == settings.batch_size > 1
-    return replace(settings, batch_size=min(2, settings.batch_size), accumulate=2 if parts_of_one else 1)
+    return replace(
+        settings, batch_size=min(2, settings.batch_size), accumulate=2 if parts_of_one else 1
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,9 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     for what, other in recipe.needs().items():
         (place / what).mkdir()
         needed[what] = _rehearsed(other, place / what, snapshot)
-    few = replace(recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1)
+    few = replace(
+        recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
+    )
     own_inputs = hasattr(recipe, "prepare")
     if not own_inputs:
         _open(recipe, few, snapshot.catalogue(recipe.data))
@@ -142,7 +150,9 @@ def _doing(what: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith("kdlab."):
             raise
-        message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        message = (
+            f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        )
         raise ValueError(f"{what}: {message}") from error
 
 
@@ -153,7 +163,9 @@ def _teacher_asked_for(recipe: Recipe) -> Iterator[None]:
         yield
     except KeyError as error:
         if error.args == ("teacher",) and not recipe.teacher:
-            raise ValueError("it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)") from error
+            raise ValueError(
+                "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
+            ) from error
         raise
 
 
@@ -171,13 +183,26 @@ def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
 # --- the steps ---------------------------------------------------------------------------------------------------
 
 
-def _steps(recipe: Recipe, needed: dict, place: Path, resumed: bool = False) -> tuple[Prepared, Trained]:
+def _steps(
+    recipe: Recipe, needed: dict, place: Path, resumed: bool = False
+) -> tuple[Prepared, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
     ready, kept = prepared(recipe, needed, recipe.data.few, str), place / "begun"
     if hasattr(ready.train, "records"):
-        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # there may be more than two windows
-    run = _Observed(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, ready.validation, "", str)
+        ready.train.records = ready.train.records[
+            : recipe.settings.batch_size
+        ]  # there may be more than two windows
+    run = _Observed(
+        recipe.method,
+        ready.nets,
+        ready.train,
+        recipe.settings,
+        recipe.seed,
+        ready.validation,
+        "",
+        str,
+    )
     if resumed:
         run.resume(kept)
         if not run.done:
@@ -224,12 +249,16 @@ class _Observed(Training):
     """A training that sees which networks its method asks for, and to which tensors the gradients of its losses go."""
 
     def _set_up(self, nets: dict[str, nn.Module]) -> None:
-        loose = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
+        loose = {
+            name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()
+        }
         super()._set_up(nets)
         self.nets = _Networks(self.nets)
         self.before = {name: self._hash(name) for name in self.frozen}
         self.leaves, self.lasting = {}, set()
-        for name in self.frozen:  # a network that is not declared frozen shows whether a loss has a gradient for it
+        for name in (
+            self.frozen
+        ):  # a network that is not declared frozen shows whether a loss has a gradient for it
             for weight in loose[name]:
                 weight.requires_grad_(True)
 
@@ -251,8 +280,10 @@ class _Observed(Training):
     def check_teacher(self) -> None:
         """Raise ``ValueError`` for a teacher that nobody asks for."""
         if "teacher" not in self.nets.asked and not hasattr(self.method, "extra_nets"):
-            raise ValueError(f"{type(self.method).__qualname__} does not use the recipe's teacher, so the student "
-                             "would learn without it: give the recipe a method that does, such as KD(), or no teacher")
+            raise ValueError(
+                f"{type(self.method).__qualname__} does not use the recipe's teacher, so the student "
+                "would learn without it: give the recipe a method that does, such as KD(), or no teacher"
+            )
 
     def check_owners(self) -> None:
         """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes. A tensor
@@ -265,9 +296,11 @@ class _Observed(Training):
             what = f"a tensor of shape {tuple(leaf.shape)} that is in no network"
             if number in names:
                 what = f"the network {names[number]!r}"
-            raise ValueError(f"a loss has a gradient for {what}, which no optimiser owns, so it would stay as it is: "
-                             "name its network in networks_by_optimiser(), or freeze it by requires_grad_(False) in "
-                             "extra_nets()")
+            raise ValueError(
+                f"a loss has a gradient for {what}, which no optimiser owns, so it would stay as it is: "
+                "name its network in networks_by_optimiser(), or freeze it by requires_grad_(False) in "
+                "extra_nets()"
+            )
 
 
 def leaves_of(loss: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -299,10 +332,16 @@ def _check_opened(ready: Prepared, trained: Trained, run: Run) -> None:
     with seeded_generators(0):
         opened = _logits(ready, run.net().to(trained.device))
     # bit for bit on a CPU; elsewhere two passes may sum in different orders
-    same = torch.equal(kept, opened) if trained.device == "cpu" else torch.allclose(kept, opened, 1e-3, 1e-4)
+    same = (
+        torch.equal(kept, opened)
+        if trained.device == "cpu"
+        else torch.allclose(kept, opened, 1e-3, 1e-4)
+    )
     if not same:
-        raise ValueError("its outputs differ from those of the trained network. Keep all that training changes in "
-                         "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
+        raise ValueError(
+            "its outputs differ from those of the trained network. Keep all that training changes in "
+            "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict"
+        )
 
 
 def _check_answers(ready: Prepared, trained: Trained) -> None:
@@ -312,29 +351,46 @@ def _check_answers(ready: Prepared, trained: Trained) -> None:
     if not together.numel():
         return
     allowed = (ON_CPU if trained.device == "cpu" else ELSEWHERE) * float(together.abs().max())
-    for batch_size, what in ((64, "changes from pass to pass in evaluation mode. Random numbers must depend on "
-                                  "self.training, as in nn.Dropout"),
-                             (1, "is another alone than beside other clips"),
-                             (2, "depends on the clips beside it")):
+    for batch_size, what in (
+        (
+            64,
+            "changes from pass to pass in evaluation mode. Random numbers must depend on "
+            "self.training, as in nn.Dropout",
+        ),
+        (1, "is another alone than beside other clips"),
+        (2, "depends on the clips beside it"),
+    ):
         logits = _logits(ready, net, batch_size)
         if logits.shape != together.shape:
-            raise ValueError("its answer to one clip alone has another shape: keep the batch axis (squeeze and reshape "
-                             "only axes that you name)")
+            raise ValueError(
+                "its answer to one clip alone has another shape: keep the batch axis (squeeze and reshape "
+                "only axes that you name)"
+            )
         difference = float((logits - together).abs().max())
         if not difference <= allowed:
-            advice = "" if batch_size == 64 else (". In evaluation mode nothing may be computed over the batch: give "
-                                                  "batch norm running statistics, and let attention and centring stay "
-                                                  "inside a clip")
+            advice = (
+                ""
+                if batch_size == 64
+                else (
+                    ". In evaluation mode nothing may be computed over the batch: give "
+                    "batch norm running statistics, and let attention and centring stay "
+                    "inside a clip"
+                )
+            )
             raise ValueError(f"its answer {what}{advice} (logits differ by {difference:.2g})")
 
 
 def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) -> None:
     _, resumed = _steps(recipe, needed, place, resumed=True)
     # elsewhere the order of sums may differ
-    if trained.device == "cpu" and weights_hash(trained.weights()) != weights_hash(resumed.weights()):
-        raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps change "
-                         "in parameters and persistent buffers, and draw from the global generators of torch, NumPy or "
-                         "Python, which are seeded for each step")
+    if trained.device == "cpu" and weights_hash(trained.weights()) != weights_hash(
+        resumed.weights()
+    ):
+        raise ValueError(
+            "a training that is interrupted and goes on ends in other weights. Keep all that steps change "
+            "in parameters and persistent buffers, and draw from the global generators of torch, NumPy or "
+            "Python, which are seeded for each step"
+        )
 
 
 # --- the network -------------------------------------------------------------------------------------------------
@@ -355,42 +411,67 @@ def _made(spec, classes: int, seen: int) -> nn.Module:
     """The untrained network of ``spec`` for clips of ``seen`` channels, if it is what the spec says."""
     kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
     if seen != channels:
-        raise ValueError(f"{kind} sees video of {channels} channels and the view has {seen}: give the network "
-                         f"channels = {seen}, or another view")
+        raise ValueError(
+            f"{kind} sees video of {channels} channels and the view has {seen}: give the network "
+            f"channels = {seen}, or another view"
+        )
     given = getattr(spec, "statistics", None)
     if given and {len(values) for values in given} != {channels}:
-        raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
+        raise ValueError(
+            f"{kind}.statistics must have a mean and a deviation for each of {channels} channels"
+        )
     with _doing(f"{kind}.make({classes}) fails"):
         net = build(spec, classes, 0, *map(torch.tensor, given or ()))
         again = spec.make(classes)
     layers = dict(net.net.named_modules())
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
-        raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
+        raise ValueError(
+            f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}"
+        )
     if not {*map(id, net.parameters())}.isdisjoint(map(id, again.parameters())):
-        raise ValueError(f"{kind}.make gives the same weights twice, so a teacher would move with its student: let it "
-                         "make a new network at each call")
+        raise ValueError(
+            f"{kind}.make gives the same weights twice, so a teacher would move with its student: let it "
+            "make a new network at each call"
+        )
     return net
 
 
 def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
     """The output of ``net`` in evaluation mode, which must change nothing in it."""
-    before, weights = {name: buffer.clone() for name, buffer in net.named_buffers()}, {*net.state_dict()}
+    before, weights = (
+        {name: buffer.clone() for name, buffer in net.named_buffers()},
+        {*net.state_dict()},
+    )
     with torch.no_grad():
         logits = net.eval()(x)
     if added := {*net.state_dict()} - weights:
-        raise ValueError(f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
-                         "in __init__")
-    if moved := [name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])]:
-        raise ValueError(f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network")
+        raise ValueError(
+            f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
+            "in __init__"
+        )
+    if moved := [
+        name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])
+    ]:
+        raise ValueError(
+            f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network"
+        )
     return logits
 
 
 def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
     shape = tuple(getattr(logits, "shape", ()))
     if shape != wanted:
-        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {wanted[0]} clips, where {wanted} is "
-                         "wanted, a row a clip and a column a class")
-    if wanted[1] > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(wanted[0]), atol=1e-3):
-        raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
-                         "their own softmax, so take it out of the network")
+        raise ValueError(
+            f"{kind} gives {shape or type(logits).__name__} for {wanted[0]} clips, where {wanted} is "
+            "wanted, a row a clip and a column a class"
+        )
+    if (
+        wanted[1] > 1
+        and (logits >= 0).all()
+        and torch.allclose(logits.sum(1), torch.ones(wanted[0]), atol=1e-3)
+    ):
+        raise ValueError(
+            f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
+            "their own softmax, so take it out of the network"
+        )

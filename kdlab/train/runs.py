@@ -41,7 +41,11 @@ class DamagedRun(ValueError):
 
 def damaged(file: Path, cause: object) -> DamagedRun:
     """The error to raise for ``file`` in a run's folder, with the remedy."""
-    why = getattr(cause, "strerror", None) or str(cause).strip().partition("\n")[0] or type(cause).__name__
+    why = (
+        getattr(cause, "strerror", None)
+        or str(cause).strip().partition("\n")[0]
+        or type(cause).__name__
+    )
     mend = f"delete the folder {file.parent}, and the same call trains it again"
     if file.parent.parent == paths.pretrained_dir():
         mend = f"restore the committed file: git checkout -- pretrained/{file.parent.name}"
@@ -71,7 +75,9 @@ class Predictions:
     @property
     def correct(self) -> np.ndarray:
         """``(N,)`` bool: True where the largest logit is the label's."""
-        return self.logits.argmax(-1) == np.expand_dims(self.labels, tuple(range(1, self.logits.ndim - 1)))
+        return self.logits.argmax(-1) == np.expand_dims(
+            self.labels, tuple(range(1, self.logits.ndim - 1))
+        )
 
     @property
     def accuracy(self) -> float:
@@ -106,10 +112,14 @@ class Run:
         try:
             return from_json(self.provenance["recipe"])
         except NotImported as error:
-            raise NotImported(f"{self.folder.name}: {error}. Its predictions() and history need no recipe; to train it "
-                              "again, delete the run") from error
+            raise NotImported(
+                f"{self.folder.name}: {error}. Its predictions() and history need no recipe; to train it "
+                "again, delete the run"
+            ) from error
         except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
-            raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
+            raise damaged(
+                self.folder / "run.json", f"its recipe cannot be rebuilt ({error})"
+            ) from error
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -130,17 +140,29 @@ class Run:
             with np.load(path, allow_pickle=False) as file:
                 splits = sorted({name.partition("_")[0] for name in file.files})
                 if split in splits:
-                    return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
-        except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+                    return Predictions(
+                        *(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits"))
+                    )
+        except (
+            Exception
+        ) as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
             raise damaged(path, error) from error
         if not splits:
-            raise NoPredictions(f"{self.folder.name} learnt no classes, so it predicts nothing: see its history")
-        raise ValueError(f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these")
+            raise NoPredictions(
+                f"{self.folder.name} learnt no classes, so it predicts nothing: see its history"
+            )
+        raise ValueError(
+            f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these"
+        )
 
     def net(self) -> nn.Module:
         """The trained student, in eval mode, with its normalisation. Raises :class:`DamagedRun`."""
         path = self.folder / "weights.safetensors"
-        own = {k.removeprefix("student."): v for k, v in read_weights(path).items() if k.startswith("student.")}
+        own = {
+            k.removeprefix("student."): v
+            for k, v in read_weights(path).items()
+            if k.startswith("student.")
+        }
         classes = len(self.provenance["classes"])
         if not hasattr(self.recipe, "prepare"):
             return network_of(self.recipe, classes, own, str(path))
@@ -152,7 +174,9 @@ class Run:
         recipe, reasons, snapshot = self.recipe, [], snapshot or Snapshot()
         digest = snapshot.digest(recipe)
         if self.provenance.get("digest", digest) != digest:
-            raise damaged(self.folder / "run.json", "its recipe is not the one that its folder is named after")
+            raise damaged(
+                self.folder / "run.json", "its recipe is not the one that its folder is named after"
+            )
         if self.provenance["sources"] != snapshot.sources(recipe):
             reasons.append("made by other sources")
         if self.provenance["data"] != snapshot.fingerprint(recipe.data):
@@ -164,7 +188,9 @@ class Run:
         return " and ".join(reasons)
 
 
-def network_of(recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str) -> nn.Module:
+def network_of(
+    recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str
+) -> nn.Module:
     """The recipe's network for ``classes`` classes with the weights ``state``, in eval mode; ``source`` names the
     weights in errors."""
     return load_weights(build(untrained(recipe.net), classes, 0), state, source).eval()
@@ -173,7 +199,9 @@ def network_of(recipe: Recipe, classes: int, state: dict[str, torch.Tensor], sou
 def untrained(spec):
     """The network ``spec`` without its checkpoints, at any depth: its weights come from a run's folder."""
     inner = {f.name: v for f in fields(spec) if is_dataclass(v := getattr(spec, f.name))}
-    return replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
+    return replace(
+        spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()}
+    )
 
 
 def _read_note(file: Path) -> dict:
@@ -190,10 +218,14 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     noted = _read_note(note).get("weights") if note.exists() else None
     try:
         state = load(file.read_bytes())
-    except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
+    except (
+        Exception
+    ) as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
         raise damaged(file, error) from error
     if noted and noted != (found := weights_hash(state)):
-        raise damaged(file, f"the hash of its tensors is {found[:12]}…, and {noted[:12]}… was noted")
+        raise damaged(
+            file, f"the hash of its tensors is {found[:12]}…, and {noted[:12]}… was noted"
+        )
     return state
 
 
@@ -202,7 +234,9 @@ def find_run(recipe: Recipe, pretrained: bool, snapshot: Snapshot | None = None)
     name = (snapshot or Snapshot()).name(recipe)
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
-        if os.path.lexists(place / name / "run.json"):  # also an unreadable one: its use raises DamagedRun
+        if os.path.lexists(
+            place / name / "run.json"
+        ):  # also an unreadable one: its use raises DamagedRun
             return Run(place / name, recipe)
     return None
 
@@ -231,21 +265,30 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     checkpoint. ``began`` is the start of the training by ``time.monotonic``. Raises ``ValueError``, and writes nothing,
     for a network with weights or logits that are not finite."""
     student = trained.nets["student"]
-    weights = ((f"{n}.{k}", w) for n in trained.owned for k, w in trained.nets[n].named_parameters())
+    weights = (
+        (f"{n}.{k}", w) for n in trained.owned for k, w in trained.nets[n].named_parameters()
+    )
     broken = [name for name, weight in weights if not weight.isfinite().all()]
     predictions = {}
     for split in ready.splits:
         records, logits = ready.answers(student, split)
         if records:
             broken += [f"what it says of {split} clips"] * (not logits.isfinite().all())
-            columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
+            columns = {
+                f"{split}_{k}s": np.array([getattr(r, k) for r in records])
+                for k in ("id", "group", "label")
+            }
             predictions |= columns | {f"{split}_logits": logits.numpy()}
     if broken:  # the loss of the last step was still finite
-        raise ValueError(f"{broken[0]} is no number after the last step: lower the learning rate, or look for a "
-                         "division by zero in the method")
+        raise ValueError(
+            f"{broken[0]} is no number after the last step: lower the learning rate, or look for a "
+            "division by zero in the method"
+        )
     state = trained.weights()
     write_atomically(folder / "weights.safetensors", lambda p: p.write_bytes(save(state)))
-    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    write_atomically(
+        folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False)
+    )
     save_arrays(folder / "predictions.npz", predictions)
     note = about | {
         "weights": weights_hash(state),
@@ -259,5 +302,7 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
         "versions": versions(),
         "python": platform.python_version(),
     }
-    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
+    write_atomically(
+        folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8")
+    )
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -56,8 +56,10 @@ class AsReleased:
         integer(1, falls=self.falls)
         integer(0, "0 never lowers the rate", patience=self.patience)
         if self.falls and self.patience:
-            raise ValueError(f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
-                             "plateau; give one of them")
+            raise ValueError(
+                f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
+                "plateau; give one of them"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,34 +107,46 @@ def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
     return bearer.param_groups[0]["lr"]
 
 
-def optimiser_for(settings: Settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
-                  fused: bool) -> torch.optim.Optimizer:
+def optimiser_for(
+    settings: Settings, key: str, weights: Iterable[tuple[str, nn.Parameter]], fused: bool
+) -> torch.optim.Optimizer:
     """The method's optimiser ``key`` over named ``weights``, according to ``settings``. Raises ``ValueError`` where
     these have no rule for it.
 
     A group with a ``share`` has that fraction of :func:`learning_rate`. ``fused``: one pass over weights and moments.
     """
     weights, released = list(weights), settings.as_released
-    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch does not fuse complex weights
+    fused = fused and all(
+        weight.is_floating_point() for _, weight in weights
+    )  # torch does not fuse complex weights
     if released is None:
         plain = [weight for _, weight in weights]
-        return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+        return torch.optim.AdamW(
+            plain, settings.lr, weight_decay=settings.weight_decay, fused=fused
+        )
     if not (rule := dict(released.rules).get(key)):
-        raise ValueError(f"as_released has rules for {', '.join(dict(released.rules))}, and the method an optimiser "
-                         f"{key!r}: add a rule for it")
+        raise ValueError(
+            f"as_released has rules for {', '.join(dict(released.rules))}, and the method an optimiser "
+            f"{key!r}: add a rule for it"
+        )
     alike = {}
     for name, weight in weights:
         _, share = _share(released, name)
         decay = rule.decay * settings.weight_decay if released.biases or "bias" not in name else 0.0
         alike.setdefault((rule.share * share, decay), []).append(weight)
-    groups = [{"params": some, "share": share, "weight_decay": decay} for (share, decay), some in alike.items()]
+    groups = [
+        {"params": some, "share": share, "weight_decay": decay}
+        for (share, decay), some in alike.items()
+    ]
     if rule.kind == "sgd":
         return torch.optim.SGD(groups, settings.lr, rule.momentum, fused=fused)
     kind = torch.optim.AdamW if rule.kind == "adamw" else torch.optim.Adam
     return kind(groups, settings.lr, rule.betas, rule.eps, fused=fused)
 
 
-def learning_rate(settings: Settings, step: int, steps: int, epoch: int = 0, history: Sequence[dict] = ()) -> float:
+def learning_rate(
+    settings: Settings, step: int, steps: int, epoch: int = 0, history: Sequence[dict] = ()
+) -> float:
     """The rate at ``step`` of ``steps``. ``one_cycle`` rises linearly over the first fifth; both schedules fall to 0
     along a half cosine. ``settings.as_released`` uses the ``epoch`` instead, and the ``history`` of the earlier
     epochs."""
@@ -157,13 +171,17 @@ def check_released(settings: Settings, weights: dict[str, list[tuple[str, nn.Par
     names = [name for own in weights.values() for name, _ in own]
     for key, _ in released.rules:
         if key not in weights:
-            raise ValueError(f"as_released has a rule for an optimiser {key!r}, and the method's are "
-                             f"{', '.join(weights)}: leave the rule out, or correct its name")
+            raise ValueError(
+                f"as_released has a rule for an optimiser {key!r}, and the method's are "
+                f"{', '.join(weights)}: leave the rule out, or correct its name"
+            )
     used = {_share(released, name)[0] for name in names}
     for pattern, _ in released.shares:
         if pattern not in used:
-            raise ValueError(f"as_released has a share for {pattern!r}, which is the first match of no weight's name, "
-                             f"such as {names[0]}: leave it out, or correct it")
+            raise ValueError(
+                f"as_released has a share for {pattern!r}, which is the first match of no weight's name, "
+                f"such as {names[0]}: leave it out, or correct it"
+            )
 
 
 def _share(released: AsReleased, name: str) -> tuple[str | None, float]:

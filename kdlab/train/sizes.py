@@ -97,31 +97,83 @@ _SMALL = Window(12, 38, 34)
 _TWELVE = Window(12, 36, 32)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=1)
-STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), _SMALL, seeds=15)
+STUDY = Profile(
+    "study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), _SMALL, seeds=15
+)
 _SIZES = (
-    SMOKE, DEMO, STUDY,
+    SMOKE,
+    DEMO,
+    STUDY,
     GenerativeSize("smoke", per_class=(3, 1, 2), epochs=2, real_epochs=2, seeds=1, window=_TWELVE),
-    GenerativeSize("demo", per_class=(24, 4, 12), epochs=25, real_epochs=80, seeds=1, window=_TWELVE),
-    GenerativeSize("study", per_class=(40, 100, 100), epochs=120, real_epochs=80, seeds=5, window=_TWELVE),
+    GenerativeSize(
+        "demo", per_class=(24, 4, 12), epochs=25, real_epochs=80, seeds=1, window=_TWELVE
+    ),
+    GenerativeSize(
+        "study", per_class=(40, 100, 100), epochs=120, real_epochs=80, seeds=5, window=_TWELVE
+    ),
     DetectionSize("smoke", videos=(3, 1, 2), seconds=(12.0, 14.0), epochs=2, seeds=1),
     DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=10, seeds=1),
     DetectionSize("study", videos=(24, 20, 60), seconds=(20.0, 30.0), epochs=160, seeds=5),
-    ExitSize("smoke", per_class=(3, 1, 2), epochs=2,
-             iframe_epochs=2, plain_epochs=2, exit_epochs=2,
-             real_epochs=2, real_exit_epochs=2, draws=2, seeds=1),
+    ExitSize(
+        "smoke",
+        per_class=(3, 1, 2),
+        epochs=2,
+        iframe_epochs=2,
+        plain_epochs=2,
+        exit_epochs=2,
+        real_epochs=2,
+        real_exit_epochs=2,
+        draws=2,
+        seeds=1,
+    ),
     # 550 validation clips: I-frames 89.3 % in 20 epochs, 89.2 in 80; from 40 to 80 the others gain 6 and 11 points
-    ExitSize("demo", per_class=(16, 6, 10), epochs=80,
-             iframe_epochs=20, plain_epochs=80, exit_epochs=15,
-             real_epochs=250, real_exit_epochs=100, draws=4, seeds=1),
-    ExitSize("study", per_class=(40, 30, 100), epochs=130,
-             iframe_epochs=130, plain_epochs=300, exit_epochs=15,
-             real_epochs=250, real_exit_epochs=100, draws=8, seeds=5),
-    RegimeSize("smoke", night=SMOKE.night, bright=(3, 1, 1),
-               few=2, epochs=2, adapted=1, tuned=1, seeds=1),
-    RegimeSize("demo", night=DEMO.night, bright=(24, 4, 12),
-               few=10, epochs=100, adapted=20, tuned=60, seeds=1),
-    RegimeSize("study", night=Night(ACTIONS, (40, 10, 10), VARIETY), bright=(40, 30, 10),
-               few=10, epochs=100, adapted=40, tuned=60, seeds=10),
+    ExitSize(
+        "demo",
+        per_class=(16, 6, 10),
+        epochs=80,
+        iframe_epochs=20,
+        plain_epochs=80,
+        exit_epochs=15,
+        real_epochs=250,
+        real_exit_epochs=100,
+        draws=4,
+        seeds=1,
+    ),
+    ExitSize(
+        "study",
+        per_class=(40, 30, 100),
+        epochs=130,
+        iframe_epochs=130,
+        plain_epochs=300,
+        exit_epochs=15,
+        real_epochs=250,
+        real_exit_epochs=100,
+        draws=8,
+        seeds=5,
+    ),
+    RegimeSize(
+        "smoke", night=SMOKE.night, bright=(3, 1, 1), few=2, epochs=2, adapted=1, tuned=1, seeds=1
+    ),
+    RegimeSize(
+        "demo",
+        night=DEMO.night,
+        bright=(24, 4, 12),
+        few=10,
+        epochs=100,
+        adapted=20,
+        tuned=60,
+        seeds=1,
+    ),
+    RegimeSize(
+        "study",
+        night=Night(ACTIONS, (40, 10, 10), VARIETY),
+        bright=(40, 30, 10),
+        few=10,
+        epochs=100,
+        adapted=40,
+        tuned=60,
+        seeds=10,
+    ),
 )
 
 
@@ -129,7 +181,9 @@ def current(name: str | None = None, kind: type = Profile):
     """The size of this ``kind`` named ``name``, else named by ``$KDLAB_PROFILE``, else ``demo``. A ``kind`` of your
     own, without sizes in this module, has those of :class:`Profile`. Raises ``ValueError`` for an unknown name."""
     name = name or os.environ.get("KDLAB_PROFILE") or "demo"
-    known = {size.name: size for size in _SIZES if type(size) is kind} or {s.name: s for s in (SMOKE, DEMO, STUDY)}
+    known = {size.name: size for size in _SIZES if type(size) is kind} or {
+        s.name: s for s in (SMOKE, DEMO, STUDY)
+    }
     if name not in known:
         raise ValueError(f"no profile {name!r}; there are {', '.join(known)}")
     return known[name]

@@ -12,10 +12,10 @@ import pytest
 from matplotlib import pyplot as plt
 
 from kdlab.cli import data, notebooks
-from kdlab.clips.compressed import read
-from kdlab.clips.datasets import open_data
-from kdlab.clips.splits import shared_groups
+from kdlab.datasets.released import open_data
+from kdlab.datasets.splits import shared_groups
 from kdlab.system import paths
+from kdlab.video.compressed import read
 
 
 @pytest.fixture
@@ -31,12 +31,19 @@ def test_help_is_instant():
     done = subprocess.run(call, capture_output=True, text=True)
     assert done.returncode == 0 and "reproduce" in done.stdout
     assert time.perf_counter() - began < 2  # 0.1 s on an idle machine
-    assert not re.search(r"\| +(torch|numpy|pandas|nbformat|papermill|matplotlib)$", done.stderr, re.MULTILINE)
+    assert not re.search(
+        r"\| +(torch|numpy|pandas|nbformat|papermill|matplotlib)$", done.stderr, re.MULTILINE
+    )
 
 
 def test_known_errors_are_one_line_unless_debugging(kdlab, monkeypatch, tmp_path):
     code, _, err = kdlab("run", "3")
-    assert code == 2 and len(err.splitlines()) == 1 and "no notebooks in" in err and "Traceback" not in err
+    assert (
+        code == 2
+        and len(err.splitlines()) == 1
+        and "no notebooks in" in err
+        and "Traceback" not in err
+    )
     assert kdlab("run", "3", "--timeout", "0")[0] == 2
     monkeypatch.setenv("KDLAB_DEBUG", "1")
     assert "Traceback" in kdlab("run", "3")[2]
@@ -45,23 +52,37 @@ def test_known_errors_are_one_line_unless_debugging(kdlab, monkeypatch, tmp_path
 def test_run_gives_parameters_as_they_are_written(kdlab, monkeypatch):
     given = []
     monkeypatch.setattr(notebooks, "find", lambda name: name)
-    monkeypatch.setattr(notebooks, "run", lambda *what, **how: given.append((*what, how)) or "made.ipynb")
-    code, out, _ = kdlab("run", "3", "-p", "seed", "4", "-p", "words", "a b", "--data", "clips", "--timeout", "9")
+    monkeypatch.setattr(
+        notebooks, "run", lambda *what, **how: given.append((*what, how)) or "made.ipynb"
+    )
+    code, out, _ = kdlab(
+        "run", "3", "-p", "seed", "4", "-p", "words", "a b", "--data", "clips", "--timeout", "9"
+    )
     assert code == 0 and out == "made.ipynb\n"
-    assert given == [("3", {"seed": 4, "words": "a b", "data": "clips"}, {"timeout": 9, "verbose": False})]
+    assert given == [
+        ("3", {"seed": 4, "words": "a b", "data": "clips"}, {"timeout": 9, "verbose": False})
+    ]
 
 
 @pytest.mark.parametrize("good", [True, False])
 def test_reproduce_ends_with_the_comparison_with_the_committed_runs(kdlab, monkeypatch, good):
     monkeypatch.setattr(notebooks, "reproduce", lambda *_, **__: {"01_a": "done in 3 s"})
-    monkeypatch.setattr(notebooks, "compared_with_pretrained", lambda: (["run: the same bits"], good))
+    monkeypatch.setattr(
+        notebooks, "compared_with_pretrained", lambda: (["run: the same bits"], good)
+    )
     code, out, _ = kdlab("reproduce")
-    assert code == (not good) and re.search("01_a +done in 3 s", out) and out.endswith("\n  run: the same bits\n")
+    assert (
+        code == (not good)
+        and re.search("01_a +done in 3 s", out)
+        and out.endswith("\n  run: the same bits\n")
+    )
 
 
 def test_a_notebook_that_fails_and_one_that_is_stopped_have_their_exit_codes(kdlab, monkeypatch):
     for error, code in ((notebooks.NotebookFailed("01_a: wrong"), 1), (KeyboardInterrupt(), 130)):
-        monkeypatch.setattr(notebooks, "reproduce", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            notebooks, "reproduce", lambda *_, error=error, **__: (_ for _ in ()).throw(error)
+        )
         assert kdlab("reproduce")[0] == code
 
 
@@ -87,19 +108,33 @@ def test_data_list_counts_the_clips_of_a_folder_or_a_fold(kdlab, tmp_path):
                 (folder / f"{index}.mp4").write_bytes(os.urandom(8))
     code, out, err = kdlab("data", "list", tmp_path / "mine")
     assert code == 0 and "12 clips" in out and re.search(r"walk +3 +1 +2", out), err
-    rows = [f"{label}/{fold}{i}.mp4,{label},{fold}" for label in ("run", "walk") for fold in "AB" for i in range(4)]
+    rows = [
+        f"{label}/{fold}{i}.mp4,{label},{fold}"
+        for label in ("run", "walk")
+        for fold in "AB"
+        for i in range(4)
+    ]
     (tmp_path / "index.csv").write_text("\n".join(["path,label,fold", *rows]))
     assert re.search(r"walk +3 +1 +4", kdlab("data", "list", tmp_path, "--test-fold", "A")[1])
     code, _, err = kdlab("data", "list", tmp_path / "nowhere")
     assert code == 2 and err.startswith("error: ") and "nowhere" in err
 
 
-@pytest.mark.parametrize(("by_split", "names"), [(True, "v_{}_g{:02}_c{:02}"), (False, "person {1:02}_{2:02}")])
-def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(kdlab, tmp_path, by_split, names):
+@pytest.mark.parametrize(
+    ("by_split", "names"), [(True, "v_{}_g{:02}_c{:02}"), (False, "person {1:02}_{2:02}")]
+)
+def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(
+    kdlab, tmp_path, by_split, names
+):
     for label in ("run", "walk"):
         for group in range(6):
             for take in range(3):
-                folder = tmp_path / "my clips" / (("train", "test")[take % 2] if by_split else "") / label
+                folder = (
+                    tmp_path
+                    / "my clips"
+                    / (("train", "test")[take % 2] if by_split else "")
+                    / label
+                )
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"{names.format(label, group, take)}.mp4").write_bytes(os.urandom(8))
     out = kdlab("data", "list", tmp_path / "my clips")[1]
@@ -112,8 +147,13 @@ def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(kd
     assert kdlab(*shlex.split(mend))[0] == 2
 
 
-def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(kdlab, make_video, tmp_path):
-    clip, out = make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000"), tmp_path / "out"
+def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(
+    kdlab, make_video, tmp_path
+):
+    clip, out = (
+        make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000"),
+        tmp_path / "out",
+    )
     b_frames = make_video("b.avi", codec="mpeg4", bf="2")
     for _ in range(2):  # its own files are written again
         code, words, _ = kdlab("data", "modalities", clip, b_frames, "--out", out)
@@ -123,7 +163,10 @@ def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(
         assert all(np.array_equal(file[name], array) for name, array in read(clip).items())
     assert plt.imread(out / "clip.avi.png").std() > 0.05
     (out / "clip.avi.png").write_text("mine")
-    assert kdlab("data", "modalities", clip, "--out", out)[0] == 2 and (out / "clip.avi.png").read_text() == "mine"
+    assert (
+        kdlab("data", "modalities", clip, "--out", out)[0] == 2
+        and (out / "clip.avi.png").read_text() == "mine"
+    )
     code, _, err = kdlab("data", "modalities", clip, tmp_path / "other" / "clip.avi", "--out", out)
     assert code == 2 and "two FILEs have one name" in err
 
@@ -134,10 +177,22 @@ def test_data_list_without_a_path_says_what_goes_where(kdlab):
 
 
 def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
-    code, out, err = kdlab("data", "night", "--out", tmp_path / "night", "--clips", "10", "--workers", "1",
-                           "--classes", "Jump,Run,Wave")
+    code, out, err = kdlab(
+        "data",
+        "night",
+        "--out",
+        tmp_path / "night",
+        "--clips",
+        "10",
+        "--workers",
+        "1",
+        "--classes",
+        "Jump,Run,Wave",
+    )
     assert code == 0, err
-    assert "10 clips do not spread evenly over 3 classes: making 9" in out and re.search(r"Wave +1 +1 +1", out)
+    assert "10 clips do not spread evenly over 3 classes: making 9" in out and re.search(
+        r"Wave +1 +1 +1", out
+    )
     (tmp_path / "file").touch()
     code, _, err = kdlab("data", "night", "--out", tmp_path / "file" / "night", "--clips", "33")
     assert code == 2 and str(tmp_path / "file" / "night") in err
@@ -157,10 +212,25 @@ def test_a_study_is_run_at_the_size_that_is_asked_for(kdlab, tmp_path, monkeypat
     (tmp_path / "no_study_here.py").write_text("x = 1")
     given = []
     monkeypatch.setattr("kdlab.study.Study.run", lambda self, *what: given.append(what[:3]))
-    assert kdlab("study", tmp_path / "my_own_study.py", "--profile", "smoke", "--world", "3", "--world", "5")[0] == 0
+    assert (
+        kdlab(
+            "study",
+            tmp_path / "my_own_study.py",
+            "--profile",
+            "smoke",
+            "--world",
+            "3",
+            "--world",
+            "5",
+        )[0]
+        == 0
+    )
     assert given[0][0] == (3, 5) and given[0][1].name == "smoke"
     monkeypatch.setattr("kdlab.study.study.run_all", lambda *what: given.append(what))
-    assert kdlab("study", "--all")[0] == 0 and [place.name for place in given[1][:2]] == ["studies", "edition-2"]
+    assert kdlab("study", "--all")[0] == 0 and [place.name for place in given[1][:2]] == [
+        "studies",
+        "edition-2",
+    ]
     for wrong in ([tmp_path / "no_study_here.py"], []):
         code, _, error = kdlab("study", *wrong)
         assert code == 2 and "has no Study" in error

@@ -29,7 +29,9 @@ def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeyp
     tested = tested[tested["video"] == clips[0].video].head(KEPT)
     for column in ("start", "end", "score"):
         assert np.allclose(found[column], tested[column], atol=2e-3)
-    assert found["label"].tolist() == [run.provenance["classes"][label] for label in tested["label"]]
+    assert found["label"].tolist() == [
+        run.provenance["classes"][label] for label in tested["label"]
+    ]
     assert f"{len(found)} segments" in out
     picture = cv2.imread(f"{film.stem}.segments.png")
     assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50

@@ -22,15 +22,22 @@ from kdlab.train.settings import Settings
 from tests.conftest import places_in
 
 NIGHT = Night(("Jump", "Sit"), (2, 1, 2), 0.25)
-needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))),
-                                reason="pip install 'kdlab[onnx]'")
+needs_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnxruntime", "onnxscript"))),
+    reason="pip install 'kdlab[onnx]'",
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with places_in(tmp_path_factory.mktemp("export")):
-        recipe = Recipe("ce", NIGHT, net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
-                        settings=Settings(epochs=1, batch_size=4))
+        recipe = Recipe(
+            "ce",
+            NIGHT,
+            net=TinyR2Plus1D((4, 8)),
+            window=Window(4, 16, 16),
+            settings=Settings(epochs=1, batch_size=4),
+        )
         yield obtain(recipe, pretrained=False, say=str)
 
 
@@ -87,22 +94,36 @@ def test_a_file_for_any_batch_takes_any_and_a_frozen_branch_is_refused(run, tmp_
     made = to_onnx(run, tmp_path / "net.onnx")
     session, x = onnxruntime.InferenceSession(str(made.file)), torch.rand(5, 3, 4, 16, 16)
     assert made.batch is None and not made.why
-    assert abs(session.run(None, {"clips": x.numpy()})[0] - nets["AsksForItsBatch"](x).detach().numpy()).max() < 1e-5
+    assert (
+        abs(
+            session.run(None, {"clips": x.numpy()})[0] - nets["AsksForItsBatch"](x).detach().numpy()
+        ).max()
+        < 1e-5
+    )
     monkeypatch.setattr(type(run), "net", lambda _: nets["BranchesOnLight"])
     with pytest.raises(ValueError, match="cannot be exported, so no file was written: "):
         to_onnx(run, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
 
-@pytest.mark.parametrize("answer, batch, why", [
-    (lambda net, x: net(x), None, "^$"),
-    (lambda net, x: net(x) + (len(x) == 7), 1, "the exported logits differ"),
-    (lambda net, x: net(x)[:2], 1, "the file gives .* where torch gives"),
-    (lambda net, x: net(x) + (x.max() == 0), "refused", "the exported logits differ")])
-def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(answer, batch, why, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "answer, batch, why",
+    [
+        (lambda net, x: net(x), None, "^$"),
+        (lambda net, x: net(x) + (len(x) == 7), 1, "the exported logits differ"),
+        (lambda net, x: net(x)[:2], 1, "the file gives .* where torch gives"),
+        (lambda net, x: net(x) + (x.max() == 0), "refused", "the exported logits differ"),
+    ],
+)
+def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(
+    answer, batch, why, run, tmp_path, monkeypatch
+):
     """Without onnxruntime: ``answer`` stands for the file."""
+
     def session(*_, **__):
-        answers = torch.no_grad()(lambda _, inputs: [answer(run.net(), torch.from_numpy(inputs["clips"])).numpy()])
+        answers = torch.no_grad()(
+            lambda _, inputs: [answer(run.net(), torch.from_numpy(inputs["clips"])).numpy()]
+        )
         return SimpleNamespace(run=answers)
 
     content = SimpleNamespace(SerializeToString=lambda: b"content")
@@ -122,6 +143,10 @@ def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(answer, batch, w
 def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx")
-    assert code == 2 and "pip install 'kdlab[onnx]'" in error and not (tmp_path / "net.onnx").exists()
-    code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module")
+    assert (
+        code == 2 and "pip install 'kdlab[onnx]'" in error and not (tmp_path / "net.onnx").exists()
+    )
+    code, _, error = command(
+        "export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module"
+    )
     assert code == 2 and "no_module cannot be imported" in error

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache, file_key, resize
-from kdlab.clips.container import DamagedClip, probe, timeline
-from kdlab.clips.decode import gathered, read_frames
-from kdlab.clips.user_clips import UserClips
+from kdlab.datasets.user_clips import UserClips
+from kdlab.video.container import DamagedClip, probe, timeline
+from kdlab.video.decode import gathered, read_frames
 
 
 class Reader:
@@ -54,7 +54,9 @@ def test_a_clip_is_read_once_and_in_no_later_process(root, clip):
         assert got.shape == (4, 12, 18, 3)
     assert cache.length(clip, 12, read) == 20
     assert FrameCache(root).length(clip, 12, read) == 20
-    assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+    assert np.array_equal(
+        FrameCache(root).frames(clip, WANTED, 12, read), expected(clip, WANTED, 12)
+    )
     assert len(read.reads) == 1
 
 
@@ -68,7 +70,10 @@ def test_a_changed_clip_is_read_afresh(root, clip):
     cache, read = FrameCache(root), Reader()
     before = cache.frames(clip, WANTED, 12, read)
     status = clip.stat()
-    for text, later in (("8", 1), ("9", 1)):  # as long as before; then also of the same modification time
+    for text, later in (
+        ("8", 1),
+        ("9", 1),
+    ):  # as long as before; then also of the same modification time
         clip.write_text(text)
         os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns + later))
         after = cache.frames(clip, WANTED, 12, read)
@@ -88,7 +93,9 @@ def test_two_clips_of_one_size_and_time_that_change_places_are_read_afresh(make_
         for path in (one, other):
             os.utime(path, (10**9, 10**9))
         assert one.stat().st_size == other.stat().st_size
-        return [(probe(path).fps, timeline(path).seconds) for path in (one, other)], clips.recent_fingerprint()
+        return [
+            (probe(path).fps, timeline(path).seconds) for path in (one, other)
+        ], clips.recent_fingerprint()
 
     before, name = seen()
     third = one.rename(tmp_path / "third.avi")
@@ -100,12 +107,16 @@ def test_two_clips_of_one_size_and_time_that_change_places_are_read_afresh(make_
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["new process", "same process"])
-@pytest.mark.parametrize("damage", [
-    lambda file: file.write_bytes(file.read_bytes()[:-1]),
-    lambda file: file.write_bytes(file.read_bytes()[:40]),
-    lambda file: file.write_bytes(b""),
-    lambda file: file.unlink(),
-], ids=["cut", "half a header", "empty", "gone"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: file.write_bytes(file.read_bytes()[:40]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.unlink(),
+    ],
+    ids=["cut", "half a header", "empty", "gone"],
+)
 def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
     cache, read = FrameCache(root), Reader()
     cache.frames(clip, WANTED, 12, read)
@@ -119,13 +130,19 @@ def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
 
 @pytest.mark.parametrize("indices", [[0.5], ["1"], [None]])
 def test_indices_are_whole_numbers(root, clip, indices):
-    for ask in (lambda: gathered(None, clip, indices), lambda: FrameCache(root).frames(clip, indices, 12, Reader())):
-        with pytest.raises(ValueError, match=f"{clip.name}: the frame indices .* are no whole numbers"):
+    for ask in (
+        lambda: gathered(None, clip, indices),
+        lambda: FrameCache(root).frames(clip, indices, 12, Reader()),
+    ):
+        with pytest.raises(
+            ValueError, match=f"{clip.name}: the frame indices .* are no whole numbers"
+        ):
             ask()
 
 
 def test_frames_one_by_one_are_never_held_together(root, clip):
     """20 frames of 480x720 pixels, a megabyte each, in the memory of a few."""
+
     def read(path, indices=None):
         for number in range(20) if indices is None else indices:
             yield np.full((480, 720, 3), number, np.uint8)
@@ -158,23 +175,33 @@ def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
         clip.write_text(str(seed))
     one = 20 * 12 * 18 * 3
     cache, read = FrameCache(root, limit_bytes=int(2.5 * one)), Reader()
-    with pytest.warns(RuntimeWarning, match="limit of KDLAB_CACHE_GB.*let KDLAB_CACHE_GB allow more") as warned:
+    with pytest.warns(
+        RuntimeWarning, match="limit of KDLAB_CACHE_GB.*let KDLAB_CACHE_GB allow more"
+    ) as warned:
         for _ in range(2):
             for clip in clips:
-                assert np.array_equal(cache.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+                assert np.array_equal(
+                    cache.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12)
+                )
     assert len(warned) == 1
     assert len(list(root.glob("*.npy"))) == 2
-    assert sum(asked is None for asked in read.reads) == 3  # two that were kept, and the one that met the limit
+    assert (
+        sum(asked is None for asked in read.reads) == 3
+    )  # two that were kept, and the one that met the limit
     assert [list(asked) for asked in read.reads if asked is not None] == [sorted(set(WANTED))] * 4
     assert cache.length(clips[3], 12, read) == 20
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning_only(tmp_path, clip):
-    (tmp_path / "file").write_text("in the way")  # a file for a parent: root may write anywhere else
+    (tmp_path / "file").write_text(
+        "in the way"
+    )  # a file for a parent: root may write anywhere else
     cache = FrameCache(tmp_path / "file" / "cache")
     with pytest.warns(RuntimeWarning, match="KDLAB_CACHE") as warned:
         for _ in range(2):
-            assert np.array_equal(cache.frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12))
+            assert np.array_equal(
+                cache.frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12)
+            )
         assert cache.length(clip, 12, Reader()) == 20
     assert len(warned) == 1
     assert str(cache.root) in str(warned[0].message)
@@ -201,7 +228,9 @@ def test_videos_go_through(root, make_video, tmp_path):
     path = make_video("a.mp4")
     cache = FrameCache(root)
     assert cache.length(path, 24) == 40
-    assert np.array_equal(cache.frames(path, [30, 2], 24), resize(read_frames(path).frames, 24)[[30, 2]])
+    assert np.array_equal(
+        cache.frames(path, [30, 2], 24), resize(read_frames(path).frames, 24)[[30, 2]]
+    )
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"")
     with pytest.raises(DamagedClip):
@@ -210,7 +239,14 @@ def test_videos_go_through(root, make_video, tmp_path):
 
 def test_file_key_is_of_content_not_place(tmp_path):
     data = np.random.default_rng(0).bytes(300_000)
-    variants = [data, b"?" + data[1:], data[:-1] + b"?", data[:150_000] + data[150_001:], b"", data[:65_536]]
+    variants = [
+        data,
+        b"?" + data[1:],
+        data[:-1] + b"?",
+        data[:150_000] + data[150_001:],
+        b"",
+        data[:65_536],
+    ]
     keys = []
     for number, content in enumerate(variants):
         for place in (tmp_path / f"{number}.mp4", tmp_path / f"{number}.avi"):

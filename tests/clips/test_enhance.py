@@ -15,7 +15,7 @@ def static() -> np.ndarray:
     scene = np.linspace(4, 40, 96 * 128).reshape(1, 96, 128, 1) + np.zeros((1, 1, 1, 3))
     clip = np.repeat(scene, 12, 0) + rng.normal(0, 0.6, (12, 96, 128, 1))
     for t in range(12):
-        clip[t, :4 * t, :4 * t] = 200
+        clip[t, : 4 * t, : 4 * t] = 200
     return clip.round().clip(0, 255).astype(np.uint8)
 
 
@@ -32,7 +32,9 @@ def test_what_looks_at_each_frame_anew_flickers_and_the_steady_do_not(static):
     assert change_of_the_unchanged(static, Clahe(steady=True)(static)) < 0.05
 
 
-@pytest.mark.parametrize("steady, plain", [(STEADY[0], HistogramEqualisation()), (STEADY[1], Clahe())])
+@pytest.mark.parametrize(
+    "steady, plain", [(STEADY[0], HistogramEqualisation()), (STEADY[1], Clahe())]
+)
 def test_steady_is_the_plain_enhancer_where_nothing_changes(static, steady, plain):
     one = static[3:4]
     assert np.array_equal(steady(one), plain(one))
@@ -44,7 +46,10 @@ def test_steady_is_the_plain_enhancer_where_nothing_changes(static, steady, plai
 
 def test_steady_equalisation_pools_all_frames(static):
     tall = static.reshape(1, -1, 128, 3)
-    assert np.array_equal(HistogramEqualisation(steady=True)(static).reshape(tall.shape), HistogramEqualisation()(tall))
+    assert np.array_equal(
+        HistogramEqualisation(steady=True)(static).reshape(tall.shape),
+        HistogramEqualisation()(tall),
+    )
 
 
 def test_gamma_of_views_that_are_not_contiguous(static):
@@ -58,7 +63,15 @@ def test_gamma_table_of_the_reference():
     """Values of docs/methods.md, section 1: gamma 1.8."""
     table = Gamma(1.8).table()
     assert {v: int(table[v]) for v in (0, 1, 5, 10, 20, 64, 128, 255)} == {
-        0: 0, 1: 11, 5: 28, 10: 42, 20: 61, 64: 118, 128: 173, 255: 255}
+        0: 0,
+        1: 11,
+        5: 28,
+        10: 42,
+        20: 61,
+        64: 118,
+        128: 173,
+        255: 255,
+    }
     assert len(set(table.tolist())) == 202
     assert int(np.flatnonzero(np.diff(table.astype(int)) == 0)[0]) + 1 == 79
 

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache, resize
-from kdlab.clips.container import DamagedClip, probe
 from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
-from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.records import ClipRecord
 from kdlab.clips.untrimmed import AtRate
@@ -17,6 +15,8 @@ from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, streamed
 from kdlab.clips.windows import ClipBatches, Window, open_all
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
+from kdlab.video.container import DamagedClip, probe
+from kdlab.video.decode import read_frames
 
 STEADY = (HistogramEqualisation(True), Clahe(steady=True))
 
@@ -52,17 +52,33 @@ class Cropped:
         return read_frames(path, indices).frames[:, 2:-2]
 
 
-VIEWS = [Raw(), Enhanced(Gamma()), Enhanced(HistogramEqualisation()), Enhanced(Clahe()), *map(Enhanced, STEADY),
-         MotionMix(Enhanced(Gamma())), Flow(), Flow(of=Enhanced(Clahe())),
-         BothLights(Gamma()), BothLights(STEADY[1]), AtRate(Raw(), 10.0), AtRate(Enhanced(STEADY[1]), 60.0), Darkened(),
-         Enhanced(Gamma(), Darkened()), Cropped(), Enhanced(STEADY[0], Cropped())]
+VIEWS = [
+    Raw(),
+    Enhanced(Gamma()),
+    Enhanced(HistogramEqualisation()),
+    Enhanced(Clahe()),
+    *map(Enhanced, STEADY),
+    MotionMix(Enhanced(Gamma())),
+    Flow(),
+    Flow(of=Enhanced(Clahe())),
+    BothLights(Gamma()),
+    BothLights(STEADY[1]),
+    AtRate(Raw(), 10.0),
+    AtRate(Enhanced(STEADY[1]), 60.0),
+    Darkened(),
+    Enhanced(Gamma(), Darkened()),
+    Cropped(),
+    Enhanced(STEADY[0], Cropped()),
+]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{type(view).__name__}-{view.name}")
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
 def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
     noise = np.random.default_rng(0).integers(0, 60, (24, 46, 62, 3)).astype(np.uint8)
-    path = make_video(name, pixels=noise, codec="libx264" if name == "a.mp4" else "mpeg4", g="6", bf="0")
+    path = make_video(
+        name, pixels=noise, codec="libx264" if name == "a.mp4" else "mpeg4", g="6", bf="0"
+    )
     whole, each = plain(view, path), streamed(view)
     assert np.array_equal(np.stack(list(each(path))), whole)
     assert np.array_equal(view.read(path), whole)
@@ -71,17 +87,26 @@ def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
     assert np.array_equal(view.read(path, [3, 0, 3]), whole[[3, 0, 3]])
     cache = FrameCache(tmp_path / "cache")
     for side in (20, 70):
-        assert np.array_equal(cache.frames(path, range(len(whole)), side, each, view.name), resize(whole, side))
+        assert np.array_equal(
+            cache.frames(path, range(len(whole)), side, each, view.name), resize(whole, side)
+        )
 
 
-@pytest.mark.parametrize("view", [v for v in VIEWS if not any(word in v.name for word in ("dark", "crop", "steady"))],
-                         ids=lambda view: f"{type(view).__name__}-{view.name}")
+@pytest.mark.parametrize(
+    "view",
+    [v for v in VIEWS if not any(word in v.name for word in ("dark", "crop", "steady"))],
+    ids=lambda view: f"{type(view).__name__}-{view.name}",
+)
 def test_a_longer_clip_takes_no_more_memory(make_video, tmp_path, view):
     peaks = []
     for frames in (20, 50):
         path = make_video(f"{frames}.mp4", frames=frames, size=(160, 120), preset="ultrafast")
-        clips = ClipBatches([ClipRecord("a", path, 0, "train", "g")], {"x": view}, Window(4, 20, 20),
-                            FrameCache(tmp_path / "cache"))
+        clips = ClipBatches(
+            [ClipRecord("a", path, 0, "train", "g")],
+            {"x": view},
+            Window(4, 20, 20),
+            FrameCache(tmp_path / "cache"),
+        )
         tracemalloc.start()
         try:
             open_all([clips])
@@ -102,7 +127,9 @@ class Darker(Raw):
 def test_a_read_of_ones_own_is_never_passed_by(make_video):
     path = make_video("a.mp4")
     assert np.array_equal(np.stack(list(streamed(Darker())(path))), read_frames(path).frames // 2)
-    assert np.array_equal(Enhanced(Gamma(), of=Darker()).read(path), Gamma()(read_frames(path).frames // 2))
+    assert np.array_equal(
+        Enhanced(Gamma(), of=Darker()).read(path), Gamma()(read_frames(path).frames // 2)
+    )
 
 
 def test_an_enhancer_of_ones_own_gets_the_clip_whole(make_video):
@@ -118,7 +145,9 @@ def test_an_enhancer_of_ones_own_gets_the_clip_whole(make_video):
     assert np.array_equal(Enhanced(Rising()).read(path), Rising()(read_frames(path).frames))
     steady = Rising()
     steady.steady = True
-    assert np.array_equal(Enhanced(steady).read(path, [7, 30]), Rising()(read_frames(path).frames)[[7, 30]])
+    assert np.array_equal(
+        Enhanced(steady).read(path, [7, 30]), Rising()(read_frames(path).frames)[[7, 30]]
+    )
 
 
 def test_damage_behind_the_frames_asked_for_is_raised(make_video):
@@ -130,10 +159,23 @@ def test_damage_behind_the_frames_asked_for_is_raised(make_video):
 
 
 def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):
-    path = make_video("a.avi", frames=60, codec="mpeg4", g="12", bf="0", qmin="2", qmax="2",
-                      sc_threshold="1000000000")
-    records = [ClipRecord("whole", path, 0, "train", "g"), ClipRecord("late", path, 0, "train", "g", 1.2, 2.0)]
-    clips = SegmentBatches(records, {"iframe": Compressed("iframe")}, Segments(3, 48, 48), FrameCache(tmp_path))
+    path = make_video(
+        "a.avi",
+        frames=60,
+        codec="mpeg4",
+        g="12",
+        bf="0",
+        qmin="2",
+        qmax="2",
+        sc_threshold="1000000000",
+    )
+    records = [
+        ClipRecord("whole", path, 0, "train", "g"),
+        ClipRecord("late", path, 0, "train", "g", 1.2, 2.0),
+    ]
+    clips = SegmentBatches(
+        records, {"iframe": Compressed("iframe")}, Segments(3, 48, 48), FrameCache(tmp_path)
+    )
     assert [clips.stretch(record) for record in records] == [(0, 60), (30, 20)]
     (batch,) = clips.evaluation()
     shown = (255 * batch.views["iframe"]).round()[1, :, :, -8:, -8:].mean((0, 2, 3))

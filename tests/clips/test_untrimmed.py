@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.container import DamagedClip
-from kdlab.clips.files import CatalogueError
-from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.clips.untrimmed import AtRate, Windows, all_annotated, windows
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import open_all
+from kdlab.datasets.user_clips import UserClips
 from kdlab.measure.detection import annotated
 from kdlab.train.device import seeded
+from kdlab.video.container import DamagedClip
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -30,7 +29,9 @@ def catalogue(make_video, tmp_path):
     def make(*segments, frames=100, rate=10):
         """One video of 10 s, or as said, and its (start, end, label)."""
         path = make_video("a/long.mp4", pixels=counting(frames), rate=rate, qp="0")
-        records = [ClipRecord(f"long@{s}-{e}", path, label, "train", "g", s, e) for s, e, label in segments]
+        records = [
+            ClipRecord(f"long@{s}-{e}", path, label, "train", "g", s, e) for s, e, label in segments
+        ]
         return Catalogue("toy", tmp_path, ("zero", "one"), tuple(records))
 
     return make
@@ -59,8 +60,12 @@ def table(labels):
 def test_windows_cover_a_video_and_the_last_ends_with_it(catalogue):
     found = windows(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)), "train", SMALL)
     assert [w.first for w in found] == [0, 8, 16, 24, 32, 34]  # 50 steps
-    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"] and {w.video for w in found} == {"a/long"}
-    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[0].seconds == 10
+    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"] and {w.video for w in found} == {
+        "a/long"
+    }
+    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[
+        0
+    ].seconds == 10
     exact = windows(catalogue((1.0, 3.0, 0)), "train", Windows(frames=25, rate=5.0, stride=25))
     assert [w.first for w in exact] == [0, 25], "no window twice"
 
@@ -69,15 +74,26 @@ def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue,
     """A window of 16 steps, 5 a second, shows 3.2 s: of 0.6 to 2.8 s those from step 0 to 3, of 9 to 9.8 s from 33."""
     video, dense = catalogue((0.6, 2.8, 0), (9.0, 9.8, 1), (4.0, 8.0, 1)), replace(SMALL, dense=3)
     found = windows(video, "train", dense)
-    assert [w.first for w in found] == [0, 3, 33, 34], "the last ends where the video does; 4 s fit in none"
-    tested = Catalogue("toy", video.root, video.classes, tuple(replace(r, split="test") for r in video.records))
+    assert [w.first for w in found] == [0, 3, 33, 34], (
+        "the last ends where the video does; 4 s fit in none"
+    )
+    tested = Catalogue(
+        "toy", video.root, video.classes, tuple(replace(r, split="test") for r in video.records)
+    )
     assert [w.first for w in windows(tested, "test", dense)] == [0, 8, 16, 24, 32, 34]
     some = batches(video, dense)
-    firsts = [some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item() for k in range(5)]
+    firsts = [
+        some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item()
+        for k in range(5)
+    ]
     assert firsts == [pytest.approx(3.0)] * 5, "never off"
     (labels,) = (batch.labels for batch in some.evaluation())
-    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels), "the video's shortest action has 0.8 s"
-    with pytest.raises(CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"):
+    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels), (
+        "the video's shortest action has 0.8 s"
+    )
+    with pytest.raises(
+        CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"
+    ):
         windows(catalogue((2.0, 8.0, 0)), "train", dense)
 
 
@@ -106,12 +122,16 @@ def test_labels_are_in_steps_and_cut_to_the_window(catalogue, batches):
 @pytest.mark.parametrize("dense", [0, 4])
 def test_a_segment_after_the_end_is_shown_to_nobody_and_missed_by_all(catalogue, batches, dense):
     """THUMOS14 has 30 of them."""
-    late, without = ((batches(catalogue((1.0, 3.0, 0), *more), replace(SMALL, dense=dense)))
-                     for more in (((10.5, 13.5, 1),), ()))
+    late, without = (
+        (batches(catalogue((1.0, 3.0, 0), *more), replace(SMALL, dense=dense)))
+        for more in (((10.5, 13.5, 1),), ())
+    )
     assert [record.first for record in late.records] == [record.first for record in without.records]
     for with_it, plain in zip(late.evaluation(), without.evaluation(), strict=True):
         assert torch.equal(with_it.labels, plain.labels)
-    assert annotated(late.records)["start"].tolist() == [1.0, 10.5], "it stays among what is to be found"
+    assert annotated(late.records)["start"].tolist() == [1.0, 10.5], (
+        "it stays among what is to be found"
+    )
 
 
 def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogue, batches):
@@ -119,7 +139,9 @@ def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogu
     firsts = set()
     for seed in range(40):
         batch = some.training([0, 1, 5], seeded(seed))
-        for frames, labels, nominal in zip(shown(some, batch), batch.labels, (0, 8, 34), strict=True):
+        for frames, labels, nominal in zip(
+            shown(some, batch), batch.labels, (0, 8, 34), strict=True
+        ):
             first = (frames[0] - 1) // 2
             assert frames == list(range(2 * first + 1, 2 * first + 33, 2)) and 0 <= first <= 34
             assert abs(first - nominal) <= 4
@@ -127,13 +149,17 @@ def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogu
             if labels[0, 2] >= 0:
                 assert labels[0].tolist() == [low, high, 0] and high - low >= 5
             firsts.add((nominal, first))
-    assert {f for n, f in firsts if n == 8} >= set(range(5, 12)) and len({f for n, f in firsts if n == 0}) == 5
+    assert {f for n, f in firsts if n == 8} >= set(range(5, 12)) and len(
+        {f for n, f in firsts if n == 0}
+    ) == 5
     again = some.training([0, 1, 5], seeded(3)), some.training([0, 1, 5], seeded(3))
     assert torch.equal(again[0].views["student"], again[1].views["student"])
 
 
 def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batches):
-    some = batches(catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20))  # 10 steps; annotated beyond its end
+    some = batches(
+        catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20)
+    )  # 10 steps; annotated beyond its end
     assert len(some.records) == 1
     open_all([some])
     for batch in (*some.evaluation(), some.training([0], seeded(0))):
@@ -141,14 +167,27 @@ def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batche
         assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
     mean, std = some.statistics("student")
     x = next(some.evaluation()).views["student"]
-    assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(std, x.std((0, 2, 3, 4)), rtol=1e-3)
+    assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(
+        std, x.std((0, 2, 3, 4)), rtol=1e-3
+    )
 
 
-@pytest.mark.parametrize(("segments", "message"), [
-    (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end.* this one has 3.0 and 3.0"),
-    (((-1.0, 3.0, 0),), "has -1.0 and 3.0"), (((None, 3.0, 0),), "has None and 3.0"),
-    (((11.0, 13.0, 0), (10.0, 12.0, 0)), r"long@10.0-12.0: all 2 segments of .*long.mp4 begin after its end, at 10 s; "
-                                         "this one at 10. Correct the times, or restore")])
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        (
+            ((3.0, 3.0, 0),),
+            r"long@3.0-3.0: segments need 0 <= start < end.* this one has 3.0 and 3.0",
+        ),
+        (((-1.0, 3.0, 0),), "has -1.0 and 3.0"),
+        (((None, 3.0, 0),), "has None and 3.0"),
+        (
+            ((11.0, 13.0, 0), (10.0, 12.0, 0)),
+            r"long@10.0-12.0: all 2 segments of .*long.mp4 begin after its end, at 10 s; "
+            "this one at 10. Correct the times, or restore",
+        ),
+    ],
+)
 def test_impossible_segments_are_named(catalogue, segments, message):
     with pytest.raises(CatalogueError, match=message):
         windows(catalogue(*segments), "train", SMALL)
@@ -165,6 +204,7 @@ def test_a_damaged_video_is_named_before_training(catalogue, batches):
 @pytest.fixture
 def annotated_as(make_video, tmp_path):
     """``annotated_as(rows)``: videos of 10 s with an index of these ``rows``, as they are opened from there."""
+
     def make(*rows):
         for name in "abc":
             make_video(f"{name}.mp4", frames=100, rate=10)
@@ -184,12 +224,20 @@ def test_a_table_of_actions_beside_the_videos_is_what_a_detector_learns_from(ann
     assert (window.video, window.segments) == ("a", ((1.0, 3.0, 1), (5.0, 8.0, 0)))
 
 
-@pytest.mark.parametrize(("row", "said"), [
-    ("c.mp4,zero,,,test", "row 5: segments need 0 <= start < end; this one has None and None"),
-    ("a.mp4,zero,9,10,test", r"row 5: a\.mp4 has actions in train and in test, .*all rows of a video in one split"),
-    ("c.mp4,zero,11,12,test", r"row 5: all 1 segments of .* begin after its end"),
-    ("c.mp4,zero,2,4,val", "the test split is empty"),
-])
-def test_annotations_that_nobody_could_learn_from_are_refused_in_a_sentence(annotated_as, row, said):
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("c.mp4,zero,,,test", "row 5: segments need 0 <= start < end; this one has None and None"),
+        (
+            "a.mp4,zero,9,10,test",
+            r"row 5: a\.mp4 has actions in train and in test, .*all rows of a video in one split",
+        ),
+        ("c.mp4,zero,11,12,test", r"row 5: all 1 segments of .* begin after its end"),
+        ("c.mp4,zero,2,4,val", "the test split is empty"),
+    ],
+)
+def test_annotations_that_nobody_could_learn_from_are_refused_in_a_sentence(
+    annotated_as, row, said
+):
     with pytest.raises(CatalogueError, match=said):
         all_annotated(annotated_as(*GOOD[:3], row))

@@ -5,18 +5,20 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import HistogramEqualisation
 from kdlab.clips.views import Enhanced, Flow, FlowFiles, MotionMix, Raw
 from kdlab.clips.windows import Draw, Window
 from kdlab.train.recipe import from_json, to_json
+from kdlab.video.container import DamagedClip
 from tests.conftest import encode
 
 
 def moving(steps, size=(64, 96)):
     """uint8 (T, H, W, 3): a smooth texture, moved as a whole by each of ``steps`` (x, y) pixels in turn."""
     rng = np.random.default_rng(0)
-    texture = cv2.GaussianBlur(rng.integers(0, 256, (size[0] + 80, size[1] + 80), np.uint8), (0, 0), 3)
+    texture = cv2.GaussianBlur(
+        rng.integers(0, 256, (size[0] + 80, size[1] + 80), np.uint8), (0, 0), 3
+    )
     texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
     x = y = 40
     frames = []
@@ -35,7 +37,9 @@ def clip(make_video):
 
 def pixels(flow, bound=20.0):
     """The median motion of each frame, in pixels, away from the border."""
-    return (np.median(flow[:, 12:-12, 12:-12].reshape(len(flow), -1, 2), axis=1) - 128) / 127 * bound
+    return (
+        (np.median(flow[:, 12:-12, 12:-12].reshape(len(flow), -1, 2), axis=1) - 128) / 127 * bound
+    )
 
 
 def test_known_motion_comes_out_in_pixels(clip):
@@ -43,8 +47,15 @@ def test_known_motion_comes_out_in_pixels(clip):
     assert flow.dtype == np.uint8 and flow.shape == (5, 64, 96, 2)
     assert np.abs(pixels(flow) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.3
     assert np.array_equal(flow[0], flow[1])  # the first frame has the second's
-    assert np.abs(pixels(Flow(bound=5).read(clip), 5) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.2
-    assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx([2, 2, 0, -2], abs=0.2)  # cut
+    assert (
+        np.abs(
+            pixels(Flow(bound=5).read(clip), 5) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]
+        ).max()
+        < 0.2
+    )
+    assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx(
+        [2, 2, 0, -2], abs=0.2
+    )  # cut
 
 
 def test_chosen_rows_are_those_of_all(clip):
@@ -61,13 +72,17 @@ def test_one_frame_has_no_flow(make_video):
 
 
 def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
-    mirrored = make_video("mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0")
+    mirrored = make_video(
+        "mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0"
+    )
     flow, draw, window = Flow().read(clip), Draw(np.arange(5), flip=True), Window(5, 40, 40)
     turned = window.shown(draw, flow, Flow())
     truth = window.shown(Draw(np.arange(5)), Flow().read(mirrored))
     assert np.median(np.abs(turned.astype(int) - truth)) <= 1
     assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
-    assert np.abs(pixels(window.shown(draw, flow))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
+    assert (
+        np.abs(pixels(window.shown(draw, flow))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3
+    )  # what a plain draw would show
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -78,13 +93,17 @@ def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
     place.mkdir(parents=True)
     for k in range(4):
         for axis, value in (("x", 10 * k), ("y", 200 + k)):
-            cv2.imwrite(str(place / f"flow_{axis}_{k + 1:05}.png"), np.full((6, 8), value, np.uint8))
+            cv2.imwrite(
+                str(place / f"flow_{axis}_{k + 1:05}.png"), np.full((6, 8), value, np.uint8)
+            )
     view = FlowFiles(str(tmp_path / "flows"), "flow_x_*.png", "flow_y_*.png")
     flow = view.read(clip)
     assert flow.shape == (5, 6, 8, 2)  # one for each frame of the clip
     assert flow[:, 0, 0].tolist() == [[0, 200], [0, 200], [10, 201], [20, 202], [30, 203]]
     assert np.array_equal(view.read(clip, [3, 0]), flow[[3, 0]])
-    with pytest.raises(FileNotFoundError, match="has 4 pictures flow_x.*the flow of all of .*moving.mkv"):
+    with pytest.raises(
+        FileNotFoundError, match="has 4 pictures flow_x.*the flow of all of .*moving.mkv"
+    ):
         view.read(clip, [0, 5])
     assert from_json(to_json(view)) == view
     assert str(tmp_path) not in str(to_json(view, lambda part: part.contents()))
@@ -92,11 +111,14 @@ def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
     with pytest.raises(DamagedClip, match=r"flow_x_00002.png: damaged: no picture"):
         view.read(clip)
     (place / "flow_x_00002.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"):
+    with pytest.raises(
+        FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"
+    ):
         view.read(clip)
 
 
 # --- what finishes a batch -----------------------------------------------------------------------------------------
+
 
 def test_motion_mix_shows_appearance_difference_from_the_background_and_change():
     video = torch.full((1, 3, 5, 4, 4), 0.5)
@@ -107,7 +129,9 @@ def test_motion_mix_shows_appearance_difference_from_the_background_and_change()
     assert still[3, 1, 2] > 0 and still.count_nonzero() == 1
     assert change[3, 1, 2] > 0 > change[4, 1, 2] and change.count_nonzero() == 2
     assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
-    assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
+    assert (
+        MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3
+    )  # nothing moves, nothing shows
 
 
 def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):

@@ -12,18 +12,35 @@ import torch
 
 from kdlab.clips import windows
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.datasets import open_data
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Draw, Window, open_all
+from kdlab.datasets.released import open_data
 from kdlab.system import pool
 from tests.conftest import encode
 
 
 def test_moments_cover_the_clip_and_repeat_only_what_is_short():
     window = Window(frames=16, side=40, crop=36)
-    assert window.moments(36, 0.5).tolist() == [1, 3, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+    assert window.moments(36, 0.5).tolist() == [
+        1,
+        3,
+        5,
+        7,
+        10,
+        12,
+        14,
+        16,
+        19,
+        21,
+        23,
+        25,
+        28,
+        30,
+        32,
+        34,
+    ]
     for length in (2, 7, 16, 17, 300):
         for offset in (0.0, 0.5, 0.999):
             moments = window.moments(length, offset)
@@ -33,8 +50,12 @@ def test_moments_cover_the_clip_and_repeat_only_what_is_short():
 
 def test_a_draw_cuts_where_it_says():
     pixels = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8, 1)
-    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4])
-    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:])
+    assert np.array_equal(
+        Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4]
+    )
+    assert np.array_equal(
+        Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:]
+    )
     flipped = Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1, flip=True), pixels)
     assert np.array_equal(flipped, pixels[:, 2:, 4:][:, :, ::-1])
 
@@ -55,7 +76,9 @@ class Memory:
 
 def batches(lengths=(20, 30, 36), frames=8):
     rng = np.random.default_rng(0)
-    clips = {f"c{i}": rng.integers(0, 60, (n, 20, 26, 3), dtype=np.uint8) for i, n in enumerate(lengths)}
+    clips = {
+        f"c{i}": rng.integers(0, 60, (n, 20, 26, 3), dtype=np.uint8) for i, n in enumerate(lengths)
+    }
     records = [ClipRecord(p, p, i % 2, "train", "g") for i, p in enumerate(clips)]
     views = {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
     return ClipBatches(records, views, Window(frames, 20, 16), Memory(clips))
@@ -76,7 +99,9 @@ def test_views_of_one_clip_share_crop_flip_and_moment():
 
 def test_training_draws_are_a_function_of_the_generator():
     made = batches()
-    a, b, c = (made.training([0, 1], torch.Generator().manual_seed(s)).views["student"] for s in (1, 1, 2))
+    a, b, c = (
+        made.training([0, 1], torch.Generator().manual_seed(s)).views["student"] for s in (1, 1, 2)
+    )
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
@@ -104,11 +129,17 @@ def test_too_short_clips_are_named_together_before_training():
 
 
 def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
-    video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(48, 32, 32, 3)  # brighter and brighter
+    video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(
+        48, 32, 32, 3
+    )  # brighter and brighter
     encode(tmp_path / "long.mp4", video, rate=12)
-    records = [ClipRecord(f"long@{start}", tmp_path / "long.mp4", 0, "train", "g", start, end)
-               for start, end in ((1.0, 2.0), (3.0, None), (None, 0.5))]
-    made = ClipBatches(records, {"student": Raw()}, Window(4, 32, 32), FrameCache(tmp_path / "cache"))
+    records = [
+        ClipRecord(f"long@{start}", tmp_path / "long.mp4", 0, "train", "g", start, end)
+        for start, end in ((1.0, 2.0), (3.0, None), (None, 0.5))
+    ]
+    made = ClipBatches(
+        records, {"student": Raw()}, Window(4, 32, 32), FrameCache(tmp_path / "cache")
+    )
     assert [made.stretch(record) for record in records] == [(12, 12), (36, 12), (0, 6)]
     (batch,) = made.evaluation()
     seen = (255 * batch.views["student"]).mean((1, 3, 4)).round()
@@ -149,7 +180,12 @@ def test_draws_cover_sizes_places_and_starts_and_are_a_function_of_the_generator
     assert 150 < sum(draw.flip for draw in draws) < 250
     again, first = CONSECUTIVE.random(100, torch.Generator().manual_seed(0)), draws[0]
     assert again.frames.tolist() == first.frames.tolist()
-    assert (again.top, again.left, again.flip, again.box) == (first.top, first.left, first.flip, first.box)
+    assert (again.top, again.left, again.flip, again.box) == (
+        first.top,
+        first.left,
+        first.flip,
+        first.box,
+    )
 
 
 @pytest.mark.parametrize("scale, box", [(1.0, 128), (0.875, 112), (0.75, 96), (0.66, 84)])
@@ -157,18 +193,27 @@ def test_a_square_is_cut_resized_and_flipped(scale, box):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 128, 171, 3), dtype=np.uint8)
     got = CONSECUTIVE.shown(Draw(np.arange(2), 0.25, 1.0, box=(scale, scale)), pixels)
     cut = Draw(np.arange(2), 0.25, 1.0).placed(pixels, box, box)
-    wanted = np.stack([cv2.resize(frame, (112, 112), interpolation=cv2.INTER_LINEAR) for frame in cut])
-    assert got.shape == (2, 112, 112, 3) and np.abs(got.astype(int) - wanted).max() <= 1  # OpenCV's fixed point
+    wanted = np.stack(
+        [cv2.resize(frame, (112, 112), interpolation=cv2.INTER_LINEAR) for frame in cut]
+    )
+    assert (
+        got.shape == (2, 112, 112, 3) and np.abs(got.astype(int) - wanted).max() <= 1
+    )  # OpenCV's fixed point
     flipped = Draw(np.arange(2), 0.25, 1.0, True, (scale, scale))
     assert np.array_equal(CONSECUTIVE.shown(flipped, pixels), got[:, :, ::-1])
 
 
 def test_clips_far_shorter_than_the_window_are_learnt_from(make_video, tmp_path):
     """Dark-48's shortest have 11 frames, of the 64 that a network looks at."""
-    records = [ClipRecord(name, make_video(f"{name}.mp4", frames=frames, rate=10, size=(32, 24)), 0, "train", name)
-               for name, frames in (("eleven", 11), ("one", 1))]
-    clips = ConsecutiveWindow(64, 20, 16).batches(Catalogue("mine", tmp_path, ("a",), tuple(records)), "train",
-                                                  {"student": Raw()})
+    records = [
+        ClipRecord(
+            name, make_video(f"{name}.mp4", frames=frames, rate=10, size=(32, 24)), 0, "train", name
+        )
+        for name, frames in (("eleven", 11), ("one", 1))
+    ]
+    clips = ConsecutiveWindow(64, 20, 16).batches(
+        Catalogue("mine", tmp_path, ("a",), tuple(records)), "train", {"student": Raw()}
+    )
     clips.cache = FrameCache(tmp_path / "cache")
     pixels = clips.training([0], torch.Generator().manual_seed(0)).views["student"]
     assert pixels.shape == (1, 3, 64, 16, 16) and torch.equal(pixels[:, :, :53], pixels[:, :, 11:])
@@ -208,20 +253,29 @@ def shared():
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pool, "available_cores", lambda: 2)  # also where the test itself has one core
+    monkeypatch.setattr(
+        pool, "available_cores", lambda: 2
+    )  # also where the test itself has one core
     monkeypatch.setattr(windows, "_PATIENCE", 0)
 
 
 @pytest.fixture
 def folder(make_video, tmp_path, own_cache):
     for number in range(12):
-        make_video(f"set/{SPLITS[number % 3]}/{'ab'[number // 3 % 2]}/{number:02}.mp4", frames=10, size=(32, 24))
+        make_video(
+            f"set/{SPLITS[number % 3]}/{'ab'[number // 3 % 2]}/{number:02}.mp4",
+            frames=10,
+            size=(32, 24),
+        )
     return tmp_path / "set"
 
 
 def parts_of(folder, views=VIEWS):
     catalogue = open_data(folder)
-    return [ClipBatches(catalogue.split(name), views, Window(8, 16, 16), FrameCache()) for name in SPLITS]
+    return [
+        ClipBatches(catalogue.split(name), views, Window(8, 16, 16), FrameCache())
+        for name in SPLITS
+    ]
 
 
 def forbidden(*_):
@@ -232,8 +286,16 @@ def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypa
     mine = parts_of(folder, shared())
     open_all(mine)
     assert len(list((folder / "readers").iterdir())) > 1
-    alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
-             for its in mine]
+    alone = [
+        next(
+            iter(
+                ClipBatches(
+                    its.records, VIEWS, its.window, FrameCache(folder / "other")
+                ).evaluation()
+            )
+        ).views
+        for its in mine
+    ]
     for name in ("read", "each_frame"):
         monkeypatch.setattr(Shared, name, forbidden, raising=False)
         monkeypatch.setattr(Raw, name, forbidden, raising=False)
@@ -252,8 +314,11 @@ def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video, monk
     said = []
     for patience in (0, 99):
         monkeypatch.setattr(windows, "_PATIENCE", patience)
-        with pytest.raises(ValueError, match=r"4 clips cannot be used(.|\n)*06\.mp4: empty(.|\n)*03\.mp4 has 2 frame"
-                                             r"(.|\n)*02\.mp4: no such file(.|\n)*05\.mp4: truncated") as caught:
+        with pytest.raises(
+            ValueError,
+            match=r"4 clips cannot be used(.|\n)*06\.mp4: empty(.|\n)*03\.mp4 has 2 frame"
+            r"(.|\n)*02\.mp4: no such file(.|\n)*05\.mp4: truncated",
+        ) as caught:
             open_all(mine)
         said.append(str(caught.value))
     assert said[0] == said[1]

@@ -43,7 +43,9 @@ class Clips:
 
     @staticmethod
     def batch(values):
-        return Batch({"student": values, "teacher": values}, Unread(), tuple(map(str, range(len(values)))))
+        return Batch(
+            {"student": values, "teacher": values}, Unread(), tuple(map(str, range(len(values))))
+        )
 
 
 class Unread:
@@ -78,13 +80,17 @@ def test_nothing_moves_though_weights_would_decay():
 def test_passes_move_the_averages_and_no_weight():
     before, after = fitted(Passes(), VALUES, Settings(1, batch_size=4, weight_decay=0.5))
     assert all(same(before, after, WEIGHTS))
-    assert float(after.norm.running_mean) == pytest.approx(0.1 * 4.0)  # a tenth of the way from 0 to the clips' mean
+    assert float(after.norm.running_mean) == pytest.approx(
+        0.1 * 4.0
+    )  # a tenth of the way from 0 to the clips' mean
     assert float(after.norm.running_var) == pytest.approx(0.9 + 0.1 * float(VALUES.var()))
 
 
 @pytest.mark.parametrize("epochs", [1, 7])
 def test_re_estimated_statistics_are_the_clips_own_and_forget_what_was_there(epochs):
-    before, after = fitted(ReEstimated(), VALUES, Settings(epochs, batch_size=4, weight_decay=0.5), past=True)
+    before, after = fitted(
+        ReEstimated(), VALUES, Settings(epochs, batch_size=4, weight_decay=0.5), past=True
+    )
     assert all(same(before, after, WEIGHTS)) and not any(same(before, after, STATISTICS))
     assert float(after.norm.running_mean) == pytest.approx(4.0)
     assert float(after.norm.running_var) == pytest.approx(float(VALUES.var()))
@@ -94,9 +100,16 @@ def test_every_batch_counts_alike():
     """Of two batches of two clips the mean of their means is that of all, and of their variances it is not."""
     _, after = fitted(ReEstimated(), VALUES, Settings(5, batch_size=2))
     assert float(after.norm.running_mean) == pytest.approx(4.0)
-    pairs = {frozenset(pair): 0.5 * float(sum(VALUES[list(p)].var() for p in (pair, others)))
-             for pair, others in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))}
-    assert min(pairs.values()) <= float(after.norm.running_var) <= max(pairs.values()) != float(VALUES.var())
+    pairs = {
+        frozenset(pair): 0.5 * float(sum(VALUES[list(p)].var() for p in (pair, others)))
+        for pair, others in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+    }
+    assert (
+        min(pairs.values())
+        <= float(after.norm.running_var)
+        <= max(pairs.values())
+        != float(VALUES.var())
+    )
 
 
 def loss_of(method, student, teacher=None, labels=None) -> tuple[float, dict]:
@@ -120,7 +133,14 @@ def test_entropy_of_an_even_and_of_a_sure_answer():
 
 def test_entropy_is_minimised_by_the_norms_alone():
     before, after = fitted(EntropyMinimisation(), VALUES, Settings(20, batch_size=4, lr=0.05))
-    moved = {name for name in WEIGHTS if not torch.equal(before.state_dict()[name], after.state_dict()[name])}
+    moved = {
+        name
+        for name in WEIGHTS
+        if not torch.equal(before.state_dict()[name], after.state_dict()[name])
+    }
     assert moved == {"norm.weight", "norm.bias"}
-    nats = [float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean().detach()) for net in (before, after)]
+    nats = [
+        float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean().detach())
+        for net in (before, after)
+    ]
     assert nats[1] < nats[0]

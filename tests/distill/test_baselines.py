@@ -32,24 +32,35 @@ def random(*shape, seed=0):
 
 def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
     """The decomposition of arXiv 2203.08679: KL = KL(binary) + (1 − p_T(label)) KL(others), sample by sample."""
-    student, teacher, labels = random(6, 5), 3 * random(6, 5, seed=1), torch.tensor([0, 1, 2, 3, 4, 0])
+    student, teacher, labels = (
+        random(6, 5),
+        3 * random(6, 5, seed=1),
+        torch.tensor([0, 1, 2, 3, 4, 0]),
+    )
     t = 2.5
     doubt = 1 - F.softmax(teacher / t, dim=1)[range(6), labels]
     for i in range(6):
         one = slice(i, i + 1)
-        assert torch.allclose(dkd_loss(student[one], teacher[one], labels[one], t, 1.0, float(doubt[i])),
-                              kd_loss(student[one], teacher[one], t))
+        assert torch.allclose(
+            dkd_loss(student[one], teacher[one], labels[one], t, 1.0, float(doubt[i])),
+            kd_loss(student[one], teacher[one], t),
+        )
 
 
 def test_dkd_worked_example():
     """Teacher (1/2, 1/3, 1/6), student even, t = 1: KL((1/2, 1/2) ‖ (1/3, 2/3)) and KL((2/3, 1/3) ‖ (1/2, 1/2))."""
-    teacher, student = torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log(), torch.zeros(1, 3).double()
+    teacher, student = (
+        torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log(),
+        torch.zeros(1, 3).double(),
+    )
     label = torch.tensor([0])
     binary = 0.5 * math.log(3 / 2) + 0.5 * math.log(3 / 4)
     others = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
     assert float(dkd_loss(student, teacher, label, 1, 1, 0)) == pytest.approx(binary)
     assert float(dkd_loss(student, teacher, label, 1, 0, 1)) == pytest.approx(others)
-    assert float(dkd_loss(student, teacher, label, 1, 2, 8)) == pytest.approx(2 * binary + 8 * others)
+    assert float(dkd_loss(student, teacher, label, 1, 2, 8)) == pytest.approx(
+        2 * binary + 8 * others
+    )
 
 
 def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
@@ -101,9 +112,17 @@ def test_taps_have_the_bare_names_in_a_wrapped_network_too():
     assert bare(wrapped(net)) is bare(Mixed(wrapped(net))) is net
     plain = outputs(net, x, ["net.stages.0", "net.stages.1"])
     other = features(wrapped(net), x, ["net.stages.0", "net.stages.1"])
-    assert torch.equal(plain.logits, net(x)) and torch.equal(plain.logits, outputs(wrapped(net), x).logits)
+    assert torch.equal(plain.logits, net(x)) and torch.equal(
+        plain.logits, outputs(wrapped(net), x).logits
+    )
     taps = plain.taps
-    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4) and taps["net.stages.1"].shape == (1, 3, 2, 2, 2)
+    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4) and taps["net.stages.1"].shape == (
+        1,
+        3,
+        2,
+        2,
+        2,
+    )
     assert all(torch.equal(taps[name], other[name]) for name in taps)
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -114,7 +133,9 @@ def test_a_compiled_network_is_tapped_by_the_bare_names():
 
 
 def test_a_layer_that_is_called_like_a_wrapper_is_a_layer():
-    net = nn.Sequential(OrderedDict(module=nn.Sequential(OrderedDict(fc=nn.Linear(2, 3))), fc=nn.Linear(3, 4)))
+    net = nn.Sequential(
+        OrderedDict(module=nn.Sequential(OrderedDict(fc=nn.Linear(2, 3))), fc=nn.Linear(3, 4))
+    )
     assert bare(net) is net
     taps = outputs(net, torch.rand(1, 2), ["fc", "module.fc"]).taps
     assert taps["fc"].shape == (1, 4) and taps["module.fc"].shape == (1, 3)
@@ -143,11 +164,15 @@ def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
     found, alone = outputs(net, x, [layer]), features(net, x, [layer])
     assert torch.equal(found.taps[layer], wanted) and torch.equal(alone[layer], wanted)
     assert torch.equal(found.logits, net(x))
-    slope, = torch.autograd.grad(found.logits.sum(), found.taps[layer])  # it lies on the way to the logits
+    (slope,) = torch.autograd.grad(
+        found.logits.sum(), found.taps[layer]
+    )  # it lies on the way to the logits
     assert slope.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")])
+@pytest.mark.parametrize(
+    ("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")]
+)
 @pytest.mark.parametrize("read", [outputs, features])
 def test_what_cannot_be_tapped_is_named(read, layer, words):
     with pytest.raises(ValueError, match=words):
@@ -162,24 +187,40 @@ METHODS = [DecoupledKD(), FitNet(TAP), AttentionTransfer((TAP, "net.stages.1"))]
 
 
 def networks(method, seed=0):
-    nets = {"student": build(TinyR2Plus1D((2, 4)), 2, seed), "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval()}
-    return nets | (method.extra_nets(nets, TwoSides().evaluation(), seed) if hasattr(method, "extra_nets") else {})
+    nets = {
+        "student": build(TinyR2Plus1D((2, 4)), 2, seed),
+        "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval(),
+    }
+    return nets | (
+        method.extra_nets(nets, TwoSides().evaluation(), seed)
+        if hasattr(method, "extra_nets")
+        else {}
+    )
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
     nets = networks(method)
     teacher = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
-    extra = {k: v.clone() for k, v in nets["regressor"].state_dict().items()} if "regressor" in nets else {}
+    extra = (
+        {k: v.clone() for k, v in nets["regressor"].state_dict().items()}
+        if "regressor" in nets
+        else {}
+    )
     trained = fit(method, nets, TwoSides(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
     first, last = trained.history[0], trained.history[-1]
     assert last["loss_net"] < first["loss_net"] and last["ce"] < first["ce"]
     assert all(torch.equal(v, teacher[k]) for k, v in trained.nets["teacher"].state_dict().items())
-    assert all(not torch.equal(v, extra[k]) for k, v in trained.nets.get("regressor", nn.Module()).state_dict().items())
+    assert all(
+        not torch.equal(v, extra[k])
+        for k, v in trained.nets.get("regressor", nn.Module()).state_dict().items()
+    )
     assert trained.owned == (["student", "regressor"] if extra else ["student"])
 
 
-@pytest.mark.parametrize("method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=lambda m: type(m).__name__
+)
 def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(method):
     nets = networks(method)
     (batch,) = TwoSides().evaluation()
@@ -209,7 +250,9 @@ def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
     method, nets = FitNet(TAP), networks(FitNet(TAP))
     nets["student"].train()
     buffers, random_state = [b.clone() for b in nets["student"].buffers()], torch.get_rng_state()
-    a, b, c = (method.extra_nets(nets, TwoSides().evaluation(), seed)["regressor"] for seed in (0, 0, 1))
+    a, b, c = (
+        method.extra_nets(nets, TwoSides().evaluation(), seed)["regressor"] for seed in (0, 0, 1)
+    )
     assert a.weight.shape == (3, 2, 1, 1, 1)
     assert torch.equal(a.weight, b.weight) and not torch.equal(a.weight, c.weight)
     assert nets["student"].training and not nets["teacher"].training

@@ -6,8 +6,8 @@ from math import nan
 import pytest
 import torch
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.baselines import (
     ROLES,
     AttentionTransfer,
@@ -35,7 +35,10 @@ TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)
 
 
 def networks(student=STUDENT, teacher=TEACHER):
-    return {"student": build(student, 2, 0).train(), "teacher": build(teacher, 2, 9).eval().requires_grad_(False)}
+    return {
+        "student": build(student, 2, 0).train(),
+        "teacher": build(teacher, 2, 9).eval().requires_grad_(False),
+    }
 
 
 # --- formulas --------------------------------------------------------------------------------------------------
@@ -55,21 +58,38 @@ def test_feature_norm_worked_examples():
     centres = torch.tensor([[0.0, 7.0], [5.0, 0.0]])
     teacher = torch.tensor([[3.0, 4.0]])  # its own length, 5, counts; its own direction does not
     label = torch.tensor([1])
-    for student, loss in (((5, 0), 0), ((2.5, 0), 0.5), ((0, 5), 1), ((-5, 0), 2), ((50, 0), 0), ((0, 0), 1)):
-        assert float(feature_norm_loss(torch.tensor([student]).float(), teacher, centres, label)) == pytest.approx(loss)
-    both = feature_norm_loss(torch.tensor([[5.0, 0], [0, 5]]), teacher.repeat(2, 1), centres, label.repeat(2))
+    for student, loss in (
+        ((5, 0), 0),
+        ((2.5, 0), 0.5),
+        ((0, 5), 1),
+        ((-5, 0), 2),
+        ((50, 0), 0),
+        ((0, 0), 1),
+    ):
+        assert float(
+            feature_norm_loss(torch.tensor([student]).float(), teacher, centres, label)
+        ) == pytest.approx(loss)
+    both = feature_norm_loss(
+        torch.tensor([[5.0, 0], [0, 5]]), teacher.repeat(2, 1), centres, label.repeat(2)
+    )
     assert float(both) == pytest.approx(0.5)
-    assert torch.allclose(feature_norm_loss(torch.tensor([[1.0, 2]]), teacher, 9 * centres, label),
-                          feature_norm_loss(torch.tensor([[1.0, 2]]), teacher, centres, label))
+    assert torch.allclose(
+        feature_norm_loss(torch.tensor([[1.0, 2]]), teacher, 9 * centres, label),
+        feature_norm_loss(torch.tensor([[1.0, 2]]), teacher, centres, label),
+    )
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("tap", "student", "teacher"), [
-    ("net.stages", STUDENT, TEACHER),
-    ("net.backbone", Gated(STUDENT, (4, 16, 16)), Gated(TEACHER, (4, 16, 16))),
-], ids=["plain", "gated"])
+@pytest.mark.parametrize(
+    ("tap", "student", "teacher"),
+    [
+        ("net.stages", STUDENT, TEACHER),
+        ("net.backbone", Gated(STUDENT, (4, 16, 16)), Gated(TEACHER, (4, 16, 16))),
+    ],
+    ids=["plain", "gated"],
+)
 def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student, teacher):
     method, nets = SimKD(tap), networks(student, teacher)
     frozen = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
@@ -83,17 +103,23 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
     assert moved and not any(torch.equal(state[k], own[k]) for k in moved)
     assert all(torch.equal(v, frozen[k]) for k, v in trained.nets["teacher"].state_dict().items())
     assert trained.history[-1]["features"] < trained.history[0]["features"]
-    assert trained.history[0]["loss_net"] == trained.history[0]["features"]  # labels are not trained on
+    assert (
+        trained.history[0]["loss_net"] == trained.history[0]["features"]
+    )  # labels are not trained on
 
 
 def test_simkd_keeps_the_students_own_normalisation():
     nets = networks()
     nets["student"].mean.fill_(0.25)
     SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
-    assert nets["student"].mean.unique().tolist() == [0.25] and nets["teacher"].mean.unique().tolist() == [0]
+    assert nets["student"].mean.unique().tolist() == [0.25] and nets[
+        "teacher"
+    ].mean.unique().tolist() == [0]
 
 
-@pytest.mark.parametrize("student", [TinyC3D((2, 2, 3, 4)), Gated(STUDENT, (4, 16, 16))], ids=["narrow", "gated"])
+@pytest.mark.parametrize(
+    "student", [TinyC3D((2, 2, 3, 4)), Gated(STUDENT, (4, 16, 16))], ids=["narrow", "gated"]
+)
 def test_simkd_refuses_a_head_that_does_not_fit(student):
     with pytest.raises(ValueError, match="head .*fc.weight.* does not fit the student.*projector"):
         SimKD().extra_nets(networks(student), TwoSides(16).evaluation(), 0)
@@ -102,7 +128,9 @@ def test_simkd_refuses_a_head_that_does_not_fit(student):
 def test_simkd_refuses_the_head_of_classes_in_another_order():
     nets = networks()
     for_classes(nets["teacher"], "ab", "ba")
-    with pytest.raises(ValueError, match="does not fit the student: .* the same classes in one order"):
+    with pytest.raises(
+        ValueError, match="does not fit the student: .* the same classes in one order"
+    ):
         SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
 
 
@@ -113,38 +141,72 @@ def test_feature_norm_trains_with_the_teachers_class_means():
     features = nets["teacher"].net.stages(batch.views["teacher"]).mean((2, 3, 4))
     for label in (0, 1):
         mean = features[batch.labels == label].mean(0)
-        assert torch.allclose(torch.nn.functional.normalize(centres[label], dim=0), mean / mean.norm(), atol=1e-5)
+        assert torch.allclose(
+            torch.nn.functional.normalize(centres[label], dim=0), mean / mean.norm(), atol=1e-5
+        )
     ((key, loss, terms),) = method.losses(nets, batch, Progress(0, 1, centres))
     assert key == "net" and torch.allclose(loss, terms["ce"] + terms["soft"] + terms["norm"])
-    ((_, loss, terms),) = FeatureNorm(weight=3.0, soft=0.0).losses(nets, batch, Progress(0, 1, centres))
+    ((_, loss, terms),) = FeatureNorm(weight=3.0, soft=0.0).losses(
+        nets, batch, Progress(0, 1, centres)
+    )
     assert torch.allclose(loss, terms["ce"] + 3 * terms["norm"])
     loss.backward()
     assert all(p.grad is None for p in nets["teacher"].parameters())
-    rows = fit(method, networks(), TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0).history
+    rows = fit(
+        method, networks(), TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0
+    ).history
     assert rows[-1]["norm"] < rows[0]["norm"] and rows[-1]["ce"] < rows[0]["ce"]
 
 
 # --- networks of two classes -----------------------------------------------------------------------------------
 
 TINY = TinyR2Plus1D((2, 3, 4, 6))
-METHODS = [FitNet(), AttentionTransfer(), ReviewKD(warmup=0.0), SimKD(), FeatureNorm(soft=0.0), RelationalKD()]
+METHODS = [
+    FitNet(),
+    AttentionTransfer(),
+    ReviewKD(warmup=0.0),
+    SimKD(),
+    FeatureNorm(soft=0.0),
+    RelationalKD(),
+]
 
 
 def test_stages_of_four_and_of_three_are_counted_from_the_last():
     nets = networks(TINY, Kelp())
-    names = {type(method): [_layers(nets, role, method.taps) for role in ROLES] for method in METHODS}
-    assert names[SimKD] == names[FeatureNorm] == names[RelationalKD] == [["net.stages.3"], ["net.blades.1"]]
+    names = {
+        type(method): [_layers(nets, role, method.taps) for role in ROLES] for method in METHODS
+    }
+    assert (
+        names[SimKD]
+        == names[FeatureNorm]
+        == names[RelationalKD]
+        == [["net.stages.3"], ["net.blades.1"]]
+    )
     assert names[FitNet] == [["net.stages.2"], ["net.blades.0"]]
-    assert names[AttentionTransfer] == names[ReviewKD] == [
-        ["net.stages.1", "net.stages.2", "net.stages.3"], ["net.holdfast.patch", "net.blades.0", "net.blades.1"]]
+    assert (
+        names[AttentionTransfer]
+        == names[ReviewKD]
+        == [
+            ["net.stages.1", "net.stages.2", "net.stages.3"],
+            ["net.holdfast.patch", "net.blades.0", "net.blades.1"],
+        ]
+    )
     assert [_layers(nets, role, ((0, "net.blades"), "net")) for role in ROLES] == [
-        ["net.stages.0", "net"], ["net.blades", "net"]]
+        ["net.stages.0", "net"],
+        ["net.blades", "net"],
+    ]
 
 
-@pytest.mark.parametrize(("method", "fields", "word"), [
-    (FitNet, {"weight": -1.0}, "weight"), (FeatureNorm, {"temperature": 0.0}, "temperature"),
-    (ReviewKD, {"warmup": 1.5}, "warmup"), (ReviewKD, {"width": 0}, "width"), (RelationalKD, {"angle": nan}, "angle"),
-])
+@pytest.mark.parametrize(
+    ("method", "fields", "word"),
+    [
+        (FitNet, {"weight": -1.0}, "weight"),
+        (FeatureNorm, {"temperature": 0.0}, "temperature"),
+        (ReviewKD, {"warmup": 1.5}, "warmup"),
+        (ReviewKD, {"width": 0}, "width"),
+        (RelationalKD, {"angle": nan}, "angle"),
+    ],
+)
 def test_a_number_that_cannot_be_is_named(method, fields, word):
     with pytest.raises(ValueError, match=word):
         method(**fields)
@@ -167,11 +229,15 @@ def loss_of(method, nets) -> tuple[torch.Tensor, torch.Tensor]:
     return loss, loss - method.labels * terms["ce"]
 
 
-@pytest.mark.parametrize("reverse", [False, True], ids=["under a transformer", "transformer as student"])
+@pytest.mark.parametrize(
+    "reverse", [False, True], ids=["under a transformer", "transformer as student"]
+)
 @pytest.mark.parametrize("method", METHODS, ids=lambda it: type(it).__name__)
 def test_a_foreign_transformer_teaches_and_learns(method, reverse):
     nets = unlike(method, reverse)
-    optimiser = torch.optim.AdamW([w for name in nets if name != "teacher" for w in nets[name].parameters()], lr=1e-3)
+    optimiser = torch.optim.AdamW(
+        [w for name in nets if name != "teacher" for w in nets[name].parameters()], lr=1e-3
+    )
     first, part = loss_of(method, nets)
     part.backward()
     moved = [w.grad for w in nets["student"].parameters() if w.grad is not None]
@@ -184,12 +250,18 @@ def test_a_foreign_transformer_teaches_and_learns(method, reverse):
     assert loss_of(method, nets)[0] < first
 
 
-@pytest.mark.parametrize(("tap", "words"), [
-    (3, "the teacher has 3 stages .* and the method reads 3: give it"),
-    ((0, -4), "the teacher has 3 stages .* reads -4"),
-    ((0, "net.blades.0.space"), r"'net.blades.0.space' of the teacher gives \(4, 16, 8\): name a layer"),
-    ("net.stages", "the teacher: no layer 'net.stages' in Normalised"),
-])
+@pytest.mark.parametrize(
+    ("tap", "words"),
+    [
+        (3, "the teacher has 3 stages .* and the method reads 3: give it"),
+        ((0, -4), "the teacher has 3 stages .* reads -4"),
+        (
+            (0, "net.blades.0.space"),
+            r"'net.blades.0.space' of the teacher gives \(4, 16, 8\): name a layer",
+        ),
+        ("net.stages", "the teacher: no layer 'net.stages' in Normalised"),
+    ],
+)
 def test_a_layer_that_is_not_there_or_gives_no_map_is_refused_before_training(tap, words):
     with pytest.raises(ValueError, match=words):
         unlike(RelationalKD(tap), reverse=False)
@@ -199,9 +271,20 @@ def test_networks_of_two_classes_teach_each_other_from_files_to_predictions(own_
     for split in ("train", "val", "test"):
         for label, way in (("left", -1), ("right", 1)):
             encode(own_places / "clips" / split / label / "0.mp4", square(way, 7 * len(split)))
-    kelp = Recipe("kelp", UserClips(str(own_places / "clips")), net=Kelp(), window=Window(4, 16, 16),
-                  settings=Settings(epochs=1, batch_size=2))
+    kelp = Recipe(
+        "kelp",
+        UserClips(str(own_places / "clips")),
+        net=Kelp(),
+        window=Window(4, 16, 16),
+        settings=Settings(epochs=1, batch_size=2),
+    )
     tiny = replace(kelp, condition="tiny", net=TINY, method=ReviewKD(), teacher=kelp)
-    again = replace(kelp, condition="again", net=Projected(Kelp(), TINY.widths[-1]), method=SimKD(), teacher=tiny)
+    again = replace(
+        kelp,
+        condition="again",
+        net=Projected(Kelp(), TINY.widths[-1]),
+        method=SimKD(),
+        teacher=tiny,
+    )
     for run in (obtain(recipe, say=lambda line: None) for recipe in (tiny, again)):
         assert run.history.notna().all(axis=None) and run.predictions("test").logits.shape == (2, 2)

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from kdlab.distill.method import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
+from kdlab.distill.method import (
+    check_mixture,
+    entropy,
+    kd_loss,
+    smoothed_targets,
+    smoothing_of_entropy,
+)
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.loop import Progress
 
@@ -26,10 +32,16 @@ def test_kd_gradient_tends_to_the_centred_logit_difference():
     assert torch.allclose(z_s.grad, (difference - difference.mean()) / 3, atol=1e-3)
 
 
-@pytest.mark.parametrize("temperature, alpha, word", [
-    (0, 0.5, "temperature"), (-1, 0.5, "temperature"), (math.nan, 0, "temperature"),
-    (4, 1.5, "alpha"), (4, -0.1, "alpha"),
-])
+@pytest.mark.parametrize(
+    "temperature, alpha, word",
+    [
+        (0, 0.5, "temperature"),
+        (-1, 0.5, "temperature"),
+        (math.nan, 0, "temperature"),
+        (4, 1.5, "alpha"),
+        (4, -0.1, "alpha"),
+    ],
+)
 def test_impossible_mixtures_are_named(temperature, alpha, word):
     with pytest.raises(ValueError, match=word):
         check_mixture(temperature, alpha)
@@ -65,7 +77,9 @@ class FakeBatch:
 
 def test_dual_light_mixes_its_two_terms_and_leaves_the_teacher_alone():
     nets = {"student": Constant([0.0, 0.0]), "teacher": Constant([2.0, 0.0])}
-    ((name, loss, terms),) = DualLight(temperature=2.0, alpha=0.25).losses(nets, FakeBatch, Progress(0, 1))
+    ((name, loss, terms),) = DualLight(temperature=2.0, alpha=0.25).losses(
+        nets, FakeBatch, Progress(0, 1)
+    )
     loss.backward()
     assert name == "net"
     assert float(loss.detach()) == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
@@ -79,5 +93,7 @@ def test_matched_smoothing_equals_dual_light_for_a_teacher_that_is_itself_smooth
     control = MatchedSmoothing(temperature=4.0, alpha=0.5)
     prepared = control.prepare(nets, [FakeBatch])
     ((_, smooth, _),) = control.losses(nets, FakeBatch, Progress(0, 1, prepared))
-    ((_, taught, _),) = DualLight(temperature=4.0, alpha=0.5).losses(nets, FakeBatch, Progress(0, 1))
+    ((_, taught, _),) = DualLight(temperature=4.0, alpha=0.5).losses(
+        nets, FakeBatch, Progress(0, 1)
+    )
     assert float(smooth.detach()) == pytest.approx(float(taught.detach()), abs=1e-5)

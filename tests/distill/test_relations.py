@@ -43,8 +43,14 @@ def standardised_by_hand(student, teacher, t):
         deviation = (sum((v - mean(row)) ** 2 for v in row) / (len(row) - 1)) ** 0.5
         return [(v - mean(row)) / (deviation + 1e-7) for v in row]
 
-    return t * t * mean(sum(q * (q / p).log() for p, q in zip(softmax(z(s), t), softmax(z(r), t), strict=True))
-                        for s, r in zip(student, teacher, strict=True))
+    return (
+        t
+        * t
+        * mean(
+            sum(q * (q / p).log() for p, q in zip(softmax(z(s), t), softmax(z(r), t), strict=True))
+            for s, r in zip(student, teacher, strict=True)
+        )
+    )
 
 
 def correlation(a, b):
@@ -55,7 +61,10 @@ def correlation(a, b):
 def dist_by_hand(student, teacher, t, inter, intra):
     p, q = ([softmax(row, t) for row in each] for each in (student, teacher))
     rows = mean(1 - correlation(*pair) for pair in zip(p, q, strict=True))
-    columns = mean(1 - correlation(*pair) for pair in zip(zip(*p, strict=True), zip(*q, strict=True), strict=True))
+    columns = mean(
+        1 - correlation(*pair)
+        for pair in zip(zip(*p, strict=True), zip(*q, strict=True), strict=True)
+    )
     return t * t * (inter * rows + intra * columns)
 
 
@@ -86,28 +95,43 @@ def angle_by_hand(student, teacher):
 
     clips = range(len(student))
     triples = [(i, j, k) for i in clips for j in clips for k in clips if len({i, j, k}) == 3]
-    return sum(huber(cosine(student, *some), cosine(teacher, *some)) for some in triples) / len(student) ** 3
+    return (
+        sum(huber(cosine(student, *some), cosine(teacher, *some)) for some in triples)
+        / len(student) ** 3
+    )
 
 
 def review_by_hand(student, teacher):
     """For maps of 2 × 5 × 5 places: all places, then at most 4, 2 and 1 an axis; weights 1, 1/2, 1/4, 1/8."""
     total = 0
-    for weight, cuts in ((1, [*zip(range(5), range(1, 6), strict=True)]), (0.5, [(0, 2), (1, 3), (2, 4), (3, 5)]),
-                         (0.25, [(0, 3), (2, 5)]), (0.125, [(0, 5)])):
+    for weight, cuts in (
+        (1, [*zip(range(5), range(1, 6), strict=True)]),
+        (0.5, [(0, 2), (1, 3), (2, 4), (3, 5)]),
+        (0.25, [(0, 3), (2, 5)]),
+        (0.125, [(0, 5)]),
+    ):
         times = [(0, 1), (1, 2)] if len(cuts) > 1 else [(0, 2)]
-        gaps = [(student - teacher)[:, :, a:b, c:d, e:f].mean((2, 3, 4)) for a, b in times for c, d in cuts
-                for e, f in cuts]
-        total += weight * mean((gap ** 2).mean() for gap in gaps)
+        gaps = [
+            (student - teacher)[:, :, a:b, c:d, e:f].mean((2, 3, 4))
+            for a, b in times
+            for c, d in cuts
+            for e, f in cuts
+        ]
+        total += weight * mean((gap**2).mean() for gap in gaps)
     return total / 1.875
 
 
-@pytest.mark.parametrize(("ours", "by_hand", "shapes", "how"), [
-    (standardised_kd_loss, standardised_by_hand, [(4, 5), (4, 5)], (2.5,)),
-    (dist_loss, dist_by_hand, [(4, 5), (4, 5)], (1.5, 2.0, 3.0)),
-    (distance_loss, distance_by_hand, [(4, 3), (4, 6)], ()),
-    (angle_loss, angle_by_hand, [(4, 3), (4, 6)], ()),
-    (review_loss, review_by_hand, [(2, 3, 2, 5, 5), (2, 3, 2, 5, 5)], ()),
-], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("ours", "by_hand", "shapes", "how"),
+    [
+        (standardised_kd_loss, standardised_by_hand, [(4, 5), (4, 5)], (2.5,)),
+        (dist_loss, dist_by_hand, [(4, 5), (4, 5)], (1.5, 2.0, 3.0)),
+        (distance_loss, distance_by_hand, [(4, 3), (4, 6)], ()),
+        (angle_loss, angle_by_hand, [(4, 3), (4, 6)], ()),
+        (review_loss, review_by_hand, [(2, 3, 2, 5, 5), (2, 3, 2, 5, 5)], ()),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_value_and_gradient_are_those_of_the_plain_formula(ours, by_hand, shapes, how):
     student, teacher = (3 * random(*shape, seed=k) for k, shape in enumerate(shapes))
     found = []
@@ -116,7 +140,9 @@ def test_value_and_gradient_are_those_of_the_plain_formula(ours, by_hand, shapes
         value = loss(x, teacher, *how)
         found.append((value.detach(), *torch.autograd.grad(value, x)))
     assert found[0][0] > 1e-3 and found[0][1].abs().max() > 1e-4
-    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6) and torch.allclose(found[0][1], found[1][1], atol=1e-7)
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6) and torch.allclose(
+        found[0][1], found[1][1], atol=1e-7
+    )
 
 
 def test_what_a_relation_does_not_see():
@@ -126,7 +152,7 @@ def test_what_a_relation_does_not_see():
     turn, _ = torch.linalg.qr(random(4, 4, seed=4))
     for loss in (distance_loss, angle_loss):
         assert float(loss(7 * features @ turn + 1, features)) == pytest.approx(0, abs=1e-10)
-        assert float(loss(features ** 3, features)) > 1e-3
+        assert float(loss(features**3, features)) > 1e-3
 
 
 def test_equal_clips_have_finite_gradients():
@@ -142,26 +168,37 @@ def test_equal_clips_have_finite_gradients():
 def test_the_fusion_sends_deep_features_upwards_and_none_downwards():
     torch.manual_seed(0)
     review = Review([(3, 5), (4, 6)], width=2).double()
-    shallow, deep = (x.requires_grad_() for x in (random(2, 3, 4, 6, 6, seed=0), random(2, 4, 2, 3, 3, seed=1)))
+    shallow, deep = (
+        x.requires_grad_() for x in (random(2, 3, 4, 6, 6, seed=0), random(2, 4, 2, 3, 3, seed=1))
+    )
     made = review([shallow, deep])
     assert [tuple(x.shape) for x in made] == [(2, 5, 4, 6, 6), (2, 6, 2, 3, 3)]
     (made[0] ** 3).sum().backward(retain_graph=True)
     assert shallow.grad.any() and deep.grad.any()
     assert torch.autograd.grad((made[1] ** 3).sum(), shallow, allow_unused=True) == (None,)
     pooled = F.adaptive_avg_pool3d(made[0], 3)
-    assert torch.allclose(review_loss(made[0], random(2, 5, 3, 3, 3, seed=2)),
-                          review_loss(pooled, random(2, 5, 3, 3, 3, seed=2)))
+    assert torch.allclose(
+        review_loss(made[0], random(2, 5, 3, 3, 3, seed=2)),
+        review_loss(pooled, random(2, 5, 3, 3, 3, seed=2)),
+    )
 
 
 TAPS = ("net.stages.0", "net.stages.1")
 
 
-@pytest.mark.parametrize("method", [StandardisedKD(), DIST(), RelationalKD(), ReviewKD(TAPS, width=4)],
-                         ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method",
+    [StandardisedKD(), DIST(), RelationalKD(), ReviewKD(TAPS, width=4)],
+    ids=lambda m: type(m).__name__,
+)
 def test_each_trains_a_student_of_a_foreign_teacher_and_leaves_the_teacher_alone(method):
-    nets = {"student": build(TinyR2Plus1D((2, 4)), 2, 0),
-            "teacher": build(TinyTransformer((2, 4, 8), (1, 1), 2), 2, 9).eval()}
-    nets |= method.extra_nets(nets, TwoSides().evaluation(), 0) if hasattr(method, "extra_nets") else {}
+    nets = {
+        "student": build(TinyR2Plus1D((2, 4)), 2, 0),
+        "teacher": build(TinyTransformer((2, 4, 8), (1, 1), 2), 2, 9).eval(),
+    }
+    nets |= (
+        method.extra_nets(nets, TwoSides().evaluation(), 0) if hasattr(method, "extra_nets") else {}
+    )
     before = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
     trained = fit(method, nets, TwoSides(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
     first, last = trained.history[0], trained.history[-1]

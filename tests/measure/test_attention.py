@@ -27,8 +27,14 @@ class Linear(nn.Module):
     def __init__(self, weights, stride=1):
         super().__init__()
         kernel = 1 if stride == 1 else 3
-        self.features = nn.Conv3d(2, 2, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2),
-                                  bias=False)
+        self.features = nn.Conv3d(
+            2,
+            2,
+            (1, kernel, kernel),
+            (1, stride, stride),
+            (0, kernel // 2, kernel // 2),
+            bias=False,
+        )
         self.unused = nn.Conv3d(2, 2, 1)
         self.fc = nn.Linear(2, len(weights), bias=False)
         with torch.no_grad():
@@ -47,7 +53,10 @@ WEIGHTS = [[2.0, -1.0], [0.0, 1.0]]
 def test_the_map_of_a_linear_network_is_its_weighted_input_rectified():
     x = torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
     found = grad_cam(Linear(WEIGHTS), x, torch.tensor([0, 1, 0]), "features", batch_size=2)
-    by_hand = torch.stack([2 * x[0, 0] - x[0, 1], x[1, 1], 2 * x[2, 0] - x[2, 1]]).clamp_min(0) / x[0, 0].numel()
+    by_hand = (
+        torch.stack([2 * x[0, 0] - x[0, 1], x[1, 1], 2 * x[2, 0] - x[2, 1]]).clamp_min(0)
+        / x[0, 0].numel()
+    )
     assert found.maps == pytest.approx(by_hand.numpy(), abs=1e-7) and not found.constant.any()
 
 
@@ -58,8 +67,10 @@ def test_a_unit_of_a_strided_layer_is_brought_to_the_pixel_it_looks_at(at):
     (found,) = grad_cam(Linear(WEIGHTS, stride=2), x, 0, "features").maps
     assert np.unravel_index(found[0].argmax(), (9, 9)) == at
     # Of kernel 3, stride 2: unit 0 sees pixels 0 and 1 and stands between them, unit 1 at 2.
-    assert found[0, :, at[1]] == pytest.approx(found[0].max() * np.interp(
-        np.arange(9), [0.5, 2, 4, 6, 7.5], np.arange(5) == at[0] // 2), abs=1e-5)
+    assert found[0, :, at[1]] == pytest.approx(
+        found[0].max() * np.interp(np.arange(9), [0.5, 2, 4, 6, 7.5], np.arange(5) == at[0] // 2),
+        abs=1e-5,
+    )
 
 
 @pytest.fixture
@@ -75,9 +86,17 @@ def centres(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("size, layer, expected", [(36, 3, [6.3, 16, 26.4]), (36, 2, [3.1, 8, 16, 24, 30]),
-                                                   (65, 1, [1.4, *range(4, 61, 4), 62.6])])
-def test_units_in_the_middle_stand_where_strides_say_and_those_at_the_edge_further_in(size, layer, expected, centres):
+@pytest.mark.parametrize(
+    "size, layer, expected",
+    [
+        (36, 3, [6.3, 16, 26.4]),
+        (36, 2, [3.1, 8, 16, 24, 30]),
+        (65, 1, [1.4, *range(4, 61, 4), 62.6]),
+    ],
+)
+def test_units_in_the_middle_stand_where_strides_say_and_those_at_the_edge_further_in(
+    size, layer, expected, centres
+):
     x = torch.rand(1, 3, 4, size, size, generator=torch.Generator().manual_seed(0))
     grad_cam(build(TinyR2Plus1D(), 3, 0), x, 0, f"net.stages.{layer}")
     assert all(found == pytest.approx(expected, abs=0.05) for found in centres[1:])
@@ -88,12 +107,22 @@ def test_frames_of_a_2d_network_have_their_own_maps():
     x = torch.rand(2, 3, 3, 52, 65, generator=torch.Generator().manual_seed(0))
     whole = grad_cam(net, x, 1, "net.stages.3").maps
     assert whole.shape == (2, 3, 52, 65)
-    alone = np.concatenate([grad_cam(net, x[:, :, t : t + 1], 1, "net.stages.3").maps for t in range(3)], 1)
-    assert whole == pytest.approx(alone / 3, abs=1e-6), "logits are the mean over frames, so a third of the gradient"
+    alone = np.concatenate(
+        [grad_cam(net, x[:, :, t : t + 1], 1, "net.stages.3").maps for t in range(3)], 1
+    )
+    assert whole == pytest.approx(alone / 3, abs=1e-6), (
+        "logits are the mean over frames, so a third of the gradient"
+    )
 
 
-@pytest.mark.parametrize("spec, layer", [(TinyR2Plus1D(), "net.stages.3"), (TinyR2Plus1D(), "net.stages.0.spatial"),
-                                         (Gated(), "net.backbone.stages.3")])
+@pytest.mark.parametrize(
+    "spec, layer",
+    [
+        (TinyR2Plus1D(), "net.stages.3"),
+        (TinyR2Plus1D(), "net.stages.0.spatial"),
+        (Gated(), "net.backbone.stages.3"),
+    ],
+)
 def test_maps_of_3d_networks_have_the_clips_shape_also_with_frozen_weights(spec, layer):
     net = build(spec, 3, 0).requires_grad_(False).train()
     found = grad_cam(net, torch.rand(2, 3, 16, 36, 36), 0, layer)
@@ -111,7 +140,9 @@ def test_what_cannot_be_explained_is_told():
     net, x = Linear(WEIGHTS), torch.rand(1, 2, 2, 4, 4)
     with pytest.raises(ValueError, match="no layer 'featurs' in Linear; the nearest are features"):
         grad_cam(net, x, 0, "featurs")
-    with pytest.raises(ValueError, match=r"'fc' gives \(5, 2\) for 5 clips, without extent in space"):
+    with pytest.raises(
+        ValueError, match=r"'fc' gives \(5, 2\) for 5 clips, without extent in space"
+    ):
         grad_cam(net, x, 0, "fc")
     with pytest.raises(ValueError, match="'unused' is not called"):
         grad_cam(net, x, 0, "unused")
@@ -133,15 +164,25 @@ class Odd(Linear):
 
     def forward(self, x):
         maps = self.features(x)
-        ways = {"twice": lambda: self.features(maps), "detached": maps.detach, "tuple": lambda: maps,
-                "frames": lambda: sum(self.features(x[:, :, [t]]) for t in range(x.shape[2]))}
+        ways = {
+            "twice": lambda: self.features(maps),
+            "detached": maps.detach,
+            "tuple": lambda: maps,
+            "frames": lambda: sum(self.features(x[:, :, [t]]) for t in range(x.shape[2])),
+        }
         logits = self.fc(ways[self.way]().mean((2, 3, 4)))
         return (logits,) if self.way == "tuple" else logits
 
 
-@pytest.mark.parametrize("way, why", [("twice", "'features' runs 2 times"), ("frames", "'features' runs 3 times"),
-                                      ("detached", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat"),
-                                      ("tuple", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat")])
+@pytest.mark.parametrize(
+    "way, why",
+    [
+        ("twice", "'features' runs 2 times"),
+        ("frames", "'features' runs 3 times"),
+        ("detached", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat"),
+        ("tuple", r"needs logits \(N, K\) of Odd, and their gradient at layer 'feat"),
+    ],
+)
 def test_no_map_is_made_of_one_of_two_calls_or_without_a_gradient(way, why):
     net = Odd(way).train()
     net.features.eval()
@@ -181,7 +222,10 @@ def test_a_map_by_hand(masks):
 
 def test_no_actor_is_no_score_and_other_shapes_are_refused(masks):
     maps = np.ones(masks.shape)
-    assert all(np.isnan(v).tolist() == [False, True] for v in scores(maps, masks & [[[[1]]], [[[0]]]]).values())
+    assert all(
+        np.isnan(v).tolist() == [False, True]
+        for v in scores(maps, masks & [[[[1]]], [[[0]]]]).values()
+    )
     with pytest.raises(ValueError, match="of one shape"):
         scores(maps[:, :2], masks)
 
@@ -202,21 +246,33 @@ def test_what_matters_deletes_first_and_inserts_first():
     x = torch.zeros(1, 1, 1, 20, 20)
     x[0, 0, 0, 5, 12] = 1
     target = torch.tensor([0])
-    right, wrong = (fidelity(Brightest(), x, target, maps) for maps in (x.numpy()[:, 0], 1 - x.numpy()[:, 0]))
+    right, wrong = (
+        fidelity(Brightest(), x, target, maps) for maps in (x.numpy()[:, 0], 1 - x.numpy()[:, 0])
+    )
     full, none = (torch.tensor([v, 0.0]).softmax(0)[0].item() for v in (10.0, 0.0))
     assert right["deletion"][0, 0] == wrong["deletion"][0, 9] == pytest.approx(full)
-    assert (right["deletion"][0, 1:] < 0.7).all() and (right["insertion"][0, 1:] == pytest.approx(full))
+    assert (right["deletion"][0, 1:] < 0.7).all() and (
+        right["insertion"][0, 1:] == pytest.approx(full)
+    )
     assert wrong["insertion"][0, 9] < 0.7 and wrong["insertion"][0, 10] == pytest.approx(full)
     assert right["insertion"][0, 0] == wrong["deletion"][0, 10] < 0.7 and none == 0.5
 
 
 def test_masks_are_where_the_network_sees_the_actor(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    clips = ClipBatches(Night(("Wave",), (1, 0, 0), 0.25).catalogue().records, {"raw": Raw()}, Window(8, 40, 36))
+    clips = ClipBatches(
+        Night(("Wave",), (1, 0, 0), 0.25).catalogue().records, {"raw": Raw()}, Window(8, 40, 36)
+    )
     masks = actor_masks(clips)
     assert masks.shape == (1, 8, 36, 36) and 0.02 < masks.mean() < 0.5
 
-    y, x = (p * 40 / 128 for p in np.nonzero(truth(clips.records[0])["masks"][clips.window.centre(36).frames])[1:])
-    mine, seen = np.nonzero(masks), (y >= 2) & (y < 38) & (x >= 7) & (x < 43)  # 36² of 40 × 50 pixels
+    y, x = (
+        p * 40 / 128
+        for p in np.nonzero(truth(clips.records[0])["masks"][clips.window.centre(36).frames])[1:]
+    )
+    mine, seen = (
+        np.nonzero(masks),
+        (y >= 2) & (y < 38) & (x >= 7) & (x < 43),
+    )  # 36² of 40 × 50 pixels
     assert mine[2].mean() == pytest.approx(y[seen].mean() - 2.3, abs=0.5)
     assert mine[3].mean() == pytest.approx(x[seen].mean() - 7.3, abs=0.5)

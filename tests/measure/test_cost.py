@@ -21,7 +21,14 @@ def test_times_are_of_this_processor_in_turn_and_on_one_thread():
             pass
         calls.append((seconds, torch.get_num_threads()))
 
-    times = cpu_times({"short": lambda: busy(0.002), "idle": lambda: time.sleep(0.01), "long": lambda: busy(0.006)}, 5)
+    times = cpu_times(
+        {
+            "short": lambda: busy(0.002),
+            "idle": lambda: time.sleep(0.01),
+            "long": lambda: busy(0.006),
+        },
+        5,
+    )
     assert [len(column) for column in times.values()] == [5, 5, 5]
     assert calls == [(0.002, 1), (0.006, 1)] * 6  # once to get warm
     assert np.median(times["idle"]) < 0.002 <= np.median(times["short"]) < np.median(times["long"])

@@ -21,8 +21,14 @@ from kdlab.measure.detection import (
 
 def table(*columns):
     """video, label, start, end[, score]"""
-    return pd.DataFrame({name: np.asarray(column, int if name in ("video", "label") else float)
-                         for name, column in zip(("video", "label", "start", "end", "score"), columns, strict=False)})
+    return pd.DataFrame(
+        {
+            name: np.asarray(column, int if name in ("video", "label") else float)
+            for name, column in zip(
+                ("video", "label", "start", "end", "score"), columns, strict=False
+            )
+        }
+    )
 
 
 def events(*rows):
@@ -37,8 +43,10 @@ def brute_force(truth, found, classes, tious):
         wanted = [(v, s, e) for v, k, s, e in truth.itertuples(index=False) if k == label]
         if not wanted:
             continue
-        ranked = sorted(((score, v, s, e) for v, k, s, e, score in found.itertuples(index=False) if k == label),
-                        key=lambda row: -row[0])
+        ranked = sorted(
+            ((score, v, s, e) for v, k, s, e, score in found.itertuples(index=False) if k == label),
+            key=lambda row: -row[0],
+        )
         for column, threshold in enumerate(tious):
             taken, right = set(), []
             for _, video, start, end in ranked:
@@ -55,7 +63,9 @@ def brute_force(truth, found, classes, tious):
                 if best:
                     taken.add(best[1])
             precision = [sum(right[: k + 1]) / (k + 1) for k in range(len(right))]
-            result[label, column] = sum(max(precision[k:]) for k in range(len(right)) if right[k]) / len(wanted)
+            result[label, column] = sum(
+                max(precision[k:]) for k in range(len(right)) if right[k]
+            ) / len(wanted)
     return result
 
 
@@ -64,14 +74,21 @@ def random_case(rng):
     classes, videos = rng.integers(1, 4), rng.integers(1, 4)
     t, n = rng.integers(1, 8), rng.integers(0, 16)
     start = rng.integers(0, 12, t)
-    truth = table(rng.integers(0, videos, t), rng.integers(0, classes, t), start, start + rng.integers(1, 6, t))
+    truth = table(
+        rng.integers(0, videos, t),
+        rng.integers(0, classes, t),
+        start,
+        start + rng.integers(1, 6, t),
+    )
     start = rng.integers(0, 24, n) / 2
     end = start + rng.integers(0, 12, n) / 2  # some of length zero
     columns = np.stack([rng.integers(0, videos + 1, n), rng.integers(0, classes, n), start, end])
     copies = rng.random(n) < 0.4  # of a true segment, some of the same one
     of = truth.iloc[rng.integers(0, t, copies.sum())]
     columns[:, copies] = of.video, of.label, of.start, of.end
-    found = table(*columns, rng.integers(1, 9, n) / 8)  # among equal scores the order decides in both
+    found = table(
+        *columns, rng.integers(1, 9, n) / 8
+    )  # among equal scores the order decides in both
     return truth, found, int(classes)
 
 
@@ -88,8 +105,13 @@ def test_agrees_with_plain_loops_on_random_cases(cases):
     for _ in range(cases):
         truth, found, classes = random_case(rng)
         got = evaluate(truth, found, classes, videos=range(4))
-        np.testing.assert_allclose(average_precision(got), brute_force(truth, found, classes, TIOUS), atol=1e-12)
-        seen += [np.isnan(average_precision(got)).any(), found.duplicated(["video", "label", "start", "end"]).any()]
+        np.testing.assert_allclose(
+            average_precision(got), brute_force(truth, found, classes, TIOUS), atol=1e-12
+        )
+        seen += [
+            np.isnan(average_precision(got)).any(),
+            found.duplicated(["video", "label", "start", "end"]).any(),
+        ]
     assert (seen > cases / 20).all(), "the cases do not cover what they are for"
 
 
@@ -110,8 +132,10 @@ def test_duplicates_are_errors_but_only_surer_ones_cost():
     later = joined(perfect(0.9), perfect(0.5))
     assert evaluate(TRUTH, later, 2).mean_ap()["0.5"] == 1
     # hit, double, hit, double: precision at the hits 1 and 2/3; class 1 is perfect
-    mixed = joined(events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.7), (0, 0, 20, 30, 0.6)),
-                   perfect()[2:])
+    mixed = joined(
+        events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.7), (0, 0, 20, 30, 0.6)),
+        perfect()[2:],
+    )
     assert average_precision(evaluate(TRUTH, mixed, 2))[0] == pytest.approx((1 + 2 / 3) / 2)
 
 
@@ -144,18 +168,27 @@ def as_released(found, sigma, least, most):
         for row, score in list(waiting.items()):
             (a, b), (c, d) = found.loc[row, ["start", "end"]], found.loc[best, ["start", "end"]]
             shared = max(0.0, min(b, d) - max(a, c))
-            waiting[row] = score * math.exp(-(shared / (max(d - c, 1e-5) + (b - a) - shared)) ** 2 / sigma)
+            waiting[row] = score * math.exp(
+                -((shared / (max(d - c, 1e-5) + (b - a) - shared)) ** 2) / sigma
+            )
             if waiting[row] < least:
                 del waiting[row]
     return kept, waiting if len(kept) < most else {}
 
 
-@pytest.mark.parametrize(("sigma", "least", "most"), [(0.1, 0.001, 5000), (0.5, 0.05, 5000), (0.1, 0.001, 7)])
+@pytest.mark.parametrize(
+    ("sigma", "least", "most"), [(0.1, 0.001, 5000), (0.5, 0.05, 5000), (0.1, 0.001, 7)]
+)
 def test_soft_nms_agrees_with_the_released_loop_but_for_its_lost_last_one(sigma, least, most):
     rng = np.random.default_rng(3)
     start = rng.uniform(0, 10, 90)
-    found = table(rng.integers(0, 2, 90), rng.integers(0, 2, 90), start, start + rng.uniform(0.5, 6, 90),
-                  rng.uniform(0.01, 1, 90))
+    found = table(
+        rng.integers(0, 2, 90),
+        rng.integers(0, 2, 90),
+        start,
+        start + rng.uniform(0.5, 6, 90),
+        rng.uniform(0.01, 1, 90),
+    )
     soft = soft_nms(found, sigma, least, most)
     expected = {}
     for _, group in found.groupby(["video", "label"]):
@@ -176,8 +209,17 @@ def test_tiou_broadcasts_and_survives_length_zero():
 
 
 def window(path, first, seconds=20.0, segments=((1.0, 3.0, 0), (9.0, 12.0, 1))):
-    return VideoWindow(f"{path}@{first}", Path(path), -1, "test", path, video=path, seconds=seconds, first=first,
-                       segments=segments)
+    return VideoWindow(
+        f"{path}@{first}",
+        Path(path),
+        -1,
+        "test",
+        path,
+        video=path,
+        seconds=seconds,
+        first=first,
+        segments=segments,
+    )
 
 
 def test_decoding_places_segments_in_their_video():
@@ -185,24 +227,41 @@ def test_decoding_places_segments_in_their_video():
     outputs = np.full((3, 2, 2, 2 + 3), -20.0)  # two stages, two priors, two classes
     outputs[..., -3:-1] = [0, 40]
     outputs[1, 1, 0, -3:-1] = 8, 16  # the last stage's segment counts: 40 to 48 steps at 4 a second
-    outputs[1, :, 0, 1], outputs[1, 1, 0, -1] = [0, 20], math.log(3)  # probabilities 0.5 and 1, quality 0.75
+    outputs[1, :, 0, 1], outputs[1, 1, 0, -1] = (
+        [0, 20],
+        math.log(3),
+    )  # probabilities 0.5 and 1, quality 0.75
     outputs[2, :, 1, 0] = outputs[2, 1, 1, -1] = 20
     found = decode(outputs, windows, 4.0)
     assert found["video"].tolist() == ["b", "a"] and found["label"].tolist() == [0, 1]
-    assert found["start"].tolist() == [0, 10] and found["end"].tolist() == [5, 12], "the first is cut to its video"
+    assert found["start"].tolist() == [0, 10] and found["end"].tolist() == [5, 12], (
+        "the first is cut to its video"
+    )
     assert found["score"].tolist() == pytest.approx([1, 0.75 * 0.75], abs=1e-6)
     truth = annotated(windows)
-    assert truth["video"].tolist() == ["a", "a", "b", "b"] and truth["start"].tolist() == [1, 9, 1, 9]
+    assert truth["video"].tolist() == ["a", "a", "b", "b"] and truth["start"].tolist() == [
+        1,
+        9,
+        1,
+        9,
+    ]
     assert evaluate(truth, found, 2).mean_ap()["0.5"] == 0.25, "one of four is found"
-    assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}, "nothing found"
+    assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}, (
+        "nothing found"
+    )
 
 
 def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     outputs = np.full((2, 1, 3, 1 + 3), 3.0)
-    outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = [32, 40], [0, 8]  # one place in the video, seen by two windows
+    outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = (
+        [32, 40],
+        [0, 8],
+    )  # one place in the video, seen by two windows
     outputs[0, 0, 0, -1] = 5
     found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
-    assert len(found) == 6 and found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
+    assert len(found) == 6 and found["score"][1] == pytest.approx(
+        found["score"][0] * math.exp(-2), rel=0.2
+    )
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=None, each=1)) == 1
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.01, least=0.1)) == 1
@@ -213,9 +272,16 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("row", "what"), [
-    ((0, 0, 4, 4), "true segment"), ((0, 2, 0, 1), "true segment"), ((0, 0, math.nan, 1), "true segment"),
-    ((0, 0, 5, 4, 1), "prediction"), ((0, 0, 0, 1, 0), "prediction")])
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ((0, 0, 4, 4), "true segment"),
+        ((0, 2, 0, 1), "true segment"),
+        ((0, 0, math.nan, 1), "true segment"),
+        ((0, 0, 5, 4, 1), "prediction"),
+        ((0, 0, 0, 1, 0), "prediction"),
+    ],
+)
 def test_impossible_rows_are_named(row, what):
     tables = {"true segment": TRUTH, "prediction": perfect()}
     tables[what] = joined(tables[what], events(row))
@@ -227,10 +293,14 @@ def test_impossible_rows_are_named(row, what):
 def test_predictions_of_other_videos_are_an_error_and_no_lower_score(video):
     found = perfect().astype({"video": object})
     found.loc[0, "video"] = video
-    with pytest.raises(ValueError, match=f"1 unknown video.s., such as {video!r}, where the truth names 0"):
+    with pytest.raises(
+        ValueError, match=f"1 unknown video.s., such as {video!r}, where the truth names 0"
+    ):
         evaluate(TRUTH, found, 2)
     score = evaluate(TRUTH, found, 2, videos=[video]).mean_ap()["0.5"]
-    assert score == pytest.approx((1 / 4 + 1) / 2), "half of class 0, behind a false positive: 1/2 × 1/2"
+    assert score == pytest.approx((1 / 4 + 1) / 2), (
+        "half of class 0, behind a false positive: 1/2 × 1/2"
+    )
 
 
 @pytest.mark.parametrize("kind", [float, str, object, "category"])
@@ -238,7 +308,11 @@ def test_numbers_of_any_type_have_one_score(kind):
     columns = dict.fromkeys(("label", "start", "end"), kind)
     assert evaluate(TRUTH.astype(columns), perfect().astype(columns), 2).mean_ap()["0.5"] == 1
     assert evaluate(TRUTH.astype(columns), perfect()[:0].astype(kind), 2).mean_ap()["0.5"] == 0
-    with pytest.raises(ValueError, match="impossible prediction.*'label': 'Jump'.*class numbers from 0 to 1"):
+    with pytest.raises(
+        ValueError, match="impossible prediction.*'label': 'Jump'.*class numbers from 0 to 1"
+    ):
         evaluate(TRUTH, perfect().assign(label="Jump"), 2)
-    with pytest.raises(ValueError, match="a prediction has no score: give the columns video, label"):
+    with pytest.raises(
+        ValueError, match="a prediction has no score: give the columns video, label"
+    ):
         evaluate(TRUTH, TRUTH, 2)

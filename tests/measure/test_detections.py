@@ -10,11 +10,17 @@ from kdlab.measure.detection import TIOUS, evaluate
 def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):
     """Two actions of each class in each video, found ``off`` seconds too late, among some noise."""
     rng, noise = np.random.default_rng(truth_seed), np.random.default_rng(100 + seed)
-    rows = [(f"v{v}", label, start, start + 2) for v in range(videos) for label in (0, 1)
-            for start in rng.uniform(0, 40, 2)]
+    rows = [
+        (f"v{v}", label, start, start + 2)
+        for v in range(videos)
+        for label in (0, 1)
+        for start in rng.uniform(0, 40, 2)
+    ]
     truth = pd.DataFrame(rows, columns=["video", "label", "start", "end"])
     shift = off + 0.3 * noise.normal(size=len(truth))
-    found = truth.assign(start=truth.start + shift, end=truth.end + shift, score=noise.uniform(0.1, 1, len(truth)))
+    found = truth.assign(
+        start=truth.start + shift, end=truth.end + shift, score=noise.uniform(0.1, 1, len(truth))
+    )
     false = found.assign(start=found.start + 20, end=found.end + 20, score=0.7 * found.score)
     return evaluate(truth, pd.concat([found, false], ignore_index=True), 2, TIOUS)
 

@@ -31,22 +31,32 @@ def parameter(values) -> nn.Parameter:
 
 def quadratic(matrix=A, at=None) -> Hessian:
     """½ wᵀ M w."""
-    w = nn.Parameter(torch.ones(len(matrix), dtype=torch.float64) if at is None else torch.tensor(at).double())
+    w = nn.Parameter(
+        torch.ones(len(matrix), dtype=torch.float64) if at is None else torch.tensor(at).double()
+    )
     return Hessian.of(lambda: 0.5 * w @ matrix @ w, [w])
 
 
 def small_net() -> nn.Module:
     torch.manual_seed(3)
-    net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Dropout(0.5),
-                        nn.Linear(12, 4)).double()
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=False),
+        nn.BatchNorm2d(3),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(12, 4),
+    ).double()
     net(torch.randn(64, 2, 4, 4).double())  # buffers that are not 0 and 1
     return net
 
 
 def samples(count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
-    return (torch.randn(count, 2, 4, 4, generator=generator).double(),
-            torch.randint(0, 4, (count,), generator=generator))
+    return (
+        torch.randn(count, 2, 4, 4, generator=generator).double(),
+        torch.randint(0, 4, (count,), generator=generator),
+    )
 
 
 def batches(*sizes: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -78,7 +88,10 @@ def test_trace_stops_on_its_standard_error():
     found = trace(quadratic(), relative_error=0.02, seed=1)
     (probes,) = found.probes
     n = len(probes)
-    assert found.error == pytest.approx(math.sqrt(8 / n), rel=0.1) and found.error <= 0.02 * found.value
+    assert (
+        found.error == pytest.approx(math.sqrt(8 / n), rel=0.1)
+        and found.error <= 0.02 * found.value
+    )
     assert abs(found.value - 9) < 4 * found.error and set(probes.round(9)) == {5, 9, 13}
     assert 180 < n < 320, "8 / (0.02 × 9)² = 247 probes"
     assert len(trace(quadratic(), relative_error=1e-9, max_probes=20).probes[0]) == 20
@@ -95,9 +108,13 @@ def test_lanczos_from_the_first_axis():
     start = torch.tensor([1.0, 0, 0]).double()
     run = lanczos(quadratic(), 3, start)
     values, weights, _ = run.ritz()
-    assert run.diagonal == pytest.approx([2, 3, 4]) and run.beside == pytest.approx([1, 1, 0], abs=1e-12)
+    assert run.diagonal == pytest.approx([2, 3, 4]) and run.beside == pytest.approx(
+        [1, 1, 0], abs=1e-12
+    )
     assert values == pytest.approx([3 - 3**0.5, 3, 3 + 3**0.5], abs=1e-9)
-    assert weights == pytest.approx([0.6220085, 1 / 3, 0.0446582], abs=1e-7) and weights @ values == pytest.approx(2)
+    assert weights == pytest.approx(
+        [0.6220085, 1 / 3, 0.0446582], abs=1e-7
+    ) and weights @ values == pytest.approx(2)
     two = lanczos(quadratic(), 2, start)
     assert two.ritz()[0] == pytest.approx([(5 - 5**0.5) / 2, (5 + 5**0.5) / 2], abs=1e-9)
     assert two.ritz()[2].max() > 0.5  # β₂ leads out: not eigenvalues, and the residuals say so
@@ -126,22 +143,30 @@ def test_a_probe_within_a_block_sees_that_block_of_the_dense_hessian(gauss_newto
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 3)).double()
     x, y = torch.randn(6, 4).double(), torch.tensor([0, 1, 2, 0, 1, 2])
-    operator = Hessian(net, list(zip(x.chunk(batches), y.chunk(batches), strict=True)), gauss_newton=gauss_newton)
+    operator = Hessian(
+        net, list(zip(x.chunk(batches), y.chunk(batches), strict=True)), gauss_newton=gauss_newton
+    )
     whole = matrix(operator)
-    assert operator.blocks == [slice(0, 35), slice(35, 53)], "norm and bias belong to the layer before them"
+    assert operator.blocks == [slice(0, 35), slice(35, 53)], (
+        "norm and bias belong to the layer before them"
+    )
     rows = [torch.randn(b.stop - b.start).double() for b in operator.blocks]
     truth = [whole[b, b] @ v for v, b in zip(rows, operator.blocks, strict=True)]
     for sees, image, its in zip(truth, operator.within(list(enumerate(rows))), rows, strict=True):
         assert torch.allclose(image, sees, rtol=1e-9) and image.shape == its.shape
     twice = Scaled(operator, torch.full((53,), 2.0).double())
-    assert all(torch.allclose(image, 4 * sees, rtol=1e-9)
-               for sees, image in zip(truth, twice.within(list(enumerate(rows))), strict=True))
+    assert all(
+        torch.allclose(image, 4 * sees, rtol=1e-9)
+        for sees, image in zip(truth, twice.within(list(enumerate(rows))), strict=True)
+    )
 
 
 def test_what_layers_have_to_do_with_each_other_does_not_disturb_the_trace():
     """L = 3|a|²/2 + |b|²/2 + 100 aᵀb: any probe of all weights would miss by hundreds."""
     a, b = (nn.Parameter(torch.randn(2, 2).double()) for _ in "ab")
-    operator = Hessian.of(lambda: 1.5 * (a * a).sum() + 0.5 * (b * b).sum() + 100 * (a * b).sum(), [a, b])
+    operator = Hessian.of(
+        lambda: 1.5 * (a * a).sum() + 0.5 * (b * b).sum() + 100 * (a * b).sum(), [a, b]
+    )
     found = trace(operator, min_probes=2)
     assert found.value == pytest.approx(16, abs=1e-9) and found.error < 1e-9
     assert [len(p) for p in found.probes] == [3, 3]
@@ -175,13 +200,22 @@ def test_dense_hessian_mini_batches_and_evaluation_mode():
     net.train()
     whole, cut = Hessian(net, [(x, y)]), Hessian(net, batches(5, 4, 3))
     assert (matrix(whole) - truth).abs().max() < 1e-12 * truth.abs().max() + 1e-12
-    assert (matrix(cut) - truth).abs().max() < 1e-6 and (matrix(cut) - matrix(whole)).abs().max() < 1e-12
+    assert (matrix(cut) - truth).abs().max() < 1e-6 and (
+        matrix(cut) - matrix(whole)
+    ).abs().max() < 1e-12
     found = extremes(cut, tolerance=1e-8)
     values = torch.linalg.eigvalsh(truth)
-    assert (found.largest, found.smallest) == pytest.approx((values[-1].item(), values[0].item()), abs=1e-6)
-    wrapped = LinearOperator((cut.size,) * 2, lambda v: cut.product(torch.from_numpy(v).view(1, -1))[0].numpy(),
-                             dtype=float)
-    assert found.largest == pytest.approx(eigsh(wrapped, 1, which="LA", return_eigenvectors=False)[0], abs=1e-6)
+    assert (found.largest, found.smallest) == pytest.approx(
+        (values[-1].item(), values[0].item()), abs=1e-6
+    )
+    wrapped = LinearOperator(
+        (cut.size,) * 2,
+        lambda v: cut.product(torch.from_numpy(v).view(1, -1))[0].numpy(),
+        dtype=float,
+    )
+    assert found.largest == pytest.approx(
+        eigsh(wrapped, 1, which="LA", return_eigenvectors=False)[0], abs=1e-6
+    )
     value, accuracy = cut.value()
     net.eval()
     assert value == pytest.approx(F.cross_entropy(net(x), y).item(), abs=1e-12)
@@ -198,7 +232,9 @@ def test_gauss_newton_is_the_hessian_of_the_linearised_network():
     def outputs(*parts):
         return torch.func.functional_call(net, dict(zip(names, parts, strict=True)), (x,))
 
-    jacobian = torch.cat([j.flatten(2) for j in torch.autograd.functional.jacobian(outputs, weights)], 2)  # (N, K, P)
+    jacobian = torch.cat(
+        [j.flatten(2) for j in torch.autograd.functional.jacobian(outputs, weights)], 2
+    )  # (N, K, P)
     p = torch.softmax(net(x), 1)
     middle = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     truth = torch.einsum("nkp,nkl,nlq->pq", jacobian, middle, jacobian) / len(x)
@@ -208,7 +244,10 @@ def test_gauss_newton_is_the_hessian_of_the_linearised_network():
 
 def test_a_kept_graph_is_dropped_when_a_weight_changes():
     net, (x, y) = small_net(), samples()
-    operator, v = Hessian(net, [(x, y)]), torch.randn(1, sum(p.numel() for p in net.parameters())).double()
+    operator, v = (
+        Hessian(net, [(x, y)]),
+        torch.randn(1, sum(p.numel() for p in net.parameters())).double(),
+    )
     first = operator.product(v)
     calls = []
     net.register_forward_hook(lambda *_: calls.append(1))
@@ -225,7 +264,9 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
 def test_sharpness_of_the_worked_examples():
     found = sharpness(quadratic(at=[1.0, 0, 0]))
     assert found.one_step == pytest.approx(0.05 * 5**0.5 + 0.5 * 0.05**2 * 3, abs=1e-9)
-    assert found.one_step == pytest.approx(0.1155534, abs=1e-7) and found.ascent == pytest.approx(0.1155869, abs=1e-7)
+    assert found.one_step == pytest.approx(0.1155534, abs=1e-7) and found.ascent == pytest.approx(
+        0.1155869, abs=1e-7
+    )
     assert found.gradient_norm == pytest.approx(5**0.5)
     there = quadratic(at=[1.0, 2, -1])
     assert sharpness(there).one_step == pytest.approx(0.3781836, abs=1e-7)
@@ -248,7 +289,9 @@ def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coo
         assert math.isnan(found.one_step) and found.gradient_norm < 1e-12
         assert found.ascent == pytest.approx(0.5 * (2**0.5 * 0.05 + 0.05**2 / 2) ** 2, abs=1e-8)
     assert sharpness(uneven).ascent > 10 * sharpness(even).ascent
-    rounded = sharpness(product_of_two(10.0, math.nextafter(0.1, 1)))  # a gradient that is only rounding has no step
+    rounded = sharpness(
+        product_of_two(10.0, math.nextafter(0.1, 1))
+    )  # a gradient that is only rounding has no step
     assert 0 < rounded.gradient_norm < 1e-13 and math.isnan(rounded.one_step)
 
 
@@ -268,7 +311,9 @@ def test_rescaled_weights_fake_raw_sharpness_but_not_adaptive():
     data = batches(6, 6)
     one, other = Hessian(net, data), Hessian(rescaled(net, 4.0), data)
     assert one.value() == pytest.approx(other.value(), abs=1e-12)
-    raw, adaptive = ([sharpness(h, 0.5, adaptive=kind) for h in (one, other)] for kind in (False, True))
+    raw, adaptive = (
+        [sharpness(h, 0.5, adaptive=kind) for h in (one, other)] for kind in (False, True)
+    )
     for number in ("one_step", "ascent", "gradient_norm"):
         assert getattr(adaptive[0], number) == pytest.approx(getattr(adaptive[1], number), abs=1e-9)
     assert raw[0].ascent > 1.1 * raw[1].ascent
@@ -328,8 +373,16 @@ def test_what_cannot_be_measured_says_why():
         (net, [(x[:0], y[:0])], "no mini-batch with samples"),
         (net, iter(data), "used up by one pass"),
         (net, [(x * torch.inf, y)], "the loss is nan"),
-        (net, lambda: iter([(x + 1e-3 * torch.randn_like(x), y)]), "two passes over the data differ"),
-        (net, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 6, shuffle=True), "shuffles"),
+        (
+            net,
+            lambda: iter([(x + 1e-3 * torch.randn_like(x), y)]),
+            "two passes over the data differ",
+        ),
+        (
+            net,
+            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 6, shuffle=True),
+            "shuffles",
+        ),
     ]
     spoilt = copy.deepcopy(net)
     spoilt[5].bias.data[1] = torch.nan
@@ -345,7 +398,11 @@ def test_operations_without_a_second_derivative_are_named():
         operator = Hessian(nn.Sequential(small_net(), OddLayer()), batches(6), gauss_newton=kind)
         with pytest.raises(ValueError, match="no second derivative: HalvedBackward"):
             operator.product(torch.ones(1, operator.size))
-    w, target, length = nn.Parameter(torch.randn(4, 1, 3)), torch.ones(1, 1, dtype=torch.long), torch.tensor([4])
+    w, target, length = (
+        nn.Parameter(torch.randn(4, 1, 3)),
+        torch.ones(1, 1, dtype=torch.long),
+        torch.tensor([4]),
+    )
     operator = Hessian.of(lambda: F.ctc_loss(w.log_softmax(2), target, length, length // 4), [w])
     with pytest.raises(ValueError, match="no second derivative.*ctc_loss"):
         operator.product(torch.ones(1, operator.size))
@@ -358,7 +415,9 @@ def test_millions_of_weights_in_fp32():
 
     class Diagonal:
         size, dtype, device = 6_000_000, torch.float32, torch.device("cpu")
-        values = torch.cat([torch.tensor([400.0, 100]).double(), torch.full((size - 2,), 1e-3).double()])
+        values = torch.cat(
+            [torch.tensor([400.0, 100]).double(), torch.full((size - 2,), 1e-3).double()]
+        )
 
         def product(self, rows):
             return rows.double() * self.values
@@ -371,21 +430,36 @@ def test_millions_of_weights_in_fp32():
 def test_attention_no_grad_and_autocast():
     """Fused attention kernels have no second derivative, a surrounding autocast or no_grad must not matter."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(24, 2))
+    net = nn.Sequential(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(24, 2)
+    )
     data = [(torch.randn(4, 3, 8), torch.tensor([0, 1, 0, 1]))]
     operator = Hessian(net, data)
     truth = operator.product(torch.ones(1, operator.size))
     operator = Hessian(net, data)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(operator.product(torch.ones(1, operator.size)), truth) and truth.dtype == torch.float64
+        assert (
+            torch.equal(operator.product(torch.ones(1, operator.size)), truth)
+            and truth.dtype == torch.float64
+        )
 
 
 def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
     """A rectifier that opens by rounding moves a product by a thousandth: layers have to compute as they are."""
     torch.manual_seed(0)
-    layers = [layer for k in range(6) for layer in (nn.Conv3d(3 if k == 0 else 16, 16, 3, padding=1, bias=False),
-                                                    nn.BatchNorm3d(16), nn.ReLU())]
-    net, x = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten()), torch.rand(2, 3, 8, 24, 24)
+    layers = [
+        layer
+        for k in range(6)
+        for layer in (
+            nn.Conv3d(3 if k == 0 else 16, 16, 3, padding=1, bias=False),
+            nn.BatchNorm3d(16),
+            nn.ReLU(),
+        )
+    ]
+    net, x = (
+        nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten()),
+        torch.rand(2, 3, 8, 24, 24),
+    )
     y = torch.tensor([0, 1])
     for _ in range(5):
         net(torch.rand(2, 3, 8, 24, 24))
@@ -394,7 +468,10 @@ def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
         weights = list(net.parameters())
         gradient = torch.autograd.grad(F.cross_entropy(net(x), y), weights, create_graph=True)
         v = torch.randn(sum(w.numel() for w in weights))
-        rows = [p.view_as(w) for p, w in zip(v.split([w.numel() for w in weights]), weights, strict=True)]
+        rows = [
+            p.view_as(w)
+            for p, w in zip(v.split([w.numel() for w in weights]), weights, strict=True)
+        ]
         product = torch.autograd.grad(gradient, weights, rows)
     hessian = Hessian(net, [(x, y)])
     for ours, plain in ((hessian.gradient()[1], gradient), (hessian.product(v[None])[0], product)):

@@ -1,6 +1,5 @@
 """Does the error of a trace hold what it promises?"""
 
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +31,10 @@ class Blocks:
             roots = torch.randn(n, n, generator=generator, dtype=torch.float64)
             self.parts.append((1 + k % 3) * roots @ roots.T / n)
         ends = np.cumsum([0, *sizes]).tolist()
-        self.size, self.blocks = ends[-1], [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self.size, self.blocks = (
+            ends[-1],
+            [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)],
+        )
 
     def within(self, probes):
         return [self.parts[b] @ row for b, row in probes]
@@ -42,7 +44,10 @@ class Blocks:
 def test_the_error_covers_the_truth_however_few_probes_do(asked):
     operator = Blocks()
     truth = sum(float(part.trace()) for part in operator.parts)
-    found = [trace(operator, relative_error=asked, min_probes=2, max_probes=4000, seed=s) for s in range(250)]
+    found = [
+        trace(operator, relative_error=asked, min_probes=2, max_probes=4000, seed=s)
+        for s in range(250)
+    ]
     assert all(t.error <= asked * t.value for t in found)
     assert 92 <= covered(found, truth) <= 98
     true = np.std([t.value for t in found])

@@ -16,9 +16,15 @@ def test_one_clip_per_unit_and_one_seed_agree_with_the_binomial_width():
 
 def test_clips_that_share_a_scene_count_as_one():
     """Ten copies of each clip are no more evidence than the clips themselves."""
-    a = np.random.default_rng(3).normal(0.3 * np.random.default_rng(4).normal(size=40), 0.1, (10, 40))
+    a = np.random.default_rng(3).normal(
+        0.3 * np.random.default_rng(4).normal(size=40), 0.1, (10, 40)
+    )
     copies, units = np.repeat(a, 10, 1), np.repeat(np.arange(40), 10)
-    alone, honest, naive = effect(a, 0 * a), effect(copies, 0 * copies, units), effect(copies, 0 * copies)
+    alone, honest, naive = (
+        effect(a, 0 * a),
+        effect(copies, 0 * copies, units),
+        effect(copies, 0 * copies),
+    )
     assert honest.half_width == pytest.approx(alone.half_width, rel=0.01)
     assert naive.half_width < 0.5 * honest.half_width
 
@@ -32,30 +38,46 @@ def test_where_only_seeds_or_only_units_differ_it_is_students_interval():
     worlds = Effect.of(100 * values)
     assert (worlds.low, worlds.high) == pytest.approx(tuple(theirs.confidence_interval()))
     assert worlds.p == pytest.approx(theirs.pvalue) and str(worlds) == "+23.8 ± 19.9"
-    assert effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf  # one number has no spread
+    assert (
+        effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf
+    )  # one number has no spread
 
 
 def test_what_seeds_have_in_common_does_not_shrink_with_more_of_them():
     rng = np.random.default_rng(6)
     for seeds in (10, 400):
         each = rng.normal(0, 2, seeds)
-        own, units = stats.t.ppf(0.975, seeds - 1) * np.std(each, ddof=1) / seeds**0.5, stats.t.ppf(0.975, 99) * 3
+        own, units = (
+            stats.t.ppf(0.975, seeds - 1) * np.std(each, ddof=1) / seeds**0.5,
+            stats.t.ppf(0.975, 99) * 3,
+        )
         assert Effect.of(each, 900.0, 100).half_width == pytest.approx(np.hypot(own, units))
 
 
 def test_the_variance_between_units_is_the_one_that_was_drawn():
     rng = np.random.default_rng(6)
-    cells = 3 * rng.normal(size=(200, 1)) + 5 * rng.normal(size=(1, 300)) + 7 * rng.normal(size=(200, 300))
+    cells = (
+        3 * rng.normal(size=(200, 1))
+        + 5 * rng.normal(size=(1, 300))
+        + 7 * rng.normal(size=(200, 300))
+    )
     e = effect(cells / 100, 0 * cells)
-    wanted = np.hypot(stats.t.ppf(0.975, 199) * np.sqrt((9 + 49 / 300) / 200), stats.t.ppf(0.975, 299) * 5 / 300**0.5)
+    wanted = np.hypot(
+        stats.t.ppf(0.975, 199) * np.sqrt((9 + 49 / 300) / 200),
+        stats.t.ppf(0.975, 299) * 5 / 300**0.5,
+    )
     assert e.half_width == pytest.approx(wanted, rel=0.1)
 
 
-@pytest.mark.parametrize("wrong, says", [
-    (lambda: effect(np.zeros((3, 4)), np.zeros((2, 4))), r"\(3, 4\) and \(2, 4\)"),
-    (lambda: effect(np.full((1, 2), np.nan), np.zeros((1, 2))), "must be finite"),
-    (lambda: Effect.of([1.0, np.inf]), "a finite difference of each seed or world"),
-    (lambda: Effect.of([]), "a finite difference of each seed or world")])
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        (lambda: effect(np.zeros((3, 4)), np.zeros((2, 4))), r"\(3, 4\) and \(2, 4\)"),
+        (lambda: effect(np.full((1, 2), np.nan), np.zeros((1, 2))), "must be finite"),
+        (lambda: Effect.of([1.0, np.inf]), "a finite difference of each seed or world"),
+        (lambda: Effect.of([]), "a finite difference of each seed or world"),
+    ],
+)
 def test_what_does_not_pair_is_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         wrong()
@@ -64,15 +86,35 @@ def test_what_does_not_pair_is_refused(wrong, says):
 CLIP = 100 / 14
 
 
-@pytest.mark.parametrize("each, clips, half", [
-    ([CLIP] * 3, 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # three worlds that gain one clip each: +7.1 ± 17.7
-    ([0.0] * 10, 440, stats.t.ppf(0.975, 9) * 100 / 440 / 10**0.5),  # equal predictions
-    ([0.0, 0.0, CLIP], 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # a spread below one clip
-    ([CLIP] * 3, [14, 30, 440], stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # the smallest number of clips counts
-    ([-CLIP, 4 * CLIP, 0.0], 14, stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5),  # a real spread stays as it is
-    ([2.0, 2.0], np.inf, np.inf),  # milliseconds, mAP: of equal numbers no resolution is known
-    ([100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)], np.inf, np.inf),  # equal but for rounding
-    ([CLIP], 14, np.inf)])
+@pytest.mark.parametrize(
+    "each, clips, half",
+    [
+        (
+            [CLIP] * 3,
+            14,
+            stats.t.ppf(0.975, 2) * CLIP / 3**0.5,
+        ),  # three worlds that gain one clip each: +7.1 ± 17.7
+        ([0.0] * 10, 440, stats.t.ppf(0.975, 9) * 100 / 440 / 10**0.5),  # equal predictions
+        ([0.0, 0.0, CLIP], 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # a spread below one clip
+        (
+            [CLIP] * 3,
+            [14, 30, 440],
+            stats.t.ppf(0.975, 2) * CLIP / 3**0.5,
+        ),  # the smallest number of clips counts
+        (
+            [-CLIP, 4 * CLIP, 0.0],
+            14,
+            stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5,
+        ),  # a real spread stays as it is
+        ([2.0, 2.0], np.inf, np.inf),  # milliseconds, mAP: of equal numbers no resolution is known
+        (
+            [100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)],
+            np.inf,
+            np.inf,
+        ),  # equal but for rounding
+        ([CLIP], 14, np.inf),
+    ],
+)
 def test_an_interval_is_never_narrower_than_its_clips_allow(each, clips, half):
     e = Effect.of(each, clips=clips)
     assert e.half_width == pytest.approx(half)
@@ -87,10 +129,15 @@ def test_few_shared_clips_are_no_certainty_about_others():
         right = np.ones((seeds, 14))
         assert effect(right, right).half_width == pytest.approx(floor)
     gains = np.eye(3, 14)
-    assert (str(effect(gains, 0 * gains)), effect(gains, 0 * gains).half_width) == ("+7.1 ± 30.9", pytest.approx(floor))
+    assert (str(effect(gains, 0 * gains)), effect(gains, 0 * gains).half_width) == (
+        "+7.1 ± 30.9",
+        pytest.approx(floor),
+    )
     assert effect(gains / 2, gains / 2).half_width == np.inf  # scores that are no whole clips
     groups = np.repeat([0, 1], 7)
-    assert effect(right, right, groups).half_width == pytest.approx(stats.t.ppf(0.975, 1) * 2 * CLIP)
+    assert effect(right, right, groups).half_width == pytest.approx(
+        stats.t.ppf(0.975, 1) * 2 * CLIP
+    )
 
 
 def test_p_is_below_5_percent_where_the_interval_leaves_out_zero():

@@ -1,6 +1,5 @@
 """Curves and surfaces against closed forms (docs/methods.md, 5.4) and invariances."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -23,13 +22,18 @@ def single_thread():
 
 def quadratic() -> Hessian:
     """½ wᵀ A w at (1, 2, −1), with the filters {w1, w2} and {w3}."""
-    w = [nn.Parameter(torch.tensor([[1.0, 2.0]]).double()), nn.Parameter(torch.tensor([[-1.0]]).double())]
+    w = [
+        nn.Parameter(torch.tensor([[1.0, 2.0]]).double()),
+        nn.Parameter(torch.tensor([[-1.0]]).double()),
+    ]
     return Hessian.of(lambda: 0.5 * (v := torch.cat([p.flatten() for p in w])) @ A @ v, w)
 
 
 def small_net(seed: int = 3) -> nn.Module:
     torch.manual_seed(seed)
-    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)).double()
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)
+    ).double()
     nn.init.zeros_(net[0].bias)
     net(3 * torch.randn(64, 2, 4, 4).double() + 1)
     return net.eval()
@@ -37,16 +41,25 @@ def small_net(seed: int = 3) -> nn.Module:
 
 def data(count: int = 12) -> list:
     generator = torch.Generator().manual_seed(5)
-    x, y = torch.randn(count, 2, 4, 4, generator=generator).double(), torch.randint(0, 4, (count,), generator=generator)
+    x, y = (
+        torch.randn(count, 2, 4, 4, generator=generator).double(),
+        torch.randint(0, 4, (count,), generator=generator),
+    )
     return [(x[:5], y[:5]), (x[5:], y[5:])]
 
 
 def test_a_quadratic_gives_its_curve_surface_and_curvature():
     hessian = quadratic()
-    (value, gradient), d, e = hessian.gradient(), filter_direction(hessian, 0), filter_direction(hessian, 1)
+    (value, gradient), d, e = (
+        hessian.gradient(),
+        filter_direction(hessian, 0),
+        filter_direction(hessian, 1),
+    )
     assert value == 9 and gradient.tolist() == [4, 6, -2]
     losses = curve(hessian, d, AT)
-    assert losses == pytest.approx(9 + AT * float(gradient @ d) + 0.5 * AT**2 * float(d @ A @ d), abs=1e-12)
+    assert losses == pytest.approx(
+        9 + AT * float(gradient @ d) + 0.5 * AT**2 * float(d @ A @ d), abs=1e-12
+    )
     assert 2 * np.polyfit(AT, losses, 2)[0] == pytest.approx(float(d @ A @ d), abs=1e-9)
     plane = surface(hessian, d, e, AT[::10], AT[::25])
     for i, j in np.ndindex(6, 3):
@@ -57,14 +70,18 @@ def test_a_quadratic_gives_its_curve_surface_and_curvature():
 
 def test_directions_have_the_filters_norms():
     d = filter_direction(quadratic(), 4)
-    assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8) and abs(d[2].item()) == pytest.approx(1, abs=1e-8)
+    assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8) and abs(
+        d[2].item()
+    ) == pytest.approx(1, abs=1e-8)
     net = small_net()
     d = filter_direction(Hessian(net, data()))
     sizes = [p.numel() for p in net.parameters()]
     parts = dict(zip((n for n, _ in net.named_parameters()), d.split(sizes), strict=True))
     for name, rows in (("0.weight", 3), ("4.weight", 4)):
         weight = net.get_parameter(name).detach().flatten(1)
-        assert parts[name].view(rows, -1).norm(dim=1) == pytest.approx(weight.norm(dim=1).numpy(), rel=1e-8)
+        assert parts[name].view(rows, -1).norm(dim=1) == pytest.approx(
+            weight.norm(dim=1).numpy(), rel=1e-8
+        )
     for name in ("0.bias", "1.weight", "1.bias", "4.bias"):
         assert not parts[name].any()
 
@@ -72,7 +89,9 @@ def test_directions_have_the_filters_norms():
 def test_expected_curvature():
     hessian = quadratic()
     scaled = Scaled(hessian, filter_scale(hessian))
-    assert torch.trace(scaled.product(torch.eye(3).double())).item() == pytest.approx(16.5, abs=1e-12)
+    assert torch.trace(scaled.product(torch.eye(3).double())).item() == pytest.approx(
+        16.5, abs=1e-12
+    )
     found = trace(scaled, relative_error=0.02)
     assert abs(found.value - 16.5) < 4 * found.error
     many = torch.stack([filter_direction(hessian, s) for s in range(2000)])
@@ -83,10 +102,15 @@ def test_expected_curvature():
 def test_one_function_in_other_coordinates_has_the_same_curve():
     curves = []
     for a, b in ((1.0, 1.0), (10.0, 0.1)):
-        u, v = nn.Parameter(torch.tensor([[a]]).double()), nn.Parameter(torch.tensor([[b]]).double())
+        u, v = (
+            nn.Parameter(torch.tensor([[a]]).double()),
+            nn.Parameter(torch.tensor([[b]]).double()),
+        )
         hessian = Hessian.of(lambda u=u, v=v: 0.5 * (u * v - 1).square().sum(), [u, v])
         d = filter_direction(hessian, 7)
         signs = (d / torch.tensor([a, b]).double()).tolist()
         curves.append(curve(hessian, d, AT))
-        assert curves[-1] == pytest.approx(0.5 * ((1 + AT * signs[0]) * (1 + AT * signs[1]) - 1) ** 2, abs=1e-8)
+        assert curves[-1] == pytest.approx(
+            0.5 * ((1 + AT * signs[0]) * (1 + AT * signs[1]) - 1) ** 2, abs=1e-8
+        )
     assert curves[0] == pytest.approx(curves[1], abs=1e-8)

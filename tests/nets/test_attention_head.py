@@ -23,11 +23,18 @@ def by_hand(head: TemporalAttention, tokens: torch.Tensor, heads: int) -> torch.
     x = x + p["positions"][:, : x.shape[1]]
     b, n, c = x.shape
     y = F.layer_norm(x, (c,), p["norm1.weight"], p["norm1.bias"])
-    q, k, v = (y @ p["self_attn.in_proj_weight"].T + p["self_attn.in_proj_bias"]).view(b, n, 3, heads, -1).unbind(2)
+    q, k, v = (
+        (y @ p["self_attn.in_proj_weight"].T + p["self_attn.in_proj_bias"])
+        .view(b, n, 3, heads, -1)
+        .unbind(2)
+    )
     scores = torch.einsum("bihd,bjhd->bhij", q, k) / (c / heads) ** 0.5
     mixed = torch.einsum("bhij,bjhd->bihd", scores.softmax(-1), v).reshape(b, n, c)
     x = x + mixed @ p["self_attn.out_proj.weight"].T + p["self_attn.out_proj.bias"]
-    y = F.layer_norm(x, (c,), p["norm2.weight"], p["norm2.bias"]) @ p["linear1.weight"].T + p["linear1.bias"]
+    y = (
+        F.layer_norm(x, (c,), p["norm2.weight"], p["norm2.bias"]) @ p["linear1.weight"].T
+        + p["linear1.bias"]
+    )
     y = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y**3)))
     return (x + y @ p["linear2.weight"].T + p["linear2.bias"])[:, 0]
 
@@ -43,7 +50,9 @@ def test_cost_by_hand():
     """Per token: 4 C² in the projections, 8 C² in the feed-forward; 2 N C where tokens look at each other."""
     head = TemporalAttention(512, 8)
     assert macs(head, (1, 8, 512)) == 9 * (12 * 512**2 + 2 * 9 * 512)
-    assert parameters(head) == 12 * 512**2 + 13 * 512 + 10 * 512  # matrices; biases and norms; class and positions
+    assert (
+        parameters(head) == 12 * 512**2 + 13 * 512 + 10 * 512
+    )  # matrices; biases and norms; class and positions
 
 
 def test_what_does_not_fit_is_said():
@@ -53,14 +62,20 @@ def test_what_does_not_fit_is_said():
         Attended(SimpleNamespace(make=TinyC3D().make)).make(2)
 
 
-@pytest.mark.parametrize(("spec", "shape"), [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))])
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))]
+)
 def test_any_backbone_is_read_before_its_pooling(spec, shape):
     net = build(spec, 11, 0)
-    assert isinstance(net.net, AttendedNet) and net.net.dropout.p == 0.8 and not net.net.fc.bias.any()
+    assert (
+        isinstance(net.net, AttendedNet) and net.net.dropout.p == 0.8 and not net.net.fc.bias.any()
+    )
     clip = torch.rand(2, 3, 8, 32, 32)
     out = outputs(net.eval(), clip, ["net.features", "net.attention"])
     features = out.taps["net.features"]
     assert features.shape == (2, *shape) and out.logits.shape == (2, 11)
-    tokens = torch.stack([features[:, :, t].flatten(2).mean(-1) for t in range(features.shape[2])], 1)
+    tokens = torch.stack(
+        [features[:, :, t].flatten(2).mean(-1) for t in range(features.shape[2])], 1
+    )
     assert torch.allclose(net.net.attention(tokens), out.taps["net.attention"], atol=1e-5)
     assert torch.allclose(net.net.fc(out.taps["net.attention"]), out.logits, atol=1e-6)

@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from torch import nn
@@ -15,7 +14,9 @@ DEPTHS = {"iframe": 50, "motion": 18, "residual": 18}
 
 
 def made(spec, classes: int = 5):
-    channels = CHANNELS[getattr(spec, "modality", None)] if hasattr(spec, "modality") else spec.channels
+    channels = (
+        CHANNELS[getattr(spec, "modality", None)] if hasattr(spec, "modality") else spec.channels
+    )
     return build(spec, classes, 0, torch.zeros(channels), torch.ones(channels)).eval()
 
 
@@ -30,13 +31,19 @@ def test_logits_are_the_mean_over_segments_and_features_come_from_the_same_pass(
         net.net.stages[k].register_forward_hook(lambda _m, _i, out, k=k: hooked.update({k: out}))
     taps, logits = net.net.features(clip)
     widths = tiny(modality).widths
-    assert [tuple(t.shape) for t in taps] == [(6, w, 32 >> k, 40 >> k) for k, w in enumerate(widths[:3])]
+    assert [tuple(t.shape) for t in taps] == [
+        (6, w, 32 >> k, 40 >> k) for k, w in enumerate(widths[:3])
+    ]
     assert all(torch.equal(taps[k], hooked[k]) for k in range(3)) and torch.equal(logits, net(clip))
 
 
 def test_sizes_of_the_tiny_networks_by_hand():
     """Stages of 32×40, 16×20, 8×10 and 4×5; a block is two 3×3 convolutions and a 1×1 shortcut."""
-    assert [tiny(m).widths for m in CHANNELS] == [(16, 32, 64, 64), (8, 16, 32, 32), (8, 16, 32, 32)]
+    assert [tiny(m).widths for m in CHANNELS] == [
+        (16, 32, 64, 64),
+        (8, 16, 32, 32),
+        (8, 16, 32, 32),
+    ]
     assert {matched(m).widths for m in CHANNELS} == {tiny("iframe").widths}
     cost, before = 0, 3
     for k, width in enumerate((16, 32, 64, 64)):
@@ -66,7 +73,9 @@ class Released(nn.Module):
         std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
         if self.modality == "iframe":
             return self.base_model((x - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / std)
-        return self.base_model(self.data_bn(x - 0.5 if self.modality == "motion" else (x - 0.5) / std))
+        return self.base_model(
+            self.data_bn(x - 0.5 if self.modality == "motion" else (x - 0.5) / std)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,10 @@ def released(tmp_path_factory):
     torch.manual_seed(0)
     found = {}
     for modality in CHANNELS:
-        net, path = Released(modality, 5).eval(), tmp_path_factory.mktemp("released") / f"{modality}.pth.tar"
+        net, path = (
+            Released(modality, 5).eval(),
+            tmp_path_factory.mktemp("released") / f"{modality}.pth.tar",
+        )
         state = {f"module.{name}": value for name, value in net.state_dict().items()}
         torch.save({"epoch": 3, "arch": "resnet18", "state_dict": state, "best_prec1": 57.0}, path)
         found[modality] = net, path
@@ -93,22 +105,30 @@ def test_a_released_checkpoint_gives_the_released_logits(released, modality):
     net = build(spec, 5, 0, *statistics).eval()
     clip = torch.rand(2, CHANNELS[modality], 3, 64, 64)
     frames = clip.transpose(1, 2).flatten(0, 1)
-    expected = theirs(frames.flip(1) if modality == "residual" else frames).unflatten(0, (2, 3)).mean(1)
+    expected = (
+        theirs(frames.flip(1) if modality == "residual" else frames).unflatten(0, (2, 3)).mean(1)
+    )
     assert torch.allclose(net(clip), expected, atol=1e-4)
     by_the_same_convolutions = net.to(memory_format=torch.contiguous_format)(clip)
-    assert torch.allclose(by_the_same_convolutions, expected, atol=1e-5 * float(expected.abs().max()))
+    assert torch.allclose(
+        by_the_same_convolutions, expected, atol=1e-5 * float(expected.abs().max())
+    )
 
 
 def test_a_checkpoint_of_another_modality_or_depth_is_refused(released):
     paths = {modality: Weights.of(path) for modality, (_, path) in released.items()}
-    for spec, why in ((CoViARNet("residual", 18, paths["motion"]), r"conv1.weight has shape \(64, 2, 7, 7\)"),
-                      (CoViARNet("motion", 18, paths["iframe"]), "missing .first data_bn.bias"),
-                      (CoViARNet("iframe", 18, paths["iframe"]), "unknown .first layer1.0.bn3.bias"),
-                      (CoViARNet("iframe", 18, paths["residual"]), "5 unknown .first data_bn.bias")):
+    for spec, why in (
+        (CoViARNet("residual", 18, paths["motion"]), r"conv1.weight has shape \(64, 2, 7, 7\)"),
+        (CoViARNet("motion", 18, paths["iframe"]), "missing .first data_bn.bias"),
+        (CoViARNet("iframe", 18, paths["iframe"]), "unknown .first layer1.0.bn3.bias"),
+        (CoViARNet("iframe", 18, paths["residual"]), "5 unknown .first data_bn.bias"),
+    ):
         with pytest.raises(ValueError, match=f"(?s)pth.tar.*{why}.*file of the network"):
             spec.make(5)
     for wrong in (("audio", 18), ("motion", 34)):
-        with pytest.raises(ValueError, match="one of iframe, motion, residual and depth 18, 50 or 152, got"):
+        with pytest.raises(
+            ValueError, match="one of iframe, motion, residual and depth 18, 50 or 152, got"
+        ):
             CoViARNet(*wrong)
 
 
@@ -118,7 +138,13 @@ def test_the_shortcut_answers_as_a_plain_convolution_and_calls_none(width, monke
     x = torch.rand(2, 3, 7, width).to(memory_format=torch.channels_last).requires_grad_()
     plain = torch.nn.functional.conv2d(x, shortcut.weight, stride=2)
     (wanted,) = torch.autograd.grad(plain.square().sum(), x)
-    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_: pytest.fail("oneDNN's may end the process"))
+    monkeypatch.setattr(
+        torch.nn.functional, "conv2d", lambda *_: pytest.fail("oneDNN's may end the process")
+    )
     (found,) = torch.autograd.grad(shortcut(x).square().sum(), x)
-    assert torch.allclose(shortcut(x), plain, atol=1e-6) and torch.allclose(found, wanted, atol=1e-6)
-    assert found.stride() == x.stride(), "adding it to a gradient in another layout takes four times as long"
+    assert torch.allclose(shortcut(x), plain, atol=1e-6) and torch.allclose(
+        found, wanted, atol=1e-6
+    )
+    assert found.stride() == x.stride(), (
+        "adding it to a gradient in another layout takes four times as long"
+    )

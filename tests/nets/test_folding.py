@@ -14,8 +14,11 @@ from kdlab.nets.video import TinyR2Plus1D, build
 
 def pairs(net: nn.Module) -> list[str]:
     """The norms that lie in a convolution."""
-    return [name for name, layer in net.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
-            and hasattr(layer, "pair")]
+    return [
+        name
+        for name, layer in net.named_modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and hasattr(layer, "pair")
+    ]
 
 
 @pytest.mark.parametrize(("spec", "shape"), [
@@ -44,7 +47,11 @@ class Strangers(nn.Module):
 
     def __init__(self, way: str):
         super().__init__()
-        self.way, self.first, self.conv = way, nn.Conv3d(3, 4, 3, padding=1), nn.Conv3d(4, 4, 3, padding=1)
+        self.way, self.first, self.conv = (
+            way,
+            nn.Conv3d(3, 4, 3, padding=1),
+            nn.Conv3d(4, 4, 3, padding=1),
+        )
         self.before, self.norm, self.other = nn.BatchNorm3d(4), nn.BatchNorm3d(4), nn.BatchNorm3d(4)
 
     def forward(self, x):
@@ -75,12 +82,16 @@ def lively(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("way", ["in place", "asks", "reader", "no gradient", "called twice", "norm twice", "weight"])
+@pytest.mark.parametrize(
+    "way", ["in place", "asks", "reader", "no gradient", "called twice", "norm twice", "weight"]
+)
 @torch.no_grad()
 def test_a_layer_with_another_use_answers_as_before(way):
     net, x = lively(Strangers(way)), torch.rand(2, 3, 4, 8, 8)
     lean = folded(net, x)
-    wanted = {"weight": ["before", "norm"], "asks": []}.get(way, ["before"])  # code that asks what it sees: nothing
+    wanted = {"weight": ["before", "norm"], "asks": []}.get(
+        way, ["before"]
+    )  # code that asks what it sees: nothing
     assert pairs(lean) == wanted
     for clips in (x, x - 1):
         torch.testing.assert_close(lean(clips), net(clips), atol=1e-4, rtol=1e-4)

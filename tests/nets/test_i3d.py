@@ -17,22 +17,35 @@ def on_meta(spec: I3D, classes: int = 400):
 def test_names_and_shapes_are_the_released_ones():
     state = {k: tuple(v.shape) for k, v in on_meta(I3D()).state_dict().items()}
     known = {
-        "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7), "Conv3d_1a_7x7.bn.running_mean": (64,),
-        "Conv3d_2b_1x1.conv3d.weight": (64, 64, 1, 1, 1), "Conv3d_2c_3x3.conv3d.weight": (192, 64, 3, 3, 3),
-        "Mixed_3b.b0.conv3d.weight": (64, 192, 1, 1, 1), "Mixed_3b.b1a.conv3d.weight": (96, 192, 1, 1, 1),
-        "Mixed_3b.b1b.conv3d.weight": (128, 96, 3, 3, 3), "Mixed_4b.b0.conv3d.weight": (192, 480, 1, 1, 1),
-        "Mixed_4f.b2b.conv3d.weight": (128, 32, 3, 3, 3), "Mixed_5b.b3b.conv3d.weight": (128, 832, 1, 1, 1),
-        "Mixed_5c.b2b.conv3d.weight": (128, 48, 3, 3, 3), "Mixed_5c.b2b.bn.num_batches_tracked": (),
-        "logits.conv3d.weight": (400, 1024, 1, 1, 1), "logits.conv3d.bias": (400,),
+        "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7),
+        "Conv3d_1a_7x7.bn.running_mean": (64,),
+        "Conv3d_2b_1x1.conv3d.weight": (64, 64, 1, 1, 1),
+        "Conv3d_2c_3x3.conv3d.weight": (192, 64, 3, 3, 3),
+        "Mixed_3b.b0.conv3d.weight": (64, 192, 1, 1, 1),
+        "Mixed_3b.b1a.conv3d.weight": (96, 192, 1, 1, 1),
+        "Mixed_3b.b1b.conv3d.weight": (128, 96, 3, 3, 3),
+        "Mixed_4b.b0.conv3d.weight": (192, 480, 1, 1, 1),
+        "Mixed_4f.b2b.conv3d.weight": (128, 32, 3, 3, 3),
+        "Mixed_5b.b3b.conv3d.weight": (128, 832, 1, 1, 1),
+        "Mixed_5c.b2b.conv3d.weight": (128, 48, 3, 3, 3),
+        "Mixed_5c.b2b.bn.num_batches_tracked": (),
+        "logits.conv3d.weight": (400, 1024, 1, 1, 1),
+        "logits.conv3d.bias": (400,),
     }
     assert known.items() <= state.items()
-    assert len(state) == 344  # 57 units of six tensors, and the head: what the released student script counts
+    assert (
+        len(state) == 344
+    )  # 57 units of six tensors, and the head: what the released student script counts
 
 
 @pytest.mark.parametrize(("temporal", "units"), [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
 def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, units):
     net = on_meta(I3D(temporal))
-    deep = [name for name, m in net.named_modules() if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1]
+    deep = [
+        name
+        for name, m in net.named_modules()
+        if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1
+    ]
     assert len(deep) == units  # the stem, 2c, and two in each of nine blocks
     assert {name.split(".")[0].split("_")[1] for name in deep} == set(temporal)
     assert net.Mixed_3b.b3a.kernel_size[0] == (3 if "3b" in temporal else 1)
@@ -43,7 +56,9 @@ def test_padding_is_that_of_the_released_networks(n):
     """⌈n / 2⌉ places; for even n the stem has 2 before and 3 behind, so a plain padding of 3 would be one off."""
     unit, x = Unit(1, 1, (1, 7, 7), (1, 2, 2)).eval(), torch.rand(1, 1, 1, n, n)
     front, behind = (2, 3) if n % 2 == 0 else (3, 3)
-    expected = F.conv3d(F.pad(x, (front, behind, front, behind)), unit.conv3d.weight, stride=(1, 2, 2))
+    expected = F.conv3d(
+        F.pad(x, (front, behind, front, behind)), unit.conv3d.weight, stride=(1, 2, 2)
+    )
     assert expected.shape[-1] == -(-n // 2)
     assert torch.allclose(unit(x), torch.relu(unit.bn(expected)))
     pooled = Pool((1, 3, 3), (1, 2, 2))(x)
@@ -67,8 +82,10 @@ def unset(monkeypatch):
 def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
     file = tmp_path / "top.pt"
     torch.save(I3D(TOP).make(400).state_dict(), file)
-    first = r"top.pt holds the weights of another architecture: Conv3d_1a_7x7.conv3d.weight has shape " \
-            r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
+    first = (
+        r"top.pt holds the weights of another architecture: Conv3d_1a_7x7.conv3d.weight has shape "
+        r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
+    )
     with pytest.raises(ValueError, match=first):
         I3D(weights=Weights.of(file)).make(7)
 
@@ -76,7 +93,11 @@ def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
 @pytest.mark.parametrize(("frames", "side"), [(16, 32), (16, 36), (7, 25), (9, 43)])
 def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(frames, side):
     x, space = torch.rand(2, 3, frames, side, side + 1), [-(-n // 4) // 2 for n in (side, side + 1)]
-    for spec in (TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True)), TinyC3D((4, 8, 16, 32), projector=64)):
+    for spec in (
+        TinyC3D(),
+        TinyC3D((4, 8, 16, 64), (False, False, True, True)),
+        TinyC3D((4, 8, 16, 32), projector=64),
+    ):
         net = spec.make(5)
         assert trunk(net, spec.stages[-1])(x).shape[1:] == (64, frames // 4, *space)
         assert net(x).shape == (2, 5)

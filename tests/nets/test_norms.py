@@ -22,8 +22,10 @@ def gradients(norm: nn.Module, x: torch.Tensor, of: list) -> list[torch.Tensor]:
 
 
 def close(ours, wanted) -> bool:
-    return all(torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-4 * float(b.abs().max()))
-               for a, b in zip(ours, wanted, strict=True))
+    return all(
+        torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-4 * float(b.abs().max()))
+        for a, b in zip(ours, wanted, strict=True)
+    )
 
 
 @pytest.mark.parametrize("channels", [3, 8])
@@ -31,7 +33,11 @@ def close(ours, wanted) -> bool:
 def test_clip_norm_is_instance_norm_forwards_and_backwards(channels, training):
     norm = with_weights(ClipNorm(channels)).train(training)
     plain = with_weights(nn.InstanceNorm3d(channels, affine=True)).double()
-    x = (2 * torch.randn(3, channels, 4, 5, 6) + 1).to(memory_format=torch.channels_last_3d).requires_grad_()
+    x = (
+        (2 * torch.randn(3, channels, 4, 5, 6) + 1)
+        .to(memory_format=torch.channels_last_3d)
+        .requires_grad_()
+    )
     wide = x.detach().double().requires_grad_()
     assert close(gradients(norm, x, [x]), gradients(plain, wide, [wide]))
     with torch.no_grad():
@@ -64,5 +70,7 @@ def test_a_network_with_a_clip_norm_is_still_folded_whole():
     x = torch.rand(2, 3, 8, 20, 20).to(memory_format=torch.channels_last_3d)
     lean, name = folded(net, x), "net.stages.0.spatial_norm"
     assert torch.allclose(net(x), lean(x), atol=1e-4)
-    assert all(hasattr(layer, "pair") for layer in lean.modules() if isinstance(layer, nn.BatchNorm3d))
+    assert all(
+        hasattr(layer, "pair") for layer in lean.modules() if isinstance(layer, nn.BatchNorm3d)
+    )
     assert outputs(lean, x, [name]).taps[name].shape[1] == 8

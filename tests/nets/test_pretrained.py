@@ -30,15 +30,23 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix):
     theirs, ours, path = net(), net(), tmp_path / f"weights{suffix}"
-    state = {prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}  # as old files are
+    state = {
+        prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k
+    }  # as old files are
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     assert Weights.of(path).into(ours) is ours
     assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
-@pytest.mark.parametrize("write", [
-    save_file, torch.save, partial(torch.save, _use_new_zipfile_serialization=False),
-], ids=["safetensors", "zip", "legacy"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        save_file,
+        torch.save,
+        partial(torch.save, _use_new_zipfile_serialization=False),
+    ],
+    ids=["safetensors", "zip", "legacy"],
+)
 def test_a_file_cut_short_anywhere_is_named(tmp_path, write):
     path = tmp_path / ("weights.safetensors" if write is save_file else "weights.pth")
     write(net().state_dict(), path)
@@ -46,14 +54,20 @@ def test_a_file_cut_short_anywhere_is_named(tmp_path, write):
     whole = path.read_bytes()
     for end in range(0, len(whole), len(whole) // 50):
         path.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match=r"weights.\w+ cannot be read .*cut short.*Copy it again"):
+        with pytest.raises(
+            ValueError, match=r"weights.\w+ cannot be read .*cut short.*Copy it again"
+        ):
             Weights.of(path).into(net())
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):
     """A pickled network too: unpickling it would run whatever code the file names."""
     path = tmp_path / "weights.pth"
-    for content, why in (({"epoch": 3}, "no state dict"), ([torch.zeros(2)], "no state dict"), (net(), "Weights only")):
+    for content, why in (
+        ({"epoch": 3}, "no state dict"),
+        ([torch.zeros(2)], "no state dict"),
+        (net(), "Weights only"),
+    ):
         torch.save(content, path)
         with pytest.raises(ValueError, match=why):
             Weights.of(path).into(net())
@@ -66,7 +80,10 @@ def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, chec
     copy, other = tmp_path / "copy.pth", tmp_path / "other.pth"
     copy.write_bytes(checkpoint.read_bytes())
     torch.save(net().state_dict(), other)
-    specs = [Attended(R2Plus1D(34, Weights.of(path) if path else None)) for path in (checkpoint, copy, other, None)]
+    specs = [
+        Attended(R2Plus1D(34, Weights.of(path) if path else None))
+        for path in (checkpoint, copy, other, None)
+    ]
     first, same, *rest = (Recipe("ce_raw", Night(), net=spec).digest() for spec in specs)
     assert first == same and len({first, *rest}) == 3
     assert from_json(to_json(specs[0])) == specs[0]
@@ -95,17 +112,30 @@ def test_a_prefix_is_a_wrappers_where_all_names_have_it_and_none_fits(tmp_path):
     for prefix in ("", "module.", "model.module.", "_orig_mod."):
         got = loaded({prefix + k: v for k, v in theirs.items()}, Scaled())
         assert all(torch.equal(got[k], v) for k, v in theirs.items())
-    with pytest.raises(ValueError, match=r"unknown \(first module.weight\)"):  # not its own weight, written over
-        loaded({"weight": torch.ones(2, 2), "bias": torch.ones(2), "module.weight": torch.zeros(2, 2)}, nn.Linear(2, 2))
+    with pytest.raises(
+        ValueError, match=r"unknown \(first module.weight\)"
+    ):  # not its own weight, written over
+        loaded(
+            {"weight": torch.ones(2, 2), "bias": torch.ones(2), "module.weight": torch.zeros(2, 2)},
+            nn.Linear(2, 2),
+        )
     with pytest.raises(ValueError, match=r"unknown \(first base_model.bias\)"):
-        loaded({f"{p}{k}": v for p in ("", "base_model.") for k, v in nn.Linear(2, 2).state_dict().items()},
-               nn.Linear(2, 2))
+        loaded(
+            {
+                f"{p}{k}": v
+                for p in ("", "base_model.")
+                for k, v in nn.Linear(2, 2).state_dict().items()
+            },
+            nn.Linear(2, 2),
+        )
 
 
 @pytest.mark.parametrize("weight", [torch.full((2, 2), 1j), torch.ones(2, 2, dtype=torch.int8)])
 def test_weights_that_lose_something_on_the_way_are_refused(tmp_path, weight):
     torch.save({"weight": weight, "bias": torch.zeros(2)}, tmp_path / "some.pth")
-    with pytest.raises(ValueError, match=r"some.pth .*weight is torch.*, expected torch.float32.*Give the file"):
+    with pytest.raises(
+        ValueError, match=r"some.pth .*weight is torch.*, expected torch.float32.*Give the file"
+    ):
         Weights.of(tmp_path / "some.pth").into(nn.Linear(2, 2))
 
 

@@ -1,6 +1,5 @@
 """R(2+1)D-18 is torchvision's; R(2+1)D-34 is the public IG-65M layout."""
 
-
 import pytest
 import torch
 from torch import nn
@@ -28,7 +27,11 @@ def shuffled(net: nn.Module) -> nn.Module:
 def released_34(classes: int) -> nn.Module:
     """torchvision's parts, put together as the release of the IG-65M weights says."""
     net = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem, classes)
-    for layer, channels, middle in ((net.layer2, 128, 288), (net.layer3, 256, 576), (net.layer4, 512, 1152)):
+    for layer, channels, middle in (
+        (net.layer2, 128, 288),
+        (net.layer3, 256, 576),
+        (net.layer4, 512, 1152),
+    ):
         layer[0].conv2[0] = Conv2Plus1D(channels, channels, middle)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm3d):
@@ -40,13 +43,18 @@ def released_34(classes: int) -> nn.Module:
 @torch.no_grad()
 def test_a_published_checkpoint_gives_the_published_logits(tmp_path, depth):
     torch.manual_seed(0)
-    theirs, path = shuffled(r2plus1d_18(num_classes=7) if depth == 18 else released_34(7)), tmp_path / "weights.pth"
+    theirs, path = (
+        shuffled(r2plus1d_18(num_classes=7) if depth == 18 else released_34(7)),
+        tmp_path / "weights.pth",
+    )
     torch.save(theirs.state_dict(), path)
     spec = R2Plus1D(depth, Weights.of(path))
     assert torch.allclose(spec.make(7).eval()(CLIP), theirs(CLIP), rtol=1e-4, atol=1e-5)
     net = build(spec, 3, 0, *map(torch.tensor, spec.statistics)).eval()
     features = outputs(net, CLIP, ["net.layer4"]).taps["net.layer4"]
-    standard = (CLIP - torch.tensor(KINETICS[0]).view(3, 1, 1, 1)) / torch.tensor(KINETICS[1]).view(3, 1, 1, 1)
+    standard = (CLIP - torch.tensor(KINETICS[0]).view(3, 1, 1, 1)) / torch.tensor(KINETICS[1]).view(
+        3, 1, 1, 1
+    )
     expected = outputs(theirs, standard, ["layer4"]).taps["layer4"]
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
     wrong = R2Plus1D(52 - depth, spec.weights)
@@ -58,11 +66,16 @@ def test_the_layouts_differ_where_the_release_says():
     with torch.device("meta"):
         ours, released = R2Plus1D(34).make(400), released_34(400)
         plain = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)
-    a, b, c = ({name: tuple(t.shape) for name, t in net.state_dict().items()} for net in (ours, released, plain))
+    a, b, c = (
+        {name: tuple(t.shape) for name, t in net.state_dict().items()}
+        for net in (ours, released, plain)
+    )
     assert a == b
     middle = {k: (a[k][0], c[k][0]) for k in a if a[k] != c[k] and k.endswith("conv2.0.0.weight")}
     assert list(middle.values()) == [(288, 230), (576, 460), (1152, 921)]  # layers 2, 3 and 4
-    assert {(m.eps, m.momentum) for m in ours.modules() if isinstance(m, nn.BatchNorm3d)} == {(1e-3, 0.1)}
+    assert {(m.eps, m.momentum) for m in ours.modules() if isinstance(m, nn.BatchNorm3d)} == {
+        (1e-3, 0.1)
+    }
     with pytest.raises(ValueError, match="18 or 34, got 50"):
         R2Plus1D(50)
 

@@ -15,8 +15,14 @@ from kdlab.nets.torchvision_video import TorchvisionVideo
 ARCHS = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "mvit_v2_s")
 slow = pytest.mark.slow
 #: Clips as small as each can see, and features at its last stage.
-SMALL = {"r3d_18": (8, 32, 32), "mc3_18": (4, 32, 32), "r2plus1d_18": (8, 32, 32), "s3d": (14, 224, 224),
-         "swin3d_t": (4, 64, 64), "mvit_v2_s": (16, 224, 224)}
+SMALL = {
+    "r3d_18": (8, 32, 32),
+    "mc3_18": (4, 32, 32),
+    "r2plus1d_18": (8, 32, 32),
+    "s3d": (14, 224, 224),
+    "swin3d_t": (4, 64, 64),
+    "mvit_v2_s": (16, 224, 224),
+}
 
 
 @cache
@@ -38,15 +44,24 @@ def saved(folder, arch, content, name=None):
 def alone_and_quick(tmp_path, monkeypatch):
     """Nobody's files, and weights at random without the seconds that cutting off a normal's tails takes."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, std=1.0, **__: nn.init.normal_(tensor, 0, std))
-    monkeypatch.setattr(nn.init, "xavier_uniform_", lambda tensor, *_, **__: nn.init.normal_(tensor, 0, 0.02))
+    monkeypatch.setattr(
+        nn.init, "trunc_normal_", lambda tensor, *_, std=1.0, **__: nn.init.normal_(tensor, 0, std)
+    )
+    monkeypatch.setattr(
+        nn.init, "xavier_uniform_", lambda tensor, *_, **__: nn.init.normal_(tensor, 0, 0.02)
+    )
 
 
 def test_the_network_is_torchvisions_to_the_name_and_to_the_number():
     for arch in ARCHS:
         with torch.device("meta"):
-            ours, other = TorchvisionVideo(arch).make(7), get_model(arch, weights=None, num_classes=7)
-        assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
+            ours, other = (
+                TorchvisionVideo(arch).make(7),
+                get_model(arch, weights=None, num_classes=7),
+            )
+        assert {k: v.shape for k, v in ours.state_dict().items()} == {
+            k: v.shape for k, v in other.state_dict().items()
+        }
         assert ours.get_submodule(TorchvisionVideo(arch).head).weight.shape[0] == 7
 
 
@@ -54,9 +69,16 @@ def test_the_network_is_torchvisions_to_the_name_and_to_the_number():
 def test_statistics_and_size_are_of_torchvisions_metadata(arch):
     spec = TorchvisionVideo(arch, Weights("x.pth", "0"))
     preset = get_model_weights(arch).DEFAULT.transforms()
-    assert spec.statistics == (tuple(preset.mean), tuple(preset.std)) and TorchvisionVideo(arch).statistics is None
+    assert (
+        spec.statistics == (tuple(preset.mean), tuple(preset.std))
+        and TorchvisionVideo(arch).statistics is None
+    )
     window = Window(*spec.clip)
-    assert window.crop == preset.crop_size[0] and window.side in (128, 256) and window.frames in (16, 32, 128)
+    assert (
+        window.crop == preset.crop_size[0]
+        and window.side in (128, 256)
+        and window.frames in (16, 32, 128)
+    )
 
 
 WRAPPED = {
@@ -76,8 +98,10 @@ def test_weights_arrive_however_they_are_wrapped(tmp_path, how):
     assert all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
 
 
-@pytest.mark.parametrize("arch", ["mc3_18", "s3d", pytest.param("swin3d_t", marks=slow),
-                                  pytest.param("mvit_v2_s", marks=slow)])
+@pytest.mark.parametrize(
+    "arch",
+    ["mc3_18", "s3d", pytest.param("swin3d_t", marks=slow), pytest.param("mvit_v2_s", marks=slow)],
+)
 def test_a_head_of_other_classes_is_left_out_by_the_name_that_it_has(tmp_path, arch):
     other = theirs(arch)
     spec = TorchvisionVideo.of(saved(tmp_path, arch, other.state_dict()))
@@ -96,14 +120,18 @@ def test_a_name_without_a_folder_is_looked_for_where_torch_keeps_its_files(tmp_p
     moved = path.rename(hub / path.name)
     found = TorchvisionVideo.of(path.name)
     assert found.weights.path == str(moved)
-    assert TorchvisionVideo("mc3_18", Weights(str(path), found.weights.sha256)).make(7), "where it lay has changed"
+    assert TorchvisionVideo("mc3_18", Weights(str(path), found.weights.sha256)).make(7), (
+        "where it lay has changed"
+    )
 
 
 def test_digits_that_are_not_the_files_own_are_one_sentence(tmp_path):
     state = theirs("mc3_18").state_dict()
     right = saved(tmp_path, "mc3_18", state)
-    for spoil in (lambda path: path.rename(tmp_path / "mc3_18-0123abcd.pth"),
-                  lambda path: (path.write_bytes(path.read_bytes()[:-100]), path)[1]):
+    for spoil in (
+        lambda path: path.rename(tmp_path / "mc3_18-0123abcd.pth"),
+        lambda path: (path.write_bytes(path.read_bytes()[:-100]), path)[1],
+    ):
         path = spoil(right)
         sentence = rf"{path.name} has SHA-256 [0-9a-f]{{8}}…, its name says .*Copy it again"
         with pytest.raises(ValueError, match=sentence):
@@ -116,7 +144,10 @@ def test_an_unknown_architecture_and_anothers_weights_are_one_sentence(tmp_path)
     unknown, other = saved(tmp_path, "x3d_m", state), saved(tmp_path, "r3d_18", state)
     with pytest.raises(ValueError, match=r"^no architecture 'x3d_m': use one of r3d_18, mc3_18, "):
         TorchvisionVideo.of(unknown)
-    with pytest.raises(ValueError, match=r"r3d_18-\w+\.pth holds the weights of another architecture: .*layer2.*"
-                                           r"Give the file of the network that the recipe names"):
+    with pytest.raises(
+        ValueError,
+        match=r"r3d_18-\w+\.pth holds the weights of another architecture: .*layer2.*"
+        r"Give the file of the network that the recipe names",
+    ):
         TorchvisionVideo.of(other).make(7)
     assert TorchvisionVideo("mc3_18", Weights.of(unknown)).make(7)

@@ -8,7 +8,11 @@ from kdlab.nets.video import build
 
 
 def maps(spec, x):
-    return list(outputs(build(spec, 11, 0).eval(), x, [f"net.{stage}" for stage in spec.stages]).taps.values())
+    return list(
+        outputs(
+            build(spec, 11, 0).eval(), x, [f"net.{stage}" for stage in spec.stages]
+        ).taps.values()
+    )
 
 
 def test_its_stages_have_the_places_of_the_convolutional_network_and_the_last_is_never_negative():
@@ -23,7 +27,9 @@ def test_every_place_attends_to_every_other_and_knows_where_it_lies():
     x = torch.ones(1, 16, 6, 8, 8, dtype=torch.float64, requires_grad=True)
     out = patches(x)
     out[0, 0, 0, 0, 0].backward()
-    assert x.grad[0, :, -2:, -2:, -2:].all()  # beyond the reach of patch and positions: only attention sees it
+    assert x.grad[
+        0, :, -2:, -2:, -2:
+    ].all()  # beyond the reach of patch and positions: only attention sees it
     assert (out[0, :, 0, 0, 0] - out[0, :, 1, 1, 1]).abs().max() > 1e-3  # a corner among equals
 
 

@@ -32,7 +32,9 @@ def test_initial_weights_are_a_function_of_the_seed_and_leave_the_global_generat
     before = torch.get_rng_state()
     a, b, c = (build(TinyR2Plus1D(), 11, seed=s).state_dict() for s in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(a["net.fc.weight"], c["net.fc.weight"])
+    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(
+        a["net.fc.weight"], c["net.fc.weight"]
+    )
 
 
 def test_normalisation_travels_with_the_weights():
@@ -64,12 +66,18 @@ def test_weights_of_another_architecture_are_named():
     with pytest.raises(ValueError, match=r"mine.safetensors.*net.fc.*\(11.*expected \(6"):
         load_weights(build(TinyR2Plus1D(), 6, 0), state, "mine.safetensors")
     with pytest.raises(ValueError, match="missing.*unknown"):
-        load_weights(Normalised(torch.nn.Linear(3, 2), torch.zeros(3), torch.ones(3)), state, "mine.safetensors")
+        load_weights(
+            Normalised(torch.nn.Linear(3, 2), torch.zeros(3), torch.ones(3)),
+            state,
+            "mine.safetensors",
+        )
 
 
 def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
     start = build(TinyR2Plus1D((4, 8)), 3, seed=1)
-    net = begin_as(build(TinyR2Plus1D((4, 8)), 2, seed=2), start, ("new", "walk"), ("run", "sit", "walk"))
+    net = begin_as(
+        build(TinyR2Plus1D((4, 8)), 2, seed=2), start, ("new", "walk"), ("run", "sit", "walk")
+    )
     own, its = net.state_dict(), start.state_dict()
     assert torch.equal(own["net.stages.1.temporal.weight"], its["net.stages.1.temporal.weight"])
     assert torch.equal(own["net.fc.weight"][1], its["net.fc.weight"][2])
@@ -90,8 +98,14 @@ class Two(nn.Module):
 
 
 def test_two_weights_are_not_loaded_into_one():
-    apart, tied = (build(SimpleNamespace(make=lambda _, tied=tied: Two(tied)), 2, seed=1) for tied in (False, True))
-    start, names = apart.state_dict(), "net.one.weight and net.other.weight differ there and are one weight"
+    apart, tied = (
+        build(SimpleNamespace(make=lambda _, tied=tied: Two(tied)), 2, seed=1)
+        for tied in (False, True)
+    )
+    start, names = (
+        apart.state_dict(),
+        "net.one.weight and net.other.weight differ there and are one weight",
+    )
     with pytest.raises(ValueError, match=names):
         begin_as(tied, apart, "ab", "ab")
     with pytest.raises(ValueError, match=names):
@@ -104,7 +118,11 @@ def test_two_weights_are_not_loaded_into_one():
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_normalisation_is_that_of_the_definition_in_the_layout_it_was_given(channels_last):
-    x, mean, std = torch.rand(2, 3, 4, 5, 7), torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.3, 1.0, 2.0])
+    x, mean, std = (
+        torch.rand(2, 3, 4, 5, 7),
+        torch.tensor([0.1, 0.5, 0.9]),
+        torch.tensor([0.3, 1.0, 2.0]),
+    )
     x = x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x
     got = Normalised(torch.nn.Identity(), mean, std)(x)
     torch.testing.assert_close(got, (x - mean.view(3, 1, 1, 1)) / std.view(3, 1, 1, 1))
@@ -133,7 +151,7 @@ def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
     assert all(p.is_contiguous() for p in net.parameters())
     assert features(net, x, ["net.patch"])["net.patch"].shape == (2, 8, 4, 6, 6)
     found = outputs(net, x, ["net.patch"])
-    slope, = torch.autograd.grad(found.logits.sum(), found.taps["net.patch"])
+    (slope,) = torch.autograd.grad(found.logits.sum(), found.taps["net.patch"])
     assert slope.shape == (2, 8, 4, 6, 6) and slope.abs().sum() > 0
     assert grad_cam(net, x, 1, "net.patch").maps.shape == (2, 4, 24, 24)
     assert torch.equal(folded(net, x)(x), net(x)) and macs(net, tuple(x.shape)) > 0
@@ -145,7 +163,10 @@ def test_a_network_that_knows_more_classes_answers_for_the_wanted_ones_in_their_
     net = build(TinyR2Plus1D(), 4, seed=0).eval()
     x = torch.rand(2, 3, 8, 20, 20)
     every, named = net(x), outputs(net, x, ["net.stages.3"]).taps
-    assert torch.equal(for_classes(net, "JRSW", ("J", "R", "S", "W"))(x), every) and not net._forward_hooks
+    assert (
+        torch.equal(for_classes(net, "JRSW", ("J", "R", "S", "W"))(x), every)
+        and not net._forward_hooks
+    )
     few = folded(for_classes(net, ["Jump", "Run", "Sit", "Walk"], ["Walk", "Run"]), x)
     torch.testing.assert_close(few(x), every[:, [3, 1]], atol=1e-4, rtol=1e-5)
     found = outputs(few, x, ["net.stages.3"]).taps
@@ -161,4 +182,7 @@ def test_a_dark_clip_is_nearly_constant_under_imagenet_statistics():
     """At 12 of 255 all three colours stand near −2, a grey level less than 0.02 apart: docs/methods.md, 1."""
     net = build(TinyR2Plus1D(), 3, 0, *map(torch.tensor, IMAGENET))
     shown = lambda level: (torch.full((1, 3, 1, 1, 1), level / 255) - net.mean) / net.std  # noqa: E731
-    assert torch.all((shown(12) < -1.5) & (shown(12) > -2.2)) and float((shown(13) - shown(12)).max()) < 0.02
+    assert (
+        torch.all((shown(12) < -1.5) & (shown(12) > -2.2))
+        and float((shown(13) - shown(12)).max()) < 0.02
+    )

@@ -23,7 +23,9 @@ class Street:
 
     def read(self, path, indices=None):
         coarse = np.random.default_rng(5).integers(90, 200, (16, 20, 3), dtype=np.uint8)
-        frames = np.stack([cv2.resize(coarse, self.size, interpolation=cv2.INTER_LINEAR)] * self.frames)
+        frames = np.stack(
+            [cv2.resize(coarse, self.size, interpolation=cv2.INTER_LINEAR)] * self.frames
+        )
         width, height = self.size
         for t, frame in enumerate(frames):
             left = (t if self.moving else 0) * width // 20

@@ -13,5 +13,6 @@ def test_the_table_of_ranges_is_todays():
     row = re.compile(rf"\| `(\w+)` \| {number} … {number} \| {number} … {number} \|")
     found = row.findall(PAGE.read_text("utf-8"))
     assert {name: ((float(a), float(b)), (float(c), float(d))) for name, a, b, c, d in found} == {
-        name: (tuple(map(float, low)), tuple(map(float, high))) for name, (low, high) in RANGES.items()
+        name: (tuple(map(float, low)), tuple(map(float, high)))
+        for name, (low, high) in RANGES.items()
     }

@@ -16,8 +16,11 @@ FEW = Untrimmed(("Jump",), (1, 0, 0), (12.0, 12.0))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != ".lock"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def somebodys(tmp_path) -> Path:
 @pytest.fixture
 def drawn(monkeypatch):
     """Videos are made in no time, of one byte each."""
+
     def make_one(job, root):
         for stream in ("dark", "dark_mpeg4", "bright", "truth"):
             write_atomically(root / job.name(stream), lambda path: path.write_bytes(b"0"))
@@ -40,8 +44,12 @@ def drawn(monkeypatch):
     monkeypatch.setattr(making, "_make_one", make_one)
 
 
-@pytest.mark.parametrize("mark", [None, "{}", '{"generator": "0.1", "classes": []}', "[1]", "not json"])
-@pytest.mark.parametrize("make", [lambda root: make_night(SPEC, root), lambda root: make_untrimmed(FEW, root)])
+@pytest.mark.parametrize(
+    "mark", [None, "{}", '{"generator": "0.1", "classes": []}', "[1]", "not json"]
+)
+@pytest.mark.parametrize(
+    "make", [lambda root: make_night(SPEC, root), lambda root: make_untrimmed(FEW, root)]
+)
 def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, mark):
     if mark:
         (somebodys / "night.json").write_text(mark)
@@ -79,7 +87,13 @@ def test_an_empty_folder_is_free_whatever_a_desktop_or_a_killed_call_left_there(
 
 def test_clips_of_another_generator_go_and_what_somebody_added_stays(tmp_path, drawn, monkeypatch):
     make_night(SPEC, tmp_path)
-    mine = ("notes.txt", "dark/Run/mine.mp4", "truth/Run/masks.npz", "dark/Run/train-0000.mp4.bak", "bright/index.csv")
+    mine = (
+        "notes.txt",
+        "dark/Run/mine.mp4",
+        "truth/Run/masks.npz",
+        "dark/Run/train-0000.mp4.bak",
+        "bright/index.csv",
+    )
     for name in mine:
         (tmp_path / name).write_text(name)
     (tmp_path / "dark/Run/train-0007.mp4").write_text("left by a larger set")
@@ -103,8 +117,10 @@ def test_links_are_not_followed(tmp_path, drawn, monkeypatch):
 
 def test_drafts_of_killed_calls_are_dropped_when_they_are_old(tmp_path, drawn):
     make_night(SPEC, tmp_path)
-    old, new, foreign = (tmp_path / "dark/Run" / name for name in
-                         (".kdlab-4711-00112233.tmp", ".kdlab-4712-00112233.tmp", ".thesis.4711.tmp"))
+    old, new, foreign = (
+        tmp_path / "dark/Run" / name
+        for name in (".kdlab-4711-00112233.tmp", ".kdlab-4712-00112233.tmp", ".thesis.4711.tmp")
+    )
     for draft in (old, new, foreign):
         draft.touch()
     for draft in (old, foreign):

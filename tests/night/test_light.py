@@ -26,7 +26,9 @@ def test_dark_clips_look_like_real_ones(tmp_path):
             frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
         luma = frames @ np.array([0.299, 0.587, 0.114], np.float32)
         small = np.stack([cv2.resize(f, (85, 64), interpolation=cv2.INTER_AREA) for f in luma])
-        marks.append((np.median(luma), np.percentile(luma, 99), np.abs(np.diff(small, axis=0)).mean()))
+        marks.append(
+            (np.median(luma), np.percentile(luma, 99), np.abs(np.diff(small, axis=0)).mean())
+        )
     middle, highest, change = np.median(marks, axis=0)
     assert 9 <= middle <= 18
     assert 25 <= highest <= 105
@@ -37,19 +39,26 @@ def test_the_median_reaches_the_level_that_was_asked_for():
     radiance = np.full((6, 32, 40, 3), 0.3, np.float32)
     for tone in (0.5, 1.0, 1.25):
         camera = Camera(electrons=1000, level=14, tone=tone)
-        assert np.median(expose(radiance, camera, np.random.default_rng(0))) == pytest.approx(14, abs=1)
+        assert np.median(expose(radiance, camera, np.random.default_rng(0))) == pytest.approx(
+            14, abs=1
+        )
 
 
 def test_fewer_photons_give_a_darker_and_relatively_noisier_picture():
     radiance = np.full((4, 64, 64, 3), 0.2, np.float32)
     camera = Camera(electrons=200, level=40, memory=0.0)
-    full, stop = (expose(radiance, camera, np.random.default_rng(0), e).astype(float) - 3.5 for e in (1.0, 0.25))
+    full, stop = (
+        expose(radiance, camera, np.random.default_rng(0), e).astype(float) - 3.5
+        for e in (1.0, 0.25)
+    )
     assert stop.mean() < 0.5 * full.mean()
     assert stop.std() / stop.mean() > 1.5 * full.std() / full.mean()
 
 
 def test_no_light_is_black_level():
-    dark = expose(np.zeros((2, 16, 16, 3), np.float32), Camera(read_noise=0.0), np.random.default_rng(0))
+    dark = expose(
+        np.zeros((2, 16, 16, 3), np.float32), Camera(read_noise=0.0), np.random.default_rng(0)
+    )
     assert set(np.unique(dark)) <= {3, 4}
 
 
@@ -62,7 +71,9 @@ def test_any_bright_video_can_be_darkened():
 
 
 def test_leaving_out_the_actor_leaves_the_rest():
-    whole, empty = (render_clip(replace(SPEC, actor=actor), "test", "Turn", 3) for actor in (True, False))
+    whole, empty = (
+        render_clip(replace(SPEC, actor=actor), "test", "Turn", 3) for actor in (True, False)
+    )
     assert whole.masks.any() and not empty.masks.any()
     outside = ~cv2.dilate(whole.masks[10].astype(np.uint8), np.ones((9, 9))).astype(bool)
     difference = np.abs(whole.bright[10].astype(int) - empty.bright[10]).max(-1)

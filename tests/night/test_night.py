@@ -71,7 +71,11 @@ def test_every_stream_is_complete(folder, stream):
 
 def test_bits_do_not_depend_on_the_number_of_workers(folder, tmp_path):
     make_night(SMALL, tmp_path, workers=1, progress=False)
-    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix in (".mp4", ".avi", ".npz", ".csv")]
+    names = [
+        p.relative_to(folder)
+        for p in sorted(folder.rglob("*"))
+        if p.suffix in (".mp4", ".avi", ".npz", ".csv")
+    ]
     assert len(names) == 12 * 4 + 1
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
@@ -127,7 +131,9 @@ def test_mpeg4_and_its_h264_have_only_i_and_p_frames_in_groups_of_twelve(folder)
     for stream in ("dark_mpeg4", "bright", "bright_h264"):
         record = next(r for r in make_night(SMALL, folder, stream=stream).records if "Walk" in r.id)
         with av.open(str(record.path)) as file:
-            assert file.streams.video[0].codec_context.name == ("h264" if "h264" in stream else "mpeg4")
+            assert file.streams.video[0].codec_context.name == (
+                "h264" if "h264" in stream else "mpeg4"
+            )
             file.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
             kinds, moved = "", 0
             for frame in file.decode(video=0):
@@ -148,9 +154,14 @@ def test_h264_is_as_people_have_it(folder):
 
 def test_twins_show_the_same_scene(folder):
     for dark, bright in zip(
-        make_night(SMALL, folder).records, make_night(SMALL, folder, stream="bright").records, strict=True
+        make_night(SMALL, folder).records,
+        make_night(SMALL, folder, stream="bright").records,
+        strict=True,
     ):
-        a, b = (cv2.resize(luma(frames_of(r.path))[20], (40, 32), interpolation=cv2.INTER_AREA) for r in (dark, bright))
+        a, b = (
+            cv2.resize(luma(frames_of(r.path))[20], (40, 32), interpolation=cv2.INTER_AREA)
+            for r in (dark, bright)
+        )
         same = np.corrcoef(np.log(a + 1).ravel(), np.log(b + 1).ravel())[0, 1]
         shifted = np.corrcoef(np.log(a[:, 5:] + 1).ravel(), np.log(b[:, :-5] + 1).ravel())[0, 1]
         assert same > 0.8
@@ -184,6 +195,15 @@ for split, name, index in (("test", "Jump", 1), ("train", "Jump", 4)):
     content.update(clip.dark.tobytes() + clip.bright.tobytes())
 print(content.hexdigest())
 """
-    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                             env=os.environ | {"OPENBLAS_CORETYPE": kernel}) for kernel in ("Haswell", "SkylakeX")]
-    assert len({run.communicate()[0] for run in runs}) == 1 and all(run.returncode == 0 for run in runs)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OPENBLAS_CORETYPE": kernel},
+        )
+        for kernel in ("Haswell", "SkylakeX")
+    ]
+    assert len({run.communicate()[0] for run in runs}) == 1 and all(
+        run.returncode == 0 for run in runs
+    )

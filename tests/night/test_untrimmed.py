@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from kdlab.clips.datasets import open_data
-from kdlab.clips.decode import read_frames
+from kdlab.datasets.released import open_data
 from kdlab.night import ACTIONS, Night, make_night, truth
 from kdlab.night.drawing import perform, render_video
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed
+from kdlab.video.decode import read_frames
 
 SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
 
@@ -45,12 +45,18 @@ def test_segments_lie_inside_and_apart(variety):
         assert times[0, 0] >= 1 and times[-1, 1] <= length - 0.5
         assert (times[1:, 0] - times[:-1, 1] >= 1).all(), "no idle time between two actions"
         names = [s.label for s in acted.segments]
-        assert [names[k + 1] for k, name in enumerate(names) if name == "Sit"] == ["Stand"] * names.count("Sit")
+        assert [names[k + 1] for k, name in enumerate(names) if name == "Sit"] == [
+            "Stand"
+        ] * names.count("Sit")
         assert acted.at[:, 2].min() >= 1.1 and np.abs(acted.at[:, 0]).max() < 12
 
 
 def test_classes_come_equally_often():
-    names = [s.label for k in range(60) for s in perform(Untrimmed(), 2.7, np.random.default_rng(k)).segments]
+    names = [
+        s.label
+        for k in range(60)
+        for s in perform(Untrimmed(), 2.7, np.random.default_rng(k)).segments
+    ]
     counts = [names.count(name) for name in set(names)]
     assert len(counts) == 11 and max(counts) < 1.5 * min(counts)
 
@@ -67,13 +73,17 @@ def test_actions_move_and_idling_does_not(video):
 @pytest.mark.parametrize("index", range(6))
 def test_poses_join_smoothly(index):
     """Where idling becomes an action and back, no joint turns quickly (degrees per frame); Run and Jump alone do."""
-    calm = Untrimmed(classes=tuple(name for name in ACTIONS if name not in ("Run", "Jump")), variety=1.0)
+    calm = Untrimmed(
+        classes=tuple(name for name in ACTIONS if name not in ("Run", "Jump")), variety=1.0
+    )
     acted = perform(calm, 2.7, np.random.default_rng(index))
     time = (np.arange(len(acted.yaw) - 1) + 0.5) / 15
     outside = np.all([(time < s.start) | (s.end < time) for s in acted.segments], axis=0)
     for name, angle in acted.pose.items():
         assert np.abs(np.diff(angle))[outside].max() < 20, name
-    assert np.linalg.norm(np.diff(acted.at, axis=0), axis=1).max() < 6 / 15, "quicker than anybody runs"
+    assert np.linalg.norm(np.diff(acted.at, axis=0), axis=1).max() < 6 / 15, (
+        "quicker than anybody runs"
+    )
 
 
 def test_who_sits_down_stays_seated_until_he_stands_up():
@@ -81,12 +91,19 @@ def test_who_sits_down_stays_seated_until_he_stands_up():
     time = np.arange(len(acted.yaw)) / 15
     for sit, stand in zip(acted.segments[::2], acted.segments[1::2], strict=True):
         assert acted.pose["knee_r"][(sit.end <= time) & (time <= stand.start)].min() > 60
-        assert np.abs(acted.pose["knee_r"][(stand.end + 0.6 <= time) & (time <= stand.end + 0.7)]).max() < 20
+        assert (
+            np.abs(
+                acted.pose["knee_r"][(stand.end + 0.6 <= time) & (time <= stand.end + 0.7)]
+            ).max()
+            < 20
+        )
 
 
 def test_the_actor_stays_in_view(video):
     assert video.masks.any((1, 2)).mean() > 0.95
-    assert video.bright.shape == video.dark.shape == (*video.masks.shape, 3) and video.dark.mean() < 40
+    assert (
+        video.bright.shape == video.dark.shape == (*video.masks.shape, 3) and video.dark.mean() < 40
+    )
 
 
 def test_the_exposure_does_not_step(video):
@@ -102,16 +119,24 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
     lost.unlink()
     make_untrimmed(SHORT, folder, workers=1, progress=False)
     assert lost.read_bytes() == before
-    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix in (".mp4", ".avi", ".npz", ".csv")]
+    names = [
+        p.relative_to(folder)
+        for p in sorted(folder.rglob("*"))
+        if p.suffix in (".mp4", ".avi", ".npz", ".csv")
+    ]
     assert len(names) == 4 * 4 + 2
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
     opened, made = open_data(folder), make_untrimmed(SHORT, folder)
     assert {(r.path.name, r.split, r.group, r.start, r.end) for r in opened.records} == {
-        (r.path.name, r.split, r.group, r.start, r.end) for r in made.records}
+        (r.path.name, r.split, r.group, r.start, r.end) for r in made.records
+    }
     assert opened.classes == made.classes == SHORT.classes
     groups = {split: {r.group for r in made.split(split)} for split in ("train", "val", "test")}
-    assert not groups["train"] & (groups["val"] | groups["test"]) and not groups["val"] & groups["test"]
+    assert (
+        not groups["train"] & (groups["val"] | groups["test"])
+        and not groups["val"] & groups["test"]
+    )
     rows = (folder / "videos.csv").read_text().splitlines()
     assert rows[0] == "path,split,group,seconds" and len(rows) == 5
 
@@ -126,8 +151,12 @@ def test_what_is_not_among_the_classes_is_acted_but_not_labelled(folder):
     assert names.count("Stand") == names.count("Sit")
     of_video = [r for r in records if r.path == records[0].path]
     assert [(r.start, r.end) for r in of_video] == [
-        (start, end) for name, start, end in zip(names, found["segment_starts"], found["segment_ends"], strict=True)
-        if name in SHORT.classes]
+        (start, end)
+        for name, start, end in zip(
+            names, found["segment_starts"], found["segment_ends"], strict=True
+        )
+        if name in SHORT.classes
+    ]
 
 
 def test_a_folder_holds_one_data_set(folder):
@@ -139,8 +168,17 @@ def test_a_folder_holds_one_data_set(folder):
     assert SHORT.name == dataclasses.replace(SHORT, videos=(1, 0, 0)).name
 
 
-@pytest.mark.parametrize("wrong", [{"classes": ("Fly",)}, {"videos": (0, 0, 0)}, {"seconds": (5, 60)},
-                                   {"seconds": (30, 20)}, {"variety": 2}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": ("Fly",)},
+        {"videos": (0, 0, 0)},
+        {"seconds": (5, 60)},
+        {"seconds": (30, 20)},
+        {"variety": 2},
+        {"seed": -1},
+    ],
+)
 def test_impossible_values_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Untrimmed(**wrong)

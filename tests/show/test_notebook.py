@@ -38,11 +38,15 @@ def shown(shell, fig) -> tuple[dict, dict]:
     return data, metadata
 
 
-def test_frames_are_stored_as_jpeg_and_charts_as_png_and_both_say_what_they_show(shell, monkeypatch):
+def test_frames_are_stored_as_jpeg_and_charts_as_png_and_both_say_what_they_show(
+    shell, monkeypatch
+):
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     notebook.style()
-    for fig, kind, word in ((plots.filmstrip({"dark": CLIP}, 2), "image/jpeg", "dark"),
-                            (plots.effects(EFFECT), "image/png", "method − baseline")):
+    for fig, kind, word in (
+        (plots.filmstrip({"dark": CLIP}, 2), "image/jpeg", "dark"),
+        (plots.effects(EFFECT), "image/png", "method − baseline"),
+    ):
         data, metadata = shown(shell, fig)
         assert list(data) == [kind] and word in metadata[kind]["alt"]
         picture = Image.open(io.BytesIO(base64.b64decode(data[kind])))
@@ -94,7 +98,9 @@ def test_the_text_names_titles_axes_rows_and_keys_once_and_is_short():
 
 
 def test_a_named_index_is_a_column_and_what_is_missing_is_empty():
-    rows = pd.DataFrame({"claim": ["D1"], "effect": ["+1.9 ± 0.9"], "lead": [float("nan")]}).set_index("claim")
+    rows = pd.DataFrame(
+        {"claim": ["D1"], "effect": ["+1.9 ± 0.9"], "lead": [float("nan")]}
+    ).set_index("claim")
     html = notebook.table(rows, "A caption").to_html()
     assert ">D1<" in html and ">+1.9 ± 0.9<" in html and "nan" not in html and "A caption" in html
     assert ">0<" not in notebook.table(rows.reset_index()).to_html()
@@ -107,15 +113,33 @@ def test_what_agrees_is_said_in_a_line_for_each_name(capsys):
     assert capsys.readouterr().out == f"loss: {same}\nterms, a: {same}\n"
 
 
-@pytest.mark.parametrize(("yours", "kdlabs", "why"), [
-    (1.0, 1.5, "yours is 1 and kdlab's is 1.5; they differ by 0.5"),
-    ([1, np.nan], [1, 2], r"yours is nan and kdlab's is 2 at \(1,\); look in your cell for a division by 0 or .*"),
-    ([1, np.nan], [1, np.nan], r"yours is nan and kdlab's is nan at \(1,\); look in the cells above, .*"),
-    ([9.0, 1.0], [np.inf, 1.0], r"yours is 9 and kdlab's is inf at \(0,\); look in the cells above, .*"),
-    ([1, 2], [1, 2, 3], r"yours has the shape \(2,\), kdlab's \(3,\)"),
-    (None, 1.0, "yours or kdlab's is None, which is no number and no array of numbers"),
-    ({"a": 1}, {"b": 1}, r"yours has the names \['a'\], kdlab's \['b'\]"),
-    ({"a": 1}, 1, "yours or kdlab's is {'a': 1}, .*")])
-def test_a_cell_that_parts_from_kdlab_is_told_what_differs_where_and_by_how_much(yours, kdlabs, why):
+@pytest.mark.parametrize(
+    ("yours", "kdlabs", "why"),
+    [
+        (1.0, 1.5, "yours is 1 and kdlab's is 1.5; they differ by 0.5"),
+        (
+            [1, np.nan],
+            [1, 2],
+            r"yours is nan and kdlab's is 2 at \(1,\); look in your cell for a division by 0 or .*",
+        ),
+        (
+            [1, np.nan],
+            [1, np.nan],
+            r"yours is nan and kdlab's is nan at \(1,\); look in the cells above, .*",
+        ),
+        (
+            [9.0, 1.0],
+            [np.inf, 1.0],
+            r"yours is 9 and kdlab's is inf at \(0,\); look in the cells above, .*",
+        ),
+        ([1, 2], [1, 2, 3], r"yours has the shape \(2,\), kdlab's \(3,\)"),
+        (None, 1.0, "yours or kdlab's is None, which is no number and no array of numbers"),
+        ({"a": 1}, {"b": 1}, r"yours has the names \['a'\], kdlab's \['b'\]"),
+        ({"a": 1}, 1, "yours or kdlab's is {'a': 1}, .*"),
+    ],
+)
+def test_a_cell_that_parts_from_kdlab_is_told_what_differs_where_and_by_how_much(
+    yours, kdlabs, why
+):
     with pytest.raises(AssertionError, match=f"^loss: {why}$"):
         notebook.same("loss", yours, kdlabs)

@@ -15,9 +15,14 @@ EFFECTS = {"method - baseline": Effect(3, 1, 5, 3, 100)}
 # name of the function: a call of it, and the words its axes must carry
 PICTURES = {
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
-    "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
-    "soft_target_bars": (lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES, label=1),
-                         ["probability", "label is Run"]),
+    "filmstrip": (
+        lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4),
+        ["dark", "2.4 s"],
+    ),
+    "soft_target_bars": (
+        lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES, label=1),
+        ["probability", "label is Run"],
+    ),
 }
 
 
@@ -35,6 +40,8 @@ def test_the_bars_are_the_intervals_and_an_infinite_one_crosses_the_axis():
     (ax,) = plots.effects({name: Effect(*ends, 3) for name, ends in bars.items()}).axes
     left, right = ax.get_xlim()
     assert -8.5 < left < -7 and 7 < right < 8.5
-    assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"], "no hyphen is a minus"
+    assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"], (
+        "no hyphen is a minus"
+    )
     thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
     assert np.allclose(thick, [[-1, 7], [-7, -3], [left, right]])

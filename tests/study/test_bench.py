@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.study import Scores
 from kdlab.study.study import studies_in
 from kdlab.train.settings import Settings
@@ -24,14 +24,29 @@ def bench(monkeypatch, clips, places):  # noqa: F811
     monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
     monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
     for module in ("many", "obtain"):
-        monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda *_: None)  # it takes longer than the trainings
+        monkeypatch.setattr(
+            f"kdlab.train.{module}.rehearse", lambda *_: None
+        )  # it takes longer than the trainings
     (study,) = studies_in(ROOT / "studies" / "bench.py")
     import bench as module
 
-    monkeypatch.setattr(module, "TRIED", {name: dict([*of.items()][:2]) for name, of in module.TRIED.items()})
-    size = replace(study.size, night=UserClips(str(clips)), window=Window(4, 16, 16), settings=Settings(1, 8), seeds=2)
-    return module, replace(study, size=size, methods=("ce", "smoothing", "genkd"),
-                           teachers=("family",), page=places / "bench.md")
+    monkeypatch.setattr(
+        module, "TRIED", {name: dict([*of.items()][:2]) for name, of in module.TRIED.items()}
+    )
+    size = replace(
+        study.size,
+        night=UserClips(str(clips)),
+        window=Window(4, 16, 16),
+        settings=Settings(1, 8),
+        seeds=2,
+    )
+    return module, replace(
+        study,
+        size=size,
+        methods=("ce", "smoothing", "genkd"),
+        teachers=("family",),
+        page=places / "bench.md",
+    )
 
 
 def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, places):  # noqa: F811
@@ -45,7 +60,10 @@ def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, p
 
     with pytest.raises(KeyboardInterrupt):
         study.run(workers=1, say=killed)
-    assert len(module.tuning()["validation"]) == 4 and sum(line.startswith("tuned") for line in said) == 5
+    assert (
+        len(module.tuning()["validation"]) == 4
+        and sum(line.startswith("tuned") for line in said) == 5
+    )
     assert "Still to train: genkd-family." in study.page.read_text("utf-8")
     said.clear()
     scores = study.run(workers=1, say=said.append)
@@ -55,11 +73,19 @@ def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, p
     kept = Scores.load(module.place() / "predictions.npz")
     for row in effects.itertuples():
         name = f"{row.method}-{row.teacher}" if isinstance(row.teacher, str) else row.method
-        gaps = 100 * (kept.predicted[name] == kept.labels).mean(1) - 100 * (kept.predicted["ce"] == kept.labels).mean(1)
+        gaps = 100 * (kept.predicted[name] == kept.labels).mean(1) - 100 * (
+            kept.predicted["ce"] == kept.labels
+        ).mean(1)
         assert row.points == pytest.approx(gaps.mean(), abs=0.01)
-        assert row.half == pytest.approx(12.706 * abs(gaps[0] - gaps[1]) / 2, abs=0.02)  # t of one degree of freedom
+        assert row.half == pytest.approx(
+            12.706 * abs(gaps[0] - gaps[1]) / 2, abs=0.02
+        )  # t of one degree of freedom
     text = study.page.read_text("utf-8")
-    assert "Not complete" not in text and "2 seeds are too few for a verdict" in text and "| GenKD |" in text
+    assert (
+        "Not complete" not in text
+        and "2 seeds are too few for a verdict" in text
+        and "| GenKD |" in text
+    )
     assert len(text.split()) <= 700 and np.array_equal(scores.labels, kept.labels)
     taught = [study.recipes(seed)["genkd-family"].teacher for seed in (0, 1)]
     assert [teacher.seed for teacher in taught] == [1000, 1001]  # a seed draws student and teacher

@@ -23,7 +23,9 @@ def test_reversed_clips_show_the_opposite_or_a_class_of_their_own(own_places):
     for others, shown in ((True, [3, 2, 1, 3, 2, 1]), (False, [2, 1, 2, 1])):
         data = both_ways.BothWays(night, others)
         records = data.catalogue().split("train")
-        assert [r.label for r in records[6:]] == shown and data.catalogue().classes[3:] == ("Reversed",) * others
+        assert [r.label for r in records[6:]] == shown and data.catalogue().classes[3:] == (
+            "Reversed",
+        ) * others
     window, view = both_ways.BothWaysWindow(6, 32, 28), both_ways.Exposed()
     clips = window.batches(data.catalogue(), "train", {"student": view})
     twin = next(n for n, r in enumerate(clips.records) if n > 5 and r.path == clips.records[1].path)
@@ -32,9 +34,15 @@ def test_reversed_clips_show_the_opposite_or_a_class_of_their_own(own_places):
 
 
 def test_the_members_teach_by_the_mean_of_what_they_see():
-    views = {"student": torch.zeros(2, 3), "member0": torch.tensor([[4.0, 0, 0]] * 2), "member1": torch.zeros(2, 3)}
+    views = {
+        "student": torch.zeros(2, 3),
+        "member0": torch.tensor([[4.0, 0, 0]] * 2),
+        "member1": torch.zeros(2, 3),
+    }
     nets = dict.fromkeys(views, torch.nn.Identity())
-    targets = both_ways.EnsembleKD().soft_targets(nets, Batch(views, torch.zeros(2), ("a", "b")), Progress(0, 1))
+    targets = both_ways.EnsembleKD().soft_targets(
+        nets, Batch(views, torch.zeros(2), ("a", "b")), Progress(0, 1)
+    )
     assert torch.allclose(targets[0], (torch.tensor([1.0, 0, 0]).softmax(0) + 1 / 3) / 2)
 
 
@@ -44,7 +52,11 @@ def test_fold_b_is_read_once_and_by_a_committed_choice(tmp_path, monkeypatch):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-qm", "x", "--allow-empty"], check=True)
-    for content, why in ((None, "there is no"), ({"try": "forwards"}, "not committed"), ({"try": "ensemble"}, "not")):
+    for content, why in (
+        (None, "there is no"),
+        ({"try": "forwards"}, "not committed"),
+        ({"try": "ensemble"}, "not"),
+    ):
         if content:
             study.CHOICE.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=why):

@@ -21,22 +21,35 @@ ASKED = Question("1", "Is more better?", "more", "less", rivals=("other",), teac
 
 def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp_path):  # noqa: F811
     def conditions(size, world):
-        return {name: make_recipe(clips, world, epochs=k + 1, condition=name)
-                for k, name in enumerate(("less", "more", "other"))}
+        return {
+            name: make_recipe(clips, world, epochs=k + 1, condition=name)
+            for k, name in enumerate(("less", "more", "other"))
+        }
 
     said, folder = [], paths.runs_dir() / "studies"
     study = Study("mine", conditions, [ASKED], replace(SMOKE, seeds=2))
     (answer,) = study.run(workers=1, say=said.append)
     table = study.rows(folder)
-    assert len(table) == 6 and set(table.world) == {0, 1} and set(table.questions) == {f"1:{ASKED.digest()}"}
+    assert (
+        len(table) == 6
+        and set(table.world) == {0, 1}
+        and set(table.questions) == {f"1:{ASKED.digest()}"}
+    )
     for world in (0, 1):
         kept = Scores.load(folder / f"mine-{world}.npz")
         mine = table[table.world == world].set_index("condition")
         assert kept.seeds == (world,) and (mine.cpu_seconds > 0).all()
-        assert all(kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other"))
+        assert all(
+            kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other")
+        )
     difference = table.pivot(index="world", columns="condition", values="value").eval("more - less")
-    assert answer.effect.mean == pytest.approx(difference.mean()) and f"Is more better? {answer}" in said[-1]
-    assert answer.shared and "; worlds share their test clips, so this holds for these " in str(answer)
+    assert (
+        answer.effect.mean == pytest.approx(difference.mean())
+        and f"Is more better? {answer}" in said[-1]
+    )
+    assert answer.shared and "; worlds share their test clips, so this holds for these " in str(
+        answer
+    )
 
     def answer_to(**changes):
         table.assign(**changes).to_csv(tmp_path / "mine.csv", index=False)
@@ -67,7 +80,9 @@ def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monke
         drawn.append((study.name, world))
         if len(drawn) == 3:
             raise KeyboardInterrupt
-        pd.DataFrame({"world": [*study.rows(folder).world, world]}).to_csv(folder / f"{study.name}.csv")
+        pd.DataFrame({"world": [*study.rows(folder).world, world]}).to_csv(
+            folder / f"{study.name}.csv"
+        )
 
     monkeypatch.setattr(Study, "draw", draw)
     with pytest.raises(KeyboardInterrupt):
@@ -81,45 +96,87 @@ def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> p
     """Made-up accuracies: the rival and the method (*more*) lie so many points above the baseline (*less*)."""
     chance = np.random.default_rng(5).normal(0, noise, (3, worlds))
     chance -= chance.mean(1, keepdims=True)
-    return pd.DataFrame({"less": 50 + chance[0], "more": 50 + gain + chance[1], "other": 50 + rival + chance[2]})
+    return pd.DataFrame(
+        {"less": 50 + chance[0], "more": 50 + gain + chance[1], "other": 50 + rival + chance[2]}
+    )
 
 
-@pytest.mark.parametrize(("gain", "rival", "noise", "outcome", "says"), [
-    (5, 0, 1, "helps", "more helps by +5.0 ± 0.8 points over less"),
-    (5, 5, 1, "no more", "more helps by +5.0 ± 0.8 points over less, but is not shown to do more than other (+0.0 "),
-    (5, 9, 1, "beaten", "more is beaten by other (-4.0 ± 1.1 points against it)"),
-    (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
-    (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
-    (0.3, 0.9, 0.2, "small", "more changes less than 1.0 points over less"),  # another is ahead, by less than matters
-    (3, 0, 5, "cannot tell", "cannot tell whether more helps (+3.0 ± 4.1 points over less; would need 32 worlds)"),
-])
+@pytest.mark.parametrize(
+    ("gain", "rival", "noise", "outcome", "says"),
+    [
+        (5, 0, 1, "helps", "more helps by +5.0 ± 0.8 points over less"),
+        (
+            5,
+            5,
+            1,
+            "no more",
+            "more helps by +5.0 ± 0.8 points over less, but is not shown to do more than other (+0.0 ",
+        ),
+        (5, 9, 1, "beaten", "more is beaten by other (-4.0 ± 1.1 points against it)"),
+        (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
+        (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
+        (
+            0.3,
+            0.9,
+            0.2,
+            "small",
+            "more changes less than 1.0 points over less",
+        ),  # another is ahead, by less than matters
+        (
+            3,
+            0,
+            5,
+            "cannot tell",
+            "cannot tell whether more helps (+3.0 ± 4.1 points over less; would need 32 worlds)",
+        ),
+    ],
+)
 def test_the_answers(gain, rival, noise, outcome, says):
-    answer, = read_together([Answer.of(ASKED, values(gain, rival, noise))])
+    (answer,) = read_together([Answer.of(ASKED, values(gain, rival, noise))])
     assert answer.outcome == outcome
     assert str(answer).startswith(says)
     assert answer.share == (pytest.approx(gain / rival) if rival > 2 else answer.share)
     assert str(replace(answer, withheld="no world")) == "withheld: no world"
 
 
-@pytest.mark.parametrize(("tested", "worlds", "gained", "measured", "says"), [
-    (14, 3, 1, 0, "cannot tell whether more helps (+7.1 ± 17.7 points over less; would need 10 worlds)"),
-    (14, 3, 0, 0, "cannot tell whether more helps (+0.0 ± 17.7 points over less; would need "),
-    (440, 10, 0, 0, "more changes less than 1.0 points over less (+0.0 ± 0.2)"),
-    (440, 10, 20, 0, "more helps by +4.5 ± 0.2 points over less"),
-    (440, 10, 20, 0.1, "cannot tell whether more helps (+4.5 ± inf points over less; would need more than 1,000 "),
-])
+@pytest.mark.parametrize(
+    ("tested", "worlds", "gained", "measured", "says"),
+    [
+        (
+            14,
+            3,
+            1,
+            0,
+            "cannot tell whether more helps (+7.1 ± 17.7 points over less; would need 10 worlds)",
+        ),
+        (14, 3, 0, 0, "cannot tell whether more helps (+0.0 ± 17.7 points over less; would need "),
+        (440, 10, 0, 0, "more changes less than 1.0 points over less (+0.0 ± 0.2)"),
+        (440, 10, 20, 0, "more helps by +4.5 ± 0.2 points over less"),
+        (
+            440,
+            10,
+            20,
+            0.1,
+            "cannot tell whether more helps (+4.5 ± inf points over less; would need more than 1,000 ",
+        ),
+    ],
+)
 def test_equal_differences_are_no_certainty(tested, worlds, gained, measured, says):
     less = 100 * (5 + np.arange(worlds)) / tested + measured
     found = pd.DataFrame({"less": less, "more": less + 100 * gained / tested})
     assert str(Answer.of(replace(ASKED, rivals=(), teacher=""), found, tested)).startswith(says)
 
 
-@pytest.mark.parametrize(("gain", "ahead", "spread", "undecided"), [
-    (3, 3, 5, (1, 1)),  # helps
-    (3, 3, 5, (10, 10)),  # helps, among ten questions
-    (0.05, 9, 2, (4, 7)),  # small
-    (-0.55, 0.5, 2.5, (4, 7)),  # small or beaten
-    (0.5, -2.5, 5, (4, 7))])  # beaten by the rival
+@pytest.mark.parametrize(
+    ("gain", "ahead", "spread", "undecided"),
+    [
+        (3, 3, 5, (1, 1)),  # helps
+        (3, 3, 5, (10, 10)),  # helps, among ten questions
+        (0.05, 9, 2, (4, 7)),  # small
+        (-0.55, 0.5, 2.5, (4, 7)),  # small or beaten
+        (0.5, -2.5, 5, (4, 7)),
+    ],
+)  # beaten by the rival
 def test_the_worlds_said_to_decide_do_so_in_four_of_five_cases(gain, ahead, spread, undecided):
     rng = np.random.default_rng(3)
     noise = stats.zscore(rng.normal(size=10), ddof=1) * spread
@@ -128,7 +185,14 @@ def test_the_worlds_said_to_decide_do_so_in_four_of_five_cases(gain, ahead, spre
         compared = {"less": Effect.of(less), "other": Effect.of(other)}
         last = min(compared.values(), key=lambda e: e.mean)
         lost = min(1, 2 * last.p * undecided[1]) if last.mean < 0 else 1
-        return Answer(ASKED, compared, None, min(1, compared["less"].p * undecided[0]), lost, undecided=undecided)
+        return Answer(
+            ASKED,
+            compared,
+            None,
+            min(1, compared["less"].p * undecided[0]),
+            lost,
+            undecided=undecided,
+        )
 
     needed = drawn(gain + noise, ahead + noise).worlds_needed
     for worlds, low, high in ((needed, 0.75, 0.92), (round(0.7 * needed), 0.4, 0.76)):
@@ -140,11 +204,20 @@ def test_questions_read_together_need_more_each():
     """Of ten differences that alone are just seen, none is; a rival is the stronger the more there are to choose."""
     alone = Answer.of(replace(ASKED, rivals=()), values(1.1, 0))
     assert 0.01 < alone.p < 0.05 and alone.outcome == "helps" and alone.share is None
-    assert {(answer.outcome, answer.undecided) for answer in read_together([alone] * 10)} == {("cannot tell", (10, 10))}
+    assert {(answer.outcome, answer.undecided) for answer in read_together([alone] * 10)} == {
+        ("cannot tell", (10, 10))
+    }
     behind = values(-1.1, 0).assign(**{f"r{k}": values(0, 0).other for k in range(9)})
-    lost = [Answer.of(replace(ASKED, rivals=rivals), behind).lost for rivals in ((), tuple(f"r{k}" for k in range(9)))]
-    assert lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p) and lost[1] > 5 * lost[0]
-    assert Answer.of(Question("2", "?", "gap"), pd.DataFrame({"gap": [1.0, 1.2, 0.9]})).effect.low > 0
+    lost = [
+        Answer.of(replace(ASKED, rivals=rivals), behind).lost
+        for rivals in ((), tuple(f"r{k}" for k in range(9)))
+    ]
+    assert (
+        lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p) and lost[1] > 5 * lost[0]
+    )
+    assert (
+        Answer.of(Question("2", "?", "gap"), pd.DataFrame({"gap": [1.0, 1.2, 0.9]})).effect.low > 0
+    )
 
 
 def test_another_question_has_another_digest():
@@ -153,11 +226,16 @@ def test_another_question_has_another_digest():
 
 def test_what_cannot_be_a_study_is_refused(tmp_path):
     study = Study("x", lambda size, world: {"more": None, "less": None}, [ASKED], SMOKE)
-    with pytest.raises(ValueError, match="a question of the study x names 'other'; its conditions are more, less"):
+    with pytest.raises(
+        ValueError, match="a question of the study x names 'other'; its conditions are more, less"
+    ):
         study.recipes(0)
     with pytest.raises(ValueError, match="a study's name is a file's name: 'a/b'"):
         replace(study, name="a/b")
-    for name, text, says in (("broken_one", "1 +", "cannot be read as"), ("json", "", "cannot be imported by")):
+    for name, text, says in (
+        ("broken_one", "1 +", "cannot be read as"),
+        ("json", "", "cannot be imported by"),
+    ):
         (tmp_path / f"{name}.py").write_text(text)
         with pytest.raises(ValueError, match=says):
             studies_in(tmp_path / f"{name}.py")

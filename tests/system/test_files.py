@@ -43,7 +43,9 @@ def test_all_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     """Else a power cut can leave the new name on an empty file."""
     done = []
     sync, rename = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_size) or sync(handle))
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: done.append(os.fstat(handle).st_size) or sync(handle)
+    )
     monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or rename(*names))
     write_atomically(tmp_path / "x", lambda p: p.write_text("seven b"))
     assert done[:2] == [7, "renamed"] and len(done) == (2 if os.name == "nt" else 3)
@@ -51,7 +53,12 @@ def test_all_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
 
 def test_only_abandoned_drafts_are_swept(tmp_path):
     old, late = ".kdlab-4194999-00112233.tmp", ".kdlab-4194999-44556677.tmp"
-    for name, age in {old: 3700, late: 10, ".mine.4194999-00112233.tmp": 7200, "kdlab-1-00112233.tmp": 7200}.items():
+    for name, age in {
+        old: 3700,
+        late: 10,
+        ".mine.4194999-00112233.tmp": 7200,
+        "kdlab-1-00112233.tmp": 7200,
+    }.items():
         (tmp_path / name).write_text("")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     names = {file.name for file in tmp_path.iterdir()}
@@ -83,7 +90,9 @@ def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
     may_fill(tmp_path, lambda _: False, "data set")
     for name in "abcd":
         (tmp_path / name).touch()
-    with pytest.raises(NotOurs, match="holds a, b, c … and is no data set of kdlab's: give an empty folder"):
+    with pytest.raises(
+        NotOurs, match="holds a, b, c … and is no data set of kdlab's: give an empty folder"
+    ):
         may_fill(tmp_path, lambda _: False, "data set")
     may_fill(tmp_path, lambda _: True, "data set")
     with pytest.raises(NotOurs, match="is no folder"):

@@ -26,9 +26,14 @@ def test_what_changed_since_its_import_is_noticed_until_it_is_reloaded(tmp_path,
     importlib.invalidate_caches()
     module = importlib.import_module("theirs_here")
     first = source_hash(module.Net())
-    for text, same in (("# a comment\n" + TEXT.replace("Doc", "Docs"), True), (TEXT.replace("2 * x", "3 * x"), False)):
+    for text, same in (
+        ("# a comment\n" + TEXT.replace("Doc", "Docs"), True),
+        (TEXT.replace("2 * x", "3 * x"), False),
+    ):
         file.write_text(text)
-        with pytest.raises(ValueError, match=r"theirs_here.py has changed .*importlib.reload\(theirs_here\)"):
+        with pytest.raises(
+            ValueError, match=r"theirs_here.py has changed .*importlib.reload\(theirs_here\)"
+        ):
             source_hash(module.Net())
         module = importlib.reload(module)
         assert (source_hash(module.Net()) == first) == same
@@ -39,7 +44,9 @@ def test_every_python_reads_the_same_syntax(monkeypatch):
     """Else whoever has another Python than the committed runs is told that all of them are stale."""
     text = "def f(x=[]): return f'{x:<{9}}'\nclass C: pass"
     tree, plain = ast.parse(text), syntax(text)
-    assert plain.startswith("Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x')], ")
+    assert plain.startswith(
+        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x')], "
+    )
     for kind in (ast.FunctionDef, ast.ClassDef):  # as Python 3.12 has it, in this one
         monkeypatch.setattr(kind, "_fields", tuple(dict.fromkeys((*kind._fields, "type_params"))))
     for node in ast.walk(tree):

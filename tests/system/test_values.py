@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.splits import HeldOut
 from kdlab.clips.windows import Window
+from kdlab.datasets.splits import HeldOut
 from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
@@ -20,13 +20,16 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Rule, Settings
 
 
-@pytest.mark.parametrize(("check", "good", "bad"), [
-    (finite, [-1, 0, 2.5], [math.nan, math.inf, "1", None, True, 1j]),
-    (positive, [1e-9, 3, np.float32(2), np.int64(1)], [0, -1, -0.0]),
-    (not_negative, [0, 0.0, 7], [-1e-9]),
-    (fraction, [0, 1, 0.5, np.float64(0.1)], [-0.1, 1.0001]),
-    (lambda **named: integer(2, **named), [2, np.int64(9)], [1, 2.0, 2.5, np.float64(3)]),
-])
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (finite, [-1, 0, 2.5], [math.nan, math.inf, "1", None, True, 1j]),
+        (positive, [1e-9, 3, np.float32(2), np.int64(1)], [0, -1, -0.0]),
+        (not_negative, [0, 0.0, 7], [-1e-9]),
+        (fraction, [0, 1, 0.5, np.float64(0.1)], [-0.1, 1.0001]),
+        (lambda **named: integer(2, **named), [2, np.int64(9)], [1, 2.0, 2.5, np.float64(3)]),
+    ],
+)
 def test_ranges(check, good, bad):
     for value in good:
         check(x=value, y=(value, value))
@@ -46,14 +49,33 @@ def test_hints_words_and_shapes():
         alike(a=torch.zeros(2, 3), b=torch.zeros(2, 1))
 
 
-@pytest.mark.parametrize("one", [Settings(), Window(), Night(), KD(), TinyR2Plus1D(), GenerativeDistillation(), Rule(),
-                                 HeldOut(Night()), Recipe("x", Night()), ExitRecipe("x", Night())],
-                         ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "one",
+    [
+        Settings(),
+        Window(),
+        Night(),
+        KD(),
+        TinyR2Plus1D(),
+        GenerativeDistillation(),
+        Rule(),
+        HeldOut(Night()),
+        Recipe("x", Night()),
+        ExitRecipe("x", Night()),
+    ],
+    ids=lambda one: type(one).__name__,
+)
 def test_every_number_of_a_configuration_is_checked(one):
     hints = get_type_hints(type(one))
     for field in dataclasses.fields(one):
-        kinds = {part for part in (hints[field.name], *get_args(hints[field.name])) if part in (int, float)}
+        kinds = {
+            part
+            for part in (hints[field.name], *get_args(hints[field.name]))
+            if part in (int, float)
+        }
         given = getattr(one, field.name)
         for wrong in (math.nan, math.inf, -1, "4") if kinds else ():
             with pytest.raises(ValueError, match=field.name):
-                dataclasses.replace(one, **{field.name: (wrong, *given[1:]) if isinstance(given, tuple) else wrong})
+                dataclasses.replace(
+                    one, **{field.name: (wrong, *given[1:]) if isinstance(given, tuple) else wrong}
+                )

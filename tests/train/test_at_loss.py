@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.clips.user_clips import UserClips
+from kdlab.datasets.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
 from kdlab.train.loop import fit
@@ -27,13 +27,21 @@ def recipe(own_places) -> Recipe:
             encode(own_places / "clips" / path, square(1 if label == "right" else -1, 5 * k))
             lines.append(f"{path},{label},{split},{split}{k}{label}")
     (own_places / "clips" / "index.csv").write_text("\n".join(lines))
-    return Recipe("walks", UserClips(str(own_places / "clips")), settings=Settings(epochs=60, batch_size=6, lr=2e-3))
+    return Recipe(
+        "walks",
+        UserClips(str(own_places / "clips")),
+        settings=Settings(epochs=60, batch_size=6, lr=2e-3),
+    )
 
 
 def loss(net, recipe) -> float:
-    found = [(net(batch.views["student"]), batch.labels)
-             for batch in batches(recipe, "train", {"student": recipe.view}).evaluation()]
-    return float(F.cross_entropy(torch.cat([z for z, _ in found]), torch.cat([y for _, y in found])))
+    found = [
+        (net(batch.views["student"]), batch.labels)
+        for batch in batches(recipe, "train", {"student": recipe.view}).evaluation()
+    ]
+    return float(
+        F.cross_entropy(torch.cat([z for z, _ in found]), torch.cat([y for _, y in found]))
+    )
 
 
 def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
@@ -41,7 +49,10 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
     assert loss(net, recipe) == pytest.approx(0.6, rel=WITHIN)
     with monkeypatch.context() as patch:
         patch.setattr(module, "training", None)  # it is found, not trained again
-        assert all(torch.equal(a, b) for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True)
+        )
     ready, states = prepared(recipe, {}, recipe.data.catalogue(), str), []
 
     def each_step(steps):
@@ -49,8 +60,18 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
             states.append([w.clone() for w in ready.nets["student"].parameters()])
             yield step
 
-    fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, progress=each_step, say=str)
-    assert any(all(map(torch.equal, net.parameters(), state)) for state in states), "looking changes no bit"
+    fit(
+        recipe.method,
+        ready.nets,
+        ready.train,
+        recipe.settings,
+        recipe.seed,
+        progress=each_step,
+        say=str,
+    )
+    assert any(all(map(torch.equal, net.parameters(), state)) for state in states), (
+        "looking changes no bit"
+    )
 
 
 def test_a_loss_that_never_comes_and_one_that_is_none(recipe):

@@ -29,9 +29,16 @@ def test_the_device_is_named_or_refused(monkeypatch):
     assert device() == "cuda"
 
 
-@pytest.mark.parametrize(("where", "cuda", "flags", "fast"), [
-    ("cuda", (8, 0), {}, True), ("cuda", (7, 5), {"amx_bf16": True}, False), ("cpu", None, {"avx512_bf16": True}, True),
-    ("cpu", None, {"avx512_f": True}, False), ("mps", None, {"avx512_bf16": True}, False)])
+@pytest.mark.parametrize(
+    ("where", "cuda", "flags", "fast"),
+    [
+        ("cuda", (8, 0), {}, True),
+        ("cuda", (7, 5), {"amx_bf16": True}, False),
+        ("cpu", None, {"avx512_bf16": True}, True),
+        ("cpu", None, {"avx512_f": True}, False),
+        ("mps", None, {"avx512_bf16": True}, False),
+    ],
+)
 def test_bf16_follows_the_hardware_of_the_device(monkeypatch, where, cuda, flags, fast):
     monkeypatch.setattr(module, "device", lambda: where)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: cuda)
@@ -43,10 +50,15 @@ def test_bf16_follows_the_hardware_of_the_device(monkeypatch, where, cuda, flags
 def test_the_parts_of_a_batch_are_the_batch_in_order_and_as_equal_as_can_be():
     for clips, accumulate in ((16, 1), (16, 4), (15, 2), (9, 6)):
         cuts, places = parts_of_batch(clips, accumulate), list(range(clips))
-        assert [place for cut in cuts for place in places[cut]] == places and len(cuts) == accumulate
+        assert [place for cut in cuts for place in places[cut]] == places and len(
+            cuts
+        ) == accumulate
         sizes = [cut.stop - cut.start for cut in cuts]
         assert max(sizes) - min(sizes) <= 1
-    with pytest.raises(ValueError, match="a batch of 3 clips has not one for each of accumulate=4 parts: give fewer"):
+    with pytest.raises(
+        ValueError,
+        match="a batch of 3 clips has not one for each of accumulate=4 parts: give fewer",
+    ):
         parts_of_batch(3, 4)
 
 
@@ -59,7 +71,7 @@ class Clips:
     def _batch(self, indices, generator, part=slice(None)):
         labels = torch.tensor([i % 2 for i in indices])
         x = torch.rand(len(indices), 3, 4, 8, 8, generator=generator, dtype=torch.float64)
-        x[labels == 0, ..., : 4] += 0.5
+        x[labels == 0, ..., :4] += 0.5
         views = {"student": x[part]}
         return Batch(views, labels[part], tuple(map(str, indices))[part])
 
@@ -73,11 +85,24 @@ class Clips:
 @pytest.mark.parametrize("clips", [40, 15])
 def test_accumulated_gradients_are_those_of_the_whole_batch(clips):
     """Of 15 clips in uneven parts, since a batch is of 16."""
+
     def weights(accumulate):
         torch.manual_seed(1)
-        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 8 * 8, 8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Linear(8, 2))
-        fit(CrossEntropy(), {"student": net.double()}, Clips(list(range(clips))),
-            Settings(3, 16, accumulate=accumulate), 0, say=str)
+        net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(3 * 4 * 8 * 8, 8),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(),
+            nn.Linear(8, 2),
+        )
+        fit(
+            CrossEntropy(),
+            {"student": net.double()},
+            Clips(list(range(clips))),
+            Settings(3, 16, accumulate=accumulate),
+            0,
+            say=str,
+        )
         return torch.cat([weight.detach().flatten() for weight in net.parameters()])
 
     whole = weights(1)

@@ -36,7 +36,10 @@ class Memory:
 
 def made(window=WINDOWS["spread"], count=11, views=None):
     rng = np.random.default_rng(0)
-    clips = {f"c{i}": rng.integers(0, 60, (12 + i, 20, 22 + i % 3, 3), dtype=np.uint8) for i in range(count)}
+    clips = {
+        f"c{i}": rng.integers(0, 60, (12 + i, 20, 22 + i % 3, 3), dtype=np.uint8)
+        for i in range(count)
+    }
     records = [ClipRecord(p, p, i % 3, "train", "g") for i, p in enumerate(clips)]
     views = views or {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
     return ClipBatches(records, views, window, Memory(clips))
@@ -50,8 +53,12 @@ def requests(count):
 
 def test_batches_are_made_ahead_by_threads_and_only_once():
     clips, begun = made(), []
-    for number, _ in enumerate(made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)):
-        assert len(begun) == min(number + 3, 4), "no more than two are made before they are asked for"
+    for number, _ in enumerate(
+        made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)
+    ):
+        assert len(begun) == min(number + 3, 4), (
+            "no more than two are made before they are asked for"
+        )
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
 
@@ -64,9 +71,18 @@ def tiny():
 
 def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path, monkeypatch):
     """Whole trainings, with a kill and a resume."""
+
     def train(checkpoint=None, progress=iter):
-        trained = fit(DualLight(), {"student": tiny(), "teacher": tiny()}, made(), SETTINGS, SEED,
-                      checkpoint=checkpoint, validation=made(), progress=progress)
+        trained = fit(
+            DualLight(),
+            {"student": tiny(), "teacher": tiny()},
+            made(),
+            SETTINGS,
+            SEED,
+            checkpoint=checkpoint,
+            validation=made(),
+            progress=progress,
+        )
         return trained.nets["student"][2].weight, trained.history
 
     def killed(steps):
@@ -77,8 +93,12 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
 
     weight, history = train()
     told = []
-    monkeypatch.setattr("kdlab.train.loop.batches_on_device", lambda clips, given, device: (
-        made_ahead(clips.training, (told.append(r) or r for r in given))))
+    monkeypatch.setattr(
+        "kdlab.train.loop.batches_on_device",
+        lambda clips, given, device: made_ahead(
+            clips.training, (told.append(r) or r for r in given)
+        ),
+    )
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "c", killed)
     for checkpoint in (None, tmp_path / "c"):
@@ -90,7 +110,10 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
 def test_parts_of_a_batch_are_the_whole_batch_cut():
     clips = made()
     whole = clips.training(*clips_of_batch(11, SETTINGS, SEED, 2))
-    parts = [clips.training(*clips_of_batch(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
+    parts = [
+        clips.training(*clips_of_batch(11, SETTINGS, SEED, 2), part)
+        for part in (slice(0, 1), slice(1, 4))
+    ]
     assert parts[0].ids + parts[1].ids == whole.ids
     for name, view in whole.views.items():
         assert torch.equal(torch.cat([part.views[name] for part in parts]), view)

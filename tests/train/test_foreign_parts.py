@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torchvision.ops import StochasticDepth
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import KD, CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.train.obtain import obtain
@@ -34,8 +34,13 @@ def base(tmp_path_factory):
                 lines.append(f"{path},{label},{split},{split}{k}{label}")
     (root / "clips" / "index.csv").write_text("\n".join(lines))
     with places_in(root):
-        yield Recipe("foreign", UserClips(str(root / "clips")), net=TinyR2Plus1D(widths=(4, 4)),
-                     window=Window(4, 16, 16), settings=Settings(epochs=2, batch_size=4))
+        yield Recipe(
+            "foreign",
+            UserClips(str(root / "clips")),
+            net=TinyR2Plus1D(widths=(4, 4)),
+            window=Window(4, 16, 16),
+            settings=Settings(epochs=2, batch_size=4),
+        )
 
 
 # --- networks ----------------------------------------------------------------------------------------------------
@@ -221,7 +226,9 @@ class Warps(Frames):
     def frames(self, x):
         b, c, t, h, w = x.shape
         pictures = x.transpose(1, 2).reshape(b * t, c, h, w)
-        grid = F.affine_grid(self.shift(pictures.mean((2, 3))).view(-1, 2, 3), pictures.shape, align_corners=False)
+        grid = F.affine_grid(
+            self.shift(pictures.mean((2, 3))).view(-1, 2, 3), pictures.shape, align_corners=False
+        )
         moved = F.grid_sample(pictures, grid, align_corners=False)
         return super().frames(moved.unflatten(0, (b, t)).transpose(1, 2))
 
@@ -232,7 +239,12 @@ class TwoDimensional(Frames):
 
     def frames(self, x):
         b, c, t, h, w = x.shape
-        return self.conv(x.transpose(1, 2).reshape(b * t, c, h, w)).relu().mean((2, 3)).reshape(b, t, 8)
+        return (
+            self.conv(x.transpose(1, 2).reshape(b * t, c, h, w))
+            .relu()
+            .mean((2, 3))
+            .reshape(b, t, 8)
+        )
 
 
 class Compiled(Frames):
@@ -284,8 +296,22 @@ class Net:
         return globals()[self.kind](num_classes)
 
 
-GOOD = (Recurrent, AttentionOverFrames, OneExpertEach, DepthAtRandom, Tied, WeightNormed, SpectrallyNormed,
-        InTheFrequencyDomain, AverageInABuffer, FrozenBelow, Warps, TwoDimensional, Compiled, Scripted)
+GOOD = (
+    Recurrent,
+    AttentionOverFrames,
+    OneExpertEach,
+    DepthAtRandom,
+    Tied,
+    WeightNormed,
+    SpectrallyNormed,
+    InTheFrequencyDomain,
+    AverageInABuffer,
+    FrozenBelow,
+    Warps,
+    TwoDimensional,
+    Compiled,
+    Scripted,
+)
 
 
 @pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.__name__)
@@ -294,8 +320,14 @@ def test_an_unlike_network_goes_the_whole_way(base, kind):
     run = obtain(recipe, say=str)
     saved, net = run.predictions("test"), Run(run.folder).net()
     assert saved.logits.shape == (6, 2) and run.history.loss_net.notna().all()
-    alone = torch.cat([net(batch.views["student"]) for batch in recipe.window.batches(
-        recipe.data.catalogue(), "test", recipe.views()).evaluation(1)])
+    alone = torch.cat(
+        [
+            net(batch.views["student"])
+            for batch in recipe.window.batches(
+                recipe.data.catalogue(), "test", recipe.views()
+            ).evaluation(1)
+        ]
+    )
     assert torch.allclose(alone, torch.from_numpy(saved.logits), rtol=0, atol=1e-5)
 
 
@@ -410,7 +442,11 @@ class BankOutside(KD):
     def losses(self, nets, batch, progress):
         soft = self.soft_targets(nets, batch, progress)
         progress.prepared.lerp_(soft.mean(0), 0.5)
-        yield "net", F.cross_entropy(nets["student"](batch.views["student"]), soft * progress.prepared), {}
+        yield (
+            "net",
+            F.cross_entropy(nets["student"](batch.views["student"]), soft * progress.prepared),
+            {},
+        )
 
 
 @dataclass(frozen=True)
@@ -441,7 +477,7 @@ class GradientPenalty(WithNets):
     def losses(self, nets, batch, progress):
         x = batch.views["student"].clone().requires_grad_()
         logits = nets["student"](x)
-        slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         loss = self.loss(nets, logits, self.soft_targets(nets, batch, progress), batch, progress)
         yield "net", loss + slope.square().mean(), {}
 
@@ -472,8 +508,15 @@ class LacksAName(KD):
         yield "net", {"student": 0.0}["teacher"], {}
 
 
-LEARNS = (InBatchContrast(), LearntTemperature(), MemoryBank(), MeanTeacher(), DeclaredFrozen(), GradientPenalty(),
-          Mixup())
+LEARNS = (
+    InBatchContrast(),
+    LearntTemperature(),
+    MemoryBank(),
+    MeanTeacher(),
+    DeclaredFrozen(),
+    GradientPenalty(),
+    Mixup(),
+)
 
 
 @pytest.mark.parametrize("method", LEARNS, ids=lambda method: type(method).__name__)
@@ -483,27 +526,54 @@ def test_an_unlike_method_goes_the_whole_way(base, method):
     assert run.history.loss_net.notna().all() and len(run.predictions("test").labels) == 6
 
 
-@pytest.mark.parametrize(("method", "says"), [
-    (WithNets(owned=False), "a loss has a gradient for the network 'head', which no optimiser owns"),
-    (TemperatureOfPrepare(), r"a gradient for a tensor of shape \(\) that is in no network, which no optimiser owns"),
-    (MeanTeacher(owned=False), "MeanTeacher changes the network 'head', which no optimiser owns"),
-    (TeacherInTrainingAtTheEnd(), "changes the network 'teacher', which no optimiser owns"),
-    (BankOutside(), "ends in other weights"),
-    (CrossEntropy(), "CrossEntropy does not use the recipe's teacher"),
-    (LacksAName(), "LacksAName fails .*: KeyError: 'teacher'$"),
-], ids=lambda it: type(it).__name__ if not isinstance(it, str) else "")
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        (
+            WithNets(owned=False),
+            "a loss has a gradient for the network 'head', which no optimiser owns",
+        ),
+        (
+            TemperatureOfPrepare(),
+            r"a gradient for a tensor of shape \(\) that is in no network, which no optimiser owns",
+        ),
+        (
+            MeanTeacher(owned=False),
+            "MeanTeacher changes the network 'head', which no optimiser owns",
+        ),
+        (TeacherInTrainingAtTheEnd(), "changes the network 'teacher', which no optimiser owns"),
+        (BankOutside(), "ends in other weights"),
+        (CrossEntropy(), "CrossEntropy does not use the recipe's teacher"),
+        (LacksAName(), "LacksAName fails .*: KeyError: 'teacher'$"),
+    ],
+    ids=lambda it: type(it).__name__ if not isinstance(it, str) else "",
+)
 def test_a_method_that_would_lose_what_it_learns_is_refused(base, method, says):
     teacher = replace(base, condition="teacher", seed=5)
-    recipe = replace(base, method=method, teacher=teacher, settings=replace(base.settings, epochs=4))
+    recipe = replace(
+        base, method=method, teacher=teacher, settings=replace(base.settings, epochs=4)
+    )
     with pytest.raises(ValueError, match=says):
         obtain(recipe, say=str)
 
 
-@pytest.mark.parametrize(("released", "says"), [
-    (AsReleased((("net", Rule()), ("cvae", Rule()))), "a rule for an optimiser 'cvae', and the method's are net"),
-    (AsReleased(shares=((r"\.head\.", 0.1),)), r"a share for '.*head.*', which is the first match of no weight's name"),
-    (AsReleased(shares=(("", 0.1), (r"\.fc\.", 1.0))), "a share for .*fc.* first match of no weight"),
-])
+@pytest.mark.parametrize(
+    ("released", "says"),
+    [
+        (
+            AsReleased((("net", Rule()), ("cvae", Rule()))),
+            "a rule for an optimiser 'cvae', and the method's are net",
+        ),
+        (
+            AsReleased(shares=((r"\.head\.", 0.1),)),
+            r"a share for '.*head.*', which is the first match of no weight's name",
+        ),
+        (
+            AsReleased(shares=(("", 0.1), (r"\.fc\.", 1.0))),
+            "a share for .*fc.* first match of no weight",
+        ),
+    ],
+)
 def test_a_rule_of_the_settings_that_meets_nothing_is_refused(base, released, says):
     with pytest.raises(ValueError, match=says):
         obtain(replace(base, settings=replace(base.settings, as_released=released)), say=str)
@@ -512,5 +582,10 @@ def test_a_rule_of_the_settings_that_meets_nothing_is_refused(base, released, sa
 def test_a_batch_that_is_larger_than_the_set_is_told(base):
     lines = []
     obtain(replace(base, settings=Settings(epochs=1, batch_size=64)), say=lines.append)
-    assert sum("batch_size=64 is larger than the training set: each step takes all its 8 clips" in line
-               for line in lines) == 1
+    assert (
+        sum(
+            "batch_size=64 is larger than the training set: each step takes all its 8 clips" in line
+            for line in lines
+        )
+        == 1
+    )

@@ -28,12 +28,19 @@ class Blobs:
 
     def _batch(self, indices, generator):
         labels = torch.tensor([i % 2 for i in indices])
-        x = torch.randn(len(indices), 4, generator=generator) + (2 * labels[:, None] - 1) * self.scale
+        x = (
+            torch.randn(len(indices), 4, generator=generator)
+            + (2 * labels[:, None] - 1) * self.scale
+        )
         return Batch({"student": x, "teacher": 0.5 * x}, labels, tuple(map(str, indices)))
 
     def training(self, indices, generator, part=slice(None)):
         batch = self._batch(indices, generator)
-        return Batch({name: view[part] for name, view in batch.views.items()}, batch.labels[part], batch.ids[part])
+        return Batch(
+            {name: view[part] for name, view in batch.views.items()},
+            batch.labels[part],
+            batch.ids[part],
+        )
 
     def evaluation(self):
         yield self._batch(self.records, torch.Generator().manual_seed(7))
@@ -42,7 +49,9 @@ class Blobs:
 def make_net(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
+        )
 
 
 def state(net):
@@ -66,8 +75,14 @@ def test_learning_rate_rises_then_falls_to_nothing():
 
 
 def test_training_learns_and_says_what_it_did():
-    trained = fit(CrossEntropy(), {"student": make_net()}, Blobs(), Settings(epochs=30, batch_size=16, lr=1e-2), 0,
-                  validation=Blobs())
+    trained = fit(
+        CrossEntropy(),
+        {"student": make_net()},
+        Blobs(),
+        Settings(epochs=30, batch_size=16, lr=1e-2),
+        0,
+        validation=Blobs(),
+    )
     assert trained.steps == 90 and len(trained.history) == 30 and len(trained.first_losses) == 10
     assert trained.history[-1]["loss_net"] < trained.history[0]["loss_net"]
     assert trained.history[-1]["val_accuracy"] > 80
@@ -76,8 +91,10 @@ def test_training_learns_and_says_what_it_did():
 
 
 def test_same_seed_same_bits_other_seed_other_bits():
-    a, b, c = (state(fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, s).nets["student"])
-               for s in (0, 0, 1))
+    a, b, c = (
+        state(fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, s).nets["student"])
+        for s in (0, 0, 1)
+    )
     assert same(a, b) and not same(a, c)
 
 
@@ -86,7 +103,11 @@ def test_bits_do_not_depend_on_the_threads_of_the_caller():
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        results.append(state(fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0).nets["student"]))
+        results.append(
+            state(
+                fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0).nets["student"]
+            )
+        )
         assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
     assert same(*results)
@@ -132,8 +153,13 @@ def test_bf16_where_the_hardware_has_it(monkeypatch):
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
     bf16, said, mixed_teacher = replace(SETTINGS, precision="bf16"), [], set()
     (nets := {"teacher": make_net(5)})["teacher"][0].register_forward_hook(
-        lambda *_: mixed_teacher.add(torch.is_autocast_enabled("cpu")))
-    train = lambda settings: fit(DualLight(), nets | {"student": make_net()}, Blobs(), settings, 0, say=said.append)  # noqa: E731
+        lambda *_: mixed_teacher.add(torch.is_autocast_enabled("cpu"))
+    )
+
+    def train(settings):
+        own = nets | {"student": make_net()}
+        return fit(DualLight(), own, Blobs(), settings, 0, say=said.append)
+
     for has, same_bits in ((True, False), (False, True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
         plain = train(SETTINGS)
@@ -155,6 +181,7 @@ def stop_after(steps):
             if n == steps:
                 raise Stop
             yield step
+
     return progress
 
 
@@ -163,7 +190,9 @@ def stop_after(steps):
 def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method):
     def nets():
         torch.manual_seed(3)
-        return {"student": make_net()} | ({"probe": nn.Linear(4, 1)} if isinstance(method, TwoPasses) else {})
+        return {"student": make_net()} | (
+            {"probe": nn.Linear(4, 1)} if isinstance(method, TwoPasses) else {}
+        )
 
     whole = fit(method, nets(), Blobs(), SETTINGS, 0)
     place = tmp_path / "checkpoint.pt"
@@ -177,10 +206,16 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method):
 
 def test_moments_of_weights_in_any_layout_are_resumed(tmp_path):
     """The optimiser walks them in the order of their memory, so moments in another would be of other weights."""
+
     def net():
         torch.manual_seed(3)
-        small = nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Upsample(4), nn.Conv2d(4, 3, 3), nn.Flatten(),
-                              nn.Linear(12, 2))
+        small = nn.Sequential(
+            nn.Unflatten(1, (4, 1, 1)),
+            nn.Upsample(4),
+            nn.Conv2d(4, 3, 3),
+            nn.Flatten(),
+            nn.Linear(12, 2),
+        )
         return {"student": small.to(memory_format=torch.channels_last)}
 
     whole = fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0)
@@ -223,7 +258,10 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    with monkeypatch.context() as patch, pytest.raises(StorageFull, match="checkpoint.pt.*Free some space"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(StorageFull, match="checkpoint.pt.*Free some space"),
+    ):
         patch.setattr(Path, "write_bytes", full)
         fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     assert list(tmp_path.iterdir()) == [place] and resumed_as_if_never_ended(place)
@@ -250,7 +288,12 @@ fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
 def test_killed_while_a_checkpoint_is_written_it_goes_on_to_the_same_bits(tmp_path):
-    place, env = tmp_path / "checkpoint.pt", os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    child = subprocess.run([sys.executable, "-c", KILLED, str(place)], capture_output=True, text=True, env=env)
+    place, env = (
+        tmp_path / "checkpoint.pt",
+        os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED, str(place)], capture_output=True, text=True, env=env
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert step_of(place) == 6 and resumed_as_if_never_ended(place)

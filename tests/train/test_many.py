@@ -41,8 +41,11 @@ class Threads(ThreadPoolExecutor):
         return super().submit(work, recipe, *more)
 
 
-def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, monkeypatch):  # noqa: F811
-    students = [make_student(clips, 0, epochs=1), make_student(clips, 0, epochs=1, condition="other")]
+def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, monkeypatch):
+    students = [
+        make_student(clips, 0, epochs=1),
+        make_student(clips, 0, epochs=1, condition="other"),
+    ]
     assert in_training_order(students) == [students[0].teacher, *students]
     with Threads(1) as executor:
         found = obtain_all(students, pretrained=False, executor=executor, say=str)
@@ -54,13 +57,20 @@ def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, 
     assert weights(obtain_all(students, pretrained=False, workers=1, say=str)) == weights(found)
 
 
-def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, places):  # noqa: F811
-    good, wrong = make_recipe(clips, epochs=1), make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30))
+def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, places):
+    good, wrong = (
+        make_recipe(clips, epochs=1),
+        make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30)),
+    )
     later = make_recipe(clips, 2, condition="later", epochs=1, start=good)
     rehearse(good)  # of whose kind the wrong one is, but for its rate
     with Threads(1) as executor, pytest.raises(ValueError) as failed:
         obtain_all([wrong, good, later], pretrained=False, executor=executor, say=str)
-    for words in (f"{wrong.stem}: ", "ower the learning rate", "1 of 3 runs are finished and kept; the same"):
+    for words in (
+        f"{wrong.stem}: ",
+        "ower the learning rate",
+        "1 of 3 runs are finished and kept; the same",
+    ):
         assert words in str(failed.value)
     assert executor.given == [wrong, good]
     said = []
@@ -70,17 +80,23 @@ def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, place
 
 @pytest.mark.slow
 @POSIX
-def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):  # noqa: F811
-    quick, *long = [make_recipe(clips, seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
+def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):
+    quick, *long = [
+        make_recipe(clips, seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))
+    ]
 
     def kill():
         until((places / "runs" / long[1].name / "checkpoint.pt").is_file)
-        workers = [child for child in psutil.Process().children(recursive=True) if not child.children()]
+        workers = [
+            child for child in psutil.Process().children(recursive=True) if not child.children()
+        ]
         max(workers, key=lambda child: sum(child.cpu_times()[:2])).kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(ValueError, match="TerminatedWorkerError(.|\n)*1 of 3 runs are finished and kept; the same"):
+    with pytest.raises(
+        ValueError, match="TerminatedWorkerError(.|\n)*1 of 3 runs are finished and kept; the same"
+    ):
         obtain_all([quick, *long], workers=2, pretrained=False, say=str)
     killer.join()
     assert (places / "runs" / quick.name / "run.json").is_file()
@@ -101,18 +117,34 @@ study = Study("stopped", conditions, worlds=(0,))
 
 @pytest.mark.slow
 @POSIX
-def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(clips, places, monkeypatch):  # noqa: F811
+def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(
+    clips, places, monkeypatch
+):
     (places / "my_study.py").write_text(STUDY.replace("CLIPS", repr(str(clips))))
-    command = [sys.executable, "-m", "kdlab.cli.main", "study", str(places / "my_study.py"),
-               "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "kdlab.cli.main",
+        "study",
+        str(places / "my_study.py"),
+        "--workers",
+        "2",
+    ]
     how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def started():
-        return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True, **how)
+        return subprocess.Popen(
+            command, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True, **how
+        )
 
     child = started()
     long = [make_recipe(clips, 0, epochs) for epochs in (60, 61)]
-    until(lambda: all((places / "runs" / r.name / "checkpoint.pt").is_file() for r in long) or child.poll())
+    until(
+        lambda: (
+            all((places / "runs" / r.name / "checkpoint.pt").is_file() for r in long)
+            or child.poll()
+        )
+    )
     workers = psutil.Process(child.pid).children(recursive=True)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
     _, err = child.communicate(timeout=60)
@@ -128,10 +160,14 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(clip
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["ray", "submitit"])
-def test_other_machines_train_to_the_same_bits_and_tell_what_fails(clips, places, monkeypatch, engine):  # noqa: F811
+def test_other_machines_train_to_the_same_bits_and_tell_what_fails(
+    clips, places, monkeypatch, engine
+):
     pytest.importorskip(engine)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    executor = Ray() if engine == "ray" else Slurm(str(places / "jobs"), (("timeout_min", 5),), "local")
+    executor = (
+        Ray() if engine == "ray" else Slurm(str(places / "jobs"), (("timeout_min", 5),), "local")
+    )
     student = make_student(clips)
     found = weights(obtain_all([student], pretrained=False, executor=executor, say=str))
     wrong = replace(student, condition="wrong", settings=Settings(3, 4, lr=1e30))

@@ -11,7 +11,9 @@ from kdlab.train.loop import fit
 from kdlab.train.settings import AsReleased, Rule, Settings, learning_rate, optimiser_for
 from tests.train.test_loop import Blobs, make_net, same, state
 
-STEPS = AsReleased((("net", Rule(eps=1e-3)),), ((r"\.(fc|4)\.", 1.0), ("", 0.01)), biases=False, falls=(2, 3))
+STEPS = AsReleased(
+    (("net", Rule(eps=1e-3)),), ((r"\.(fc|4)\.", 1.0), ("", 0.01)), biases=False, falls=(2, 3)
+)
 PLATEAU = AsReleased((("net", Rule("adamw")),), patience=1)
 SGD = AsReleased((("net", Rule("sgd", momentum=0.9)),))
 SETTINGS = Settings(epochs=6, batch_size=16, lr=1e-2, weight_decay=1e-2)
@@ -19,7 +21,10 @@ SETTINGS = Settings(epochs=6, batch_size=16, lr=1e-2, weight_decay=1e-2)
 
 def stepped(rules, gradients, value=2.0, name="student.net.layer.weight", epochs=None):
     """One weight after a step of each of ``gradients``, one an epoch."""
-    weight, settings = nn.Parameter(torch.tensor([value], dtype=torch.float64)), replace(SETTINGS, as_released=rules)
+    weight, settings = (
+        nn.Parameter(torch.tensor([value], dtype=torch.float64)),
+        replace(SETTINGS, as_released=rules),
+    )
     one = optimiser_for(settings, "net", [(name, weight)], fused=False)
     for epoch, gradient in enumerate(gradients):
         (group,) = one.param_groups
@@ -35,17 +40,32 @@ def test_a_first_step_of_each_kind_is_its_formula():
     adam = AsReleased((("net", Rule(eps=1e-3)),))
     assert stepped(adam, [0.5]) == pytest.approx(2 - 1e-2 * decayed / (decayed + 1e-3), abs=1e-12)
     adamw = AsReleased((("net", Rule("adamw", eps=1e-3)),))
-    assert stepped(adamw, [0.5]) == pytest.approx(2 * (1 - 1e-4) - 1e-2 * 0.5 / (0.5 + 1e-3), abs=1e-12)
+    assert stepped(adamw, [0.5]) == pytest.approx(
+        2 * (1 - 1e-4) - 1e-2 * 0.5 / (0.5 + 1e-3), abs=1e-12
+    )
     bare = AsReleased((("net", Rule("sgd", share=0.1, decay=0.0)),))
-    assert stepped(bare, [0.5, 0.5]) == pytest.approx(2 - 1e-3 * 0.5 * (1 + 1.9), abs=1e-12)  # with momentum
+    assert stepped(bare, [0.5, 0.5]) == pytest.approx(
+        2 - 1e-3 * 0.5 * (1 + 1.9), abs=1e-12
+    )  # with momentum
 
 
 def test_a_weight_has_the_share_of_the_first_pattern_in_its_name_and_biases_do_not_decay():
-    weights = [(name, nn.Parameter(torch.ones(1))) for name in (
-        "student.net.layer1.0.weight", "student.net.bn.bias", "student.net.fc.weight", "student.net.fc.bias")]
+    weights = [
+        (name, nn.Parameter(torch.ones(1)))
+        for name in (
+            "student.net.layer1.0.weight",
+            "student.net.bn.bias",
+            "student.net.fc.weight",
+            "student.net.fc.bias",
+        )
+    ]
     groups = optimiser_for(replace(SETTINGS, as_released=STEPS), "net", weights, False).param_groups
-    said = {name: (group["share"], group["weight_decay"]) for name, weight in weights for group in groups
-            if any(weight is one for one in group["params"])}
+    said = {
+        name: (group["share"], group["weight_decay"])
+        for name, weight in weights
+        for group in groups
+        if any(weight is one for one in group["params"])
+    }
     assert list(said.values()) == [(0.01, 1e-2), (0.01, 0.0), (1.0, 1e-2), (1.0, 0.0)]
     with pytest.raises(ValueError, match="rules for net, and the method an optimiser 'cvae'"):
         optimiser_for(replace(SETTINGS, as_released=STEPS), "cvae", weights, False)
@@ -71,8 +91,16 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
     settings, place = replace(SETTINGS, as_released=rules), tmp_path / "checkpoint.pt"
 
     def trained(progress=iter, checkpoint=None):
-        return fit(CrossEntropy(), {"student": make_net()}, Blobs(), settings, 0, validation=Blobs(), progress=progress,
-                   checkpoint=checkpoint)
+        return fit(
+            CrossEntropy(),
+            {"student": make_net()},
+            Blobs(),
+            settings,
+            0,
+            validation=Blobs(),
+            progress=progress,
+            checkpoint=checkpoint,
+        )
 
     def until(steps):
         for step in steps:
@@ -86,13 +114,19 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
     went_on = []
     resumed = trained(lambda steps: went_on.append(steps.start) or iter(steps), place)
     assert went_on[0] > 0 and same(state(whole.nets["student"]), state(resumed.nets["student"]))
-    assert whole.history == resumed.history and ("val_loss" in whole.history[0]) == bool(rules.patience)
+    assert whole.history == resumed.history and ("val_loss" in whole.history[0]) == bool(
+        rules.patience
+    )
 
 
-@pytest.mark.parametrize(("wrong", "words"), [
-    (lambda: Rule("adagrad"), "kind='adagrad'"), (lambda: AsReleased(shares=(("fc", 0.0),)), r"shares\[0\]=0.0"),
-    (lambda: AsReleased(falls=(2,), patience=3), "give one of them"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: Rule("adagrad"), "kind='adagrad'"),
+        (lambda: AsReleased(shares=(("fc", 0.0),)), r"shares\[0\]=0.0"),
+        (lambda: AsReleased(falls=(2,), patience=3), "give one of them"),
+    ],
+)
 def test_nonsense_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         wrong()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.clips.windows import ConsecutiveWindow, Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.enhancer import TrainedCurves
@@ -26,7 +26,10 @@ from tests.train.test_runs import make_recipe, make_student
 
 
 def test_recipes_survive_json():
-    for recipe in (*dual_light(DEMO, 3).values(), make_student("/nowhere", net=TinyR2Plus1D(widths=(4,)))):
+    for recipe in (
+        *dual_light(DEMO, 3).values(),
+        make_student("/nowhere", net=TinyR2Plus1D(widths=(4,))),
+    ):
         text = json.dumps(to_json(recipe))
         assert from_json(json.loads(text)) == recipe
 
@@ -50,15 +53,22 @@ def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
     assert make_student(a).digest() != make_student(a, method=DualLight(alpha=0.3)).digest()
 
 
-@pytest.mark.parametrize("recipe", [
-    lambda root: make_recipe(root), lambda root: make_student(root),
-    lambda root: Recipe("ce", Night(), Enhanced(TrainedCurves(UserClips(str(root))))),
-    lambda root: ExitRecipe("ic", Night(), backbones=(make_recipe(root),) * 4),
-], ids=["data", "teacher", "enhancer", "backbones"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        lambda root: make_recipe(root),
+        lambda root: make_student(root),
+        lambda root: Recipe("ce", Night(), Enhanced(TrainedCurves(UserClips(str(root))))),
+        lambda root: ExitRecipe("ic", Night(), backbones=(make_recipe(root),) * 4),
+    ],
+    ids=["data", "teacher", "enhancer", "backbones"],
+)
 def test_other_clips_in_a_folder_of_the_same_name_are_another_run(tmp_path, recipe):
     """Of other content, in the middle of a file too; of other labels; one more, one less: each has its own name."""
-    names = {recipe(undecodable(tmp_path / "a" / "mine")).name,
-             recipe(undecodable(tmp_path / "b" / "mine", left0="l ft/0")).name}
+    names = {
+        recipe(undecodable(tmp_path / "a" / "mine")).name,
+        recipe(undecodable(tmp_path / "b" / "mine", left0="l ft/0")).name,
+    }
     moved = undecodable(tmp_path / "c" / "mine")
     (moved / "left" / "0.mp4").rename(moved / "right" / "2.mp4")
     more = undecodable(tmp_path / "d" / "mine")
@@ -88,14 +98,21 @@ def test_a_recipe_needs_no_clips_but_its_name_does(tmp_path):
     recipe = make_recipe(tmp_path / "later")
     assert from_json(to_json(recipe)) == recipe and recipe.stem == "ce_raw-later-s0"
     for ask in (recipe.digest, lambda: recipe.name):
-        with pytest.raises(FileNotFoundError, match="later: no such file or folder.*named by what they are"):
+        with pytest.raises(
+            FileNotFoundError, match="later: no such file or folder.*named by what they are"
+        ):
             ask()
 
 
-@pytest.mark.parametrize("fold", ["../../x", "..", "a:b", "a\\b", "NUL", " ", "ä*", "a\nb", "x" * 300, "~"])
+@pytest.mark.parametrize(
+    "fold", ["../../x", "..", "a:b", "a\\b", "NUL", " ", "ä*", "a\nb", "x" * 300, "~"]
+)
 def test_no_fold_or_condition_leads_out_of_the_runs_or_is_invalid_elsewhere(fold):
     for condition in ("ce", "con", "../x", "aux.b", fold):
-        name = make_recipe("/somewhere", data=UserClips("/a/mine", fold), condition=condition).stem + "-0123ab"
+        name = (
+            make_recipe("/somewhere", data=UserClips("/a/mine", fold), condition=condition).stem
+            + "-0123ab"
+        )
         assert re.fullmatch(r"[\w.+=~@-]{1,140}", name, re.ASCII), name
         assert not re.match(r"(con|nul|aux)(\.|$)", name, re.I) and name[0] not in ".-~"
 
@@ -106,16 +123,23 @@ def test_a_teacher_of_another_window_is_refused_and_a_start_is_not():
     student = make_recipe("/somewhere", window=Window(16, 40, 36))
     check(replace(student, start=other))
     check(replace(student, teacher=replace(other, window=student.window)))
-    with pytest.raises(ValueError, match=r"the teacher of ce_raw-somewhere-s0, larger-somewhere-s0, was trained "
-                                         r"through .*, and would be shown clips through .*: give both one window"):
+    with pytest.raises(
+        ValueError,
+        match=r"the teacher of ce_raw-somewhere-s0, larger-somewhere-s0, was trained "
+        r"through .*, and would be shown clips through .*: give both one window",
+    ):
         check(replace(student, teacher=other))
 
 
 def test_json_of_strangers_is_refused():
     for gone in ("kdlab.recipe:Recipe", "kdlab.nets.video:Gone"):
-        with pytest.raises(NotImported, match=f"{gone}, which another version of kdlab had; CHANGELOG.md"):
+        with pytest.raises(
+            NotImported, match=f"{gone}, which another version of kdlab had; CHANGELOG.md"
+        ):
             from_json({"type": gone})
-    with pytest.raises(NotImported, match="mine.net:Net, which is not part of kdlab.*: import mine.net"):
+    with pytest.raises(
+        NotImported, match="mine.net:Net, which is not part of kdlab.*: import mine.net"
+    ):
         from_json({"type": "mine.net:Net"})
     with pytest.raises(ValueError, match="os:system, which is no frozen dataclass"):
         from_json({"type": "os:system"})
@@ -127,7 +151,9 @@ def test_json_of_strangers_is_refused():
 
 def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     package = tmp_path / "kdlab"
-    shutil.copytree(Path(sources.kdlab.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(sources.kdlab.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
     monkeypatch.setattr(sources.kdlab, "__file__", str(package / "__init__.py"))
 
     def hashes():
@@ -142,7 +168,10 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
 
     start = hashes()
     assert edit("train/loop.py", '"""One training loop', '"""The training loop') == start
-    assert edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3") == start
+    assert (
+        edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3")
+        == start
+    )
     assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
     paper = edit("papers/dual_light/method.py", "from dataclasses", "X = 1\nfrom dataclasses")
     assert paper[0] == start[0] and paper[1] != start[1], "a paper's folder decides its own runs"

@@ -26,7 +26,13 @@ from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
-BASE = Recipe("ce", NIGHT, net=replace(SMOKE.net, widths=(4, 4)), settings=Settings(epochs=3, batch_size=4), seed=3)
+BASE = Recipe(
+    "ce",
+    NIGHT,
+    net=replace(SMOKE.net, widths=(4, 4)),
+    settings=Settings(epochs=3, batch_size=4),
+    seed=3,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,7 +56,11 @@ class Plain(nn.Module):
 
     def __init__(self, classes: int):
         super().__init__()
-        self.conv, self.norm, self.fc = nn.Conv3d(3, 4, 3, 4), nn.BatchNorm3d(4), nn.Linear(4, classes)
+        self.conv, self.norm, self.fc = (
+            nn.Conv3d(3, 4, 3, 4),
+            nn.BatchNorm3d(4),
+            nn.Linear(4, classes),
+        )
         self.more()
 
     def more(self) -> None:
@@ -128,14 +138,22 @@ class Brought:
         return globals()[self.module](num_classes)
 
 
-@pytest.mark.parametrize(("module", "says"), [
-    ("Centre", "Brought, trained by CrossEntropy, cannot be opened again: its outputs differ .* persistent buffers"),
-    ("CountsInTraining", "ends in other weights"),
-    ("Softmax", "Brought gives probabilities in evaluation"),
-    ("MovesInEvaluation", "Brought changes its buffer 'net.norm.running_mean' in evaluation"),
-    ("One", "Brought.make gives the same weights twice"),
-])
-def test_a_network_that_its_run_would_not_keep_is_refused_by_name_before_it_is_trained(tmp_path, module, says):
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        (
+            "Centre",
+            "Brought, trained by CrossEntropy, cannot be opened again: its outputs differ .* persistent buffers",
+        ),
+        ("CountsInTraining", "ends in other weights"),
+        ("Softmax", "Brought gives probabilities in evaluation"),
+        ("MovesInEvaluation", "Brought changes its buffer 'net.norm.running_mean' in evaluation"),
+        ("One", "Brought.make gives the same weights twice"),
+    ],
+)
+def test_a_network_that_its_run_would_not_keep_is_refused_by_name_before_it_is_trained(
+    tmp_path, module, says
+):
     with pytest.raises(ValueError, match=says):
         obtain(replace(BASE, net=Brought(module), seed=0), say=str)
     assert not list((tmp_path / "runs").glob("*/*.safetensors"))
@@ -160,11 +178,17 @@ class Stages(TinyR2Plus1D):
 def test_a_network_decides_itself_what_it_takes_of_its_start():
     began = obtain(BASE, say=str).net()
     net = obtain(replace(BASE, net=Stages((4, 4)), start=BASE, method=AsItIs()), say=str).net()
-    kept = {name for name, weight in net.named_parameters() if torch.equal(weight, began.get_parameter(name))}
+    kept = {
+        name
+        for name, weight in net.named_parameters()
+        if torch.equal(weight, began.get_parameter(name))
+    }
     assert {name.split(".")[1] for name in kept} == {"stages"} and "net.fc.weight" not in kept
 
 
-@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize(
+    "method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__
+)
 def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
     says = f"{type(method).__name__} fails .* learns from a teacher, and the recipe has none"
     with pytest.raises(ValueError, match=says):
@@ -175,7 +199,9 @@ def test_a_teacher_of_other_classes_is_refused_before_it_is_trained(tmp_path):
     teacher = replace(BASE, data=replace(NIGHT, classes=("Jump", "Wave")), seed=9)
     rehearse(replace(BASE, method=DualLight(), teacher=BASE))
     for train in (obtain, lambda recipe, say: obtain_all([recipe], workers=1, say=say)):
-        with pytest.raises(ValueError, match="the teacher was not trained on Sit, but on Jump, Wave"):
+        with pytest.raises(
+            ValueError, match="the teacher was not trained on Sit, but on Jump, Wave"
+        ):
             train(replace(BASE, method=DualLight(), teacher=teacher), say=str)
     assert not list((tmp_path / "runs").glob("*/*.safetensors"))
 
@@ -188,4 +214,6 @@ def test_a_rehearsal_and_a_training_leave_all_random_states_as_they_were():
         do()
         return float(torch.rand(())), np.random.rand(), random.random()
 
-    assert after(lambda: rehearse(BASE)) == after(lambda: obtain(BASE, say=str)) == after(lambda: None)
+    assert (
+        after(lambda: rehearse(BASE)) == after(lambda: obtain(BASE, say=str)) == after(lambda: None)
+    )

@@ -17,11 +17,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.container import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.pool import pool
@@ -32,6 +31,7 @@ from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, why_unusable, write_run
 from kdlab.train.settings import Settings
+from kdlab.video.container import DamagedClip
 from tests.conftest import encode, square
 
 ROOT = Path(__file__).parents[2]
@@ -59,8 +59,14 @@ def places(tmp_path, monkeypatch) -> Path:
 
 
 def make_recipe(clips, seed=0, epochs=3, **changes) -> Recipe:
-    base = Recipe("ce_raw", UserClips(str(clips)), net=TinyR2Plus1D(widths=(4, 8)), window=Window(4, 16, 16),
-                  settings=Settings(epochs=epochs, batch_size=4), seed=seed)
+    base = Recipe(
+        "ce_raw",
+        UserClips(str(clips)),
+        net=TinyR2Plus1D(widths=(4, 8)),
+        window=Window(4, 16, 16),
+        settings=Settings(epochs=epochs, batch_size=4),
+        seed=seed,
+    )
     return dataclasses.replace(base, **changes)
 
 
@@ -80,7 +86,11 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
     assert run.provenance["needed"]["teacher"] == teacher.provenance["weights"]
     assert said[2].endswith(": found")
     test = run.predictions("test")
-    assert test.logits.shape == (8, 2) and sorted(set(test.labels.tolist())) == [0, 1] and len(set(test.ids)) == 8
+    assert (
+        test.logits.shape == (8, 2)
+        and sorted(set(test.labels.tolist())) == [0, 1]
+        and len(set(test.ids)) == 8
+    )
     assert len(run.history) == 3 and run.recipe == student and run.staleness() == ""
     assert not (run.folder / "checkpoint.pt").exists()
 
@@ -88,7 +98,10 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
 def test_the_saved_network_gives_the_saved_predictions(clips, places):
     run = obtain(make_recipe(clips), pretrained=False, say=str)
     logits, labels, ids = predict(run.net(), batches(run.recipe, "test").evaluation(), "student")
-    assert np.array_equal(logits.numpy(), run.predictions().logits) and list(run.predictions().ids) == ids
+    assert (
+        np.array_equal(logits.numpy(), run.predictions().logits)
+        and list(run.predictions().ids) == ids
+    )
 
 
 def edited(run, **entries) -> None:
@@ -156,14 +169,25 @@ def without(index: Path, word: str) -> None:
     index.write_text("\n".join(line for line in index.read_text().split("\n") if word not in line))
 
 
-@pytest.mark.parametrize("change, error, words", [
-    (lambda root: (root / "left/train3.mp4").write_bytes(b""), DamagedClip, "train3.mp4"),
-    (lambda root: cut(root / "right/test1.mp4"), DamagedClip, "test1.mp4"),
-    (lambda root: encode(root / "left/val0.mp4", square(1, 0)[:1]), ValueError, "val0.mp4 has 1 frame"),
-    (lambda root: (root / "left/train0.mp4").unlink(), FileNotFoundError, "train0.mp4"),
-    (lambda root: without(root / "index.csv", "left/train"), ValueError, "train has no clip of.*left"),
-    (lambda root: without(root / "index.csv", "/test"), ValueError, "test split is empty"),
-])
+@pytest.mark.parametrize(
+    "change, error, words",
+    [
+        (lambda root: (root / "left/train3.mp4").write_bytes(b""), DamagedClip, "train3.mp4"),
+        (lambda root: cut(root / "right/test1.mp4"), DamagedClip, "test1.mp4"),
+        (
+            lambda root: encode(root / "left/val0.mp4", square(1, 0)[:1]),
+            ValueError,
+            "val0.mp4 has 1 frame",
+        ),
+        (lambda root: (root / "left/train0.mp4").unlink(), FileNotFoundError, "train0.mp4"),
+        (
+            lambda root: without(root / "index.csv", "left/train"),
+            ValueError,
+            "train has no clip of.*left",
+        ),
+        (lambda root: without(root / "index.csv", "/test"), ValueError, "test split is empty"),
+    ],
+)
 def test_bad_clips_are_named_before_anything_is_trained(clips, places, change, error, words):
     mine = Path(shutil.copytree(clips, places / "clips"))
     change(mine)
@@ -196,14 +220,21 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(clips, places, monkeypatch):
+def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(
+    clips, places, monkeypatch
+):
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
     whole = obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"]
     monkeypatch.setenv("KDLAB_RUNS", str(places / "killed"))
     rng, kills = random.Random(0), 0
     while kills < 6:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(clips)], stdout=subprocess.PIPE, text=True,
-                                 stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(clips)],
+            stdout=subprocess.PIPE,
+            text=True,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
         assert child.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0.05, 1.2))
         child.send_signal(signal.SIGINT if kills == 5 else signal.SIGKILL)
@@ -212,22 +243,32 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(cli
             break
         kills += 1
     assert kills >= 3, "the training was too short to be killed"
-    assert obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"] == whole
+    assert (
+        obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"]
+        == whole
+    )
 
 
 def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):
     recipe = make_recipe(clips, seed=1, epochs=1, start=make_recipe(clips, seed=2))
     run, begun = obtain(recipe, pretrained=False, say=str), make_recipe(clips, seed=1, epochs=1)
     start = obtain(recipe.start, say=str)
-    assert run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
+    assert (
+        run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
+    )
     fresh = obtain(begun, pretrained=False, say=str)
     assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
     edited(start, weights="another")
     assert run.staleness() == "made with another training of its start"
 
 
-@pytest.mark.parametrize("broken, says", [("weights", "student.weight is no number"),
-                                          ("answers", "what it says of val clips is no number")])
+@pytest.mark.parametrize(
+    "broken, says",
+    [
+        ("weights", "student.weight is no number"),
+        ("answers", "what it says of val clips is no number"),
+    ],
+)
 def test_a_network_that_is_no_number_is_not_filed(tmp_path, broken, says):
     """The loss of the last step may still be one: its gradient is not."""
     net = nn.Linear(2, 2)

@@ -48,19 +48,37 @@ def put_a_folder(path: Path) -> None:
     path.mkdir()
 
 
-DAMAGES = {"empty": lambda path: path.write_bytes(b""), "gone": Path.unlink, "a folder": put_a_folder,
-           "noise": lambda path: path.write_bytes(os.urandom(999)), "flipped": flip,
-           "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])}
-ASKS = {"weights.safetensors": lambda run: run.net(), "predictions.npz": lambda run: run.predictions(),
-        "history.csv": lambda run: run.history, "run.json": lambda run: run.provenance}
-QUIET = {("history.csv", "cut"), ("history.csv", "flipped"), ("run.json", "flipped"), ("run.json", "gone")}
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    "a folder": put_a_folder,
+    "noise": lambda path: path.write_bytes(os.urandom(999)),
+    "flipped": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+}
+ASKS = {
+    "weights.safetensors": lambda run: run.net(),
+    "predictions.npz": lambda run: run.predictions(),
+    "history.csv": lambda run: run.history,
+    "run.json": lambda run: run.provenance,
+}
+QUIET = {
+    ("history.csv", "cut"),
+    ("history.csv", "flipped"),
+    ("run.json", "flipped"),
+    ("run.json", "gone"),
+}
 
 
-@pytest.mark.parametrize(("name", "damage"), [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET])
+@pytest.mark.parametrize(
+    ("name", "damage"), [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET]
+)
 def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     ASKS[name](student)
     DAMAGES[damage](student.folder / name)
-    with pytest.raises(DamagedRun, match=f"{name} is damaged: .*delete the folder .*{student.folder.name}"):
+    with pytest.raises(
+        DamagedRun, match=f"{name} is damaged: .*delete the folder .*{student.folder.name}"
+    ):
         ASKS[name](Run(student.folder))
     if name == "run.json":
         assert "run.json is damaged" in why_unusable(Run(student.folder, student.wanted))
@@ -81,7 +99,9 @@ def test_files_of_another_run_are_not_taken_for_its_own(student):
 def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
     """A mistyped place may be where somebody's clips are."""
     for ask in (lambda run: run.net(), lambda run: run.provenance, lambda run: run.recipe):
-        with pytest.raises(DamagedRun, match="name the folder of a run, which has a run.json") as said:
+        with pytest.raises(
+            DamagedRun, match="name the folder of a run, which has a run.json"
+        ) as said:
             ask(Run(tmp_path))
         assert "elete" not in str(said.value)
 
@@ -97,7 +117,9 @@ def test_a_teacher_of_other_weights_never_teaches(student, clips):
 
 def test_a_damaged_cvae_never_teaches(tmp_path):
     """It is read by another way than its network."""
-    state = {f"cvae.{k}": v.contiguous() for k, v in Gated().make(2).new_cvae().state_dict().items()}
+    state = {
+        f"cvae.{k}": v.contiguous() for k, v in Gated().make(2).new_cvae().state_dict().items()
+    }
     save_file(state, tmp_path / "weights.safetensors")
     (tmp_path / "run.json").write_text(json.dumps({"weights": weights_hash(state)}))
     read_cvae(tmp_path)
@@ -111,7 +133,9 @@ def test_what_a_run_does_not_have_is_answered_with_what_there_is(student):
         student.predictions("train")
 
 
-def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_come_out(clips, places, monkeypatch):
+def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_come_out(
+    clips, places, monkeypatch
+):
     recipe, other, said = make_recipe(clips, epochs=4), make_recipe(clips, seed=5, epochs=4), []
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
     whole = obtain(recipe, pretrained=False, say=str).provenance["weights"]
@@ -127,12 +151,17 @@ def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_com
         patch.setattr("kdlab.train.obtain.track", stopped)
         obtain(recipe, pretrained=False, say=str)
     folder = places / "runs" / recipe.name
-    kept, theirs = shutil.copytree(folder, places / "kept"), shutil.copytree(folder, places / "runs" / other.name)
+    kept, theirs = (
+        shutil.copytree(folder, places / "kept"),
+        shutil.copytree(folder, places / "runs" / other.name),
+    )
     for damage in ("empty", "cut", "flipped", "noise"):
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
         DAMAGES[damage](folder / "checkpoint.pt")
-        assert obtain(recipe, pretrained=False, say=said.append).provenance["weights"] == whole, damage
+        assert obtain(recipe, pretrained=False, say=said.append).provenance["weights"] == whole, (
+            damage
+        )
     assert sum("trained from the start" in line for line in said) == 4
     assert obtain(other, pretrained=False, say=said.append).folder == Path(theirs)
     assert "it is of another training" in said[-2]
@@ -144,4 +173,6 @@ def test_the_committed_runs_are_as_their_notes_say(monkeypatch):
     assert committed_runs()
     for run in committed_runs():
         assert run.net() is not None and len(run.history)
-        assert run.folder.name.startswith("zerodce-") or run.predictions().logits.size  # an enhancer predicts nothing
+        assert (
+            run.folder.name.startswith("zerodce-") or run.predictions().logits.size
+        )  # an enhancer predicts nothing

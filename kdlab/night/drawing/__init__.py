@@ -9,6 +9,15 @@ from .body import JOINTS
 from .clip import Clip, render_clip
 from .codec import FPS, write_h264, write_mpeg4
 from .draws import RANGES, SPLITS, group_of
-from .light import Camera, darken, draw_camera, expose, exposed, linear_from_srgb, luma, srgb_from_linear
+from .light import (
+    Camera,
+    darken,
+    draw_camera,
+    expose,
+    exposed,
+    linear_from_srgb,
+    luma,
+    srgb_from_linear,
+)
 from .paint import HEIGHT, WIDTH
 from .video import Performance, Segment, Video, group_of_video, perform, render_video, staged

@@ -66,7 +66,10 @@ def pose_of(action: str, moment: Moment, sway: float, rng: Generator) -> Pose:
 
 
 def _standing(time: np.ndarray, sway: float, rng: Generator) -> Pose:
-    rest = dict.fromkeys(["bend", "lean", "twist", "nod", "look", "yaw", "forward", "lift", "thigh_r", "thigh_l"], 0.0)
+    rest = dict.fromkeys(
+        ["bend", "lean", "twist", "nod", "look", "yaw", "forward", "lift", "thigh_r", "thigh_l"],
+        0.0,
+    )
     rest |= dict.fromkeys(["knee_r", "knee_l", "spread_r", "spread_l"], 4.0)
     hang, hold = rng.uniform(-4, 10), rng.uniform(6, 30)
     for side in ("r", "l"):
@@ -76,7 +79,9 @@ def _standing(time: np.ndarray, sway: float, rng: Generator) -> Pose:
     for name, value in rest.items():
         wobble = np.zeros_like(time)
         for _ in range(2):
-            wobble += rng.normal() * np.sin(2 * np.pi * (rng.uniform(0.15, 0.8) * time + rng.random()))
+            wobble += rng.normal() * np.sin(
+                2 * np.pi * (rng.uniform(0.15, 0.8) * time + rng.random())
+            )
         scale = {"forward": 0.008, "lift": 0.0, "yaw": 2.0}.get(name, 1.6)
         if name.startswith(("thigh", "knee")):
             scale = 0.3  # planted legs do not fidget as arms do
@@ -86,7 +91,9 @@ def _standing(time: np.ndarray, sway: float, rng: Generator) -> Pose:
 
 def _mirror(pose: Pose) -> Pose:
     other = {"_r": "_l", "_l": "_r"}
-    swapped = {name[:-2] + other[name[-2:]] if name[-2:] in other else name: v for name, v in pose.items()}
+    swapped = {
+        name[:-2] + other[name[-2:]] if name[-2:] in other else name: v for name, v in pose.items()
+    }
     return swapped | {name: -swapped[name] for name in ("lean", "twist", "look", "yaw")}
 
 
@@ -122,7 +129,9 @@ def _jump(m: Moment, rng: Generator) -> Pose:
     off = 0.5 - 0.5 * air / length + 0.06
     land = min(off + air / length, 0.9)
     off = max(off, 0.15)
-    crouch = keys(u, (0, 0), (off * 0.65, 1), (off, 0), (land, 0.1), (0.5 * (1 + land), 0.8), (1, 0))
+    crouch = keys(
+        u, (0, 0), (off * 0.65, 1), (off, 0), (land, 0.1), (0.5 * (1 + land), 0.8), (1, 0)
+    )
     flight = np.clip((u - off) / (land - off), 0, 1)
     arms = keys(u, (0, 0), (off * 0.6, -45), (off + 0.05, swing), (land, swing * 0.6), (1, 0))
     pose = {"lift": 4 * height * flight * (1 - flight), "bend": crouch * 32}
@@ -142,7 +151,10 @@ def _pick(m: Moment, rng: Generator) -> Pose:
     pose |= _both(thigh=down * (15 + 75 * squat), knee=down * (12 + 105 * squat))
     both = rng.random() < 0.35
     pose |= {"arm_r": down * reach, "fore_r": down * reach * 0.5 + hold, "fore_out_r": -hold * 0.2}
-    pose |= {"arm_l": down * (reach if both else -12), "fore_l": down * (reach * 0.5 if both else 20) + both * hold}
+    pose |= {
+        "arm_l": down * (reach if both else -12),
+        "fore_l": down * (reach * 0.5 if both else 20) + both * hold,
+    }
     return pose
 
 
@@ -165,7 +177,10 @@ def _push(m: Moment, rng: Generator) -> Pose:
     out = m.along((load, 0), (shove, 1), (shove + 0.15, 1), (0.97, 0)) * m.amplitude
     step = m.along((load, 0), (shove, 1), (1, 0.9))
     level = rng.uniform(-12, 12)
-    pose = {"bend": out * rng.uniform(14, 30) - (ready - out).clip(0) * 6, "forward": step * rng.uniform(0.1, 0.4)}
+    pose = {
+        "bend": out * rng.uniform(14, 30) - (ready - out).clip(0) * 6,
+        "forward": step * rng.uniform(0.1, 0.4),
+    }
     pose |= {"thigh_r": step * 26, "knee_r": step * 24, "thigh_l": -step * 18, "knee_l": step * 6}
     pose |= _both(arm=-ready * 22 + out * (96 + level), out=ready * 18 - out * 14)
     return pose | _both(fore=ready * 78 + out * (-4 + level), fore_out=-ready * 4)
@@ -174,7 +189,9 @@ def _push(m: Moment, rng: Generator) -> Pose:
 def gait(m: Moment, rate: float, stride: float) -> tuple[np.ndarray, np.ndarray]:
     """Phase of the left leg (radians) and the length of the stride (0 to ``stride``), which eases in and out."""
     ramp = 0.25
-    full = np.clip((m.time - m.start) / ramp + 0.5, 0, 1) * np.clip((m.start + m.span - m.time) / ramp + 0.5, 0, 1)
+    full = np.clip((m.time - m.start) / ramp + 0.5, 0, 1) * np.clip(
+        (m.start + m.span - m.time) / ramp + 0.5, 0, 1
+    )
     return 2 * np.pi * rate * m.tempo * (m.time - m.start), full * stride
 
 
@@ -194,23 +211,33 @@ def _run(m: Moment, rng: Generator) -> Pose:
     phase, full = gait(m, rng.uniform(1.2, 1.5), m.amplitude)
     phase = phase + rng.uniform(0, 2 * np.pi)
     effort = rng.uniform(0.4, 1.1)  # from a slow jog to a sprint
-    pose = {"bend": full * (5 + 9 * effort), "lift": full * 0.07 * effort * np.abs(np.sin(phase + 0.6))}
+    pose = {
+        "bend": full * (5 + 9 * effort),
+        "lift": full * 0.07 * effort * np.abs(np.sin(phase + 0.6)),
+    }
     for side, p in (("l", phase), ("r", phase + np.pi)):
         pose |= {f"thigh_{side}": full * (10 + 36 * effort * np.sin(p))}
         pose |= _side(side, knee=full * (22 + 78 * effort * np.cos(p - 0.35).clip(0)), out=full * 8)
         pose |= _side(side, arm=-full * (8 + 38 * effort * np.sin(p)), fore_out=-full * 12)
         pose |= {f"fore_{side}": full * (62 - 42 * effort * np.sin(p))}
-    return pose | {"twist": full * 9 * np.sin(phase), "forward": _travel(m, full, 1.4 + 1.8 * effort)}
+    return pose | {
+        "twist": full * 9 * np.sin(phase),
+        "forward": _travel(m, full, 1.4 + 1.8 * effort),
+    }
 
 
 def _travel(m: Moment, full: np.ndarray, speed: float) -> np.ndarray:
     way = np.concatenate([[0], np.cumsum(full[1:] * np.diff(m.time))]) * speed * m.tempo
-    return way - way[np.searchsorted(m.time, m.start + m.span / 2).clip(0, len(way) - 1)]  # 0 in mid-action
+    return (
+        way - way[np.searchsorted(m.time, m.start + m.span / 2).clip(0, len(way) - 1)]
+    )  # 0 in mid-action
 
 
 def _seat(sat: np.ndarray, bend: np.ndarray, rng: Generator) -> Pose:
     depth, lap = rng.uniform(82, 98), rng.uniform(35, 60)
-    sides = _both(thigh=sat * depth, knee=sat * depth, arm=sat * 18 + bend * 0.25, fore=sat * lap + bend * 0.1)
+    sides = _both(
+        thigh=sat * depth, knee=sat * depth, arm=sat * 18 + bend * 0.25, fore=sat * lap + bend * 0.1
+    )
     return sides | {"bend": bend, "nod": bend * 0.15}
 
 
@@ -230,7 +257,9 @@ def _turn(m: Moment, rng: Generator) -> Pose:
     angle = 90 * rng.uniform(0.85, 1.2) if rng.random() < 0.75 else rng.uniform(150, 185)
     yaw = m.along((0, 0), (1, 1)) * angle
     ahead = m.along((0, 0), (0.8, 1), (1, 1)) * angle - yaw
-    steps = np.sin(np.pi * np.clip(m.progress, 0, 1)) * np.sin(2 * np.pi * m.progress * rng.choice([1.0, 1.5, 2.0]))
+    steps = np.sin(np.pi * np.clip(m.progress, 0, 1)) * np.sin(
+        2 * np.pi * m.progress * rng.choice([1.0, 1.5, 2.0])
+    )
     pose = {"yaw": yaw, "look": ahead, "twist": ahead * 0.3}
     for side, s in (("l", steps), ("r", -steps)):
         pose |= _side(side, thigh=20 * s.clip(0), knee=36 * s.clip(0), arm=9 * s)

@@ -9,7 +9,15 @@ from .actions import Pose
 from .draws import draw
 
 _SIDE = ("shoulder", "elbow", "hand", "hip", "knee", "ankle", "toe")
-JOINTS = ("pelvis", "neck", "head", "face", "chest", *(f"{j}_r" for j in _SIDE), *(f"{j}_l" for j in _SIDE))
+JOINTS = (
+    "pelvis",
+    "neck",
+    "head",
+    "face",
+    "chest",
+    *(f"{j}_r" for j in _SIDE),
+    *(f"{j}_l" for j in _SIDE),
+)
 LENGTH = {  # as fractions of the body height
     "thigh": 0.245, "shin": 0.245, "sole": 0.04, "foot": 0.10, "torso": 0.29, "upper": 0.17, "fore": 0.185,
     "shoulder": 0.105, "hip": 0.055, "head": 0.068,
@@ -44,11 +52,12 @@ class Part:
 
 
 def draw_look(rng: Generator, variety: float) -> Look:
-    """Draw a person. ``variety`` sets the range of the body; clothes always vary, since they do not reveal the action.
-    """
+    """Draw a person. ``variety`` sets the range of the body; clothes always vary, since they do not reveal the action."""
 
     def cloth() -> np.ndarray:
-        grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2]) * rng.uniform(0.8, 1.25)
+        grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2]) * rng.uniform(
+            0.8, 1.25
+        )
         return np.clip(grey * (1 + 0.18 * rng.normal(size=3)), 0.015, 0.8)
 
     skin = rng.uniform(0.16, 0.5) * np.array([1.0, 0.72, 0.58])
@@ -80,7 +89,11 @@ def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
     y = np.maximum(down["r"], down["l"]) + size["sole"] + p["lift"]
     at["pelvis"] = np.stack([np.zeros_like(y), y, z], -1)
 
-    up = _vector(np.sin(p["lean"]), np.cos(p["lean"]) * np.cos(p["bend"]), np.cos(p["lean"]) * np.sin(p["bend"]))
+    up = _vector(
+        np.sin(p["lean"]),
+        np.cos(p["lean"]) * np.cos(p["bend"]),
+        np.cos(p["lean"]) * np.sin(p["bend"]),
+    )
     left = _vector(np.cos(p["twist"]), -np.sin(p["lean"]), -np.sin(p["twist"]))
     at["neck"] = at["pelvis"] + size["torso"] * up
     at["chest"] = at["pelvis"] + 0.72 * size["torso"] * up + 0.05 * height * np.cross(left, up)
@@ -98,13 +111,19 @@ def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
             ("elbow", "hand", "fore", "fore_out", "fore"),
         ):
             pitch, sideways = p[f"{name}_{side}"], p[f"{out}_{side}"]
-            aim = _vector(0 * pitch, -np.cos(sideways) * np.cos(pitch), np.cos(sideways) * np.sin(pitch))
+            aim = _vector(
+                0 * pitch, -np.cos(sideways) * np.cos(pitch), np.cos(sideways) * np.sin(pitch)
+            )
             aim = aim + (sign * np.sin(sideways))[:, None] * left
             at[f"{end}_{side}"] = at[f"{start}_{side}"] + size[length] * aim
         at[f"hip_{side}"] = at["pelvis"] + np.array([sign * size["hip"], 0, 0])
         thigh, shin, spread = p[f"thigh_{side}"], shins[side], sign * p[f"spread_{side}"]
-        at[f"knee_{side}"] = at[f"hip_{side}"] + size["thigh"] * _vector(np.sin(spread), -np.cos(thigh), np.sin(thigh))
-        at[f"ankle_{side}"] = at[f"knee_{side}"] + size["shin"] * _vector(np.sin(spread), -np.cos(shin), np.sin(shin))
+        at[f"knee_{side}"] = at[f"hip_{side}"] + size["thigh"] * _vector(
+            np.sin(spread), -np.cos(thigh), np.sin(thigh)
+        )
+        at[f"ankle_{side}"] = at[f"knee_{side}"] + size["shin"] * _vector(
+            np.sin(spread), -np.cos(shin), np.sin(shin)
+        )
         point = 0.5 * shin
         at[f"toe_{side}"] = at[f"ankle_{side}"] + size["foot"] * _vector(
             0 * point, np.sin(point) * 0.6 - 0.2, np.cos(point)
@@ -153,7 +172,11 @@ def limbs(where: np.ndarray, look: Look) -> list[Part]:
         ]
     head, neck = where[:, [JOINTS.index("head")]], where[:, [JOINTS.index("neck")]]
     parts += [
-        Part(np.concatenate([neck, 0.55 * neck + 0.45 * head], 1), np.array([0.03, 0.03]) * girth, look.skin),
+        Part(
+            np.concatenate([neck, 0.55 * neck + 0.45 * head], 1),
+            np.array([0.03, 0.03]) * girth,
+            look.skin,
+        ),
         Part(head, np.array([LENGTH["head"] * h]), look.hair),
         Part(where[:, [JOINTS.index("face")]], np.array([0.8 * LENGTH["head"] * h]), look.skin),
     ]

@@ -45,7 +45,9 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
     number, group = group_of(spec.seed, split, class_name, index)
     (look_rng,) = generators(spec.seed, 2, where, number, count=1)
     # One generator per purpose: removing the actor, or adding a draw elsewhere, leaves the other draws unchanged.
-    move, stand, lens, prop, mover, lit, noise = generators(spec.seed, 3, where, label, index, count=7)
+    move, stand, lens, prop, mover, lit, noise = generators(
+        spec.seed, 3, where, label, index, count=7
+    )
 
     in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
@@ -81,7 +83,11 @@ def _place(variety: float, kind: str | None, child: int, *seeds: int) -> Place:
 
 def _occluder(distance: float, variety: float, rng: Generator) -> list[Part]:
     """A post between camera and actor: rare, and only at high variety."""
-    wanted, x, albedo = draw(rng, "occluder", variety), rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
+    wanted, x, albedo = (
+        draw(rng, "occluder", variety),
+        rng.uniform(-0.3, 0.3),
+        rng.uniform(0.02, 0.4),
+    )
     if wanted < 0.9:
         return []
     depth = 0.6 * distance

@@ -22,7 +22,9 @@ def write_mpeg4(path: Path, frames: np.ndarray) -> None:
     _write(path, "avi", "mpeg4", frames, gop=12, options=options)
 
 
-def _write(path: Path, container: str, codec: str, frames: np.ndarray, gop: int, options: dict[str, str]) -> None:
+def _write(
+    path: Path, container: str, codec: str, frames: np.ndarray, gop: int, options: dict[str, str]
+) -> None:
     with av.open(str(path), "w", format=container, options={"fflags": "+bitexact"}) as file:
         stream = file.add_stream(codec, rate=FPS, options=options)
         stream.height, stream.width = frames.shape[1:3]

@@ -11,14 +11,26 @@ SPLITS = ("train", "val", "test")
 RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     # framing
     "size": ((0.70, 0.85), (0.40, 1.50)),  # standing height / frame height
-    "far": ((1.0, 1.0), (1.0, 2.8)),  # factor on the distance of actors who walk or run, since they cross much ground
-    "place": ((-0.30, 0.30), (-0.60, 0.60)),  # actor's offset from the middle / half the frame width
-    "headroom": ((0.06, 0.12), (0.00, 0.25)),  # space above the standing actor's head / frame height
+    "far": (
+        (1.0, 1.0),
+        (1.0, 2.8),
+    ),  # factor on the distance of actors who walk or run, since they cross much ground
+    "place": (
+        (-0.30, 0.30),
+        (-0.60, 0.60),
+    ),  # actor's offset from the middle / half the frame width
+    "headroom": (
+        (0.06, 0.12),
+        (0.00, 0.25),
+    ),  # space above the standing actor's head / frame height
     "view": ((-40, 40), (-180, 180)),  # facing direction, degrees; 0 faces the camera
     "field": ((45, 45), (32, 62)),  # vertical field of view, degrees
     "eye": ((1.35, 1.35), (1.05, 1.65)),  # height of the camera, metres
     # camera motion
-    "pan": ((0, 0), (0, 0.36)),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
+    "pan": (
+        (0, 0),
+        (0, 0.36),
+    ),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
     "tilt": ((0, 0), (0, 0.30)),  # vertical drift over the clip / frame height
     "shake": ((0, 0), (0.05, 0.3)),  # tremor of the hand, pixels
     "roll": ((0, 0), (0, 3)),  # degrees
@@ -44,8 +56,7 @@ def draw(rng: Generator, name: str, variety: float) -> float:
 
 
 def draw_skewed(rng: Generator, name: str, variety: float) -> float:
-    """Like :func:`draw`, but from the square of a uniform number, with a random sign: mostly small (hand-held drift).
-    """
+    """Like :func:`draw`, but from the square of a uniform number, with a random sign: mostly small (hand-held drift)."""
     sign = 1.0 if rng.random() < 0.5 else -1.0
     low, high = _range(name, variety)
     return float(sign * (low + (high - low) * rng.random() ** 2))

@@ -15,9 +15,15 @@ from numpy.random import Generator
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
-HIGHLIGHTS = (27, 62)  # range of grey levels into which the tone curve brings the 99th percentile, if possible
+HIGHLIGHTS = (
+    27,
+    62,
+)  # range of grey levels into which the tone curve brings the 99th percentile, if possible
 NOISE = 0.72  # mean noise of a static clip after denoising, in grey levels
-STILL, CHANGE = 0.40, 0.58  # change between frames at 85×64, in grey levels: by NOISE alone, and of a typical clip
+STILL, CHANGE = (
+    0.40,
+    0.58,
+)  # change between frames at 85×64, in grey levels: by NOISE alone, and of a typical clip
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,16 @@ def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
 
     def miss(tone: float) -> float:
         light = min(_linear_at(replace(camera, tone=tone)) * bright / max(middle, 1e-6), 1.0)
-        level = camera.black + (255 - camera.black) * float(srgb_from_linear(np.array(light))) ** tone
+        level = (
+            camera.black + (255 - camera.black) * float(srgb_from_linear(np.array(light))) ** tone
+        )
         return max(HIGHLIGHTS[0] - level, level - HIGHLIGHTS[1], 0.0)
 
-    tones = [camera.tone, *np.linspace(camera.tone, 0.5, 8).tolist(), *np.linspace(camera.tone, 1.25, 8).tolist()]
+    tones = [
+        camera.tone,
+        *np.linspace(camera.tone, 0.5, 8).tolist(),
+        *np.linspace(camera.tone, 1.25, 8).tolist(),
+    ]
     return replace(camera, tone=min(tones, key=miss))
 
 
@@ -89,8 +101,12 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     grey /= max(np.median(grey), 1e-6)
     light = _linear_at(camera) * grey
     step = 0.02 * light + 1e-9
-    slope = (srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone) / step
-    slope *= (255 - camera.black) * _linear_at(camera)  # grey levels per unit of light, where 1 is the median
+    slope = (
+        srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone
+    ) / step
+    slope *= (255 - camera.black) * _linear_at(
+        camera
+    )  # grey levels per unit of light, where 1 is the median
     left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
     low, high = 0.0, 12.0  # bounds of log(electrons)
     for _ in range(16):
@@ -102,7 +118,9 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
 
 def _movement(camera: Camera, radiance: np.ndarray) -> float:
     """Mean change between frames due to movement alone, in grey levels at 85×64."""
-    small = np.stack([cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
+    small = np.stack(
+        [cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance]
+    )
     small *= np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
     shown = _tone_curve(camera.tone, camera.black).take(_levels(small, 65535)).astype(np.float32)
     return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
@@ -130,7 +148,9 @@ def _linear_at(camera: Camera) -> float:
 
 def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
     """The sRGB curve; both sides in [0, 1]."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    return np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    )
 
 
 def linear_from_srgb(encoded: np.ndarray) -> np.ndarray:
@@ -145,7 +165,9 @@ _BRIGHT = np.round(255 * _SRGB).astype(np.uint8)
 def expose_well(radiance: np.ndarray) -> np.ndarray:
     """The noise-free bright twin, uint8, of radiance (T, H, W, 3): the median becomes a mid grey (level 88)."""
     grey = sample(radiance)
-    gain = min(0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6))
+    gain = min(
+        0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6)
+    )
     return brighten(radiance, gain)
 
 
@@ -183,9 +205,14 @@ def exposed(
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
     light = np.float32(camera.electrons * exposure / middle)
-    full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at full scale
+    full = (
+        1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)
+    )  # electrons at full scale
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
-    shown, curve = np.float32(65535 * _linear_at(camera) / camera.electrons), _tone_curve(camera.tone, camera.black)
+    shown, curve = (
+        np.float32(65535 * _linear_at(camera) / camera.electrons),
+        _tone_curve(camera.tone, camera.black),
+    )
     previous = None
     for index, frame in enumerate(radiance):
         gain = next((gain for start, gain in reversed(camera.steps) if start <= index), 1.0)
@@ -246,7 +273,9 @@ def _tone_curve(tone: float, black: float) -> np.ndarray:
     return np.round(black + (255 - black) * _SRGB**tone).astype(np.uint8)
 
 
-def darken(bright: np.ndarray, exposure: float, rng: Generator, camera: Camera | None = None) -> np.ndarray:
+def darken(
+    bright: np.ndarray, exposure: float, rng: Generator, camera: Camera | None = None
+) -> np.ndarray:
     """A dark twin of bright sRGB frames (T, H, W, 3) uint8; ``exposure`` is relative to the usual dark clip (1)."""
     radiance = linear_from_srgb(np.arange(256) / 255).astype(np.float32).take(bright)
     camera = camera or replace(draw_camera(rng, radiance), steps=())

@@ -9,12 +9,16 @@ from .body import Part
 from .scene import CANVAS, Lamps, Place
 
 WIDTH, HEIGHT = 160, 128
-_CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)], -1).astype(np.float32)
+_CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)], -1).astype(
+    np.float32
+)
 _HEADROOM = 4.0  # the highest radiance in the 8-bit drawing
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _LINEAR = (_HEADROOM * (np.arange(256) / 255) ** 2.2).astype(np.float32)
 _SHARE = np.arange(256, dtype=np.float32) / 255  # of a part in a pixel
-_UNMIXED = 255 / np.maximum(np.arange(256, dtype=np.float32), 1)  # what undoes the mixing of its colour with black
+_UNMIXED = 255 / np.maximum(
+    np.arange(256, dtype=np.float32), 1
+)  # what undoes the mixing of its colour with black
 _NEAREST = 0.3  # metres; nearer points are drawn at this distance
 
 
@@ -33,8 +37,7 @@ class View:
     aim: np.ndarray
 
     def plane(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Project (T, n, 3) metres to (T, n, 2) pixels right and down of the level optical axis; also pixels per metre.
-        """
+        """Project (T, n, 3) metres to (T, n, 2) pixels right and down of the level optical axis; also pixels per metre."""
         scale = self.focal / np.maximum(points[..., 2], _NEAREST)
         return np.stack([points[..., 0] * scale, (self.eye - points[..., 1]) * scale], -1), scale
 
@@ -42,7 +45,10 @@ class View:
         """Pixels (T, n, 2) in the frame, from the result of :meth:`plane`."""
         c, s = np.cos(self.roll)[:, None], np.sin(self.roll)[:, None]
         d = plane - self.offset[:, None]
-        return np.stack([d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c], -1) + (WIDTH / 2, HEIGHT / 2)
+        return np.stack([d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c], -1) + (
+            WIDTH / 2,
+            HEIGHT / 2,
+        )
 
     def backdrop(self, radiance: np.ndarray) -> np.ndarray:
         """The moving camera's view of the canvas, float32 (T, 128, 160, 3)."""
@@ -50,7 +56,12 @@ class View:
         for index, (offset, roll) in enumerate(zip(self.offset, self.roll, strict=True)):
             c, s = np.cos(roll), np.sin(roll)
             back = np.array([[c, s], [-s, c]])
-            at = offset + self.aim + (CANVAS[1] / 2, CANVAS[0] / 2) - (back * (WIDTH / 2, HEIGHT / 2)).sum(1)
+            at = (
+                offset
+                + self.aim
+                + (CANVAS[1] / 2, CANVAS[0] / 2)
+                - (back * (WIDTH / 2, HEIGHT / 2)).sum(1)
+            )
             matrix = np.column_stack([back, at])
             cv2.warpAffine(
                 radiance, matrix, (WIDTH, HEIGHT), dst=out[index],
@@ -59,7 +70,9 @@ class View:
         return out
 
 
-def paint(frames: np.ndarray, parts: list[Part], view: View, place: Place, fill: float) -> np.ndarray:
+def paint(
+    frames: np.ndarray, parts: list[Part], view: View, place: Place, fill: float
+) -> np.ndarray:
     """Draw ``parts`` into radiance ``frames`` (T, H, W, 3) in place; return the actor's masks (T, H, W) bool.
 
     ``fill`` is the ratio of the light on the parts to that on the backdrop, since the actor may be nearer to the lamp.
@@ -85,13 +98,17 @@ def paint(frames: np.ndarray, parts: list[Part], view: View, place: Place, fill:
     return masks > 0
 
 
-def _outlines(parts: list[Part], view: View, lamps: Lamps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _outlines(
+    parts: list[Part], view: View, lamps: Lamps
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fixed-point circles (T, N, 10, 2) around all points; smaller circles, shifted towards the strongest lamp; and the
     index of each part's first point."""
     points = np.concatenate([part.points for part in parts], 1)
     plane, scale = view.plane(points)
     centre = view.screen(plane).astype(np.float32)
-    radius = (scale * np.concatenate([part.radius for part in parts])).astype(np.float32)[..., None, None]
+    radius = (scale * np.concatenate([part.radius for part in parts])).astype(np.float32)[
+        ..., None, None
+    ]
     strongest = lamps.at[np.argmax(lamps.power.sum(1) * lamps.reach)]
     aim = strongest - plane.mean((0, 1))
     aim = (aim / max(np.linalg.norm(aim), 1e-6)).astype(np.float32)
@@ -100,7 +117,9 @@ def _outlines(parts: list[Part], view: View, lamps: Lamps) -> tuple[np.ndarray, 
     first = np.cumsum([0, *(part.points.shape[1] for part in parts)])
 
     def fixed(values: np.ndarray) -> np.ndarray:
-        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(np.int32)  # cv2 overflows beyond this
+        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(
+            np.int32
+        )  # cv2 overflows beyond this
 
     return fixed(outline), fixed(inner), first
 

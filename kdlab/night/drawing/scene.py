@@ -29,10 +29,15 @@ class Lamps:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Irradiance (..., 3) at canvas positions; each lamp falls off with the square of the distance."""
-        light = [np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient]  # one array per colour
+        light = [
+            np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient
+        ]  # one array per colour
         for at, power, reach in zip(self.at, self.power, self.reach, strict=True):
             fall = (1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)).astype(np.float32)
-            light = [colour + fall * strength for colour, strength in zip(light, power.astype(np.float32), strict=True)]
+            light = [
+                colour + fall * strength
+                for colour, strength in zip(light, power.astype(np.float32), strict=True)
+            ]
         return np.stack(light, -1)
 
 
@@ -51,8 +56,12 @@ def draw_place(rng: Generator, variety: float, kind: str | None = None) -> Place
     for _ in range(round(draw(rng, "clutter", variety))):
         _thing(albedo, rng)
     linear = _LINEAR.take(albedo)
-    grain = cv2.resize(rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC)
-    fine = cv2.resize(rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR)
+    grain = cv2.resize(
+        rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC
+    )
+    fine = cv2.resize(
+        rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR
+    )
     texture = np.clip(1 + rng.uniform(0.03, 0.14) * grain + rng.uniform(0.01, 0.06) * fine, 0.3, 2)
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]].astype(np.float32)
     lamps = _draw_lamps(linear, rng)
@@ -80,7 +89,10 @@ def _draw_lamps(albedo: np.ndarray, rng: Generator) -> Lamps:
     contrast = float(np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30))
 
     y, x = np.mgrid[-80:80:4, -120:120:4].astype(np.float32)
-    seen = albedo[CANVAS[0] // 2 - 80 : CANVAS[0] // 2 + 80 : 4, CANVAS[1] // 2 - 120 : CANVAS[1] // 2 + 120 : 4]
+    seen = albedo[
+        CANVAS[0] // 2 - 80 : CANVAS[0] // 2 + 80 : 4,
+        CANVAS[1] // 2 - 120 : CANVAS[1] // 2 + 120 : 4,
+    ]
     base = seen * Lamps(at[:-1], power[:-1], reach[:-1], ambient)(x, y)
     spot = seen * Lamps(at[-1:], power[-1:], reach[-1:], np.zeros(3))(x, y)
     low, high = 0.0, 60.0
@@ -101,7 +113,9 @@ def _plain(colour: tuple[int, ...]) -> np.ndarray:
     return np.full((*CANVAS, 3), colour, np.uint8)
 
 
-def _box(image: np.ndarray, left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]) -> None:
+def _box(
+    image: np.ndarray, left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]
+) -> None:
     _fill(image, [(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
 
@@ -121,7 +135,14 @@ def _floor(image: np.ndarray, top: float, rng: Generator) -> None:
         centre = width / 2 + rng.uniform(-60, 60)
         line = tuple(int(c * rng.uniform(0.6, 0.9)) for c in colour)
         for x in np.arange(-8, 9) * rng.uniform(60, 120):
-            cv2.line(image, (int(centre + x * 0.4), int(top)), (int(centre + 3 * x), height), line, 1, cv2.LINE_AA)
+            cv2.line(
+                image,
+                (int(centre + x * 0.4), int(top)),
+                (int(centre + 3 * x), height),
+                line,
+                1,
+                cv2.LINE_AA,
+            )
 
 
 def _wall(rng: Generator) -> np.ndarray:
@@ -151,8 +172,14 @@ def _corridor(rng: Generator) -> np.ndarray:
     x, y = width / 2 + rng.uniform(-70, 70), height / 2 + rng.uniform(-8, 4)
     for side in (-1, 1):
         low, high, reach = rng.uniform(30, 150), rng.uniform(-160, 25), width * 0.7
-        _fill(image, [(x, y), (x + side * reach, y + 2.2 * low), (x + side * reach, y + high)], _shade(rng, 60, 220))
-    _fill(image, [(x, y), (x - width * 0.6, height), (x + width * 0.6, height)], _shade(rng, 35, 120))
+        _fill(
+            image,
+            [(x, y), (x + side * reach, y + 2.2 * low), (x + side * reach, y + high)],
+            _shade(rng, 60, 220),
+        )
+    _fill(
+        image, [(x, y), (x - width * 0.6, height), (x + width * 0.6, height)], _shade(rng, 35, 120)
+    )
     if rng.random() < 0.6:  # a lit band of windows along one side
         side = rng.choice([-1, 1])
         for k in np.geomspace(12, 220, int(rng.integers(4, 10))):
@@ -170,7 +197,9 @@ def _street(rng: Generator) -> np.ndarray:
         _box(image, x, top, x + step, height, _shade(rng, 30, 150))
         for _ in range(int(rng.integers(0, 5))):
             u, v = x + rng.uniform(2, step), top + rng.uniform(5, 70)
-            cv2.rectangle(image, (int(u), int(v)), (int(u) + 6, int(v) + 9), _shade(rng, 20, 240), -1)
+            cv2.rectangle(
+                image, (int(u), int(v)), (int(u) + 6, int(v) + 9), _shade(rng, 20, 240), -1
+            )
         x += step
     _floor(image, height / 2 + rng.uniform(8, 40), rng)
     return image
@@ -210,9 +239,21 @@ def _thing(image: np.ndarray, rng: Generator) -> None:
     elif form == 2:
         for _ in range(14):
             dx, dy = rng.normal(0, size * 0.5, 2)
-            cv2.ellipse(image, (int(x + dx), int(y + dy)), (5, 2), rng.uniform(0, 180), 0, 360, colour, -1)
+            cv2.ellipse(
+                image, (int(x + dx), int(y + dy)), (5, 2), rng.uniform(0, 180), 0, 360, colour, -1
+            )
     else:
-        cv2.ellipse(image, (int(x), int(y)), (int(size), int(size * 0.7)), 0, 0, 360, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            image,
+            (int(x), int(y)),
+            (int(size), int(size * 0.7)),
+            0,
+            0,
+            360,
+            colour,
+            -1,
+            cv2.LINE_AA,
+        )
 
 
 def _bright_spots(radiance: np.ndarray, rng: Generator) -> None:
@@ -224,14 +265,18 @@ def _bright_spots(radiance: np.ndarray, rng: Generator) -> None:
         cv2.circle(radiance, at, int(rng.integers(1, 5)), tuple(float(v) for v in power), -1)
 
 
-def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, albedo: np.ndarray, **kwargs) -> Part:
+def cuboid(
+    centre: np.ndarray, size: tuple[float, float, float], yaw: float, albedo: np.ndarray, **kwargs
+) -> Part:
     """A box as a part. ``centre`` (T, 3) and ``size`` (width, height, depth) in metres, ``yaw`` in degrees."""
     corners = np.array([list(product((-1, 1), repeat=3))]) * 0.5 * np.array(size)
     points = to_world(corners, np.array([yaw]), centre[:, None])
     return Part(points, np.full(8, 0.004), albedo, actor=False, **kwargs)
 
 
-def chair(seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool = False) -> list[Part]:
+def chair(
+    seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool = False
+) -> list[Part]:
     """A chair. ``seat`` (3,) is the centre of its seat in metres, and ``yaw`` its direction in degrees."""
     albedo = np.clip(rng.choice([0.03, 0.1, 0.3]) * rng.uniform(0.7, 1.3, 3), 0.01, 0.7)
     width = 1.5 if sofa else rng.uniform(0.40, 0.5)
@@ -255,14 +300,16 @@ def chair(seat: np.ndarray, yaw: float, frames: int, rng: Generator, sofa: bool 
     return parts
 
 
-def distractors(
-    time: np.ndarray, depth: float, variety: float, rng: Generator
-) -> list[Part]:
+def distractors(time: np.ndarray, depth: float, variety: float, rng: Generator) -> list[Part]:
     """Small moving objects about ``depth`` metres away: passers-by, branches, flying objects."""
     parts = []
     for _ in range(int(draw(rng, "distractors", variety) + rng.random() * (variety > 0))):
         albedo = rng.uniform(0.03, 0.6) * np.ones(3)
-        x0, size, away = rng.uniform(-0.6, 0.6) * depth, rng.uniform(0.1, 0.3), depth * rng.uniform(0.9, 1.3)
+        x0, size, away = (
+            rng.uniform(-0.6, 0.6) * depth,
+            rng.uniform(0.1, 0.3),
+            depth * rng.uniform(0.9, 1.3),
+        )
         speed, kind = rng.uniform(-1.2, 1.2), rng.integers(3)
         phase = 2 * np.pi * (rng.uniform(0.4, 1.6) * time + rng.random())
         if kind == 0:  # a passer-by
@@ -272,5 +319,7 @@ def distractors(
         else:
             x, low, high = x0 + speed * time, 1 + 0.3 * np.sin(phase), 1.05 + 0.3 * np.sin(phase)
         ends = [np.stack(np.broadcast_arrays(x, y, away), -1) for y in (low, high)]
-        parts.append(Part(np.stack(ends, 1), np.array([size, size * 0.7]) * 0.6, albedo, actor=False))
+        parts.append(
+            Part(np.stack(ends, 1), np.array([size, size * 0.7]) * 0.6, albedo, actor=False)
+        )
     return parts

@@ -44,9 +44,7 @@ def draw_moment(class_name: str, variety: float, rng: Generator, begin: float) -
     return Moment(np.arange(FRAMES) / FPS, start, span, draw(rng, "amplitude", variety), tempo)
 
 
-def draw_view(
-    height: float, variety: float, rng: Generator
-) -> tuple[View, float, float, float]:
+def draw_view(height: float, variety: float, rng: Generator) -> tuple[View, float, float, float]:
     """Draw the camera. Returns the view, the actor's distance in metres, the sideways pan over the clip in pixels, and
     the time in seconds at which the camera begins to move."""
     focal = HEIGHT / 2 / np.tan(np.deg2rad(draw(rng, "field", variety)) / 2)
@@ -68,13 +66,22 @@ def draw_view(
     roll = np.deg2rad(draw(rng, "roll", variety)) * (rng.normal() + 0.3 * _tremor(time, 2, rng))
     move = move + shake * np.stack([_tremor(time, 4, rng), _tremor(time, 4, rng)], -1)
     aim = np.array([rng.uniform(-70, 70), rng.uniform(-6, 6)])
-    return View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim), distance, pan, begin * SECONDS
+    return (
+        View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim),
+        distance,
+        pan,
+        begin * SECONDS,
+    )
 
 
 def _tremor(time: np.ndarray, waves: int, rng: Generator) -> np.ndarray:
     out = np.zeros_like(time)
     for _ in range(waves):
-        out += rng.normal() * np.sin(2 * np.pi * (rng.uniform(1, 11) * time + rng.random())) / np.sqrt(waves)
+        out += (
+            rng.normal()
+            * np.sin(2 * np.pi * (rng.uniform(1, 11) * time + rng.random()))
+            / np.sqrt(waves)
+        )
     return out
 
 
@@ -135,7 +142,10 @@ def things(
     at = {name: actor.joints[:, index] for index, name in enumerate(JOINTS)}
     feet = 0.5 * (at["ankle_r"] + at["ankle_l"])[FRAMES // 2] * (1, 0, 1)
     spots = [_near(feet, rng, low, high) for low, high in ((0.55, 1.1), (0.35, 0.8), (0.7, 1.3))]
-    turns, shades = rng.uniform(0, 360, 2), np.clip(rng.choice([0.04, 0.15, 0.45], 4) * rng.uniform(0.7, 1.3, 4), 0, 1)
+    turns, shades = (
+        rng.uniform(0, 360, 2),
+        np.clip(rng.choice([0.04, 0.15, 0.45], 4) * rng.uniform(0.7, 1.3, 4), 0, 1),
+    )
     seats = _seat(class_name, props.seat, actor, look, spots[0], rng)
     if not with_actor:
         return seats
@@ -148,7 +158,15 @@ def things(
         axis /= np.linalg.norm(axis, axis=-1, keepdims=True) + 1e-3
         low, high, girth = {"cup": (-0.03, 0.07, 0.036), "bottle": (-0.08, 0.17, 0.034)}[props.held]
         ends = np.stack([hand + low * axis, hand + high * axis], 1)
-        parts.append(Part(ends, np.array([girth, girth * 0.8]), shades[0] * np.ones(3), actor=False, nearer=0.06))
+        parts.append(
+            Part(
+                ends,
+                np.array([girth, girth * 0.8]),
+                shades[0] * np.ones(3),
+                actor=False,
+                nearer=0.06,
+            )
+        )
     if props.object:
         spot = np.tile(spots[1] + (0, 0.07, 0), (FRAMES, 1))
         if class_name == "Pick":
@@ -156,7 +174,9 @@ def things(
             spot[:] = hand[grasp]
             spot[grasp:] = hand[grasp:]
             spot[:grasp, 1] = spot[grasp, 1]
-        parts.append(cuboid(spot, (0.17, 0.13, 0.14), turns[0], shades[1] * np.ones(3), nearer=0.03))
+        parts.append(
+            cuboid(spot, (0.17, 0.13, 0.14), turns[0], shades[1] * np.ones(3), nearer=0.03)
+        )
     if props.box:
         size = (0.55, 0.95, 0.4)
         spot, turn = np.tile(spots[2] + (0, size[1] / 2, 0), (FRAMES, 1)), turns[1]
@@ -190,5 +210,13 @@ def _seat(
         return chair(seat, yaw, FRAMES, rng, sofa=kind == "sofa")
     if kind == "ledge":
         shade = float(rng.uniform(0.05, 0.5)) * np.ones(3)
-        return [cuboid(np.tile(seat * (1, 0.5, 1), (FRAMES, 1)), (0.9, height, 0.42), yaw, shade, nearer=-0.15)]
+        return [
+            cuboid(
+                np.tile(seat * (1, 0.5, 1), (FRAMES, 1)),
+                (0.9, height, 0.42),
+                yaw,
+                shade,
+                nearer=-0.15,
+            )
+        ]
     return []

@@ -78,7 +78,11 @@ def perform(spec, distance: float, rng: Generator) -> Performance:
     sway = draw(rng, "sway", spec.variety)
     never = Moment(time, time[-1] + 60, 1, 1, 1)  # an action that never begins: the actor stands
     pose = pose_of("Turn", never, sway, rng)
-    yaw, forward, gait = draw(rng, "view", spec.variety) + pose["yaw"], np.zeros_like(time), np.zeros_like(time)
+    yaw, forward, gait = (
+        draw(rng, "view", spec.variety) + pose["yaw"],
+        np.zeros_like(time),
+        np.zeros_like(time),
+    )
     cards = [("Sit", "Stand")] * bool({"Sit", "Stand"} & set(spec.classes))
     cards += [(name,) for name in spec.classes if name not in ("Sit", "Stand")]
     deck, segments, now = [], [], rng.uniform(1, 3)
@@ -86,12 +90,19 @@ def perform(spec, distance: float, rng: Generator) -> Performance:
         deck = deck or [cards[k] for k in rng.permutation(len(cards))]
         names = deck.pop()
         tempo = draw(rng, "tempo", spec.variety)
-        spans = [ACTIVE_SECONDS[n] / tempo * (rng.uniform(1, 2) if n in TRAVELLING else 1) for n in names]
+        spans = [
+            ACTIVE_SECONDS[n] / tempo * (rng.uniform(1, 2) if n in TRAVELLING else 1) for n in names
+        ]
         pauses = rng.uniform(2 * JOIN + 0.2, 4, len(names))
         if now + sum(spans) + sum(pauses[:-1]) + JOIN > time[-1]:
             break
         for name, span, pause in zip(names, spans, pauses, strict=True):
-            own = pose_of(name, Moment(time, now, span, draw(rng, "amplitude", spec.variety), tempo), sway, rng)
+            own = pose_of(
+                name,
+                Moment(time, now, span, draw(rng, "amplitude", spec.variety), tempo),
+                sway,
+                rng,
+            )
             until = now + span + (pause if name == "Sit" else 0)  # seated until Stand takes over
             weight = keys(time, (now - JOIN, 0), (now, 1), (until, 1), (until + JOIN, 0))
             pose = {k: v + weight * (own[k] - v) for k, v in pose.items()}
@@ -113,21 +124,24 @@ def perform(spec, distance: float, rng: Generator) -> Performance:
 
 
 def _path(yaw: np.ndarray, forward: np.ndarray, distance: float) -> np.ndarray:
-    """Positions (T, 3) in metres of an actor who moves ``forward`` (T,) metres in the directions ``yaw`` (T,), degrees.
-    """
+    """Positions (T, 3) in metres of an actor who moves ``forward`` (T,) metres in the directions ``yaw`` (T,), degrees."""
     step, facing = np.diff(forward, prepend=forward[0]), np.deg2rad(yaw)
-    return np.stack([np.cumsum(step * np.sin(facing)), 0 * step, distance - np.cumsum(step * np.cos(facing))], -1)
+    return np.stack(
+        [np.cumsum(step * np.sin(facing)), 0 * step, distance - np.cumsum(step * np.cos(facing))],
+        -1,
+    )
 
 
 def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: float) -> float:
-    """The change of direction, in degrees, whose path keeps away from the camera and near the start; small if possible.
-    """
+    """The change of direction, in degrees, whose path keeps away from the camera and near the start; small if possible."""
     aside, near, far = max(distance, 3.5), max(0.7 * distance, 1.7), max(3 * distance, 8)
 
     def cost(bend: float) -> float:
         x, _, z = _path(yaw + ease * bend, forward, distance).T
         outside = max((np.abs(x) - aside).max(), (near - z).max(), (z - far).max(), 0.0)
-        return 10 * outside + max(float(np.hypot(x[-1], z[-1] - distance)) - 1.5, 0.0) + abs(bend) / 60
+        return (
+            10 * outside + max(float(np.hypot(x[-1], z[-1] - distance)) - 1.5, 0.0) + abs(bend) / 60
+        )
 
     return float(min(range(-180, 180, 15), key=cost))
 
@@ -135,7 +149,9 @@ def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: floa
 def render_video(spec, split: str, index: int) -> Video:
     """Render video ``index`` of a split. Raises ``ValueError`` for an unknown split or an impossible index."""
     if split not in SPLITS or int(index) != index or index < 0:
-        raise ValueError(f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0")
+        raise ValueError(
+            f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0"
+        )
     where, variety = SPLITS.index(split), spec.variety
     look, view, distance, acted = staged(spec, split, index)
     (place_rng,) = generators(spec.seed, 7, where, index // GROUP, count=1)
@@ -197,5 +213,7 @@ def _follow(view: View, target: np.ndarray, variety: float, rng: Generator) -> V
         return moved / moved.std()
 
     offset = view.offset.mean(0) + rng.uniform(0.6, 1) * (late - on_plane[0])
-    offset += draw(rng, "shake", variety) * wander(0.08) + 0.3 * WIDTH * draw(rng, "pan", variety) * wander(2.5)
+    offset += draw(rng, "shake", variety) * wander(0.08) + 0.3 * WIDTH * draw(
+        rng, "pan", variety
+    ) * wander(2.5)
     return replace(view, offset=offset, roll=np.full(len(target), view.roll.mean()))

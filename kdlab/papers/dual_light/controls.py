@@ -21,7 +21,9 @@ class RandomGamma(CrossEntropy):
         fraction(probability=self.probability)
         positive("above 1 brightens", low=self.low, high=self.high)
         if self.low > self.high:
-            raise ValueError(f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens")
+            raise ValueError(
+                f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens"
+            )
 
     def brightened(self, x: torch.Tensor) -> torch.Tensor:
         """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the other clips are unchanged.
@@ -30,7 +32,9 @@ class RandomGamma(CrossEntropy):
         torch's global generator, which the loop seeds at each step.
         """
         chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
-        return torch.where(chosen < self.probability, x.pow(1 / (self.low + (self.high - self.low) * place)), x)
+        return torch.where(
+            chosen < self.probability, x.pow(1 / (self.low + (self.high - self.low) * place)), x
+        )
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""

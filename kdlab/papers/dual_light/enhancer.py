@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from kdlab.clips.records import Catalogue
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Window, open_all
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.layers import one_thread
 from kdlab.night import Night
 from kdlab.papers.dual_light.zero_dce import CurveNet, Curves, ZeroDce, apply_curves
@@ -49,7 +49,9 @@ class CurveRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Prepared({"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ())
+        return Prepared(
+            {"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ()
+        )
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,15 @@ class TrainedCurves:
 
     def recipe(self) -> CurveRecipe:
         """The recipe of its training; this opens the catalogue of the clips."""
-        recipe = CurveRecipe("zerodce", self.data, method=ZeroDce(), net=Curves(self.width), clips=self.clips,
-                             window=Window(1, self.side, self.side), seed=self.seed)
+        recipe = CurveRecipe(
+            "zerodce",
+            self.data,
+            method=ZeroDce(),
+            net=Curves(self.width),
+            clips=self.clips,
+            window=Window(1, self.side, self.side),
+            seed=self.seed,
+        )
         epochs = ceil(self.steps / max(1, len(recipe.chosen(self.data.catalogue())) // self.batch))
         return replace(recipe, settings=Settings(epochs, self.batch, self.lr, weight_decay=1e-4))
 
@@ -116,8 +125,12 @@ class TrainedCurves:
 def _brightened(frame: np.ndarray, maps: list[torch.Tensor]) -> np.ndarray:
     """A picture ``uint8 (H, W, 3)``, brightened by the curve maps of each of its strips."""
     strips = zip(_strips(frame), maps, strict=True)
-    bright = torch.cat([apply_curves(_floats(frame[rows]), curves)[0] for rows, curves in strips], 1)
-    return np.ascontiguousarray(bright.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
+    bright = torch.cat(
+        [apply_curves(_floats(frame[rows]), curves)[0] for rows, curves in strips], 1
+    )
+    return np.ascontiguousarray(
+        bright.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy()
+    )
 
 
 def _strips(frame: np.ndarray) -> list[slice]:
@@ -154,7 +167,11 @@ def _name(enhancer: TrainedCurves) -> str:
 @cache
 def _named(enhancer: TrainedCurves, contents: str) -> str:
     """``contents`` is the fingerprint of the data."""
-    own = {f.name: to_json(getattr(enhancer, f.name)) for f in fields(enhancer) if f.name not in ("data", "steady")}
+    own = {
+        f.name: to_json(getattr(enhancer, f.name))
+        for f in fields(enhancer)
+        if f.name not in ("data", "steady")
+    }
     parts = json.dumps([own, source_hash(enhancer), contents], sort_keys=True)
     data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
     return f"{portable(f'zerodce-{data}')}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"

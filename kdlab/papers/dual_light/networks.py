@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlab.clips.decode import Streamed
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import TinyR2Plus1D, stages
+from kdlab.video.decode import Streamed
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,13 @@ class BothLights(Streamed):
     def name(self) -> str:
         return f"both-{Enhanced(self.by, self.of).name}"
 
-    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    def each_frame(
+        self, path: Path, indices: Sequence[int] | np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
         """Frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 6)``."""
-        return (np.concatenate(pair, -1) for pair in Enhanced(self.by, self.of).pairs(path, indices))
+        return (
+            np.concatenate(pair, -1) for pair in Enhanced(self.by, self.of).pairs(path, indices)
+        )
 
 
 class TwoLightNet(AttendedNet):

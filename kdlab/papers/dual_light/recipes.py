@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.clips.windows import ConsecutiveWindow
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.torchvision_video import R2Plus1D
@@ -21,8 +21,13 @@ from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import Profile
 
 
-def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, enhancer=Gamma(),
-               dark: View = Raw()) -> dict[str, Recipe]:
+def dual_light(
+    profile: Profile,
+    seed: int = 0,
+    data: str | UserClips | None = None,
+    enhancer=Gamma(),
+    dark: View = Raw(),
+) -> dict[str, Recipe]:
     """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path or clips) or `night`.
 
     ``dark`` is the students' view (``Darkened()`` darkens bright clips), and the input of ``enhancer``. All students
@@ -31,31 +36,52 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     student's initial weights and order of clips.
     """
     clips = UserClips(data) if isinstance(data, str) else data or profile.night
-    base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
+    base = Recipe(
+        "ce_raw",
+        clips,
+        dark,
+        window=profile.window,
+        net=profile.net,
+        settings=profile.settings,
+        seed=seed,
+    )
     bright = replace(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
     longer = replace(profile.settings, epochs=2 * profile.settings.epochs)
     taught_bright = replace(bright, seed=seed + 1)
     taught_dark = replace(base, seed=seed + 1)
-    large = isinstance(profile.net, Attended)  # DarkLight's dropout of 0.8 is too high for the tiny net (docs/log.md)
+    large = isinstance(
+        profile.net, Attended
+    )  # DarkLight's dropout of 0.8 is too high for the tiny net (docs/log.md)
     both = TwoLights(profile.net.backbone) if large else TwoLights(profile.net, dropout=0.0)
     return {
         "ce_raw": base,
         "ce_enhanced": bright,
-        "same_light": replace(base, condition="same_light", method=DualLight(), teacher=taught_dark),
+        "same_light": replace(
+            base, condition="same_light", method=DualLight(), teacher=taught_dark
+        ),
         "dlkdd": replace(base, condition="dlkdd", method=DualLight(), teacher=taught_bright),
-        "label_smoothing": replace(base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright),
+        "label_smoothing": replace(
+            base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright
+        ),
         "ce_2x": replace(base, condition="ce_2x", settings=longer),
-        "two_lights": replace(base, condition="two_lights", view=BothLights(enhancer, dark), net=both),
+        "two_lights": replace(
+            base, condition="two_lights", view=BothLights(enhancer, dark), net=both
+        ),
     }
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
 #: The teacher's enhancer, made for its training clips. Width and picture size of Zero-DCE are those of its release.
-ENHANCERS = {"gamma1.8": lambda clips: Gamma(1.8), "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256)}
+ENHANCERS = {
+    "gamma1.8": lambda clips: Gamma(1.8),
+    "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256),
+}
 
 
-def paper_profile(weights: Path | str | None = None, as_released: bool = False, precision: str = "bf16") -> Profile:
+def paper_profile(
+    weights: Path | str | None = None, as_released: bool = False, precision: str = "bf16"
+) -> Profile:
     """R(2+1)D-34 with temporal attention on clips of 64 × 112², from a checkpoint at ``weights`` or from random
     weights.
 
@@ -63,15 +89,25 @@ def paper_profile(weights: Path | str | None = None, as_released: bool = False, 
     the rate is divided by ten after 5 epochs without a lower validation loss.
     """
     net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
-    settings = Settings(epochs=200, batch_size=8, lr=1e-5, weight_decay=1e-3, schedule="one_cycle",
-                        precision=precision)
+    settings = Settings(
+        epochs=200,
+        batch_size=8,
+        lr=1e-5,
+        weight_decay=1e-3,
+        schedule="one_cycle",
+        precision=precision,
+    )
     if as_released:
         released = AsReleased((("net", Rule("adamw")),), patience=5)
         settings = replace(settings, batch_size=128, accumulate=16, as_released=released)
-    return Profile("paper", Night(), settings, ConsecutiveWindow(), net)  # `night` is never read here
+    return Profile(
+        "paper", Night(), settings, ConsecutiveWindow(), net
+    )  # `night` is never read here
 
 
-def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+def paper_recipes(
+    which: PaperSet, root: Path, size: Profile, seed: int = 0
+) -> dict[tuple[str, str, str], Recipe]:
     """(split, enhancer, condition) → recipe; the conditions are those of :func:`dual_light`.
 
     A condition without an enhancer appears once, under the first enhancer.
@@ -86,8 +122,14 @@ def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> 
     return found
 
 
-PAPER = Paper("1.5", (
-    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
-    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the reported 5,572 clips
-    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
-), paper_recipes)
+PAPER = Paper(
+    "1.5",
+    (
+        PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
+        PaperSet(
+            "ARID v1.5", "arid15", 11, (3715, 3715, 3715)
+        ),  # two of three own folds of the reported 5,572 clips
+        PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
+    ),
+    paper_recipes,
+)

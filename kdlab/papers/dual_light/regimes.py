@@ -8,8 +8,8 @@ start, of the conditions without dark labels, and of those with some.
 from dataclasses import replace
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, ReEstimated
 from kdlab.distill.method import CrossEntropy
 from kdlab.night import Night
@@ -35,12 +35,20 @@ DARKENING = RandomGamma(0.5, 0.25, 1.0)
 def start(size: RegimeSize, seed: int, augmented: bool = False) -> Recipe:
     """The recipe of a network for bright clips; ``augmented`` darkens some of them, with one γ per clip."""
     clips = NightStream(Night(size.night.classes, size.bright, size.night.variety, seed=BRIGHT))
-    return Recipe("start_augmented" if augmented else "start", clips, net=BatchNormed(size.net), window=size.window,
-                  method=DARKENING if augmented else CrossEntropy(), settings=Settings(size.epochs), seed=seed)
+    return Recipe(
+        "start_augmented" if augmented else "start",
+        clips,
+        net=BatchNormed(size.net),
+        window=size.window,
+        method=DARKENING if augmented else CrossEntropy(),
+        settings=Settings(size.epochs),
+        seed=seed,
+    )
 
 
-def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Night | UserClips,
-                   enhancer) -> dict[str, Recipe]:
+def without_labels(
+    size: RegimeSize, start: Recipe, augmented: Recipe, data: Night | UserClips, enhancer
+) -> dict[str, Recipe]:
     """The conditions that start from ``start`` and use dark clips without their labels.
 
     In conditions whose names end in ``_re``, networks begin with re-estimated statistics. A student learns from soft
@@ -51,13 +59,23 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
     def made(condition: str, like: Recipe, **changes) -> Recipe:
         return replace(like, condition=condition, **changes)
 
-    raw = Recipe("as_is", data, method=AsItIs(), start=start, net=start.net, window=size.window, settings=Settings(1),
-                 seed=start.seed)
+    raw = Recipe(
+        "as_is",
+        data,
+        method=AsItIs(),
+        start=start,
+        net=start.net,
+        window=size.window,
+        settings=Settings(1),
+        seed=start.seed,
+    )
     anew = made("re_estimated", raw, method=ReEstimated(), settings=Settings(PASSES, batch_size=64))
     enhanced = made("enhanced_re", anew, view=light)
     trained, soft = replace(raw, settings=steps), DualLight(temperature=1.0, alpha=1.0)
     found = [
-        raw, anew, enhanced,
+        raw,
+        anew,
+        enhanced,
         made("entropy", trained, method=EntropyMinimisation(), start=anew),
         made("same_light_re", trained, method=soft, start=anew, teacher=anew),
         made("dlkdd_re", trained, method=soft, start=anew, teacher=enhanced),
@@ -66,7 +84,9 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
     return {recipe.condition: recipe for recipe in found}
 
 
-def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer, epochs: int) -> dict[str, Recipe]:
+def with_labels(
+    size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer, epochs: int
+) -> dict[str, Recipe]:
     """The conditions that start from ``start`` and use labelled dark clips: those of :func:`.recipes.dual_light` but
     ``two_lights``, with every network started there. Teachers are fine-tuned in training mode, which re-estimates their
     statistics; ``dlkdd:teacher`` is DL-KDD's."""
@@ -76,11 +96,16 @@ def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhanc
     def begun(recipe: Recipe) -> Recipe:
         return replace(recipe, start=start, teacher=recipe.teacher and begun(recipe.teacher))
 
-    made = {c: begun(recipe) for c, recipe in dual_light(profile, start.seed, data, enhancer=enhancer).items()
-            if c != "two_lights"}
+    made = {
+        c: begun(recipe)
+        for c, recipe in dual_light(profile, start.seed, data, enhancer=enhancer).items()
+        if c != "two_lights"
+    }
     return made | {"dlkdd:teacher": made["dlkdd"].teacher}
 
 
 def conditions(size: RegimeSize, seed: int) -> dict[str, Recipe]:
     """The conditions without labels for one seed, by gamma; the start has the same seed."""
-    return without_labels(size, start(size, seed), start(size, seed, augmented=True), size.night, Gamma())
+    return without_labels(
+        size, start(size, seed), start(size, seed, augmented=True), size.night, Gamma()
+    )

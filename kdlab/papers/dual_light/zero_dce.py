@@ -40,14 +40,19 @@ class CurveNet(nn.Module):
     def __init__(self, width: int = 32, iterations: int = 8):
         super().__init__()
         inputs, outputs = [3, *3 * [width], *3 * [2 * width]], [*6 * [width], 3 * iterations]
-        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, outputs, strict=True))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, outputs, strict=True)
+        )
         for conv in self.convs:
             nn.init.normal_(conv.weight, 0, 0.02)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
         if x.ndim == 5:
-            return tuple(y.unflatten(0, (len(x), -1)).transpose(1, 2) for y in self(x.transpose(1, 2).flatten(0, 1)))
+            return tuple(
+                y.unflatten(0, (len(x), -1)).transpose(1, 2)
+                for y in self(x.transpose(1, 2).flatten(0, 1))
+            )
         skips = [torch.relu(self.convs[0](x))]
         for conv in self.convs[1:4]:
             skips.append(torch.relu(conv(skips[-1])))
@@ -78,7 +83,9 @@ def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     regions. Outside the picture the values are zero, as in the released code.
     """
     alike(enhanced=enhanced, x=x)
-    gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)  # the differences are linear: compute them once
+    gain = F.avg_pool2d(
+        (enhanced - x).mean(1, keepdim=True), 4
+    )  # the differences are linear: compute them once
     wide = F.pad(gain, (1, 1, 1, 1))
     sides = wide[..., 1:-1, :-2], wide[..., 1:-1, 2:], wide[..., :-2, 1:-1], wide[..., 2:, 1:-1]
     return sum((gain - side) ** 2 for side in sides).mean()
@@ -121,7 +128,12 @@ class ZeroDce:
     level: float = 0.6
 
     def __post_init__(self):
-        not_negative(spatial=self.spatial, exposure=self.exposure, colour=self.colour, smoothness=self.smoothness)
+        not_negative(
+            spatial=self.spatial,
+            exposure=self.exposure,
+            colour=self.colour,
+            smoothness=self.smoothness,
+        )
         fraction(level=self.level)
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
@@ -130,8 +142,14 @@ class ZeroDce:
 
     def losses(self, nets, batch, progress):
         """Yield the weighted sum and its four unweighted terms; labels are not used."""
-        x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # every frame is a separate picture
+        x = (
+            batch.views["student"].transpose(1, 2).flatten(0, 1)
+        )  # every frame is a separate picture
         curves, enhanced = nets["student"](x)
-        terms = {"spatial": spatial_loss(enhanced, x), "exposure": exposure_loss(enhanced, self.level),
-                 "colour": colour_loss(enhanced), "smoothness": smoothness_loss(curves)}
+        terms = {
+            "spatial": spatial_loss(enhanced, x),
+            "exposure": exposure_loss(enhanced, self.level),
+            "colour": colour_loss(enhanced),
+            "smoothness": smoothness_loss(curves),
+        }
         yield "net", sum(getattr(self, name) * term for name, term in terms.items()), terms

@@ -59,7 +59,9 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
     length = torch.where(inside & (label >= 0), end - start, torch.inf)
     shortest, which = length.min(-1)
     chosen = inside & (length == shortest[..., None])
-    classes = (chosen[..., None] & (label[..., None] == torch.arange(num_classes, device=labels.device))).any(2)
+    classes = (
+        chosen[..., None] & (label[..., None] == torch.arange(num_classes, device=labels.device))
+    ).any(2)
     segments = labels[..., :2].gather(1, which[..., None].expand(-1, -1, 2))
     return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
 
@@ -71,27 +73,37 @@ def focal_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     return sigmoid_focal_loss(logits, classes, alpha=0.25, gamma=2)
 
 
-def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def detection_terms(
+    output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """The four terms of the module's L, each divided by N and summed over the stages: ``focal``, ``tiou``, ``l1`` and
     ``quality``. ``output (B, S, P, K + 3)`` is the output of a :mod:`.detector`. Raises ``ValueError`` for shapes that
     do not fit."""
     if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
-        raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
-                         "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
+        raise ValueError(
+            f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
+            "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)"
+        )
     segments, classes, ignored = match(priors, labels, output.shape[-1] - 3)
     terms = dict.fromkeys(("focal", "tiou", "l1", "quality"), 0.0)
     for stage, answer in enumerate(output.unbind(1)):
         if stage:
-            classes = classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
+            classes = (
+                classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
+            )
         learns = classes.any(-1)
         count = learns.sum().clamp_min(1)
         focal = focal_loss(answer[..., :-3], classes)[~ignored].sum()
         predicted, wanted = answer[learns][:, -3:-1], segments[learns]
         tiou, generalised = overlaps(predicted, wanted)
         l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
-        quality = F.binary_cross_entropy_with_logits(answer[learns][:, -1], tiou.detach(), reduction="sum")
+        quality = F.binary_cross_entropy_with_logits(
+            answer[learns][:, -1], tiou.detach(), reduction="sum"
+        )
         sums = focal, (1 - generalised).sum(), l1, quality
-        terms = {name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)}
+        terms = {
+            name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)
+        }
     return terms
 
 
@@ -138,10 +150,14 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     at = torch.arange(steps, device=labels.device)
     low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
     in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
-    before = F.pad(in_segment.cumsum(1), (1, 0))  # the number of steps inside segments, before each step
+    before = F.pad(
+        in_segment.cumsum(1), (1, 0)
+    )  # the number of steps inside segments, before each step
     until = (at + part).long()
     free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
-    taken = torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
+    taken = (
+        torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
+    )
 
     done = long.any(1) & free.any(1)
     behind = taken > start
@@ -151,11 +167,20 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     source = torch.where((at >= first) & (at < first + part), taken + at - first, source)
     order = torch.where(moved & done[:, None], source, at).long()
     shift = torch.where(behind, part, -part)
-    parts = [start + shift.clamp_max(0), first, first + part, end + shift.clamp_min(0), first + 1, first + part - 1]
+    parts = [
+        start + shift.clamp_max(0),
+        first,
+        first + part,
+        end + shift.clamp_min(0),
+        first + 1,
+        first + part - 1,
+    ]
     return order, torch.cat(parts, 1).unflatten(1, (3, 2)).mT, done
 
 
-def triplet_loss(both: torch.Tensor, pieces: torch.Tensor, done: torch.Tensor, steps: int) -> torch.Tensor:
+def triplet_loss(
+    both: torch.Tensor, pieces: torch.Tensor, done: torch.Tensor, steps: int
+) -> torch.Tensor:
     """The triplet loss max(0, 1 + |e₁ − s₂| − |e₁ − s₃|), mean over the windows that are ``done``. It draws the end of
     the action's first part to the start of its second part, and away from the start of the inserted background (see
     :func:`spliced`). s and e are the features of the ``pieces``' starts and ends, pooled from the map ``both``.
@@ -187,13 +212,23 @@ class Detection(CrossEntropy):
     splice: float = 0.0
 
     def __post_init__(self):
-        not_negative(l1=self.l1, quality=self.quality, tiou=self.tiou, boundary=self.boundary, splice=self.splice)
+        not_negative(
+            l1=self.l1,
+            quality=self.quality,
+            tiou=self.tiou,
+            boundary=self.boundary,
+            splice=self.splice,
+        )
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks to train. Raises ``ValueError`` where the detector lacks the boundary maps to train."""
-        if self.maps and not any(hasattr(module, "moments") for module in nets["student"].modules()):
-            raise ValueError(f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
-                             "not: make it as Detector(refine=True, boundaries=True)")
+        if self.maps and not any(
+            hasattr(module, "moments") for module in nets["student"].modules()
+        ):
+            raise ValueError(
+                f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
+                "not: make it as Detector(refine=True, boundaries=True)"
+            )
         return super().networks_by_optimiser(nets)
 
     @property
@@ -201,14 +236,21 @@ class Detection(CrossEntropy):
         """The layers that give the boundary maps to train; none by default."""
         return tuple(_MAPS) if self.boundary or self.splice else ()
 
-    def weights(self, net: nn.Module, out: Outputs, labels: torch.Tensor) -> dict[str, tuple[float, torch.Tensor]]:
+    def weights(
+        self, net: nn.Module, out: Outputs, labels: torch.Tensor
+    ) -> dict[str, tuple[float, torch.Tensor]]:
         """Name → (weight, term): :func:`detection_terms`, and :func:`boundary_loss` where it has a weight. ``out`` has
         the outputs of ``net`` and of its :attr:`maps`."""
         weights = {"focal": 1.0, "tiou": self.tiou, "l1": self.l1, "quality": self.quality}
-        terms = {name: (weights[name], term) for name, term in detection_terms(out.logits, net.priors, labels).items()}
+        terms = {
+            name: (weights[name], term)
+            for name, term in detection_terms(out.logits, net.priors, labels).items()
+        }
         if self.boundary:
             targets = boundary_targets(labels, net.spec.steps)
-            loss = sum(share * boundary_loss(out.taps[name], targets) for name, share in _MAPS.items())
+            loss = sum(
+                share * boundary_loss(out.taps[name], targets) for name, share in _MAPS.items()
+            )
             terms["boundary"] = self.boundary, loss
         return terms
 
@@ -217,13 +259,18 @@ class Detection(CrossEntropy):
         and the mask of spliced windows (both from :func:`spliced`). ``net`` is the detector inside ``student``."""
         order, pieces, done = spliced(batch.labels, net.spec.steps)
         taps = outputs(student, _in_order(batch.views["student"], order), (*self.maps, *more)).taps
-        loss = sum(share * triplet_loss(taps[name], pieces, done, net.spec.steps) for name, share in _MAPS.items())
+        loss = sum(
+            share * triplet_loss(taps[name], pieces, done, net.spec.steps)
+            for name, share in _MAPS.items()
+        )
         return loss, [taps[name] for name in more], order, done
 
     def losses(self, nets, batch, progress):
         """Yield the student's loss on its view, and its terms."""
         student = nets["student"]
-        terms = self.weights(student.net, outputs(student, batch.views["student"], self.maps), batch.labels)
+        terms = self.weights(
+            student.net, outputs(student, batch.views["student"], self.maps), batch.labels
+        )
         if self.splice:
             terms["splice"] = self.splice, self.spliced(student, student.net, batch)[0]
         yield "net", *weighted_sum(terms)
@@ -257,12 +304,17 @@ class _OfDetectors:
     def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         return self.detection.weights(attending(student), out, labels)
 
-    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(
+        self, nets, batch, features, attention
+    ) -> dict[str, tuple[float, torch.Tensor]]:
         student, terms = nets["student"], {}
         bare = attending(student)
         if self.background:
             logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
-            terms["background"] = self.background, focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
+            terms["background"] = (
+                self.background,
+                focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits),
+            )
         return terms | (self._spliced_terms(nets, batch, bare) if self.detection.splice else {})
 
     def _spliced_terms(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
@@ -273,8 +325,12 @@ class _OfDetectors:
         if self.beta:
             with torch.no_grad():
                 names = attending(nets["teacher"]).taps[len(names) :]
-                theirs = features(nets["teacher"], _in_order(batch.views["teacher"], order), names).values()
-            apart = sum((a - b).square().flatten(1).mean(1) for a, b in zip(attention, theirs, strict=True))
+                theirs = features(
+                    nets["teacher"], _in_order(batch.views["teacher"], order), names
+                ).values()
+            apart = sum(
+                (a - b).square().flatten(1).mean(1) for a, b in zip(attention, theirs, strict=True)
+            )
             terms["spliced_attention"] = self.beta, (apart * done).sum() / done.sum().clamp_min(1)
         return terms
 

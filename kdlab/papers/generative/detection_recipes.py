@@ -8,14 +8,18 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from kdlab.clips.datasets import THUMOS_VIDEOS
 from kdlab.clips.untrimmed import Windows
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import MotionMix
+from kdlab.datasets.released import THUMOS_VIDEOS
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative import recipes as recognition
-from kdlab.papers.generative.detection import Detection, DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection import (
+    Detection,
+    DetectionDistillation,
+    DetectionRepresentation,
+)
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.recipes import GENERATION, StreamSize
 from kdlab.papers.paper_size import Paper, PaperSet
@@ -50,25 +54,46 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
     gated = replace(light, gated=WINDOW.crop)
     settings = Settings(epochs=size.epochs, batch_size=8, lr=4e-3)
     longer = replace(settings, epochs=2 * size.epochs)
-    student = Recipe("det_student", data or night(size), MotionMix(), Detection(), net=light, window=WINDOW,
-                     settings=settings, seed=seed)
-    teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(generation=GENERATION),
-                      net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED + seed)
+    student = Recipe(
+        "det_student",
+        data or night(size),
+        MotionMix(),
+        Detection(),
+        net=light,
+        window=WINDOW,
+        settings=settings,
+        seed=seed,
+    )
+    teacher = replace(
+        student,
+        condition="det_teacher",
+        method=DetectionRepresentation(generation=GENERATION),
+        net=replace(heavy, gated=WINDOW.crop),
+        settings=longer,
+        seed=TEACHER_SEED + seed,
+    )
     phase_2 = DetectionDistillation(generation=GENERATION)
     taught = replace(student, condition="det_genkd", method=phase_2, net=gated, teacher=teacher)
     return {
         "det_teacher": teacher,
         "det_student": student,
         "det_genkd": taught,
-        "det_untrained": replace(taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")),
+        "det_untrained": replace(
+            taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")
+        ),
         "det_student_2x": replace(student, condition="det_student_2x", settings=longer),
     }
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
-                  as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
+
+def paper_profile(
+    weights: Mapping[str, Path | str] | None = None,
+    flow_folder: Path | str | None = None,
+    as_released: bool = False,
+    precision: str = "bf16",
+) -> tuple[StreamSize, StreamSize]:
     """The paper's sizes of both streams (RGB, flow): detectors on I3D (teacher) and Top-I3D (student), 256 frames of
     96² at 10 frames a second, six levels of 512 channels, AFSD's refinement and boundary maps. ``weights`` are the
     teacher's checkpoints (Kinetics) by stream; students start from random weights.
@@ -76,22 +101,36 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
     ``flow_folder`` is as for recognition. ``as_released`` uses Adam at constant rates: 1e-6 (RGB) and 1e-5 (flow) for
     networks, 1e-4 for CVAEs.
     """
+
     def detecting(size: StreamSize, epochs: int, lr: float) -> StreamSize:
         settings = Settings(epochs, 1, 1e-5, 1e-3, "one_cycle", precision)
         if as_released:
             rules = ("net", Rule()), ("cvae", Rule(share=1e-4 / lr))
             settings = replace(settings, lr=lr, as_released=AsReleased(rules))
-        how = dict(taps=("Mixed_4f", "Mixed_5c"), steps=256, levels=6, width=512, refine=True, boundaries=True)
+        how = dict(
+            taps=("Mixed_4f", "Mixed_5c"),
+            steps=256,
+            levels=6,
+            width=512,
+            refine=True,
+            boundaries=True,
+        )
         window = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128, dense=30)
-        return replace(size, teacher=Detector(size.teacher, **how), student=Detector(size.student, **how),
-                       window=window, settings=settings)
+        return replace(
+            size,
+            teacher=Detector(size.teacher, **how),
+            student=Detector(size.student, **how),
+            window=window,
+            settings=settings,
+        )
 
     rgb, flow = recognition.paper_profile(weights, flow_folder)
     return detecting(rgb, 50, 1e-6), detecting(flow, 20, 1e-5)
 
 
-def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
-                  seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+def paper_recipes(
+    which: PaperSet, root: Path, sizes: tuple[StreamSize, ...], seed: int = 0
+) -> dict[tuple[str, str, str], Recipe]:
     """(ground truth, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has
     twice the epochs."""
     found, task = {}, Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1)
@@ -99,17 +138,40 @@ def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
         turns, crop = 2 * size.settings.epochs, size.window.crop
         both = dict(alternating=turns, detection=task, background=35.0)
         phase_1, phase_2 = DetectionRepresentation(**both), DetectionDistillation(**both)
-        base = Recipe("det_student", UserClips(str(root / which.folder), split), size.view(which.folder), task,
-                      net=size.student, window=size.window, settings=size.settings, seed=seed)
-        gated = replace(base, net=replace(size.student, gated=crop), settings=replace(size.settings, epochs=turns))
-        taught = replace(gated, condition="det_teacher", method=phase_1, net=replace(size.teacher, gated=crop),
-                         seed=seed + 1)
+        base = Recipe(
+            "det_student",
+            UserClips(str(root / which.folder), split),
+            size.view(which.folder),
+            task,
+            net=size.student,
+            window=size.window,
+            settings=size.settings,
+            seed=seed,
+        )
+        gated = replace(
+            base,
+            net=replace(size.student, gated=crop),
+            settings=replace(size.settings, epochs=turns),
+        )
+        taught = replace(
+            gated,
+            condition="det_teacher",
+            method=phase_1,
+            net=replace(size.teacher, gated=crop),
+            seed=seed + 1,
+        )
         genkd = replace(gated, condition="det_genkd", method=phase_2, teacher=taught)
-        control = replace(genkd, condition="det_untrained", method=replace(phase_2, teacher="untrained"))
-        found |= {(split, size.stream, recipe.condition): recipe for recipe in (taught, base, genkd, control)}
+        control = replace(
+            genkd, condition="det_untrained", method=replace(phase_2, teacher="untrained")
+        )
+        found |= {
+            (split, size.stream, recipe.condition): recipe
+            for recipe in (taught, base, genkd, control)
+        }
     return found
 
 
-THUMOS14 = PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",),
-                    windows=6211)  # AFSD's lists have so many windows (256 steps, every 30) that show a whole action
+THUMOS14 = PaperSet(
+    "THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",), windows=6211
+)  # AFSD's lists have so many windows (256 steps, every 30) that show a whole action
 PAPER = Paper("2.3", (THUMOS14,), paper_recipes)

@@ -44,7 +44,9 @@ class Detector:
         integer(1, steps=self.steps, levels=self.levels, width=self.width)
         integer(0, gated=self.gated)
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
-            raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
+            raise ValueError(
+                f"a detector needs a tap, a level for each tap, and a width in eights, got {self}"
+            )
         if self.boundaries and not self.refine:
             raise ValueError("boundaries are those of the second stage: give refine=True, too")
 
@@ -76,21 +78,36 @@ class DetectionNet(nn.Module):
         self.backbone, wide = trunk(spec.of.make(1), spec.taps[-1]).eval(), spec.width
         shapes = self._shapes(32)
         self.laterals = nn.ModuleList(_block(shape[0], wide, 1) for shape in shapes)
-        self.downs = nn.ModuleList(_block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes)))
+        self.downs = nn.ModuleList(
+            _block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes))
+        )
         lengths = [shape[1] for shape in shapes]
         lengths += [-(-lengths[-1] // 2**i) for i in range(1, len(self.downs) + 1)]
-        self.class_tower, self.place_tower = (nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2))
-        self.class_head, self.place_head = (nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3))
+        self.class_tower, self.place_tower = (
+            nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2)
+        )
+        self.class_head, self.place_head = (
+            nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3)
+        )
         self.scales = nn.Parameter(torch.ones(spec.levels))
-        nn.init.constant_(self.class_head.bias, -4.6)  # an initial probability of 0.01 (focal loss, 1708.02002)
+        nn.init.constant_(
+            self.class_head.bias, -4.6
+        )  # an initial probability of 0.01 (focal loss, 1708.02002)
         if spec.refine:
-            self.ends, self.join = _block(wide, 2 * wide, 1), _block((3 + spec.boundaries) * wide, wide, 1)
+            self.ends, self.join = (
+                _block(wide, 2 * wide, 1),
+                _block((3 + spec.boundaries) * wide, wide, 1),
+            )
             self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
             nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
         if spec.boundaries:
-            self.moments = nn.Sequential(_block(wide, wide), _block(wide, wide), _block(wide, wide, 1))
+            self.moments = nn.Sequential(
+                _block(wide, wide), _block(wide, wide), _block(wide, wide, 1)
+            )
             self.at_moments = _block(wide, wide, 1)
-        priors = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
+        priors = torch.cat(
+            [(torch.arange(length) + 0.5) * spec.steps / length for length in lengths]
+        )
         self.register_buffer("priors", priors, persistent=False)
         self.shape = self._shapes(spec.gated) if spec.gated else ()
         self.attentions = nn.ModuleList(Attention(c, t, tuple(size)) for c, t, *size in self.shape)
@@ -106,17 +123,20 @@ class DetectionNet(nn.Module):
     def taps(self) -> tuple[str, ...]:
         """Names of the layers that give F, tap by tap, then of the layers that give λ; none without gates."""
         names = self.spec.taps if self.attentions else ()
-        return *(f"net.backbone.{name}" for name in names), *(f"net.attentions.{i}" for i in range(len(names)))
+        return *(f"net.backbone.{name}" for name in names), *(
+            f"net.attentions.{i}" for i in range(len(names))
+        )
 
     def new_cvae(self, deterministic: bool = False) -> CVAEs:
         """An untrained CVAE for each tap."""
         return CVAEs(CVAE(c, tuple(size), deterministic) for c, _, *size in self.shape)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The backbone's features ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for a wrong number of frames.
-        """
+        """The backbone's features ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for a wrong number of frames."""
         if x.shape[2] != self.spec.steps:
-            raise ValueError(f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}")
+            raise ValueError(
+                f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}"
+            )
         taps = outputs(self.backbone, x, self.spec.taps).taps
         return [taps[name] for name in self.spec.taps]
 
@@ -131,7 +151,9 @@ class DetectionNet(nn.Module):
         for level, scale in zip(levels, self.scales, strict=True):
             logits.append(self.class_head(self.class_tower(level)))
             reach, quality = self.place_head(self.place_tower(level)).split([2, 1], 1)
-            start, end = (F.softplus(scale * reach) * (self.spec.steps / level.shape[2])).split(1, 1)
+            start, end = (F.softplus(scale * reach) * (self.spec.steps / level.shape[2])).split(
+                1, 1
+            )
             places.append(torch.cat([-start, end, quality], 1))
         places = torch.cat(places, 2) + F.pad(self.priors.expand(2, -1), (0, 0, 0, 1))
         stages = [torch.cat([torch.cat(logits, 2), places], 1)]
@@ -145,9 +167,13 @@ class DetectionNet(nn.Module):
             return self.detect(maps)
         for m, shape in zip(maps, self.shape, strict=True):
             if m.shape[1:] != shape:
-                raise ValueError(f"a window of {tuple(x.shape[3:])} pixels gives features {tuple(m.shape[1:])}, this "
-                                 f"network attends to {shape}: make it as Detector(gated={x.shape[-1]})")
-        return self.detect(self.gated(maps, [attend(m) for m, attend in zip(maps, self.attentions, strict=True)]))
+                raise ValueError(
+                    f"a window of {tuple(x.shape[3:])} pixels gives features {tuple(m.shape[1:])}, this "
+                    f"network attends to {shape}: make it as Detector(gated={x.shape[-1]})"
+                )
+        return self.detect(
+            self.gated(maps, [attend(m) for m, attend in zip(maps, self.attentions, strict=True)])
+        )
 
     def gated(self, maps: list[torch.Tensor], attention: list[torch.Tensor]) -> list[torch.Tensor]:
         """The features ``maps`` after the gate with ``attention``, tap by tap."""
@@ -158,7 +184,9 @@ class DetectionNet(nn.Module):
         pooled = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
         if self.spec.boundaries:
             each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
-            pooled.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
+            pooled.append(
+                self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1))
+            )
         again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
         logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
         return torch.cat([logits, first + moved * (first[:, 1:] - first[:, :1]) / 2, quality], 1)
@@ -184,5 +212,7 @@ def pooled_ends(both: torch.Tensor, segments: torch.Tensor, steps: int) -> list[
     inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
     start, end = segments.clamp(0, steps).split(1, 1)
     starts, ends = both.chunk(2, 1)
-    return [largest(starts, start - outwards, start + inwards, steps),
-            largest(ends, end - inwards, end + outwards, steps)]
+    return [
+        largest(starts, start - outwards, start + inwards, steps),
+        largest(ends, end - inwards, end + outwards, steps),
+    ]

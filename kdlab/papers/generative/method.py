@@ -31,7 +31,9 @@ from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
 
 
-def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+def kl_to_attention(
+    mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor
+) -> torch.Tensor:
     """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
     alike(mean=mean, log_variance=log_variance, attention=attention)
     return -0.5 * (1 + log_variance - (mean - attention).square() - log_variance.exp()).mean()
@@ -41,10 +43,14 @@ def attending(net: nn.Module) -> nn.Module:
     """The network with attention inside ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
     if found := [module for module in net.modules() if hasattr(module, "new_cvae") and module.taps]:
         return found[0]
-    raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
+    raise ValueError(
+        "GenKD needs networks with attention, teacher and student: make them by kdlab's Gated"
+    )
 
 
-def _tap_by_tap(names: Sequence[str], taps: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _tap_by_tap(
+    names: Sequence[str], taps: dict[str, torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Features and attention, tap by tap. The first half of ``names`` are the features' layers."""
     half = len(names) // 2
     return [taps[name] for name in names[:half]], [taps[name] for name in names[half:]]
@@ -52,7 +58,11 @@ def _tap_by_tap(names: Sequence[str], taps: dict[str, torch.Tensor]) -> tuple[li
 
 def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
     """The output of each tap's CVAE, each with its own noise. This calls ``net`` itself, since it may be wrapped."""
-    return net(features, attention) if isinstance(bare(net), CVAEs) else [net(features[0], attention[0])]
+    return (
+        net(features, attention)
+        if isinstance(bare(net), CVAEs)
+        else [net(features[0], attention[0])]
+    )
 
 
 def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -85,13 +95,20 @@ class FeatureRepresentation:
     generative, teacher, teaching, beta = True, "none", 0.0, 0.0
 
     def __post_init__(self):
-        not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta,
-                     generation=self.generation)
+        not_negative(
+            kl=self.kl,
+            reconstruction=self.reconstruction,
+            teaching=self.teaching,
+            beta=self.beta,
+            generation=self.generation,
+        )
         fraction(warmup=self.warmup)
         integer(0, alternating=self.alternating)
         integer(1, turns=self.turns)
         if self.alternating % 2:
-            raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
+            raise ValueError(
+                f"alternating={self.alternating}: passes take turns over an even number of epochs"
+            )
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The CVAE for the student's features; ``seed`` alone determines its weights."""
@@ -114,23 +131,34 @@ class FeatureRepresentation:
         if not self.alternating:
             return *("cvae",) * self.turns, "net"
         if progress.steps % self.alternating:
-            raise ValueError(f"alternating={self.alternating}, but {progress.steps} steps are no such number of epochs:"
-                             " give it the settings' epochs")
-        return (("cvae",) * self.turns, ("net",))[progress.step // (progress.steps // self.alternating) % 2]
+            raise ValueError(
+                f"alternating={self.alternating}, but {progress.steps} steps are no such number of epochs:"
+                " give it the settings' epochs"
+            )
+        return (("cvae",) * self.turns, ("net",))[
+            progress.step // (progress.steps // self.alternating) % 2
+        ]
 
     def losses(self, nets, batch, progress):
         """Yield the loss of each pass of this step, and its unweighted terms (MSE; KL and CE in nats). With several
         turns only the last one yields terms."""
         passes, given = self.passes(progress), None
         for place, which in enumerate(passes):
-            given = given or (self._features_and_attention(nets, batch) if which == "cvae" else None)
-            loss, terms = weighted_sum(self._cvae_terms(nets, *given) if which == "cvae" else
-                                       self._network_terms(nets, batch, progress))
+            given = given or (
+                self._features_and_attention(nets, batch) if which == "cvae" else None
+            )
+            loss, terms = weighted_sum(
+                self._cvae_terms(nets, *given)
+                if which == "cvae"
+                else self._network_terms(nets, batch, progress)
+            )
             yield which, loss, terms if which not in passes[place + 1 :] else {}
 
     def _features_and_attention(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The student's features and attention, tap by tap, for pass 1."""
-        student = nets["student"].eval()  # pass 1 must not change the network, nor its batch statistics
+        student = nets[
+            "student"
+        ].eval()  # pass 1 must not change the network, nor its batch statistics
         with torch.no_grad():
             names = attending(student).taps
             found = _tap_by_tap(names, features(student, batch.views["student"], names))
@@ -140,8 +168,10 @@ class FeatureRepresentation:
     def _cvae_terms(self, nets, features: list[torch.Tensor], attention: list[torch.Tensor]):
         """Name → (weight, term) of pass 1 on ``features`` and ``attention``; each term is summed over the taps."""
         made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention), strict=True)
-        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
-                 "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
+        terms = {
+            "rebuilt": (1.0, _summed(F.mse_loss, made, features)),
+            "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention)),
+        }
         if self.generation:
             alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(features), attention)]
             terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, features)
@@ -178,7 +208,9 @@ class FeatureRepresentation:
         """Name → (weight, term) of the task: here the class loss."""
         return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
-    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(
+        self, nets, batch, features, attention
+    ) -> dict[str, tuple[float, torch.Tensor]]:
         """Name → (weight, term) of the further losses of detection; none here."""
         return {}
 
@@ -209,12 +241,16 @@ class GenerativeDistillation(FeatureRepresentation):
         the features of student and teacher differ in shape."""
         own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
         if own != wanted:
-            raise ValueError(f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
-                             "the same channels in the last stage")
+            raise ValueError(
+                f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
+                "the same channels in the last stage"
+            )
         extra = super().extra_nets(nets, batches, seed)
         if self.teacher == "untrained":
-            return extra | {"teacher": at_random(nets["teacher"], seed + 1),
-                            "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
+            return extra | {
+                "teacher": at_random(nets["teacher"], seed + 1),
+                "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1),
+            }
         if not (self.generative and self.teaching) or "teacher_cvae" in nets:
             return extra
         return extra | {"teacher_cvae": read_cvae(needed["teacher"].folder)}
@@ -238,10 +274,19 @@ def explained(run: Run) -> dict[str, float]:
     for tap, its in enumerate(cvaes):
         features, attention = test[tap], test[half + tap]
         blind = (known[tap].mean(0) - features).double().square().mean()
-        ways = [(given, some) for some in (attention, attention.roll(1, 0)) for given in (features, None)]
+        ways = [
+            (given, some)
+            for some in (attention, attention.roll(1, 0))
+            for given in (features, None)
+        ]
         with torch.no_grad():
-            made = [its(given, some, torch.randn(some.shape, generator=noise))[0] for given, some in ways]
-        table.append([100 * float(1 - (one - features).double().square().mean() / blind) for one in made])
+            made = [
+                its(given, some, torch.randn(some.shape, generator=noise))[0]
+                for given, some in ways
+            ]
+        table.append(
+            [100 * float(1 - (one - features).double().square().mean() / blind) for one in made]
+        )
     return dict(zip(WAYS, np.mean(table, 0).tolist(), strict=True))
 
 
@@ -249,5 +294,7 @@ def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
     """Features and attention of all clips, tap by tap."""
     names = attending(net).taps
     with torch.no_grad():
-        found = [features(net, batch.views["student"], names).values() for batch in clips.evaluation()]
+        found = [
+            features(net, batch.views["student"], names).values() for batch in clips.evaluation()
+        ]
     return [torch.cat(column) for column in zip(*found, strict=True)]

@@ -24,7 +24,9 @@ def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False
     other clips of its batch."""
     weighted = features * attention[..., None, None]
     axes = tuple(range(0 if faithful else 1, 5))
-    return weighted * (features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12))
+    return weighted * (
+        features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12)
+    )
 
 
 def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
@@ -34,7 +36,10 @@ def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor
     The paper divides by the sum of λ, which differs by a constant factor of some thousands. Features divided by that
     factor would vanish beside the ε of the next group norm.
     """
-    return features * (attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6))[..., None, None]
+    return (
+        features
+        * (attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6))[..., None, None]
+    )
 
 
 def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
@@ -50,8 +55,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class ToPoint(nn.Conv3d):
-    """Convolution with a kernel as large as the maps, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product.
-    """
+    """Convolution with a kernel as large as the maps, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[3:] != self.kernel_size[1:]:
@@ -65,7 +69,9 @@ class FromPoint(nn.ConvTranspose3d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         _, *size = self.kernel_size
-        each = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1).T, self.bias.repeat(math.prod(size)))
+        each = F.linear(
+            _in_memory(x, 2), _in_memory(self.weight, 1).T, self.bias.repeat(math.prod(size))
+        )
         return each.unflatten(2, (*size, -1)).permute(0, 4, 1, 2, 3)
 
 
@@ -83,7 +89,9 @@ class Attention(nn.Module):
         super().__init__()
         half = channels // 2
         self.space = nn.Sequential(ToPoint(channels, half, (1, *size)), _norm(half), nn.ReLU())
-        self.near = nn.Sequential(nn.Conv1d(half, channels, 3, padding=1), _norm(channels), nn.ReLU())
+        self.near = nn.Sequential(
+            nn.Conv1d(half, channels, 3, padding=1), _norm(channels), nn.ReLU()
+        )
         self.time = nn.Linear(steps, steps)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -101,20 +109,30 @@ class CVAE(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int], deterministic: bool = False):
         super().__init__()
         kernel = 1, *size
-        self.squeeze = nn.Sequential(ToPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
+        self.squeeze = nn.Sequential(
+            ToPoint(channels, channels, kernel), _norm(channels), nn.ReLU()
+        )
         self.encoder = _perceptron(2 * channels, channels, 2 * channels)
         self.decoder = _perceptron(2 * channels, channels, channels)
-        self.expand = nn.Sequential(FromPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
-        self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))  # saved with the weights
+        self.expand = nn.Sequential(
+            FromPoint(channels, channels, kernel), _norm(channels), nn.ReLU()
+        )
+        self.register_buffer(
+            "noise", torch.tensor(0.0 if deterministic else 1.0)
+        )  # saved with the weights
         self.to(memory_format=torch.channels_last_3d)
 
-    def encode(self, features: torch.Tensor, attention: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(
+        self, features: torch.Tensor, attention: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance of the latent, each ``(B, C, T')``."""
         both = torch.cat([self.squeeze(features).flatten(2), attention], 1)
         mean, log_variance = self.encoder(both.transpose(1, 2)).transpose(1, 2).chunk(2, 1)
         return mean, log_variance * self.noise
 
-    def sample(self, mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+    def sample(
+        self, mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """A sample ``mean + σ ε``. ε is ``noise (B, C, T')``, or drawn from torch's global generator."""
         noise = torch.randn_like(mean) if noise is None else noise
         return mean + self.noise * (0.5 * log_variance).exp() * noise
@@ -124,17 +142,30 @@ class CVAE(nn.Module):
         both = torch.cat([latent, attention], 1).transpose(1, 2)
         return self.expand(self.decoder(both).transpose(1, 2)[..., None, None])
 
-    def forward(self, features: torch.Tensor | None, attention: torch.Tensor, noise: torch.Tensor | None = None):
+    def forward(
+        self,
+        features: torch.Tensor | None,
+        attention: torch.Tensor,
+        noise: torch.Tensor | None = None,
+    ):
         """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent. Without ``features``, features
         are generated from λ alone: the latent is drawn from the prior."""
-        mean, log_variance = (attention, torch.zeros_like(attention)) if features is None else self.encode(
-            features, attention)
+        mean, log_variance = (
+            (attention, torch.zeros_like(attention))
+            if features is None
+            else self.encode(features, attention)
+        )
         return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-                         nn.Linear(hidden, outputs))
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),
+    )
 
 
 class CVAEs(nn.ModuleList):
@@ -148,7 +179,9 @@ def read_cvae(folder: Path | str) -> CVAE | CVAEs:
     """The frozen CVAE of the run in ``folder``, or the CVAEs of a detector. Raises ``ValueError`` where there is none,
     and ``DamagedRun`` for weights whose hash differs from the one in the run's note."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
-    state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
+    state = {
+        k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)
+    }
     made = []
     for name in sorted(k for k in state if k.endswith("squeeze.0.weight")):
         channels, _, _, *size = state[name].shape
@@ -166,18 +199,31 @@ class GatedNet(nn.Module):
     ``attention`` and ``fc`` give F, λ and the logits of each step. ``shape`` is the shape of F for one clip.
     """
 
-    def __init__(self, backbone: nn.Module, shape: tuple[int, ...], num_classes: int, faithful: bool, dropout: float):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        shape: tuple[int, ...],
+        num_classes: int,
+        faithful: bool,
+        dropout: float,
+    ):
         super().__init__()
         self.shape, self.faithful = shape, faithful
         self.backbone = backbone
         self.attention = Attention(shape[0], shape[1], shape[2:])
-        self.pool, self.dropout, self.fc = PairPool(), nn.Dropout(dropout), nn.Linear(shape[0], num_classes)
+        self.pool, self.dropout, self.fc = (
+            PairPool(),
+            nn.Dropout(dropout),
+            nn.Linear(shape[0], num_classes),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.backbone(x)
         if features.shape[1:] != self.shape:
-            raise ValueError(f"a clip of {tuple(x.shape[2:])} gives features {tuple(features.shape[1:])}, this network "
-                             f"attends to {self.shape}: make it as Gated(clip=({', '.join(map(str, x.shape[2:]))}))")
+            raise ValueError(
+                f"a clip of {tuple(x.shape[2:])} gives features {tuple(features.shape[1:])}, this network "
+                f"attends to {self.shape}: make it as Gated(clip=({', '.join(map(str, x.shape[2:]))}))"
+            )
         steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
 
@@ -206,5 +252,7 @@ class Gated(OnTrunk):
     def make(self, num_classes: int) -> GatedNet:
         backbone = self.trunk(self.backbone.make(num_classes))
         with torch.no_grad():  # a black clip gives the shape
-            shape = tuple(copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
+            shape = tuple(
+                copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:]
+            )
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.baselines import AttentionTransfer, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
@@ -43,7 +43,9 @@ def night(size: GenerativeSize) -> NightStream:
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
 
 
-def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
+def conditions(
+    size: GenerativeSize, data: NightStream | UserClips, seed: int = 0
+) -> dict[str, Recipe]:
     """Condition → recipe, all of one seed.
 
     Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1). Students: ``student_ce``, ``student_2x`` (twice
@@ -52,7 +54,9 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     alone.
     """
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
-    settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
+    settings = Settings(
+        epochs, batch_size=8, lr=1.2e-2
+    )  # chosen on validation clips, at demo size, for the CE student
     clip = size.window.frames, size.window.crop, size.window.crop
     longer = replace(settings, epochs=2 * settings.epochs)
     base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
@@ -71,7 +75,12 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
         "student_gate": gated,
         "kd": replace(base, method=KD(), teacher=teacher),
         "attention_transfer": replace(base, method=AttentionTransfer(), teacher=teacher),
-        "simkd": replace(base, method=SimKD(), teacher=teacher, net=replace(STUDENT, projector=TEACHER.widths[-1])),
+        "simkd": replace(
+            base,
+            method=SimKD(),
+            teacher=teacher,
+            net=replace(STUDENT, projector=TEACHER.widths[-1]),
+        ),
         "genkd": genkd,
         "untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
         "kd_gate": replace(genkd, method=KD()),
@@ -104,8 +113,12 @@ class StreamSize:
         return FlowFiles(str(Path(self.flow_folder) / folder)) if self.flow_folder else Flow()
 
 
-def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
-                  as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
+def paper_profile(
+    weights: Mapping[str, Path | str] | None = None,
+    flow_folder: Path | str | None = None,
+    as_released: bool = False,
+    precision: str = "bf16",
+) -> tuple[StreamSize, StreamSize]:
     """The paper's sizes of both streams (RGB, flow) on clips of 64 × 224²; I3D teaches Top-I3D. ``weights`` are the
     teachers' checkpoints by stream; students start from random weights.
 
@@ -113,10 +126,19 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
     flow is computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum
     0.9, for networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
-    def stream(name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]) -> StreamSize:
-        settings, file = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision), dict(weights or ()).get(name)
+
+    def stream(
+        name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]
+    ) -> StreamSize:
+        settings, file = (
+            Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision),
+            dict(weights or ()).get(name),
+        )
         if as_released:
-            rules = ("net", Rule("sgd")), ("cvae", Rule(share=1e-4 / lr, decay=0.0, betas=(0.8, 0.999)))
+            rules = (
+                ("net", Rule("sgd")),
+                ("cvae", Rule(share=1e-4 / lr, decay=0.0, betas=(0.8, 0.999))),
+            )
             settings = replace(settings, lr=lr, as_released=AsReleased(rules))
         teacher = I3D(channels=channels, weights=Weights.of(file) if file else None)
         window = ConsecutiveWindow(64, 256, 224, scales)
@@ -125,24 +147,49 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: 
     return stream("rgb", 3, 6, 1e-3, (*_SCALES, 0.66)), stream("flow", 2, 12, 1e-2, _SCALES)
 
 
-def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
-                  seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+def paper_recipes(
+    which: PaperSet, root: Path, sizes: tuple[StreamSize, ...], seed: int = 0
+) -> dict[tuple[str, str, str], Recipe]:
     """(split, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has twice the
     epochs."""
     found = {}
     for split, size in product(which.splits, sizes):
-        clips, window, turns = UserClips(str(root / which.folder), split), size.window, 2 * size.settings.epochs
-        clip, twice = (window.frames, window.crop, window.crop), replace(size.settings, epochs=turns)
+        clips, window, turns = (
+            UserClips(str(root / which.folder), split),
+            size.window,
+            2 * size.settings.epochs,
+        )
+        clip, twice = (
+            (window.frames, window.crop, window.crop),
+            replace(size.settings, epochs=turns),
+        )
         teacher, student = (Gated(net, clip, dropout=0.5) for net in (size.teacher, size.student))
-        phase_1, phase_2 = FeatureRepresentation(alternating=turns), GenerativeDistillation(alternating=turns)
-        base = Recipe("student_ce", clips, size.view(which.folder), net=size.student, window=window,
-                      settings=size.settings, seed=seed)
+        phase_1, phase_2 = (
+            FeatureRepresentation(alternating=turns),
+            GenerativeDistillation(alternating=turns),
+        )
+        base = Recipe(
+            "student_ce",
+            clips,
+            size.view(which.folder),
+            net=size.student,
+            window=window,
+            settings=size.settings,
+            seed=seed,
+        )
         plain = replace(base, condition="teacher_ce", net=size.teacher, seed=seed + 1)
         kd = replace(base, condition="kd", method=KD(), teacher=plain)
         taught = replace(plain, condition="teacher_fr", method=phase_1, net=teacher, settings=twice)
-        genkd = replace(base, condition="genkd", method=phase_2, net=student, settings=twice, teacher=taught)
-        control = replace(genkd, condition="untrained", method=replace(phase_2, teacher="untrained"))
-        found |= {(split, size.stream, recipe.condition): recipe for recipe in (taught, base, kd, genkd, control)}
+        genkd = replace(
+            base, condition="genkd", method=phase_2, net=student, settings=twice, teacher=taught
+        )
+        control = replace(
+            genkd, condition="untrained", method=replace(phase_2, teacher="untrained")
+        )
+        found |= {
+            (split, size.stream, recipe.condition): recipe
+            for recipe in (taught, base, kd, genkd, control)
+        }
     return found
 
 

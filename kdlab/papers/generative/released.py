@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Statistics, Weights, read_state
 from kdlab.nets.video import IMAGENET, build
@@ -42,11 +42,18 @@ class ReleasedNet(nn.Module):
         self.backbone = nn.Module()
         self.backbone._model = I3D(TOP, channels).make(num_classes)
         if attention:
-            self.deconv1 = nn.Sequential(ToPoint(1024, 512, (1, *_FEATURES[1:])), nn.GroupNorm(32, 512), nn.ReLU())
+            self.deconv1 = nn.Sequential(
+                ToPoint(1024, 512, (1, *_FEATURES[1:])), nn.GroupNorm(32, 512), nn.ReLU()
+            )
             near = nn.Sequential()
             near.conv1d = nn.Conv1d(512, 1024, 3, padding=1)
-            self.Att_Head_5c = nn.Sequential(near, nn.GroupNorm(32, 1024), nn.ReLU(),
-                                             nn.Linear(_STRETCHED, _FEATURES[0]), nn.Sigmoid())
+            self.Att_Head_5c = nn.Sequential(
+                near,
+                nn.GroupNorm(32, 1024),
+                nn.ReLU(),
+                nn.Linear(_STRETCHED, _FEATURES[0]),
+                nn.Sigmoid(),
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         *stages, pool, dropout, logits = self.backbone._model
@@ -54,8 +61,10 @@ class ReleasedNet(nn.Module):
             x = stage(x)
         if self.gated:
             if x.shape[2:] != _FEATURES:
-                raise ValueError(f"the released students take clips of 64 × 224², got features {tuple(x.shape[2:])} of "
-                                 f"other clips: give the window {WINDOW}")
+                raise ValueError(
+                    f"the released students take clips of 64 × 224², got features {tuple(x.shape[2:])} of "
+                    f"other clips: give the window {WINDOW}"
+                )
             x = gate(x, self.Att_Head_5c(F.interpolate(self.deconv1(x).flatten(2), _STRETCHED)))
         return mean_log_probability(logits(dropout(pool(x))).flatten(2).transpose(1, 2))
 
@@ -81,15 +90,26 @@ class Released:
         """The student in the file at ``path``. Raises ``ValueError`` for a file of another network, and the errors of
         :class:`~kdlab.nets.pretrained.Weights`."""
         weights = Weights.of(path)
-        shapes = {name.removeprefix("module."): tensor.shape for name, tensor in read_state(Path(weights.path)).items()}
+        shapes = {
+            name.removeprefix("module."): tensor.shape
+            for name, tensor in read_state(Path(weights.path)).items()
+        }
         detector = any(name.startswith("coarse_pyramid_detection.") for name in shapes)
         head = "coarse_pyramid_detection.conf_head.conv1d" if detector else cls.head
         ends = [f"{name}.weight" for name in ("backbone._model.Conv3d_1a_7x7.conv3d", head)]
         if wrong := [name for name in ends if len(shapes.get(name, ())) < 3]:
-            raise ValueError(f"{path} is no released student of GenKD, since {wrong[0]} is missing or no "
-                             "convolution: give a file of their README's folder")
+            raise ValueError(
+                f"{path} is no released student of GenKD, since {wrong[0]} is missing or no "
+                "convolution: give a file of their README's folder"
+            )
         first, last = (shapes[name] for name in ends)
-        return cls(weights, last[0], first[1], any(name.startswith("Att_Head_5c.") for name in shapes), detector)
+        return cls(
+            weights,
+            last[0],
+            first[1],
+            any(name.startswith("Att_Head_5c.") for name in shapes),
+            detector,
+        )
 
     @property
     def statistics(self) -> Statistics:
@@ -98,13 +118,18 @@ class Released:
         return IMAGENET if self.channels == 3 and not self.detector else flow
 
     def make(self, num_classes: int) -> nn.Module:
-        kind, gated = (ReleasedDetectorNet, self.gated) if self.detector else (ReleasedNet, self.channels == 3)
+        kind, gated = (
+            (ReleasedDetectorNet, self.gated)
+            if self.detector
+            else (ReleasedNet, self.channels == 3)
+        )
         net = kind(num_classes, self.channels, self.attention, self.attention and gated)
         return self.weights.into(net, self.head) if self.weights else net
 
 
-def accuracies(file: str | Path, folder: str | Path, split: str = "1", flow: str | Path | None = None
-               ) -> tuple[int, float, float]:
+def accuracies(
+    file: str | Path, folder: str | Path, split: str = "1", flow: str | Path | None = None
+) -> tuple[int, float, float]:
     """The number of test clips in ``split`` of the data set in ``folder``, and the top-1 and top-5 accuracy in percent
     of the student in ``file``. ``flow`` is a folder of flow pictures; without it, a flow network sees DIS flow.
 
@@ -112,19 +137,30 @@ def accuracies(file: str | Path, folder: str | Path, split: str = "1", flow: str
     """
     spec, catalogue = Released.of(file), UserClips(str(folder), split).catalogue()
     if spec.classes != len(catalogue.classes):
-        raise ValueError(f"{file} has {spec.classes} classes, {folder} has {len(catalogue.classes)}: give the data set "
-                         "that the student was trained on")
+        raise ValueError(
+            f"{file} has {spec.classes} classes, {folder} has {len(catalogue.classes)}: give the data set "
+            "that the student was trained on"
+        )
     view = Raw() if spec.channels == 3 else FlowFiles(str(flow)) if flow else Flow()
     clips = WINDOW.batches(catalogue, "test", {"student": view})
     net = build(spec, len(catalogue.classes), 0, *map(torch.tensor, spec.statistics))
     batches = track(clips.evaluation(4), "testing", -(-len(clips.records) // 4))
     logits, labels, _ = predict(net, batches, "student")
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    return len(labels), 100 * float(hits[:, 0].float().mean()), 100 * float(hits.any(1).float().mean())
+    return (
+        len(labels),
+        100 * float(hits[:, 0].float().mean()),
+        100 * float(hits.any(1).float().mean()),
+    )
 
 
-def tested(file: str | Path, folder: str | Path, split: str | None = None, flow: str | Path | None = None,
-           other: str | Path | None = None) -> str:
+def tested(
+    file: str | Path,
+    folder: str | Path,
+    split: str | None = None,
+    flow: str | Path | None = None,
+    other: str | Path | None = None,
+) -> str:
     """A line with the scores of the student in ``file`` on the data set in ``folder``, for either task.
 
     ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is as in :func:`accuracies`; for a
@@ -137,16 +173,27 @@ def tested(file: str | Path, folder: str | Path, split: str | None = None, flow:
     specs = [replace(Released.of(path), gated=path == file) for path in (file, other) if path]
     channels = [spec.channels for spec in specs]
     if other and (channels != [3, 2] or not all(spec.detector for spec in specs)):
-        raise ValueError(f"{other} cannot join {file}: give an RGB and a flow student of THUMOS14, in this order")
+        raise ValueError(
+            f"{other} cannot join {file}: give an RGB and a flow student of THUMOS14, in this order"
+        )
     if not specs[0].detector:
         clips, first, fifth = accuracies(file, folder, split or "1", flow)
-        return f"top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split or 1}"
+        return (
+            f"top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split or 1}"
+        )
     if bool(flow) != (2 in channels):
-        raise ValueError(f"{file}: {'leave out --flow, no student sees it' if flow else 'give --flow, its arrays'}")
+        raise ValueError(
+            f"{file}: {'leave out --flow, no student sees it' if flow else 'give --flow, its arrays'}"
+        )
     catalogue = UserClips(str(folder), split).catalogue()
     if wrong := [spec.classes - 1 for spec in specs if spec.classes != len(catalogue.classes) + 1]:
-        raise ValueError(f"a student of {wrong[0]} classes, but {folder} has {len(catalogue.classes)}: give THUMOS14")
-    nets = [build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics)).eval().to(device()) for spec in specs]
+        raise ValueError(
+            f"a student of {wrong[0]} classes, but {folder} has {len(catalogue.classes)}: give THUMOS14"
+        )
+    nets = [
+        build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics)).eval().to(device())
+        for spec in specs
+    ]
     videos, score = mean_ap(nets, channels, catalogue, flow)
     each = ", ".join(f"{100 * score[f'0.{n}']:.2f} at 0.{n}" for n in range(1, 8))
     return f"mAP {100 * score['0.1-0.5']:.2f} % (mean of tIoU 0.1 to 0.5; {each}) of {videos} test videos"

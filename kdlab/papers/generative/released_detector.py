@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.container import timeline
 from kdlab.clips.records import Catalogue
 from kdlab.clips.untrimmed import AtRate, VideoWindow, Windows, windows
 from kdlab.clips.views import Raw
@@ -26,18 +25,26 @@ from kdlab.papers.generative.detector import largest
 from kdlab.papers.generative.networks import ToPoint
 from kdlab.system.pool import track
 from kdlab.train.device import device
+from kdlab.video.container import timeline
 
 #: The released test: frames squeezed to 112², the centre of 96², a window every 128 steps.
 WINDOW = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128)
 _WIDE, _LEVELS = 512, (64, 32, 16, 8, 4, 2)  # channels, and places of each level
-_TAPS = {"Mixed_4f": (832, 64, 6), "Mixed_5c": (1024, 32, 3)}  # channels, steps, height and width of the features
+_TAPS = {
+    "Mixed_4f": (832, 64, 6),
+    "Mixed_5c": (1024, 32, 3),
+}  # channels, steps, height and width of the features
 
 
 def _conv(channels_in: int, channels: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
     """A convolution over time under its released name. An odd zero of the padding goes to the end, as released."""
     total = kernel - stride
-    return nn.Sequential(OrderedDict(pad=nn.ConstantPad1d((total // 2, total - total // 2), 0.0),
-                                     conv1d=nn.Conv1d(channels_in, channels, kernel, stride)))
+    return nn.Sequential(
+        OrderedDict(
+            pad=nn.ConstantPad1d((total // 2, total - total // 2), 0.0),
+            conv1d=nn.Conv1d(channels_in, channels, kernel, stride),
+        )
+    )
 
 
 def _block(convolution: nn.Module, channels: int = _WIDE) -> nn.Sequential:
@@ -57,7 +64,9 @@ def boundary_max(both: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
     """
     steps = both.shape[2]
     each = zip(both.chunk(2, 1), regions.clamp(0, steps - 1).chunk(2, 1), strict=True)
-    return torch.cat([largest(half, at[:, :1], at.amax(1, keepdim=True) + 1, steps) for half, at in each], 1)
+    return torch.cat(
+        [largest(half, at[:, :1], at.amax(1, keepdim=True) + 1, steps) for half, at in each], 1
+    )
 
 
 def regions(places: torch.Tensor, reach: torch.Tensor, more: float) -> torch.Tensor:
@@ -75,11 +84,22 @@ class Branch(nn.ModuleDict):
     level, and of the level itself."""
 
     def __init__(self):
-        super().__init__({"cur_point_conv": _near(1), "lr_conv": _near(1, channels=2 * _WIDE), "roi_conv": _near(1),
-                          "proposal_conv": _block(_conv(4 * _WIDE, _WIDE))})
+        super().__init__(
+            {
+                "cur_point_conv": _near(1),
+                "lr_conv": _near(1, channels=2 * _WIDE),
+                "roi_conv": _near(1),
+                "proposal_conv": _block(_conv(4 * _WIDE, _WIDE)),
+            }
+        )
 
-    def forward(self, level: torch.Tensor, each_step: torch.Tensor, cells: torch.Tensor, steps: torch.Tensor):
-        parts = self["roi_conv"](boundary_max(each_step, steps)), boundary_max(self["lr_conv"](level), cells)
+    def forward(
+        self, level: torch.Tensor, each_step: torch.Tensor, cells: torch.Tensor, steps: torch.Tensor
+    ):
+        parts = (
+            self["roi_conv"](boundary_max(each_step, steps)),
+            boundary_max(self["lr_conv"](level), cells),
+        )
         return self["proposal_conv"](torch.cat([*parts, self["cur_point_conv"](level)], 1))
 
 
@@ -90,10 +110,15 @@ class Pyramid(nn.Module):
 
     def __init__(self, num_classes: int):
         super().__init__()
-        taps = (nn.Sequential(OrderedDict(conv3d=ToPoint(c, _WIDE, (1, size, size)))) for c, _, size in _TAPS.values())
+        taps = (
+            nn.Sequential(OrderedDict(conv3d=ToPoint(c, _WIDE, (1, size, size))))
+            for c, _, size in _TAPS.values()
+        )
         self.pyramids = nn.ModuleList([*map(_block, taps), *(_near(stride=2) for _ in _LEVELS[2:])])
         self.loc_tower, self.conf_tower = (nn.Sequential(_near(), _near()) for _ in range(2))
-        self.loc_head, self.conf_head, self.center_head = (_conv(_WIDE, n, 3) for n in (2, num_classes, 1))
+        self.loc_head, self.conf_head, self.center_head = (
+            _conv(_WIDE, n, 3) for n in (2, num_classes, 1)
+        )
         self.loc_proposal_branch, self.conf_proposal_branch = Branch(), Branch()
         self.prop_loc_head, self.prop_conf_head = _conv(_WIDE, 2), _conv(_WIDE, num_classes)
         self.deconv = nn.Sequential(*_near(), *_near(), *_near(1))
@@ -106,13 +131,33 @@ class Pyramid(nn.Module):
             levels.append(halve(levels[-1]))
         each_step, answers = self.deconv(F.interpolate(levels[0], WINDOW.frames)), []
         for level, own in zip(levels, self.loc_heads, strict=True):
-            cells, wide = torch.arange(level.shape[2], device=level.device), WINDOW.frames / level.shape[2]
+            cells, wide = (
+                torch.arange(level.shape[2], device=level.device),
+                WINDOW.frames / level.shape[2],
+            )
             place, label = self.loc_tower(level), self.conf_tower(level)
             reach = torch.exp(own["scale"] * self.loc_head(place))
-            around = each_step, regions(cells, reach / wide, 0), regions((cells + 0.5) * wide, reach, 1)
-            place_too, label_too = self.loc_proposal_branch(place, *around), self.conf_proposal_branch(label, *around)
-            answers.append(torch.cat([reach, self.prop_loc_head(place_too), self.conf_head(label),
-                                      self.prop_conf_head(label_too), self.center_head(place_too)], 1))
+            around = (
+                each_step,
+                regions(cells, reach / wide, 0),
+                regions((cells + 0.5) * wide, reach, 1),
+            )
+            place_too, label_too = (
+                self.loc_proposal_branch(place, *around),
+                self.conf_proposal_branch(label, *around),
+            )
+            answers.append(
+                torch.cat(
+                    [
+                        reach,
+                        self.prop_loc_head(place_too),
+                        self.conf_head(label),
+                        self.prop_conf_head(label_too),
+                        self.center_head(place_too),
+                    ],
+                    1,
+                )
+            )
         return torch.cat(answers, 2).mT
 
 
@@ -128,12 +173,18 @@ class ReleasedDetectorNet(nn.Module):
         for stage, number in (("4f", 2), ("5c", 1)) if attention else ():
             c, steps, size = _TAPS[f"Mixed_{stage}"]
             setattr(self, f"deconv{number}", _block(ToPoint(c, _WIDE, (1, size, size))))
-            setattr(self, f"Att_Head_{stage}", nn.Sequential(*_near(channels=c), nn.Linear(c, steps), nn.Sigmoid()))
+            setattr(
+                self,
+                f"Att_Head_{stage}",
+                nn.Sequential(*_near(channels=c), nn.Linear(c, steps), nn.Sigmoid()),
+            )
         self.coarse_pyramid_detection = Pyramid(num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[2:] != (WINDOW.frames, WINDOW.crop, WINDOW.crop):
-            raise ValueError(f"the released detectors take windows of 256 × 96², got {tuple(x.shape[2:])}: cut others")
+            raise ValueError(
+                f"the released detectors take windows of 256 × 96², got {tuple(x.shape[2:])}: cut others"
+            )
         taps = list(features(self.backbone._model, x, tuple(_TAPS)).values())
         if self.gated:
             heads = (self.deconv2, self.Att_Head_4f), (self.deconv1, self.Att_Head_5c)
@@ -155,9 +206,16 @@ def _steps(path: Path) -> int:
 def rgb_steps(path: Path) -> np.ndarray:
     """The steps ``uint8 (T, 112, 112, 3)`` of a video as the released extraction samples them: the last frame of each,
     squeezed by cubic filters that widen as frames shrink, like Pillow's."""
-    frames = AtRate(Raw(), WINDOW.rate).each_frame(path, np.arange(_steps(path)) + 0.4999)  # AtRate adds half a step
-    each = (torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None] for frame in frames)
-    small = [F.interpolate(pixels, (WINDOW.side, WINDOW.side), mode="bicubic", antialias=True) for pixels in each]
+    frames = AtRate(Raw(), WINDOW.rate).each_frame(
+        path, np.arange(_steps(path)) + 0.4999
+    )  # AtRate adds half a step
+    each = (
+        torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None] for frame in frames
+    )
+    small = [
+        F.interpolate(pixels, (WINDOW.side, WINDOW.side), mode="bicubic", antialias=True)
+        for pixels in each
+    ]
     return torch.cat(small).permute(0, 2, 3, 1).numpy()
 
 
@@ -165,17 +223,29 @@ def flow_steps(folder: str | Path, path: Path) -> np.ndarray:
     """The flow from each step of a video to the next, quantised, in an array as released: ``folder``/<video>.npy, uint8
     (T, 112, 112, 2), memory-mapped. Raises ``ValueError`` for a missing file, and for an array of another kind or whose
     T is not that of the video (± 1)."""
-    steps, place, frame = _steps(path), Path(folder, f"{path.stem}.npy"), (WINDOW.side, WINDOW.side, 2)
+    steps, place, frame = (
+        _steps(path),
+        Path(folder, f"{path.stem}.npy"),
+        (WINDOW.side, WINDOW.side, 2),
+    )
     flow = np.load(place, mmap_mode="r") if place.is_file() else np.empty(0)
     if (flow.shape[1:], flow.dtype) != (frame, np.uint8) or abs(len(flow) - steps) > 1:
-        raise ValueError(f"{place} is missing or not uint8 {(steps, *frame)}: put {path.name}'s flow as released there")
+        raise ValueError(
+            f"{place} is missing or not uint8 {(steps, *frame)}: put {path.name}'s flow as released there"
+        )
     return flow
 
 
 def window(steps: np.ndarray, first: int) -> torch.Tensor:
     """The window ``(1, C, 256, 96, 96)`` of a video's ``steps`` from ``first`` on, in [0, 1]; grey after its end."""
-    cut = steps[first : first + WINDOW.frames, 8:-8, 8:-8] / np.float32(255)  # the centre of 96² of 112²
-    return F.pad(torch.from_numpy(cut).permute(3, 0, 1, 2)[None], (0, 0, 0, 0, 0, WINDOW.frames - len(cut)), value=0.5)
+    cut = steps[first : first + WINDOW.frames, 8:-8, 8:-8] / np.float32(
+        255
+    )  # the centre of 96² of 112²
+    return F.pad(
+        torch.from_numpy(cut).permute(3, 0, 1, 2)[None],
+        (0, 0, 0, 0, 0, WINDOW.frames - len(cut)),
+        value=0.5,
+    )
 
 
 def decoded(answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -193,12 +263,17 @@ def soft_nms(table: pd.DataFrame, sigma: float) -> pd.DataFrame:
     """What the released Gaussian soft-NMS keeps of the segments of one class and video, with their new scores. It ends
     at 5000, or with one segment of at least 0.001 left: it drops that one, which
     :func:`kdlab.measure.detection.soft_nms` keeps."""
-    segments, left, kept, scores = table[SPAN].to_numpy(), table["score"].to_numpy(copy=True), [], []
+    segments, left, kept, scores = (
+        table[SPAN].to_numpy(),
+        table["score"].to_numpy(copy=True),
+        [],
+        [],
+    )
     while (left >= 0.001).sum() > 1 and len(kept) < 5000:
         kept.append(best := int(left.argmax()))
         scores.append(left[best])
         left[best] = 0
-        left *= np.exp(-tiou(segments, segments[best]) ** 2 / sigma)
+        left *= np.exp(-(tiou(segments, segments[best]) ** 2) / sigma)
     return table.iloc[kept].assign(score=scores)
 
 
@@ -207,16 +282,29 @@ def found(answers: torch.Tensor, records: Sequence[VideoWindow], sigma: float) -
     P, 2K + 5)`` to the windows ``records``. A segment that ends before it starts counts as one of length zero."""
     segments, scores = (each.double().numpy() for each in decoded(answers))
     w, prior, label = np.nonzero(scores > 0.01)
-    videos, firsts = (np.array([getattr(record, name) for record in records])[w] for name in ("video", "first"))
+    videos, firsts = (
+        np.array([getattr(record, name) for record in records])[w] for name in ("video", "first")
+    )
     start, end = (segments[w, prior] + firsts[:, None]).T / WINDOW.rate
-    table = pd.DataFrame(dict(video=videos, label=label, start=start, end=np.maximum(start, end),
-                              score=scores[w, prior, label]))
+    table = pd.DataFrame(
+        dict(
+            video=videos,
+            label=label,
+            start=start,
+            end=np.maximum(start, end),
+            score=scores[w, prior, label],
+        )
+    )
     each = (soft_nms(group, sigma) for _, group in table.groupby(["video", "label"]))
     return pd.concat([table[:0], *each], ignore_index=True)
 
 
-def mean_ap(nets: Sequence[nn.Module], channels: Sequence[int], catalogue: Catalogue, flow: str | Path | None
-            ) -> tuple[int, dict[str, float]]:
+def mean_ap(
+    nets: Sequence[nn.Module],
+    channels: Sequence[int],
+    catalogue: Catalogue,
+    flow: str | Path | None,
+) -> tuple[int, dict[str, float]]:
     """The number of test videos of ``catalogue``, and the mAP in [0, 1] by tIoU and average
     (:meth:`kdlab.measure.detection.Evaluation.mean_ap`). ``channels`` of the networks are 3 or 2. Answers of several
     are averaged, as in the released test. ``flow`` is the folder of :func:`flow_steps`.
@@ -231,7 +319,12 @@ def mean_ap(nets: Sequence[nn.Module], channels: Sequence[int], catalogue: Catal
             steps = [rgb_steps(path) if n == 3 else flows[path] for n in channels]
             for first in (record.first for record in records if record.path == path):
                 each = zip(nets, steps, strict=True)
-                answers.append(sum(net(window(its, first).to(on)).cpu() for net, its in each) / len(nets))
-    table, truth = found(torch.cat(answers), records, 0.1 if 3 in channels else 0.5), annotated(records)
+                answers.append(
+                    sum(net(window(its, first).to(on)).cpu() for net, its in each) / len(nets)
+                )
+    table, truth = (
+        found(torch.cat(answers), records, 0.1 if 3 in channels else 0.5),
+        annotated(records),
+    )
     tested = [record.video for record in records]
     return len(paths), evaluate(truth, table, len(catalogue.classes), videos=tested).mean_ap()

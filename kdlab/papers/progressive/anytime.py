@@ -1,5 +1,4 @@
-"""Stopping early: the cost of each exit, the rule that stops a clip, and inference that computes only what is needed.
-"""
+"""Stopping early: the cost of each exit, the rule that stops a clip, and inference that computes only what is needed."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab.clips.splits import halves
+from kdlab.datasets.splits import halves
 from kdlab.papers.progressive.networks import EXITS, ORDER, Trio
 from kdlab.papers.progressive.wise import (
     combine,
@@ -28,8 +27,10 @@ def trio_of(run: Run) -> Trio:
     of the networks is in neither ``runs/`` nor ``pretrained/``."""
     found = {name: find_run(recipe, pretrained=True) for name, recipe in run.recipe.needs().items()}
     if lost := [run.recipe.needs()[name].name for name, its in found.items() if its is None]:
-        raise FileNotFoundError(f"{run.folder.name} has internal classifiers of {lost[0]}, which is not in runs/: put "
-                                "that run there, or train it again")
+        raise FileNotFoundError(
+            f"{run.folder.name} has internal classifiers of {lost[0]}, which is not in runs/: put "
+            "that run there, or train it again"
+        )
     return Trio({name: its.net() for name, its in found.items()}, run.net()).eval()
 
 
@@ -50,7 +51,10 @@ class Fitted:
         rows = torch.from_numpy(self.weights)
 
         def decide(k: int, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            z = torch.einsum("j,njc->nc", rows[k - 1, :k], logits.double()) / self.temperatures[k - 1]
+            z = (
+                torch.einsum("j,njc->nc", rows[k - 1, :k], logits.double())
+                / self.temperatures[k - 1]
+            )
             return z.softmax(1).amax(1) > theta, z
 
         return decide
@@ -62,8 +66,12 @@ def fit_run(run: Run) -> Fitted:
     half = halves(held.groups)
     weights = fit_wise(held.logits[half].astype(float), held.labels[half])
     heat = temperatures(combine(held.logits[half].astype(float), weights), held.labels[half])
-    return Fitted(weights, heat, (calibrated(held.logits[~half], weights, heat), held.labels[~half]),
-                  (calibrated(test.logits, weights, heat), test.labels))
+    return Fitted(
+        weights,
+        heat,
+        (calibrated(held.logits[~half], weights, heat), held.labels[~half]),
+        (calibrated(test.logits, weights, heat), test.labels),
+    )
 
 
 def calibrated(logits: np.ndarray, weights: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
@@ -72,7 +80,9 @@ def calibrated(logits: np.ndarray, weights: np.ndarray, temperatures: np.ndarray
 
 
 @torch.no_grad()
-def exit_table(run: Run, views: dict[str, torch.Tensor], theta: float | None = None) -> tuple[pd.DataFrame, float]:
+def exit_table(
+    run: Run, views: dict[str, torch.Tensor], theta: float | None = None
+) -> tuple[pd.DataFrame, float]:
     """What ``run`` predicts after each of its twelve exits for one clip, seen as ``views[modality] (1, C, T, H, W)``.
 
     The table has a row per exit: its name; ``label`` and ``probability`` of WISE's calibrated sum there; the ``macs``
@@ -91,8 +101,7 @@ def exit_table(run: Run, views: dict[str, torch.Tensor], theta: float | None = N
 
 @dataclass(frozen=True)
 class Walked:
-    """Predictions ``answers (N, K)``, the ``exits (N,)`` that gave them (counted from 0), and the ``macs (N,)`` spent.
-    """
+    """Predictions ``answers (N, K)``, the ``exits (N,)`` that gave them (counted from 0), and the ``macs (N,)`` spent."""
 
     answers: torch.Tensor
     exits: np.ndarray

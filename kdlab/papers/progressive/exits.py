@@ -53,10 +53,15 @@ class Features:
 
     def _batch(self, draws: torch.Tensor, indices: torch.Tensor) -> Batch:
         chosen = [self.records[i] for i in indices.tolist()]
-        return Batch({key: kept[draws, indices].float() for key, kept in self.tensors.items()},
-                     torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
+        return Batch(
+            {key: kept[draws, indices].float() for key, kept in self.tensors.items()},
+            torch.tensor([r.label for r in chosen]),
+            tuple(r.id for r in chosen),
+        )
 
-    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
+    def training(
+        self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)
+    ) -> Batch:
         """A batch, or a ``part`` of it, with one draw of each clip; the generator alone determines which draw."""
         draws = torch.randint(len(self.tensors["finals"]), (len(indices),), generator=generator)
         return self._batch(draws[part], torch.tensor(indices)[part])
@@ -67,8 +72,12 @@ class Features:
             yield self._batch(torch.zeros_like(some), some)
 
 
-def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[torch.Generator],
-            pooled: tuple[int, int] | None = None) -> Features:
+def extract(
+    nets: dict[str, Normalised],
+    clips: SegmentBatches,
+    draws: Sequence[torch.Generator],
+    pooled: tuple[int, int] | None = None,
+) -> Features:
     """The :func:`.networks.frozen_features` of the clips, computed on the device of ``nets``.
 
     Each of the ``draws`` generators gives one random draw of every clip; without any, the centre draw is used. Maps are
@@ -81,18 +90,28 @@ def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[
             chosen = some.tolist()
             if generator is None:
                 centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
-            batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
+            batch = (
+                clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
+            )
             features = frozen_features(nets, {name: batch.views[name].to(where) for name in nets})
-            features = {key: its.cpu() if key == "finals" else _averaged(its.cpu(), pooled)
-                        for key, its in features.items()}
-            kept = kept or _storage({key: (len(draws) or 1, count, *its.shape[1:]) for key, its in features.items()})
+            features = {
+                key: its.cpu() if key == "finals" else _averaged(its.cpu(), pooled)
+                for key, its in features.items()
+            }
+            kept = kept or _storage(
+                {key: (len(draws) or 1, count, *its.shape[1:]) for key, its in features.items()}
+            )
             for key, its in features.items():
                 kept[key][draw, chosen[0] : chosen[-1] + 1] = its
     return Features(clips.records, kept)
 
 
 def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
-    return F.adaptive_avg_pool2d(stage.flatten(0, 1), size).unflatten(0, stage.shape[:2]) if size else stage
+    return (
+        F.adaptive_avg_pool2d(stage.flatten(0, 1), size).unflatten(0, stage.shape[:2])
+        if size
+        else stage
+    )
 
 
 def _storage(shapes: dict[object, tuple[int, ...]]) -> dict[object, torch.Tensor]:
@@ -124,28 +143,32 @@ class ExitRecipe(Recipe):
         return dict(zip(ORDER, self.backbones, strict=True))
 
     def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
-        """Features of the frozen networks in ``needed``, and untrained heads, whose weights the seed alone determines.
-        """
+        """Features of the frozen networks in ``needed``, and untrained heads, whose weights the seed alone determines."""
         backbones = {name: run.net() for name, run in needed.items()}
         weights = tuple(run.provenance["weights"] for run in needed.values())
         features = features_of(self, catalogue, backbones, weights)
 
         def answers(student: nn.Module, split: str, batch_size: int = 64):
             some = features.get(split)
-            return (some.records, all_exits(student.cpu(), some, batch_size)) if some else ((), None)
+            return (
+                (some.records, all_exits(student.cpu(), some, batch_size)) if some else ((), None)
+            )
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             heads = self.net.make(len(catalogue.classes))
-        return Prepared({"student": heads}, features["train"], None, answers, ("train", "val", "test"))
+        return Prepared(
+            {"student": heads}, features["train"], None, answers, ("train", "val", "test")
+        )
 
 
 #: The features of the last three networks, since a study trains many conditions on the same networks.
 _last: dict[tuple, dict[str, Features]] = {}
 
 
-def features_of(recipe: ExitRecipe, catalogue: Catalogue, nets: dict[str, nn.Module],
-                weights: tuple[str, ...]) -> dict[str, Features]:
+def features_of(
+    recipe: ExitRecipe, catalogue: Catalogue, nets: dict[str, nn.Module], weights: tuple[str, ...]
+) -> dict[str, Features]:
     """Split → features of its clips in ``catalogue`` under the frozen ``nets`` (modality → network, in ``ORDER``).
 
     ``weights`` identify the networks: a second call with the same networks returns the kept features. Training clips
@@ -155,13 +178,20 @@ def features_of(recipe: ExitRecipe, catalogue: Catalogue, nets: dict[str, nn.Mod
     if key not in _last:
         _last.clear()
         where = device()
-        frozen = {name: copy.deepcopy(net).requires_grad_(False).eval().to(where) for name, net in nets.items()}
+        frozen = {
+            name: copy.deepcopy(net).requires_grad_(False).eval().to(where)
+            for name, net in nets.items()
+        }
         views = {name: backbone.view for name, backbone in recipe.needs().items()}
         found = {}
         with one_thread(where):
             for split in ("train", "val", "test"):
                 clips = SegmentBatches(catalogue.split(split), views, recipe.window)
-                draws = [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)] if split == "train" else []
+                draws = (
+                    [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)]
+                    if split == "train"
+                    else []
+                )
                 if clips.records:
                     found[split] = extract(frozen, clips, draws, recipe.view.pooled)
         _last[key] = found

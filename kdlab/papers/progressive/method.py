@@ -18,7 +18,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.method import CrossEntropy, check_mixture, entropy, smoothed_targets, smoothing_of_entropy
+from kdlab.distill.method import (
+    CrossEntropy,
+    check_mixture,
+    entropy,
+    smoothed_targets,
+    smoothing_of_entropy,
+)
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.system.values import fraction, positive
 
@@ -28,7 +34,9 @@ Schedule = tuple[tuple[str, float], ...]
 PAPER: Schedule = (("motion", 1 / 6), ("residual", 1 / 6), ("own", 4 / 6))
 
 
-def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1) -> torch.Tensor:
+def soft_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1
+) -> torch.Tensor:
     """The cross-entropy ``−Σ_c targets_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)``; ``targets`` are
     *probabilities* (docs/methods.md, 3.3). It equals the KL divergence plus the entropy of the targets. Its gradient is
     therefore that of KL, and its lowest value is that entropy."""
@@ -55,8 +63,10 @@ def orders(strongest: str = "own") -> dict[str, Schedule]:
     ``iframe``). Names look like ``motion-residual-own``. The first teacher has 1/6 of the training, the second 1/6, the
     third 4/6."""
     shares = [share for _, share in PAPER]
-    return {"-".join(names): tuple(zip(names, shares, strict=True))
-            for names in permutations(("motion", "residual", strongest))}
+    return {
+        "-".join(names): tuple(zip(names, shares, strict=True))
+        for names in permutations(("motion", "residual", strongest))
+    }
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,11 @@ class LabelExits(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the loss (a sum over exits, a mean over the batch), and the part of each modality as its terms."""
         exits = self.exit_losses(nets["student"](batch.views), batch, progress).mean(0)
-        yield "net", exits.sum(), {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)}
+        yield (
+            "net",
+            exits.sum(),
+            {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +108,9 @@ class _Taught(LabelExits):
         if targets.shape[1] == 3:
             targets = targets.repeat_interleave(3, dim=1)
         labels = super().exit_losses(logits, batch, progress)
-        return (1 - self.alpha) * labels + self.alpha * soft_cross_entropy(logits, targets, self.temperature)
+        return (1 - self.alpha) * labels + self.alpha * soft_cross_entropy(
+            logits, targets, self.temperature
+        )
 
 
 @dataclass(frozen=True)
@@ -110,10 +126,14 @@ class Progressive(_Taught):
     def __post_init__(self):
         super().__post_init__()
         if unknown := [t for t, _ in self.schedule if t not in (*ORDER, "own")]:
-            raise ValueError(f"unknown teacher {unknown[0]!r} in the schedule; use own, {', '.join(ORDER)}")
+            raise ValueError(
+                f"unknown teacher {unknown[0]!r} in the schedule; use own, {', '.join(ORDER)}"
+            )
         positive(shares=[share for _, share in self.schedule])
         if not math.isclose(sum(s for _, s in self.schedule), 1):
-            raise ValueError(f"the shares of a schedule must be positive and add up to 1, got {self.schedule}")
+            raise ValueError(
+                f"the shares of a schedule must be positive and add up to 1, got {self.schedule}"
+            )
 
     def targets(self, batch, progress) -> torch.Tensor:
         teacher, finals = teacher_at(self.schedule, progress.fraction), self.finals(batch)
@@ -125,7 +145,9 @@ class RandomTeacher(_Taught):
     """Control: a random one of the three final classifiers teaches each batch, so teachers change without an order."""
 
     def targets(self, batch, progress) -> torch.Tensor:
-        drawn = torch.randint(len(ORDER), (), generator=torch.Generator().manual_seed(progress.seed))
+        drawn = torch.randint(
+            len(ORDER), (), generator=torch.Generator().manual_seed(progress.seed)
+        )
         return self.finals(batch)[:, [int(drawn)]]
 
 
@@ -147,8 +169,16 @@ class SmoothedExits(Progressive):
         finals = torch.cat([self.finals(batch) for batch in batches])
         nats, classes = entropy(finals).mean(0), finals.shape[-1]
         labels = torch.arange(classes, device=finals.device)
-        means = sum(share * (nats if t == "own" else nats[ORDER.index(t)].expand(3)) for t, share in self.schedule)
-        return torch.stack([smoothed_targets(labels, classes, smoothing_of_entropy(float(m), classes)) for m in means])
+        means = sum(
+            share * (nats if t == "own" else nats[ORDER.index(t)].expand(3))
+            for t, share in self.schedule
+        )
+        return torch.stack(
+            [
+                smoothed_targets(labels, classes, smoothing_of_entropy(float(m), classes))
+                for m in means
+            ]
+        )
 
     def targets(self, batch, progress) -> torch.Tensor:
         return progress.prepared[:, batch.labels].movedim(0, 1)
@@ -168,11 +198,16 @@ class SettledCrossEntropy(CrossEntropy):
 
     def __post_init__(self):
         fraction(freeze_after=self.freeze_after)
-        positive("1 never freezes, and at 0 the statistics would stay those of no data", freeze_after=self.freeze_after)
+        positive(
+            "1 never freezes, and at 0 the statistics would stay those of no data",
+            freeze_after=self.freeze_after,
+        )
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
-        if progress.fraction >= self.freeze_after:  # at every step, since the loop's validation returns to train mode
+        if (
+            progress.fraction >= self.freeze_after
+        ):  # at every step, since the loop's validation returns to train mode
             for module in nets["student"].modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

@@ -38,14 +38,23 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def __post_init__(self):
-        integer(1, channels=self.channels, width=self.width, kernel=self.kernel, pooled=self.pooled or (1, 1))
+        integer(
+            1,
+            channels=self.channels,
+            width=self.width,
+            kernel=self.kernel,
+            pooled=self.pooled or (1, 1),
+        )
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []
         return nn.Sequential(
             *first,
-            nn.Conv2d(self.channels, self.width, self.kernel, padding=1, bias=False), nn.BatchNorm2d(self.width),
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * self.width, num_classes),
+            nn.Conv2d(self.channels, self.width, self.kernel, padding=1, bias=False),
+            nn.BatchNorm2d(self.width),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(16 * self.width, num_classes),
         )
 
 
@@ -61,8 +70,14 @@ class Heads(nn.ModuleDict):
 
     def forward(self, features: dict[object, torch.Tensor]) -> torch.Tensor:
         """Logits ``(B, 9, K)`` of the maps in :func:`frozen_features`. The modalities stand in :data:`ORDER`."""
-        return torch.stack([self.at(modality, stage, features[modality, stage])
-                            for modality, heads in self.items() for stage in range(len(heads))], 1)
+        return torch.stack(
+            [
+                self.at(modality, stage, features[modality, stage])
+                for modality, heads in self.items()
+                for stage in range(len(heads))
+            ],
+            1,
+        )
 
     def at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, K)`` of one head on ``maps (B, T, C_k, h, w)``, averaged over T."""
@@ -84,7 +99,9 @@ class ExitHeads:
         return cls(**{modality: _heads(net) for modality, net in nets.items()})
 
     def make(self, num_classes: int) -> Heads:
-        return Heads({m: nn.ModuleList(head.make(num_classes) for head in getattr(self, m)) for m in ORDER})
+        return Heads(
+            {m: nn.ModuleList(head.make(num_classes) for head in getattr(self, m)) for m in ORDER}
+        )
 
 
 def _heads(net) -> tuple[Exit, Exit, Exit]:
@@ -96,21 +113,27 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
 
 
 @torch.no_grad()
-def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]) -> dict[object, torch.Tensor]:
+def frozen_features(
+    nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]
+) -> dict[object, torch.Tensor]:
     """The heads' input from the first three stages of ``nets`` for pixels ``views[modality] (B, C, T, H, W)``: maps
     ``(B, T, C_k, h, w)`` under (modality, stage), and under ``finals`` the networks' logits ``(B, 3, K)``."""
     features, finals = {}, []
     for modality, net in nets.items():
         x = views[modality]
         maps, logits = net.net.features((x - net.mean) / net.std)
-        features |= {(modality, stage): m.unflatten(0, (len(x), -1)) for stage, m in enumerate(maps)}
+        features |= {
+            (modality, stage): m.unflatten(0, (len(x), -1)) for stage, m in enumerate(maps)
+        }
         finals.append(logits)
     return features | {"finals": torch.stack(finals, 1)}
 
 
 def twelve(heads: Heads, features: dict[object, torch.Tensor]) -> torch.Tensor:
     """Logits ``(B, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
-    return torch.cat([heads(features).unflatten(1, (3, 3)), features["finals"][:, :, None]], 2).flatten(1, 2)
+    return torch.cat(
+        [heads(features).unflatten(1, (3, 3)), features["finals"][:, :, None]], 2
+    ).flatten(1, 2)
 
 
 class Trio(nn.Module):
@@ -119,7 +142,9 @@ class Trio(nn.Module):
 
     def __init__(self, nets: dict[str, Normalised], heads: Heads):
         super().__init__()
-        self.nets = nn.ModuleDict({modality: nets[modality] for modality in ORDER}).requires_grad_(False)
+        self.nets = nn.ModuleDict({modality: nets[modality] for modality in ORDER}).requires_grad_(
+            False
+        )
         self.heads = heads
         self.train()
 
@@ -142,7 +167,9 @@ class Trio(nn.Module):
 
     def advance(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
         """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on the output of the stage before, or of :meth:`begin`."""
-        return self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        return (
+            self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        )
 
     def logits_at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, K)`` of the exit after ``stage`` (0..3)."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from kdlab.clips.coviar import Compressed, PaperSegments, Segments, all_mpeg4
-from kdlab.clips.splits import Half, HeldOut, with_halves
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Batch
+from kdlab.datasets.splits import Half, HeldOut, with_halves
+from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
 from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
@@ -44,10 +44,17 @@ def yours(clips: UserClips) -> UserClips | HeldOut:
     return all_mpeg4(with_halves(clips))
 
 
-def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0, *, residual: str = "residual",
-         net: Callable[[str], TinyCompressed] = tiny) -> tuple[Recipe, ...]:
+def trio(
+    size: ExitSize,
+    data: NightStream | UserClips | HeldOut,
+    seed: int = 0,
+    *,
+    residual: str = "residual",
+    net: Callable[[str], TinyCompressed] = tiny,
+) -> tuple[Recipe, ...]:
     """The recipes of the three networks of one seed, in ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``. ``net``
     is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
+
     def epochs(modality: str) -> int:
         if not isinstance(data, NightStream):
             return size.real_epochs
@@ -56,15 +63,28 @@ def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0,
         return size.epochs if data.night.context else size.plain_epochs
 
     def recipe(modality: str) -> Recipe:
-        made, settings = net("residual" if modality == residual else modality), Settings(epochs=epochs(modality))
-        return Recipe(modality, data, Compressed(modality), by.SettledCrossEntropy(), net=made, window=Segments(),
-                      settings=settings, seed=seed)
+        made, settings = (
+            net("residual" if modality == residual else modality),
+            Settings(epochs=epochs(modality)),
+        )
+        return Recipe(
+            modality,
+            data,
+            Compressed(modality),
+            by.SettledCrossEntropy(),
+            net=made,
+            window=Segments(),
+            settings=settings,
+            seed=seed,
+        )
 
     return tuple(recipe(modality) for modality in (residual, *ORDER[1:]))
 
 
 #: The orders of three teachers that are neither PKD's nor its reverse.
-ORDERS = tuple(name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion"))
+ORDERS = tuple(
+    name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion")
+)
 #: The conditions of the demo profile: the method, its baseline, and the decisive control.
 HEADLINE = ("ce_ic", "pkd", "own_final")
 
@@ -80,7 +100,9 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     methods = {
         "ce_ic": by.LabelExits(),
         "pkd": by.Progressive(),
-        "pkd_iframe": by.Progressive(schedule=by.orders(strongest="iframe")["motion-residual-iframe"]),
+        "pkd_iframe": by.Progressive(
+            schedule=by.orders(strongest="iframe")["motion-residual-iframe"]
+        ),
         "own_final": by.Progressive(schedule=by.only("own")),
         "iframe_kd": by.Progressive(schedule=by.only("iframe")),
         "reversed": by.Progressive(schedule=by.orders()["own-residual-motion"]),
@@ -90,29 +112,42 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
         "ce_kd": by.Progressive(alpha=0.5),
     }
     methods |= {name: by.Progressive(schedule=by.orders()[name]) for name in ORDERS}
-    how = dict(net=heads, window=first.window, settings=settings, seed=first.seed, backbones=backbones)
+    how = dict(
+        net=heads, window=first.window, settings=settings, seed=first.seed, backbones=backbones
+    )
     view = FrozenView(size.draws, POOLED)
-    return {name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()}
+    return {
+        name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()
+    }
 
 
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
     """Condition → recipe of exits on networks that were trained on one half of the training scenes
-    (:class:`kdlab.clips.splits.Half`), all in twice the epochs.
+    (:class:`kdlab.datasets.splits.Half`), all in twice the epochs.
 
     ``…_unseen`` train on the other half: no teacher was trained on their clips. ``ce_own`` (labels and the own final
     classifier in halves) joins the other methods. ``…_seen``, the control, train on the networks' own half.
     """
+
     def twice(recipe: Recipe) -> Recipe:
         return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
 
     whole = trio(size, data, seed)
     networks = tuple(replace(twice(network), data=Half(data)) for network in whole)
-    every = {name: replace(twice(recipe), backbones=networks) for name, recipe in conditions(size, whole).items()}
+    every = {
+        name: replace(twice(recipe), backbones=networks)
+        for name, recipe in conditions(size, whole).items()
+    }
     own = every["own_final"]
     every["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
-    made = {f"{name}_unseen": replace(recipe, data=Half(data, first=False)) for name, recipe in every.items()}
-    made |= {f"{name}_seen": replace(every[name], data=Half(data))
-             for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")}
+    made = {
+        f"{name}_unseen": replace(recipe, data=Half(data, first=False))
+        for name, recipe in every.items()
+    }
+    made |= {
+        f"{name}_seen": replace(every[name], data=Half(data))
+        for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")
+    }
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}
 
 
@@ -127,8 +162,12 @@ _TENTHS = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
 _ADAM = (("net", Rule(eps=1e-3)),)
 
 
-def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1, as_released: bool = False,
-                  precision: str = "bf16") -> ExitRecipe:
+def paper_profile(
+    weights: Mapping[str, Path | str] | None = None,
+    draws: int = 1,
+    as_released: bool = False,
+    precision: str = "bf16",
+) -> ExitRecipe:
     """The paper's sizes and settings of networks and exits, as one recipe without clips (its `night` is never read).
 
     The networks are ResNet-50 for I-frames and ResNet-18 for the others, from the checkpoints ``weights`` (by modality)
@@ -142,25 +181,47 @@ def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 
         settings = Settings(510, 40 if large else 80, _TENTHS[m], 1e-4, "cosine", precision)
         if as_released:
             first = () if large else ((r"^student\.net\.(conv1|bn1|data_bn)\.", 0.1),)
-            released = AsReleased(_ADAM, (*first, (r"\.fc\.", 1.0), ("", 0.01)), False, (150, 270, 390))
+            released = AsReleased(
+                _ADAM, (*first, (r"\.fc\.", 1.0), ("", 0.01)), False, (150, 270, 390)
+            )
             settings = replace(settings, lr=_RATES[m], as_released=released)
-        backbones.append(Recipe(m, Night(), Compressed(m), by.SettledCrossEntropy(), net=net, window=window,
-                                settings=settings))
+        backbones.append(
+            Recipe(
+                m,
+                Night(),
+                Compressed(m),
+                by.SettledCrossEntropy(),
+                net=net,
+                window=window,
+                settings=settings,
+            )
+        )
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", precision)
     if as_released:  # one optimiser for the nine heads, which share no parameters
         most = max(_RATES.values())
         shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
-        settings = replace(settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250)))
-    return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones))
+        settings = replace(
+            settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250))
+        )
+    return ExitRecipe(
+        "exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones)
+    )
 
 
-def paper_recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dict[tuple[str, str], ExitRecipe]:
+def paper_recipes(
+    which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0
+) -> dict[tuple[str, str], ExitRecipe]:
     """(split, condition) → recipe. The exits of all modalities share a crop, whose sizes are those of residuals."""
     found = {}
     for split in which.splits:
         clips = UserClips(str(root / which.folder), split)
-        made = conditions(STUDY, tuple(replace(net, data=clips, seed=seed) for net in size.backbones))
-        found |= {(split, c): replace(made[c], settings=size.settings, view=size.view) for c in PAPER_CONDITIONS}
+        made = conditions(
+            STUDY, tuple(replace(net, data=clips, seed=seed) for net in size.backbones)
+        )
+        found |= {
+            (split, c): replace(made[c], settings=size.settings, view=size.view)
+            for c in PAPER_CONDITIONS
+        }
     return found
 
 

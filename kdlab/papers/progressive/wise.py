@@ -22,7 +22,9 @@ from scipy.special import log_softmax, softmax
 
 from kdlab.system.values import finite, not_negative, positive
 
-_LARGEST = 100.0  # the bound on weights: with separable clips and a = 0 the minimum lies at infinity
+_LARGEST = (
+    100.0  # the bound on weights: with separable clips and a = 0 the minimum lies at infinity
+)
 
 
 def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -33,7 +35,9 @@ def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float,
     return -log_p[clips, labels].mean(), np.tensordot(logits, error, ((0, 2), (0, 1))) / len(labels)
 
 
-def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
+def solve(
+    logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False
+) -> np.ndarray:
     """The weights ``(J,)`` of exits' logits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B);
     no weight exceeds 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact. On the three
     final classifiers, ``logits[:, FINALS]``, these are the weights of CoViAR's late fusion."""
@@ -48,8 +52,14 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
         return value + l1 * x.sum(), sides @ gradient + l1
 
     start = np.concatenate([np.ones(exits), np.zeros(len(sides) - exits)])
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, _LARGEST)] * len(sides),
-                     options=dict(maxiter=2000, ftol=1e-13, gtol=1e-8))
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, _LARGEST)] * len(sides),
+        options=dict(maxiter=2000, ftol=1e-13, gtol=1e-8),
+    )
     return found.x @ sides
 
 
@@ -61,7 +71,9 @@ def fit_wise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     exits = logits.shape[1]
     if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
-        raise ValueError(f"WISE needs finite logits (N, E, K) and labels (N,), got {logits.shape} and {len(labels)}")
+        raise ValueError(
+            f"WISE needs finite logits (N, E, K) and labels (N,), got {logits.shape} and {len(labels)}"
+        )
     weights = np.eye(exits)
     for k in range(1, exits):
         weights[k, : k + 1] = solve(logits[:, : k + 1], labels, 0.0 if k < 5 else 0.1)
@@ -93,21 +105,28 @@ def stop_at(combined: np.ndarray, theta: float | Sequence[float]) -> np.ndarray:
     return sure.argmax(-1)
 
 
-def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float]
-          ) -> pd.DataFrame:
+def curve(
+    combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float]
+) -> pd.DataFrame:
     """A table of mean ``cost`` and ``accuracy`` (%) under each threshold ``theta``."""
     stops, right = stop_at(combined, thetas), combined.argmax(2) == labels[:, None]
     accuracy = 100 * right[np.arange(len(labels)), stops].mean(1)
-    return pd.DataFrame({"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy})
+    return pd.DataFrame(
+        {"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy}
+    )
 
 
-def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:
+def threshold_for_budget(
+    combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float
+) -> float:
     """The threshold with the highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or
     seconds); among equals, the cheapest. Raises ``ValueError`` when even the first exit exceeds the budget."""
     positive(budget=budget)
     if budget < cumulative_cost[0]:
-        raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
-                         "every clip pays; raise the budget, or use fewer segments or a smaller first network")
+        raise ValueError(
+            f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
+            "every clip pays; raise the budget, or use fewer segments or a smaller first network"
+        )
     found = np.unique(max_probability(combined))
     thetas = [-1.0, *found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)], 1.0]
     points = curve(combined, labels, cumulative_cost, thetas)

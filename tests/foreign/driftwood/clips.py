@@ -20,7 +20,14 @@ def film(path: Path, take: int, way: tuple[int, int], side: int) -> None:
         stream = file.add_stream("mpeg4", rate=16, width=side, height=side)
         for t in range(16):
             sea = random.integers(0, 60, (side, side, 3), dtype=np.uint8)
-            sea[np.ix_(*((a + step * t + np.arange(8)) % side for a, step in zip(start, way, strict=True)))] = 220
+            sea[
+                np.ix_(
+                    *(
+                        (a + step * t + np.arange(8)) % side
+                        for a, step in zip(start, way, strict=True)
+                    )
+                )
+            ] = 220
             file.mux(stream.encode(av.VideoFrame.from_ndarray(sea, format="rgb24")))
         file.mux(stream.encode())
 
@@ -37,7 +44,13 @@ class Adrift:
     def catalogue(self) -> Catalogue:
         root, records = Path(os.environ.get("KDLAB_DATA", "data")) / f"adrift-{self.side}", []
         for take in range(self.takes):
-            split = "train" if take < 0.6 * self.takes else "val" if take < 0.75 * self.takes else "test"
+            split = (
+                "train"
+                if take < 0.6 * self.takes
+                else "val"
+                if take < 0.75 * self.takes
+                else "test"
+            )
             for label, way in enumerate(self.ways):
                 path = root / f"{take:02}" / way / "clip.mp4"
                 if not path.exists():

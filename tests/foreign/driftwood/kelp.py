@@ -21,7 +21,9 @@ class Holdfast(nn.Module):
 class Blade(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.space, self.time = (nn.TransformerEncoderLayer(width, 2, width, 0.0, batch_first=True) for _ in range(2))
+        self.space, self.time = (
+            nn.TransformerEncoderLayer(width, 2, width, 0.0, batch_first=True) for _ in range(2)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b, c, t, h, w = x.shape
@@ -37,6 +39,12 @@ class Kelp:
     stages = ("holdfast.patch", "blades.0", "blades.1")
 
     def make(self, num_classes: int) -> nn.Module:
-        return nn.Sequential(OrderedDict(
-            holdfast=Holdfast(3, self.width), blades=nn.Sequential(Blade(self.width), Blade(self.width)),
-            pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten(), classify=nn.Linear(self.width, num_classes)))
+        return nn.Sequential(
+            OrderedDict(
+                holdfast=Holdfast(3, self.width),
+                blades=nn.Sequential(Blade(self.width), Blade(self.width)),
+                pool=nn.AdaptiveAvgPool3d(1),
+                flat=nn.Flatten(),
+                classify=nn.Linear(self.width, num_classes),
+            )
+        )

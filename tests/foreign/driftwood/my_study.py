@@ -15,12 +15,33 @@ from kdlab.train.sizes import SMOKE
 
 def conditions(size, world: int) -> dict[str, Recipe]:
     settings = Settings(epochs=size.settings.epochs, batch_size=7)
-    alone = Recipe("adrift_alone", Adrift(), net=Raft(), window=Window(8, 32, 28), settings=settings, seed=world)
-    teacher = replace(alone, condition="adrift_wake", net=Raft(channels=1), view=Wake(), seed=world + 100)
-    return {"labels alone": alone,
-            "undertow": replace(alone, condition="adrift_undertow", method=Undertow(), teacher=teacher),
-            "other clips": replace(alone, condition="adrift_other", method=Undertow(other=True), teacher=teacher)}
+    alone = Recipe(
+        "adrift_alone",
+        Adrift(),
+        net=Raft(),
+        window=Window(8, 32, 28),
+        settings=settings,
+        seed=world,
+    )
+    teacher = replace(
+        alone, condition="adrift_wake", net=Raft(channels=1), view=Wake(), seed=world + 100
+    )
+    return {
+        "labels alone": alone,
+        "undertow": replace(alone, condition="adrift_undertow", method=Undertow(), teacher=teacher),
+        "other clips": replace(
+            alone, condition="adrift_other", method=Undertow(other=True), teacher=teacher
+        ),
+    }
 
 
-study = Study("driftwood", conditions, size=SMOKE, questions=[
-    Question("1", "Does the undertow pull?", "undertow", "labels alone", rivals=("other clips",))])
+study = Study(
+    "driftwood",
+    conditions,
+    size=SMOKE,
+    questions=[
+        Question(
+            "1", "Does the undertow pull?", "undertow", "labels alone", rivals=("other clips",)
+        )
+    ],
+)

@@ -18,6 +18,12 @@ class Raft:
     stages = ("bow", "stern")
 
     def make(self, num_classes: int) -> nn.Module:
-        return nn.Sequential(OrderedDict(
-            bow=planks(self.channels, self.width, (1, 2, 2)), stern=planks(self.width, 2 * self.width, (2, 2, 2)),
-            pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten(), classify=nn.Linear(2 * self.width, num_classes)))
+        return nn.Sequential(
+            OrderedDict(
+                bow=planks(self.channels, self.width, (1, 2, 2)),
+                stern=planks(self.width, 2 * self.width, (2, 2, 2)),
+                pool=nn.AdaptiveAvgPool3d(1),
+                flat=nn.Flatten(),
+                classify=nn.Linear(2 * self.width, num_classes),
+            )
+        )

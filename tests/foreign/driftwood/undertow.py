@@ -26,10 +26,14 @@ class Undertow:
     def extra_nets(self, nets, batches, seed, needed):
         batch = next(iter(batches))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            ours, theirs = (self.swim(nets, batch, who)[1].shape[1] for who in ("student", "teacher"))
+            ours, theirs = (
+                self.swim(nets, batch, who)[1].shape[1] for who in ("student", "teacher")
+            )
             torch.manual_seed(seed)
-            return {"projector": nn.Linear(ours, theirs),
-                    "critic": nn.Sequential(nn.Linear(theirs, 16), nn.ReLU(), nn.Linear(16, 1))}
+            return {
+                "projector": nn.Linear(ours, theirs),
+                "critic": nn.Sequential(nn.Linear(theirs, 16), nn.ReLU(), nn.Linear(16, 1)),
+            }
 
     def networks_by_optimiser(self, nets):
         return {"judge": ["critic"], "swimmer": ["student", "projector"]}
@@ -39,7 +43,17 @@ class Undertow:
             theirs = self.swim(nets, batch, "teacher")[1].roll(int(self.other), 0)
         logits, ours = self.swim(nets, batch, "student")
         ours = nets["projector"](ours)
-        yield "judge", (F.softplus(-nets["critic"](theirs)) + F.softplus(nets["critic"](ours.detach()))).mean(), {}
+        yield (
+            "judge",
+            (
+                F.softplus(-nets["critic"](theirs)) + F.softplus(nets["critic"](ours.detach()))
+            ).mean(),
+            {},
+        )
         ce, fooled = F.cross_entropy(logits, batch.labels), F.softplus(-nets["critic"](ours)).mean()
         pull = F.mse_loss(ours, theirs)
-        yield "swimmer", ce + self.beta * (fooled + pull), {"ce": ce, "fooled": fooled, "pull": pull}
+        yield (
+            "swimmer",
+            ce + self.beta * (fooled + pull),
+            {"ce": ce, "fooled": fooled, "pull": pull},
+        )

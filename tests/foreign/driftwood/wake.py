@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlab.clips.decode import Streamed, each_frame
+from kdlab.video.decode import Streamed, each_frame
 
 
 @dataclass(frozen=True)
@@ -16,5 +16,7 @@ class Wake(Streamed):
         for index, frame in enumerate(each_frame(path)):
             now = frame.mean(-1, keepdims=True)
             if indices is None or index in indices:
-                yield np.clip(128 + now - (now if before is None else before), 0, 255).astype(np.uint8)
+                yield np.clip(128 + now - (now if before is None else before), 0, 255).astype(
+                    np.uint8
+                )
             before = now

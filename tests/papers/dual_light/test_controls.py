@@ -16,7 +16,9 @@ def test_each_chosen_clip_has_one_gamma_in_range_and_the_others_keep_their_bits(
     left = (brightened == CLIPS).flatten(1).all(1)
     assert 0.4 < float(left.float().mean()) < 0.6
     gammas = (CLIPS[~left].double().log() / brightened[~left].double().log()).flatten(1)
-    assert torch.allclose(gammas, gammas[:, :1].expand_as(gammas), rtol=1e-2)  # one for the whole clip
+    assert torch.allclose(
+        gammas, gammas[:, :1].expand_as(gammas), rtol=1e-2
+    )  # one for the whole clip
     assert 1.5 - 0.02 < gammas.median(1).values.min() and gammas.median(1).values.max() < 3.0 + 0.03
     spread = gammas.median(1).values
     assert float(spread.mean()) == pytest.approx(2.25, abs=0.15) and float(spread.std()) > 0.3
@@ -36,10 +38,14 @@ class Mean(torch.nn.Module):
 
 
 def test_random_gamma_is_cross_entropy_on_brightened_clips():
-    batch = Batch({"student": CLIPS}, torch.zeros(400, dtype=torch.long), tuple(map(str, range(400))))
+    batch = Batch(
+        {"student": CLIPS}, torch.zeros(400, dtype=torch.long), tuple(map(str, range(400)))
+    )
     ((_, plain, _),) = CrossEntropy().losses({"student": Mean()}, batch, Progress(0, 1))
     ((_, never, _),) = RandomGamma(0.0).losses({"student": Mean()}, batch, Progress(0, 1))
-    ((name, always, terms),) = RandomGamma(1.0, 2.0, 2.0).losses({"student": Mean()}, batch, Progress(0, 1))
+    ((name, always, terms),) = RandomGamma(1.0, 2.0, 2.0).losses(
+        {"student": Mean()}, batch, Progress(0, 1)
+    )
     by_hand = F.cross_entropy(Mean()(CLIPS.sqrt()), batch.labels)
     assert float(never) == float(plain) and name == "net" and terms["ce"] is always
     assert float(always) == pytest.approx(float(by_hand)) and float(always) < float(plain)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
+from kdlab.datasets.user_clips import UserClips
 from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.enhancer import TrainedCurves
@@ -23,7 +23,9 @@ def clips(tmp_path_factory):
     rng = np.random.default_rng(0)
     for label in ("left", "right"):
         for n in range(6):
-            room = rng.uniform(3, 25, (1, 24, 32, 1)) + 6 * np.sin(np.arange(6) + n).reshape(-1, 1, 1, 1)
+            room = rng.uniform(3, 25, (1, 24, 32, 1)) + 6 * np.sin(np.arange(6) + n).reshape(
+                -1, 1, 1, 1
+            )
             encode(root / label / f"{n}.mp4", np.repeat(room, 3, 3).clip(0, 255).astype(np.uint8))
     return root
 
@@ -37,7 +39,9 @@ def places(tmp_path, monkeypatch):
 
 
 def tiny(clips, **changes) -> TrainedCurves:
-    return TrainedCurves(UserClips(str(clips)), **{"width": 4, "side": 16, "steps": 12, "lr": 5e-3} | changes)
+    return TrainedCurves(
+        UserClips(str(clips)), **{"width": 4, "side": 16, "steps": 12, "lr": 5e-3} | changes
+    )
 
 
 FRAMES = np.random.default_rng(1).integers(0, 30, (5, 20, 28, 3), dtype=np.uint8)
@@ -46,9 +50,15 @@ FRAMES = np.random.default_rng(1).integers(0, 30, (5, 20, 28, 3), dtype=np.uint8
 def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     curves = tiny(clips)
     bright = curves(FRAMES)
-    assert bright.shape == FRAMES.shape and bright.dtype == np.uint8 and bright.mean() > FRAMES.mean() + 3
+    assert (
+        bright.shape == FRAMES.shape
+        and bright.dtype == np.uint8
+        and bright.mean() > FRAMES.mean() + 3
+    )
     run = curves.run()
-    assert run.folder == paths.runs_dir() / curves.recipe().name and run.recipe.name.startswith("zerodce-clips")
+    assert run.folder == paths.runs_dir() / curves.recipe().name and run.recipe.name.startswith(
+        "zerodce-clips"
+    )
     assert from_json(to_json(run.recipe)) == run.recipe and run.provenance["steps"] >= 12
     history = curves.training()
     assert history.loss_net.iloc[-1] < history.loss_net.iloc[0]
@@ -64,7 +74,9 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
 
 def test_steady_curves_share_the_weights(clips, places):
     steady, still = tiny(clips, steady=True), np.repeat(FRAMES[:1], 3, 0)
-    assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1  # the mean of equal maps, rounded
+    assert (
+        np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1
+    )  # the mean of equal maps, rounded
     assert steady.name == f"{tiny(clips).name}-steady"
     assert steady.run().folder == tiny(clips).run().folder
     assert len([p for p in paths.runs_dir().iterdir() if p.is_dir()]) == 1
@@ -72,6 +84,7 @@ def test_steady_curves_share_the_weights(clips, places):
 
 def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
     """A network whose curves follow the frame's level: what stays the same flickers without ``steady``, not with it."""
+
     def net(x):
         curves = -x.mean().expand(1, 24, *x.shape[2:])
         return curves, apply_curves(x, curves)
@@ -87,7 +100,10 @@ def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
     assert np.array_equal(steady[0, 10:], steady[1, 10:])
     x = torch.from_numpy(clip).permute(0, 3, 1, 2) / 255
     mean = -x.mean().expand(2, 24, 1, 1)
-    assert np.abs(steady / 255 - apply_curves(x, mean).permute(0, 2, 3, 1).numpy()).max() <= 0.5 / 255 + 1e-6
+    assert (
+        np.abs(steady / 255 - apply_curves(x, mean).permute(0, 2, 3, 1).numpy()).max()
+        <= 0.5 / 255 + 1e-6
+    )
 
 
 @pytest.mark.parametrize("steady", [False, True])
@@ -107,7 +123,9 @@ def test_it_stands_in_recipes(clips):
         recipe = Recipe("ce_enhanced", data, Enhanced(TrainedCurves(data, steady=True)))
         assert from_json(to_json(recipe)) == recipe
     plain = Recipe("ce_enhanced", Night())
-    assert source_hash(plain) != source_hash(Recipe("ce_enhanced", Night(), Enhanced(TrainedCurves(Night()))))
+    assert source_hash(plain) != source_hash(
+        Recipe("ce_enhanced", Night(), Enhanced(TrainedCurves(Night())))
+    )
 
 
 def test_names_differ_where_weights_differ(clips):

@@ -44,7 +44,9 @@ def test_the_tokens_of_both_lights_stand_one_after_the_other():
     raw, light = one.tokens(CLIPS[:, :3]), one.tokens(CLIPS[:, 3:])
     assert raw.shape == (3, 4, 8)
     out = outputs(net, CLIPS, ["net.attention"])
-    assert torch.allclose(out.taps["net.attention"], one.attention(torch.cat([raw, light], 1)), atol=1e-6)
+    assert torch.allclose(
+        out.taps["net.attention"], one.attention(torch.cat([raw, light], 1)), atol=1e-6
+    )
     swapped = net(torch.cat([CLIPS[:, 3:], CLIPS[:, :3]], 1))
     assert out.logits.shape == (3, 5) and not torch.allclose(out.logits, swapped, atol=1e-4)
 

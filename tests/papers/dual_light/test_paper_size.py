@@ -4,11 +4,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from tests.clips.test_datasets import arid_tree
 
-from kdlab.clips import datasets
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import ConsecutiveWindow
+from kdlab.datasets import released as datasets
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers import paper_size as paper_size
@@ -22,12 +23,17 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import untrained
 from kdlab.train.settings import Rule, Settings
 from kdlab.train.sizes import DEMO, Profile
-from tests.clips.test_datasets import arid_tree
 from tests.conftest import encode, pattern
 
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER.sets[1:]))
-SMOKE = Profile("paper", DEMO.night, Settings(1, 16), ConsecutiveWindow(8, 20, 16),
-                Attended(TinyR2Plus1D((4, 8)), tokens=8, dropout=0.1), seeds=1)
+SMOKE = Profile(
+    "paper",
+    DEMO.night,
+    Settings(1, 16),
+    ConsecutiveWindow(8, 20, 16),
+    Attended(TinyR2Plus1D((4, 8)), tokens=8, dropout=0.1),
+    seeds=1,
+)
 
 
 @pytest.fixture
@@ -46,22 +52,45 @@ def root(tmp_path, monkeypatch):
 def test_the_numbers_are_those_of_the_reference():
     size = recipes.paper_profile()
     assert size.settings == Settings(200, 8, 1e-5, 1e-3, "one_cycle", "bf16")
-    assert (size.window.frames, size.window.crop, size.window.scales) == (64, 112, (1.0, 0.875, 0.75, 0.66))
-    assert (size.net.backbone.depth, size.net.tokens, size.net.heads, size.net.dropout) == (34, 8, 8, 0.8)
+    assert (size.window.frames, size.window.crop, size.window.scales) == (
+        64,
+        112,
+        (1.0, 0.875, 0.75, 0.66),
+    )
+    assert (size.net.backbone.depth, size.net.tokens, size.net.heads, size.net.dropout) == (
+        34,
+        8,
+        8,
+        0.8,
+    )
     student = dual_light(size)["dlkdd"]
     assert (student.method, student.teacher.view) == (DualLight(4.0, 0.5), Enhanced(Gamma(1.8)))
-    assert recipes.paper_profile(precision="fp32").settings == replace(size.settings, precision="fp32")
+    assert recipes.paper_profile(precision="fp32").settings == replace(
+        size.settings, precision="fp32"
+    )
     other = recipes.paper_profile(as_released=True).settings
-    assert other.as_released.patience == 5 and dict(other.as_released.rules) == {"net": Rule("adamw")}
+    assert other.as_released.patience == 5 and dict(other.as_released.rules) == {
+        "net": Rule("adamw")
+    }
     assert (other.batch_size, other.accumulate) == (16 * size.settings.batch_size, 16)
     both = dual_light(size)["two_lights"]
-    assert (both.net, both.view) == (TwoLights(size.net.backbone, 16, 8, 0.8), BothLights(Gamma(1.8)))
+    assert (both.net, both.view) == (
+        TwoLights(size.net.backbone, 16, 8, 0.8),
+        BothLights(Gamma(1.8)),
+    )
 
 
 def test_an_enhancer_makes_only_the_conditions_it_enters(tmp_path):
     made = paper_recipes(PAPER.sets[0], tmp_path, SMOKE, seed=3)
-    assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 33 == len(set(made.values()))
-    assert {c for s, name, c in made if name == "zerodce"} == {"ce_enhanced", "dlkdd", "label_smoothing", "two_lights"}
+    assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 33 == len(
+        set(made.values())
+    )
+    assert {c for s, name, c in made if name == "zerodce"} == {
+        "ce_enhanced",
+        "dlkdd",
+        "label_smoothing",
+        "two_lights",
+    }
     taught = made["2", "zerodce", "dlkdd"]
     assert taught.data.test_fold == "2" and taught.view == Raw() and taught.seed == 3
     assert taught.teacher.view == Enhanced(TrainedCurves(taught.data, width=32, side=256))
@@ -69,15 +98,25 @@ def test_an_enhancer_makes_only_the_conditions_it_enters(tmp_path):
 
 def test_the_papers_network_has_the_published_cost():
     """R(2+1)D-34 has 152 GFLOPs (of one multiply and add) and 63.5 M parameters at 32 × 112² in the literature."""
-    base = Recipe("", DEMO.night, net=untrained(recipes.paper_profile().net.backbone), window=ConsecutiveWindow(32))
+    base = Recipe(
+        "",
+        DEMO.night,
+        net=untrained(recipes.paper_profile().net.backbone),
+        window=ConsecutiveWindow(32),
+    )
     assert cost(base, 400).forward / 1e9 == pytest.approx(152, abs=1)
 
 
 def test_a_teacher_and_a_second_light_cost_what_they_do():
     made = {name: cost(recipe, 11) for name, recipe in dual_light(SMOKE).items()}
     plain = made["ce_raw"]
-    assert 2.5 * plain.forward < plain.training < 3 * plain.forward  # no gradient goes into the pixels
-    assert made["dlkdd"].training == plain.training + plain.forward and made["dlkdd"].trained == plain.trained
+    assert (
+        2.5 * plain.forward < plain.training < 3 * plain.forward
+    )  # no gradient goes into the pixels
+    assert (
+        made["dlkdd"].training == plain.training + plain.forward
+        and made["dlkdd"].trained == plain.trained
+    )
     assert plain == made["label_smoothing"], "its teacher is asked before the first step"
     assert made["two_lights"].forward == pytest.approx(2 * plain.forward, rel=1e-2)
     on_cpu = cost(dual_light(SMOKE)["dlkdd"], 11, device="cpu")
@@ -89,7 +128,9 @@ def test_the_overview_lists_recipes_and_costs(root):
     assert f"{root / 'arid'}, found" in text and f"{root / 'dark48'}, not there" in text
 
     taught = cost(paper_recipes(MINIATURE.sets[0], root, SMOKE)["1", "zerodce", "dlkdd"], 11)
-    assert f"{taught.training / 1e9:.2f}" in next(line for line in text.splitlines() if "zerodce dlkdd" in line)
+    assert f"{taught.training / 1e9:.2f}" in next(
+        line for line in text.splitlines() if "zerodce dlkdd" in line
+    )
     assert text.count("8 × 16²") == 14
 
 
@@ -98,18 +139,29 @@ def test_what_cannot_be_trained_is_refused_before_the_first_training(root, monke
         MINIATURE.run(tmp_path / "nowhere", SMOKE)
     half = replace(SMOKE, settings=replace(SMOKE.settings, precision="bf16"))
     monkeypatch.setattr(paper_size, "bf16", lambda: (False, "compute capability 7.5 against 8.0"))
-    with pytest.raises(ValueError, match="which this hardware has not .compute capability 7.5.*--precision fp32"):
+    with pytest.raises(
+        ValueError, match="which this hardware has not .compute capability 7.5.*--precision fp32"
+    ):
         MINIATURE.run(root, half)
 
 
 @pytest.mark.slow
 def test_the_whole_profile_in_miniature(root, monkeypatch):
-    monkeypatch.setattr(recipes, "ENHANCERS", {
-        "gamma1.8": lambda clips: Gamma(1.8),
-        "zerodce": lambda clips: TrainedCurves(clips, width=2, side=16, clips=4, batch=4, steps=2)})
+    monkeypatch.setattr(
+        recipes,
+        "ENHANCERS",
+        {
+            "gamma1.8": lambda clips: Gamma(1.8),
+            "zerodce": lambda clips: TrainedCurves(
+                clips, width=2, side=16, clips=4, batch=4, steps=2
+            ),
+        },
+    )
     said = []
     found = MINIATURE.run(root, SMOKE, say=said.append)
-    assert list(found) == [("ARID v1.0", *key) for key in paper_recipes(MINIATURE.sets[0], root, SMOKE)]
+    assert list(found) == [
+        ("ARID v1.0", *key) for key in paper_recipes(MINIATURE.sets[0], root, SMOKE)
+    ]
     trained = sum("trained in" in line for line in said)
     assert trained == 14  # eleven conditions, and three teachers of another seed
     MINIATURE.run(root, SMOKE, say=said.append)

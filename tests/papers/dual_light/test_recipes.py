@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
+from kdlab.datasets.user_clips import UserClips
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
 from kdlab.papers.dual_light.recipes import dual_light
@@ -15,16 +15,21 @@ from kdlab.train.sizes import STUDY
 MADE = dual_light(STUDY)
 
 
-@pytest.mark.parametrize(("condition", "baseline", "fields"), [
-    ("ce_enhanced", "ce_raw", {"view"}),
-    ("ce_2x", "ce_raw", {"settings"}),
-    ("same_light", "ce_raw", {"method", "teacher"}),
-    ("dlkdd", "same_light", {"teacher"}),
-    ("label_smoothing", "dlkdd", {"method"}),
-])
+@pytest.mark.parametrize(
+    ("condition", "baseline", "fields"),
+    [
+        ("ce_enhanced", "ce_raw", {"view"}),
+        ("ce_2x", "ce_raw", {"settings"}),
+        ("same_light", "ce_raw", {"method", "teacher"}),
+        ("dlkdd", "same_light", {"teacher"}),
+        ("label_smoothing", "dlkdd", {"method"}),
+    ],
+)
 def test_a_condition_differs_from_its_baseline_in_one_thing(condition, baseline, fields):
     a, b = MADE[condition], MADE[baseline]
-    assert {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {"condition"} == fields
+    assert {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {
+        "condition"
+    } == fields
     assert a.condition == condition
 
 
@@ -32,6 +37,12 @@ def test_darkened_clips_are_dark_for_everybody():
     made = dual_light(STUDY, data=UserClips("clips"), dark=Darkened())
     dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in made.items()} == {
-        "ce_raw": dark, "ce_enhanced": bright, "same_light": dark, "dlkdd": dark, "label_smoothing": dark,
-        "ce_2x": dark, "two_lights": BothLights(Gamma(), Darkened())}
+        "ce_raw": dark,
+        "ce_enhanced": bright,
+        "same_light": dark,
+        "dlkdd": dark,
+        "label_smoothing": dark,
+        "ce_2x": dark,
+        "two_lights": BothLights(Gamma(), Darkened()),
+    }
     assert (made["same_light"].teacher.view, made["dlkdd"].teacher.view) == (dark, bright)

@@ -24,7 +24,9 @@ FEW = with_labels(STUDY, start(STUDY, 100), STUDY.night, Gamma(), STUDY.tuned)
 
 def differing(a, b) -> set[str]:
     """The fields of two recipes that differ."""
-    return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {"condition"}
+    return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {
+        "condition"
+    }
 
 
 def began_as(recipe):
@@ -37,13 +39,16 @@ def began_as(recipe):
 # --- recipes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("condition", "other", "fields"), [
-    ("re_estimated", "as_is", {"method", "settings"}),
-    ("enhanced_re", "re_estimated", {"view"}),
-    ("entropy", "same_light_re", {"method", "teacher"}),
-    ("dlkdd_re", "same_light_re", {"teacher"}),
-    ("augmented_re", "re_estimated", {"start"}),
-])
+@pytest.mark.parametrize(
+    ("condition", "other", "fields"),
+    [
+        ("re_estimated", "as_is", {"method", "settings"}),
+        ("enhanced_re", "re_estimated", {"view"}),
+        ("entropy", "same_light_re", {"method", "teacher"}),
+        ("dlkdd_re", "same_light_re", {"teacher"}),
+        ("augmented_re", "re_estimated", {"start"}),
+    ],
+)
 def test_a_condition_without_labels_differs_from_another_in_this_alone(condition, other, fields):
     assert differing(NONE[condition], NONE[other]) == fields
 
@@ -53,7 +58,9 @@ def test_students_learn_from_soft_targets_of_re_estimated_teachers_in_their_ligh
         recipe = NONE[way]
         assert type(recipe.teacher.method) is ReEstimated and recipe.teacher.view.name == light
         assert recipe.view.name == "raw" and recipe.method == DualLight(temperature=1.0, alpha=1.0)
-    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"], "what teaches is also tested: one training, not two"
+    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"], (
+        "what teaches is also tested: one training, not two"
+    )
 
 
 def test_every_network_begins_as_one_of_bright_clips_of_other_actors():
@@ -69,11 +76,16 @@ def test_every_network_begins_as_one_of_bright_clips_of_other_actors():
 
 def test_no_method_without_labels_gives_them_weight():
     for recipe in NONE.values():
-        assert type(recipe.method) in (AsItIs, ReEstimated, EntropyMinimisation) or recipe.method.alpha == 1
+        assert (
+            type(recipe.method) in (AsItIs, ReEstimated, EntropyMinimisation)
+            or recipe.method.alpha == 1
+        )
 
 
 def test_with_labels_networks_train_for_other_epochs_and_the_teacher_is_tested():
-    assert FEW["dlkdd"].settings.epochs == STUDY.tuned and FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
+    assert (
+        FEW["dlkdd"].settings.epochs == STUDY.tuned and FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
+    )
     assert NONE["dlkdd_re"].settings.epochs == STUDY.adapted
 
 
@@ -88,13 +100,19 @@ def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
     plain, net = TINY.make(5), BatchNormed(TINY).make(5)
     assert any(isinstance(layer, ClipNorm) for layer in plain.modules())
     assert not any(isinstance(layer, ClipNorm) for layer in net.modules())
-    assert {k: v.shape for k, v in plain.named_parameters()} == {k: v.shape for k, v in net.named_parameters()}
+    assert {k: v.shape for k, v in plain.named_parameters()} == {
+        k: v.shape for k, v in net.named_parameters()
+    }
     assert BatchNormed(TINY).stages == TINY.stages
     x = CLIPS.clone(memory_format=torch.contiguous_format)
     first = net.stages[0].spatial_norm
     seen = net.train().stages[0].spatial(x)
-    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5), "over the batch"
-    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3), "not over each clip"
+    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5), (
+        "over the batch"
+    )
+    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3), (
+        "not over each clip"
+    )
 
 
 # --- trainings -------------------------------------------------------------------------------------------------
@@ -102,8 +120,15 @@ def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
 
 @pytest.fixture(scope="module")
 def size():
-    return replace(SMOKE, night=Night(("Run", "Sit"), (4, 1, 1)), bright=(4, 1, 1), few=2, adapted=2, tuned=2,
-                   net=TINY)
+    return replace(
+        SMOKE,
+        night=Night(("Run", "Sit"), (4, 1, 1)),
+        bright=(4, 1, 1),
+        few=2,
+        adapted=2,
+        tuned=2,
+        net=TINY,
+    )
 
 
 def weights(run) -> dict[str, torch.Tensor]:
@@ -120,11 +145,17 @@ def test_what_moves_in_a_real_training(size, own_places):
         now = weights(obtain(made[condition], **how))
         assert now.keys() == began.keys()
         moved[condition] = {key for key in now if not torch.equal(now[key], began[key])}
-    statistics = {key for key in began if key.rpartition(".")[2].startswith(("running_", "num_batches"))}
+    statistics = {
+        key for key in began if key.rpartition(".")[2].startswith(("running_", "num_batches"))
+    }
     scales = {key for key in began if "norm." in key} - statistics
     assert moved["as_is"] == set() and moved["re_estimated"] == statistics
     assert statistics < moved["entropy"] <= statistics | scales
-    assert moved["dlkdd_re"] > statistics and "net.fc.weight" in moved["dlkdd_re"] and "mean" not in moved["dlkdd_re"]
+    assert (
+        moved["dlkdd_re"] > statistics
+        and "net.fc.weight" in moved["dlkdd_re"]
+        and "mean" not in moved["dlkdd_re"]
+    )
     assert "net.stages.0.spatial_norm.running_mean" in statistics
 
 

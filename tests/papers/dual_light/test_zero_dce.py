@@ -17,7 +17,11 @@ from kdlab.papers.dual_light.zero_dce import (
 
 
 def bright(x: float, r: float) -> float:
-    return float(apply_curves(torch.full((1, 3, 1, 1), x).double(), torch.full((1, 24, 1, 1), r).double())[0, 0])
+    return float(
+        apply_curves(torch.full((1, 3, 1, 1), x).double(), torch.full((1, 24, 1, 1), r).double())[
+            0, 0
+        ]
+    )
 
 
 def test_worked_values():
@@ -46,7 +50,14 @@ def test_zero_is_the_identity_and_maps_broadcast_over_time():
 def test_the_released_network():
     net, x = CurveNet(), torch.rand(2, 3, 18, 23)
     assert [tuple(c.weight.shape[:2]) for c in net.convs] == [
-        (32, 3), (32, 32), (32, 32), (32, 32), (32, 64), (32, 64), (24, 64)]
+        (32, 3),
+        (32, 32),
+        (32, 32),
+        (32, 32),
+        (32, 64),
+        (32, 64),
+        (24, 64),
+    ]
     assert sum(p.numel() for p in net.parameters()) == 79416
     curves, y = net(x)
     assert curves.shape == (2, 24, 18, 23) and curves.abs().max() < 1
@@ -86,10 +97,14 @@ def test_exposure_of_flat_patches():
 
 def test_colour_of_known_means():
     x = torch.zeros(1, 3, 4, 4)
-    x[:, 0], x[:, 1] = 0.3, 0.1  # squared differences of red-green, red-blue, green-blue: .04, .09, .01
+    x[:, 0], x[:, 1] = (
+        0.3,
+        0.1,
+    )  # squared differences of red-green, red-blue, green-blue: .04, .09, .01
     assert colour_loss(x).item() == pytest.approx((0.04**2 + 0.09**2 + 0.01**2) ** 0.5)
-    assert colour_loss(torch.cat([x, torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)])).item() == pytest.approx(
-        colour_loss(x).item() / 2)
+    assert colour_loss(
+        torch.cat([x, torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)])
+    ).item() == pytest.approx(colour_loss(x).item() / 2)
 
 
 def test_colour_has_a_gradient_on_grey():
@@ -116,7 +131,9 @@ def test_spatial_of_one_region():
     y = x.clone()
     y[..., :4, :4] += 0.3
     assert spatial_loss(y, x).item() == pytest.approx((4 + 2) * 0.09 / 9, rel=1e-4)
-    y = x + 0.3  # contrasts are kept: only the border's comparison with zero is left, once or twice a region
+    y = (
+        x + 0.3
+    )  # contrasts are kept: only the border's comparison with zero is left, once or twice a region
     assert spatial_loss(y, x).item() == pytest.approx((4 * 2 + 4 * 1) * 0.09 / 9, rel=1e-4)
 
 
@@ -135,12 +152,17 @@ def test_spatial_is_the_papers_sum():
 
 
 def test_the_method_weighs_its_terms_and_reads_no_labels():
-    batch = SimpleNamespace(views={"student": torch.rand(2, 3, 2, 32, 32) / 10})  # has no labels to read
+    batch = SimpleNamespace(
+        views={"student": torch.rand(2, 3, 2, 32, 32) / 10}
+    )  # has no labels to read
     net = CurveNet(4)
-    (key, loss, terms), = ZeroDce().losses({"student": net}, batch, None)
+    ((key, loss, terms),) = ZeroDce().losses({"student": net}, batch, None)
     assert ZeroDce().networks_by_optimiser({}) == {key: ["student"]}
     assert set(terms) == {"spatial", "exposure", "colour", "smoothness"}
-    weighed = sum(w * terms[name] for name, w in {"spatial": 1, "exposure": 10, "colour": 5, "smoothness": 200}.items())
+    weighed = sum(
+        w * terms[name]
+        for name, w in {"spatial": 1, "exposure": 10, "colour": 5, "smoothness": 200}.items()
+    )
     assert torch.isclose(loss, weighed)
     loss.backward()
     assert all(p.grad.isfinite().all() for p in net.parameters())

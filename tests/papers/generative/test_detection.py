@@ -73,7 +73,10 @@ def test_a_segment_of_two_classes_teaches_both():
 
 def test_half_seen_segments_are_left_out_except_where_another_is():
     _, classes, ignored = match(PRIORS, rows((0, 4, -2), (2, 6, 0)), 2)
-    assert ignored[0].tolist() == [True, False, False, False, False] and classes[0, 1].tolist() == [1, 0]
+    assert ignored[0].tolist() == [True, False, False, False, False] and classes[0, 1].tolist() == [
+        1,
+        0,
+    ]
 
 
 # --- the four terms --------------------------------------------------------------------------------------------
@@ -83,14 +86,19 @@ def answers(*stages, classes=2):
     """Output ``(1, S, 5, K + 3)`` from (logit of every class, start, end, quality logit) of each stage."""
     out = torch.zeros(1, len(stages), 5, classes + 3)
     for stage, (logit, *rest) in enumerate(stages):
-        out[0, stage, :, :classes], out[0, stage, :, classes:] = logit, torch.tensor(rest, dtype=torch.float)
+        out[0, stage, :, :classes], out[0, stage, :, classes:] = (
+            logit,
+            torch.tensor(rest, dtype=torch.float),
+        )
     return out
 
 
 def test_terms_of_one_stage_in_closed_form():
     # priors 3 and 5 learn (2, 6); both answer (2, 8): tIoU 2/3, mean error of 1 in a length of 4
     terms = detection_terms(answers((0.0, 2, 8, 0.0)), PRIORS, rows((2, 6, 0)))
-    assert float(terms["tiou"]) == pytest.approx(1 / 3) and float(terms["l1"]) == pytest.approx(1 / 4)
+    assert float(terms["tiou"]) == pytest.approx(1 / 3) and float(terms["l1"]) == pytest.approx(
+        1 / 4
+    )
     assert float(terms["quality"]) == pytest.approx(math.log(2))
     # every p is 1/2: 2 rights of weight 1/4, 8 wrongs of 3/4, each (1/2)² ln 2, over N = 2
     assert float(terms["focal"]) == pytest.approx((2 * 0.25 + 8 * 0.75) * 0.25 * math.log(2) / 2)
@@ -117,7 +125,12 @@ def test_left_out_priors_get_no_gradient_and_no_action_is_no_trouble():
     terms = detection_terms(out, PRIORS, rows((4, 8, -2)))
     (grad,) = torch.autograd.grad(sum(terms.values()), out)
     assert [bool(g.any()) for g in grad[0, 0]] == [True, True, False, False, True]
-    assert [bool(terms[k] > 0) for k in ("focal", "tiou", "l1", "quality")] == [True, False, False, False]
+    assert [bool(terms[k] > 0) for k in ("focal", "tiou", "l1", "quality")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 # --- learning --------------------------------------------------------------------------------------------------
@@ -140,8 +153,18 @@ class Streams:
                 self.video[number, segments[-1][2], slice(*segments[-1][:2])] += 1
                 now = end + rng.uniform(3, 14)
             name = f"v{number}"
-            self.records.append(VideoWindow(name, name, -1, "train", name, video=name, seconds=64.0,
-                                            segments=tuple(segments)))
+            self.records.append(
+                VideoWindow(
+                    name,
+                    name,
+                    -1,
+                    "train",
+                    name,
+                    video=name,
+                    seconds=64.0,
+                    segments=tuple(segments),
+                )
+            )
 
     def training(self, indices, generator):
         chosen = [self.records[i] for i in indices]
@@ -149,7 +172,9 @@ class Streams:
         for table, record in zip(labels, chosen, strict=True):
             if record.segments:
                 table[: len(record.segments)] = torch.tensor(record.segments)
-        video = torch.from_numpy(self.video[list(indices)])[..., None, None].expand(-1, -1, -1, 4, 4)
+        video = torch.from_numpy(self.video[list(indices)])[..., None, None].expand(
+            -1, -1, -1, 4, 4
+        )
         return Batch({"student": video}, labels, tuple(record.id for record in chosen))
 
     def evaluation(self):
@@ -170,7 +195,9 @@ def learnt(method, refine, epochs):
 def test_a_detector_learns_planted_segments():
     trained, scores = learnt(Detection(), refine=False, epochs=5)
     first, last = trained.history[0], trained.history[-1]
-    assert {"focal", "tiou", "l1", "quality"} < first.keys() and all(last[k] < first[k] for k in ("focal", "tiou"))
+    assert {"focal", "tiou", "l1", "quality"} < first.keys() and all(
+        last[k] < first[k] for k in ("focal", "tiou")
+    )
     assert scores["0.5"] > 0.85 and scores["0.1-0.5"] > 0.85, scores
 
 
@@ -191,19 +218,26 @@ def test_targets_are_those_of_the_released_loop():
         for s, e in zip(start.tolist(), end.tolist(), strict=True):
             d = max((e - s) / 10, 2.0)
             for row, place in zip(expected, (s, e), strict=True):
-                row[min(max(round(place - d / 2), 0), 63) : min(max(round(place + d / 2), 0), 63) + 1] = 1
+                row[
+                    min(max(round(place - d / 2), 0), 63) : min(max(round(place + d / 2), 0), 63)
+                    + 1
+                ] = 1
         labels = torch.stack([start, end, torch.zeros(3)], 1)[None]
         assert torch.equal(boundary_targets(labels, 64)[0], expected)
 
 
 def test_the_boundary_loss_in_closed_form():
     """Starts are said with a probability of 1/2 where all are, ends with 1/4 where none is."""
-    both = torch.cat([torch.full((1, 3, 4), math.atanh(0.5)), torch.full((1, 3, 4), math.atanh(0.25))], 1)
+    both = torch.cat(
+        [torch.full((1, 3, 4), math.atanh(0.5)), torch.full((1, 3, 4), math.atanh(0.25))], 1
+    )
     targets = torch.stack([torch.ones(1, 8), torch.zeros(1, 8)], 1)
     assert float(boundary_loss(both, targets)) == pytest.approx(math.log(2) - math.log(0.75))
     odd = targets.clone()
     odd[..., 1::2] = 1 - odd[..., 1::2]
-    assert torch.equal(boundary_loss(both, odd), boundary_loss(both, targets)), "of two steps the first counts"
+    assert torch.equal(boundary_loss(both, odd), boundary_loss(both, targets)), (
+        "of two steps the first counts"
+    )
 
 
 # --- spliced windows ---------------------------------------------------------------------------------------------
@@ -211,12 +245,16 @@ def test_the_boundary_loss_in_closed_form():
 
 def test_spliced_windows_show_the_action_in_two_parts_around_background():
     """An action of 30 steps, a shortest one of 6, and idle time on both sides, a hundred times."""
-    labels = rows((20, 50, 0), (80, 86, 1), (100, 110, IGNORED), (-1, -1, PADDING)).expand(100, -1, -1)
+    labels = rows((20, 50, 0), (80, 86, 1), (100, 110, IGNORED), (-1, -1, PADDING)).expand(
+        100, -1, -1
+    )
     what = torch.zeros(128, dtype=torch.long)  # what the frames show
     what[20:50], what[80:86], what[100:110] = 1, 2, 3
     torch.manual_seed(0)
     order, pieces, done = spliced(labels, 128)
-    assert done.all() and torch.equal(order.sort(1).values, torch.arange(128).expand(100, -1)), "no frame twice or lost"
+    assert done.all() and torch.equal(order.sort(1).values, torch.arange(128).expand(100, -1)), (
+        "no frame twice or lost"
+    )
     sides = set()
     for frames, ends in zip(order, pieces.long(), strict=True):
         (one, two, gap), (until_one, until_two, until_gap) = ends.tolist()
@@ -226,16 +264,28 @@ def test_spliced_windows_show_the_action_in_two_parts_around_background():
         assert len(inside) == 6 and not what[inside].any() and (inside.diff() == 1).all()
         assert (gap, until_gap) == (until_one + 1, two - 1), "as released"
         assert until_one - one >= 6 and until_two - two >= 6
-        assert torch.equal(what[frames][what[frames] > 1], what[what > 1]), "other actions keep their order"
+        assert torch.equal(what[frames][what[frames] > 1], what[what > 1]), (
+            "other actions keep their order"
+        )
         sides.add(one < 20)
     assert sides == {False, True}, "background from before and from after"
 
 
 def test_what_cannot_be_spliced_stays():
     torch.manual_seed(0)
-    alone, full, short = rows((20, 50, 0)), rows((0, 60, 0), (60, 64, 1)), rows((1, 5, 0), (8, 16, 0))
+    alone, full, short = (
+        rows((20, 50, 0)),
+        rows((0, 60, 0), (60, 64, 1)),
+        rows((1, 5, 0), (8, 16, 0)),
+    )
     told = rows((20, 50, 0), (-5, 0, IGNORED))  # the video has an action of 5 steps elsewhere
-    for labels, possible in ((alone, False), (full, False), (short, False), (rows((-1, -1, -1)), False), (told, True)):
+    for labels, possible in (
+        (alone, False),
+        (full, False),
+        (short, False),
+        (rows((-1, -1, -1)), False),
+        (told, True),
+    ):
         order, _, done = spliced(labels, 64)
         assert done.tolist() == [possible]
         assert torch.equal(order[0], torch.arange(64)) != possible
@@ -249,7 +299,11 @@ def test_the_triplet_loss_in_closed_form():
     both[0, 1, 11] = 4  # starts, at the second part's start
     pieces = torch.tensor([[[2.0, 11, 8], [5.0, 14, 9]]])
     starts, ends = pooled_ends(both, pieces, 16)
-    assert ends[0, :, 0].tolist() == [3, 0] and starts[0, :, 1].tolist() == [0, 4] and not starts[0, :, 2].any()
+    assert (
+        ends[0, :, 0].tolist() == [3, 0]
+        and starts[0, :, 1].tolist() == [0, 4]
+        and not starts[0, :, 2].any()
+    )
     assert float(triplet_loss(both, pieces, torch.tensor([True]), 16)) == pytest.approx(3, abs=1e-4)
     assert float(triplet_loss(both, pieces, torch.tensor([False]), 16)) == 0
 
@@ -269,19 +323,30 @@ def test_the_terms_add_up_and_each_is_its_formula():
     ((_, loss, terms),) = RELEASED.losses(nets, batch, Progress(0, 1))
     parts = {"focal": 1, "tiou": 10, "l1": 10, "quality": 1, "boundary": 1, "splice": 0.1}
     assert terms.keys() == parts.keys()
-    assert float(loss.detach()) == pytest.approx(float(sum(w * terms[name].detach() for name, w in parts.items())))
+    assert float(loss.detach()) == pytest.approx(
+        float(sum(w * terms[name].detach() for name, w in parts.items()))
+    )
     fresh = build(MAPPED, 2, 0)
     taps = outputs(fresh, batch.views["student"], RELEASED.maps).taps
     targets = boundary_targets(batch.labels, 32)
-    assert [tuple(taps[name].shape) for name in ("net.moments", "net.ends")] == [(2, 16, 32), (2, 32, 16)]
-    boundary = boundary_loss(taps["net.moments"], targets) + 0.1 * boundary_loss(taps["net.ends"], targets)
+    assert [tuple(taps[name].shape) for name in ("net.moments", "net.ends")] == [
+        (2, 16, 32),
+        (2, 32, 16),
+    ]
+    boundary = boundary_loss(taps["net.moments"], targets) + 0.1 * boundary_loss(
+        taps["net.ends"], targets
+    )
     assert torch.allclose(terms["boundary"], boundary)
     torch.manual_seed(5)
     order, pieces, done = spliced(batch.labels, 32)
     assert done.all()
-    moved = torch.stack([clip[:, its] for clip, its in zip(batch.views["student"], order, strict=True)])
+    moved = torch.stack(
+        [clip[:, its] for clip, its in zip(batch.views["student"], order, strict=True)]
+    )
     taps = outputs(fresh, moved, RELEASED.maps).taps
-    one, other = (triplet_loss(taps[name], pieces, done, 32) for name in ("net.moments", "net.ends"))
+    one, other = (
+        triplet_loss(taps[name], pieces, done, 32) for name in ("net.moments", "net.ends")
+    )
     assert torch.allclose(terms["splice"], one + 0.1 * other)
 
 
@@ -289,7 +354,10 @@ def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():
     taps = "stages.2.2", "stages.3"
     tiny = Detector(TinyC3D((2, 3, 8, 12)), taps, 32, 3, 8, refine=True, gated=16, boundaries=True)
     batch, method = clips(), DetectionDistillation(detection=RELEASED)
-    nets = {"student": build(tiny, 2, 0).train(), "teacher": build(tiny, 2, 9).eval().requires_grad_(False)}
+    nets = {
+        "student": build(tiny, 2, 0).train(),
+        "teacher": build(tiny, 2, 9).eval().requires_grad_(False),
+    }
     nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
     nets |= method.extra_nets(nets, None, 0)
     torch.manual_seed(2)
@@ -302,11 +370,19 @@ def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():
     for its in outputs(student, batch.views["student"], names).taps.values():
         torch.randn_like(its)  # the noise that was drawn before
     order = spliced(batch.labels, 32)[0]
-    ours, theirs = ([*outputs(net, torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)]),
-                              names).taps.values()]
-                    for net, x in ((student, batch.views["student"]), (nets["teacher"], batch.views["teacher"])))
-    assert torch.allclose(two["spliced_attention"][1],
-                          sum((a - b).square().mean() for a, b in zip(ours, theirs, strict=True)), atol=1e-6)
+    ours, theirs = (
+        [
+            *outputs(
+                net, torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)]), names
+            ).taps.values()
+        ]
+        for net, x in ((student, batch.views["student"]), (nets["teacher"], batch.views["teacher"]))
+    )
+    assert torch.allclose(
+        two["spliced_attention"][1],
+        sum((a - b).square().mean() for a, b in zip(ours, theirs, strict=True)),
+        atol=1e-6,
+    )
 
 
 def test_mistakes_are_named():
@@ -317,5 +393,7 @@ def test_mistakes_are_named():
     bare = {"student": build(PLAIN, 2, 0)}
     assert Detection().networks_by_optimiser(bare) == {"net": ["student"]}
     for method in (RELEASED, DetectionRepresentation(detection=RELEASED)):
-        with pytest.raises(ValueError, match=r"make it as Detector\(refine=True, boundaries=True\)"):
+        with pytest.raises(
+            ValueError, match=r"make it as Detector\(refine=True, boundaries=True\)"
+        ):
             method.networks_by_optimiser(bare)

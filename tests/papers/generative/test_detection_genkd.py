@@ -11,7 +11,12 @@ from kdlab.clips.windows import Batch
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.layers import outputs
 from kdlab.nets.video import build
-from kdlab.papers.generative.detection import Detection, DetectionDistillation, DetectionRepresentation, detection_terms
+from kdlab.papers.generative.detection import (
+    Detection,
+    DetectionDistillation,
+    DetectionRepresentation,
+    detection_terms,
+)
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.networks import normed_gate, read_cvae
@@ -50,7 +55,10 @@ class Videos:
 def networks(method, student=STUDENT, teacher=TEACHER):
     """As a run prepares them: the teacher and its CVAEs frozen."""
     torch.manual_seed(0)
-    nets = {"student": build(student, 2, 0).train(), "teacher": build(teacher, 2, 9).eval().requires_grad_(False)}
+    nets = {
+        "student": build(student, 2, 0).train(),
+        "teacher": build(teacher, 2, 9).eval().requires_grad_(False),
+    }
     if isinstance(method, DetectionDistillation):
         nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
     return nets | method.extra_nets(nets, None, 0)
@@ -85,7 +93,9 @@ def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
     assert net.net.shape == ((8, 8, 4, 4), (12, 4, 2, 2))
     x = batch().views["student"]
     features, attention = seen(net, x)
-    assert torch.equal(net(x), net.net.detect([normed_gate(*its) for its in zip(features, attention, strict=True)]))
+    assert torch.equal(
+        net(x), net.net.detect([normed_gate(*its) for its in zip(features, attention, strict=True)])
+    )
     assert torch.allclose(net(x)[3:4], net(x[3:4]), atol=1e-5)
     assert from_json(to_json(STUDENT)) == STUDENT
     with pytest.raises(ValueError, match=r"make it as Detector\(gated=32\)"):
@@ -111,20 +121,33 @@ def test_the_terms_are_those_of_the_formulas():
     torch.manual_seed(3)
     features, attention = seen(build(STUDENT, 2, 0).eval(), windows.views["student"])
     own = [cvae(*its) for cvae, *its in zip(nets["cvae"], features, attention, strict=True)]
-    theirs = [cvae(*its)[0] for cvae, *its in zip(nets["teacher_cvae"], features, attention, strict=True)]
-    assert torch.allclose(one["rebuilt"], sum(F.mse_loss(o[0], f) for o, f in zip(own, features, strict=True)))
-    assert torch.allclose(one["kl"], sum(kl_to_attention(*o[1:], a) for o, a in zip(own, attention, strict=True)))
-    assert torch.allclose(one["taught"], sum(F.mse_loss(o[0], t) for o, t in zip(own, theirs, strict=True)))
+    theirs = [
+        cvae(*its)[0] for cvae, *its in zip(nets["teacher_cvae"], features, attention, strict=True)
+    ]
+    assert torch.allclose(
+        one["rebuilt"], sum(F.mse_loss(o[0], f) for o, f in zip(own, features, strict=True))
+    )
+    assert torch.allclose(
+        one["kl"], sum(kl_to_attention(*o[1:], a) for o, a in zip(own, attention, strict=True))
+    )
+    assert torch.allclose(
+        one["taught"], sum(F.mse_loss(o[0], t) for o, t in zip(own, theirs, strict=True))
+    )
 
     fresh = build(STUDENT, 2, 0).train()
     answers = fresh(windows.views["student"])
     its = detection_terms(answers, fresh.net.priors, windows.labels)
     assert all(torch.allclose(two[name], its[name]) for name in its)
     features, attention = seen(build(STUDENT, 2, 0).train(), windows.views["student"])
-    made = [cvae.decode(a + torch.randn_like(a), a) for cvae, a in zip(nets["cvae"], attention, strict=True)]
+    made = [
+        cvae.decode(a + torch.randn_like(a), a)
+        for cvae, a in zip(nets["cvae"], attention, strict=True)
+    ]
     assert torch.allclose(two["generated"], sum(map(F.mse_loss, made, features)))
     gated = [normed_gate(*its) for its in zip(features, attention, strict=True)]
-    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated))), "the released code's aliasing"
+    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated))), (
+        "the released code's aliasing"
+    )
     theirs = seen(nets["teacher"], windows.views["teacher"])[1]
     assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
 
@@ -132,7 +155,9 @@ def test_the_terms_are_those_of_the_formulas():
 # --- what each pass moves --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [DetectionRepresentation(), DetectionDistillation()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [DetectionRepresentation(), DetectionDistillation()], ids=lambda m: type(m).__name__
+)
 def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
     nets = networks(method)
     frozen = {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
@@ -159,8 +184,12 @@ def test_the_background_sees_what_attention_leaves_out():
     for attend in nets["student"].net.attentions:
         torch.nn.init.zeros_(attend.time.weight)
         torch.nn.init.zeros_(attend.time.bias)
-    *_, (_, _, terms) = method.losses(nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), HALF)
-    assert float(terms["background"].detach()) == pytest.approx(float(terms["focal"].detach()) / 8, rel=1e-4)
+    *_, (_, _, terms) = method.losses(
+        nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), HALF
+    )
+    assert float(terms["background"].detach()) == pytest.approx(
+        float(terms["focal"].detach()) / 8, rel=1e-4
+    )
 
 
 # --- controls, and what cannot be ------------------------------------------------------------------------------
@@ -176,11 +205,19 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     assert teacher.owned == ["cvae", "student"]
     assert teacher.history[-1]["focal"] < teacher.history[0]["focal"]
     assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
-    state = {f"{n}.{k}": v.contiguous() for n in teacher.owned for k, v in teacher.nets[n].state_dict().items()}
+    state = {
+        f"{n}.{k}": v.contiguous()
+        for n in teacher.owned
+        for k, v in teacher.nets[n].state_dict().items()
+    }
     save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
 
     second = DetectionDistillation(detection=Detection(l1=0.5))
-    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvae(tmp_path)}
+    nets = {
+        "student": build(STUDENT, 2, 0),
+        "teacher": teacher.nets["student"],
+        "teacher_cvae": read_cvae(tmp_path),
+    }
     assert same(nets["teacher_cvae"], bits(teacher.nets["cvae"]))
     frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
     student = fit(second, nets | second.extra_nets(nets, None, 0), Videos(), FAST, seed=0)

@@ -31,9 +31,12 @@ class OneLayer:
 
 def test_the_default_has_four_levels_of_a_window_of_64():
     net = build(Detector(), 11, 0).net
-    assert net.priors.tolist() == [2 * i + 1 for i in range(32)] + [4 * i + 2 for i in range(16)] + [
-        8 * i + 4 for i in range(8)] + [16 * i + 8 for i in range(4)]
-    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any(), "making it leaves no trace"
+    assert net.priors.tolist() == [2 * i + 1 for i in range(32)] + [
+        4 * i + 2 for i in range(16)
+    ] + [8 * i + 4 for i in range(8)] + [16 * i + 8 for i in range(4)]
+    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any(), (
+        "making it leaves no trace"
+    )
     # the classifier's layer is gone, everything else of the backbone is there
     backbone = sum(p.numel() for p in TinyR2Plus1D().make(1).parameters()) - 88 - 1
     assert sum(p.numel() for p in net.backbone.parameters()) == backbone
@@ -58,15 +61,23 @@ def test_every_parameter_learns():
 
 def test_any_backbone_with_a_tap_will_do():
     net = Detector(OneLayer(), taps=("0",), steps=30, levels=3, width=8).make(4)
-    assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)], "of any size"
+    assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)], (
+        "of any size"
+    )
     assert net(torch.rand(1, 2, 30, 5, 5)).shape == (1, 1, 10 + 5 + 3, 4 + 3)
     assert net.priors[[0, 9, 10, 15]].tolist() == [1.5, 28.5, 3, 5]
 
 
 def test_the_papers_detector_has_126_priors():
     """On Top-I3D: features of 64 and 32 steps from 256 frames, six levels (docs/methods.md, 2)."""
-    net = Detector(I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True).make(20)
-    assert len(net.priors) == 126 and net.laterals[0][0].in_channels == 832 and net.laterals[1][0].in_channels == 1024
+    net = Detector(
+        I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True
+    ).make(20)
+    assert (
+        len(net.priors) == 126
+        and net.laterals[0][0].in_channels == 832
+        and net.laterals[1][0].in_channels == 1024
+    )
     assert not any(name.startswith("backbone.logits") for name, _ in net.named_parameters())
 
 
@@ -90,7 +101,10 @@ def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends
     long = first[..., -2] - first[..., -3]
     assert torch.allclose(second[..., -3], first[..., -3] + 0.25 * long, atol=1e-4)
     assert torch.allclose(second[..., -2], first[..., -2] - 0.5 * long, atol=1e-4)
-    far = net._refined([torch.rand(1, 16, n) for n in (16, 8, 4, 2)], torch.tensor([[-90.0], [-50]]).expand(1, 2, 30))
+    far = net._refined(
+        [torch.rand(1, 16, n) for n in (16, 8, 4, 2)],
+        torch.tensor([[-90.0], [-50]]).expand(1, 2, 30),
+    )
     assert far.isfinite().all(), "a segment outside the window has ends at its edge"
 
 

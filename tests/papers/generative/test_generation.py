@@ -35,12 +35,17 @@ class Model(nn.Module):
         self.rebuilt, self.generated = rebuilt, generated
 
     def forward(self, features, attention, noise):
-        return (self.generated(attention) if features is None else self.rebuilt(features, attention), None, None)
+        return (
+            self.generated(attention) if features is None else self.rebuilt(features, attention),
+            None,
+            None,
+        )
 
 
 @pytest.fixture
 def found(monkeypatch):
     """R² of a model, by way; the test clips are the second of the above."""
+
     def clips(recipe, split):
         batch = Batch({"student": CLIPS[int(split != "train")]}, torch.zeros(30), ())
         return SimpleNamespace(evaluation=lambda: [batch])
@@ -61,6 +66,7 @@ def test_one_that_knows_the_features_explains_all_and_the_training_mean_nothing(
 
 def test_features_from_attention_alone_are_worse_from_another_clips(found):
     """λ is the mean over space, which here is most of what there is to know; R² by hand."""
+
     def spread(attention):
         return 10 * attention[..., None, None].expand(-1, -1, -1, 2, 2)
 

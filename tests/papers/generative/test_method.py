@@ -26,7 +26,10 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 
 CLIP = (8, 16, 16)
-TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
+TEACHER, STUDENT = (
+    Gated(TinyC3D((4, 6, 8, 8)), CLIP),
+    Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP),
+)
 HALF = Progress(50, 100)
 
 
@@ -54,7 +57,10 @@ class Clips:
 def networks(method, student=STUDENT, teacher=TEACHER):
     """As a run prepares them: the teacher and its CVAE frozen."""
     torch.manual_seed(0)
-    nets = {"student": build(student, 2, 0).train(), "teacher": build(teacher, 2, 9).eval().requires_grad_(False)}
+    nets = {
+        "student": build(student, 2, 0).train(),
+        "teacher": build(teacher, 2, 9).eval().requires_grad_(False),
+    }
     if isinstance(method, GenerativeDistillation):
         nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
     return nets | method.extra_nets(nets, Clips().evaluation(), 0)
@@ -78,7 +84,9 @@ def same(net, before):
 @pytest.mark.parametrize(("off", "sigma", "kl"), [(0, 1, 0.0), (1, 1, 0.5), (0, 0.5, 0.3181472)])
 def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
     attention = torch.rand(2, 3, 4, dtype=torch.float64)
-    found = kl_to_attention(attention + off, torch.full_like(attention, 2 * math.log(sigma)), attention)
+    found = kl_to_attention(
+        attention + off, torch.full_like(attention, 2 * math.log(sigma)), attention
+    )
     assert float(found) == pytest.approx(kl, abs=1e-7)
 
 
@@ -100,7 +108,9 @@ def weighted(method, which, progress=HALF):
 def test_pass_one_is_the_sum_of_its_weighted_terms(method):
     """With ``generation`` among them is the error of what the CVAE makes from λ and noise alone."""
     loss, terms = weighted(method(generation=0.7), "cvae")
-    weights = {"rebuilt": 1, "kl": 0.1, "from_prior": 0.7} | ({"taught": 0.01} if method.teaching else {})
+    weights = {"rebuilt": 1, "kl": 0.1, "from_prior": 0.7} | (
+        {"taught": 0.01} if method.teaching else {}
+    )
     assert terms.keys() == weights.keys()
     assert loss == pytest.approx(sum(weights[name] * value for name, value in terms.items()))
 
@@ -110,7 +120,9 @@ def test_pass_one_takes_several_turns_on_the_same_features(alternating):
     """Each turn moves the CVAE. The network is asked for its features once, and only the last turn has terms."""
     method = FeatureRepresentation(turns=3, generation=1.0, alternating=alternating)
     nets, seen, told = networks(method), [], []
-    nets["student"].net.attention.register_forward_hook(lambda *_: seen.append(nets["student"].training))
+    nets["student"].net.attention.register_forward_hook(
+        lambda *_: seen.append(nets["student"].training)
+    )
     moved = [bits(nets["cvae"])]
     optimiser = torch.optim.SGD(nets["cvae"].parameters(), 0.1)
     for key, loss, terms in method.losses(nets, batch(), Progress(10, 100)):
@@ -134,7 +146,9 @@ def test_pass_one_takes_several_turns_on_the_same_features(alternating):
 def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
     loss, terms = weighted(GenerativeDistillation(beta=3.0), "net", Progress(step, 100))
     assert terms.keys() == {"ce", "generated", "attention"}
-    assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"] + 3 * terms["attention"])
+    assert loss == pytest.approx(
+        terms["ce"] + 0.5 * w * terms["generated"] + 3 * terms["attention"]
+    )
     loss, terms = weighted(FeatureRepresentation(), "net", Progress(step, 100))
     assert terms.keys() == {"ce", "generated"}
     assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"])
@@ -159,8 +173,12 @@ def test_the_terms_are_those_of_the_formulas():
     fresh = build(STUDENT, 2, 0).train()
     seen = outputs(fresh, clips.views["student"], taps)
     features, attention = (seen.taps[tap] for tap in taps)
-    steps = fresh.net.fc(gate(features, attention).mean((3, 4)).unfold(2, 2, 1).mean(-1).transpose(1, 2)).softmax(-1)
-    assert torch.allclose(two["ce"], -steps.mean(1)[range(16), clips.labels].log().mean(), atol=1e-6)
+    steps = fresh.net.fc(
+        gate(features, attention).mean((3, 4)).unfold(2, 2, 1).mean(-1).transpose(1, 2)
+    ).softmax(-1)
+    assert torch.allclose(
+        two["ce"], -steps.mean(1)[range(16), clips.labels].log().mean(), atol=1e-6
+    )
     made = nets["cvae"].decode(attention + torch.randn_like(attention), attention)
     assert torch.allclose(two["generated"], F.mse_loss(made, features))
     theirs = outputs(nets["teacher"], clips.views["teacher"], taps).taps["net.attention"]
@@ -170,10 +188,15 @@ def test_the_terms_are_those_of_the_formulas():
 # --- what each pass moves --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [FeatureRepresentation(), GenerativeDistillation()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [FeatureRepresentation(), GenerativeDistillation()], ids=lambda m: type(m).__name__
+)
 def test_pass_one_moves_the_cvae_alone_and_pass_two_all_but_it(method):
     nets = networks(method)
-    passes, frozen = method.losses(nets, batch(), HALF), {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
+    passes, frozen = (
+        method.losses(nets, batch(), HALF),
+        {n: bits(nets[n]) for n in nets if n.startswith("teacher")},
+    )
     before = bits(nets["student"])
     key, loss, _ = next(passes)
     loss.backward()
@@ -188,8 +211,10 @@ def test_pass_one_moves_the_cvae_alone_and_pass_two_all_but_it(method):
     assert key == "net" and all(p.grad is None for p in nets["cvae"].parameters())
     assert all(p.requires_grad for p in nets["cvae"].parameters())  # for the next batch
     assert all(p.grad is not None for p in nets["student"].parameters())
-    assert all(same(nets[n], values) and all(p.grad is None for p in nets[n].parameters())
-               for n, values in frozen.items())
+    assert all(
+        same(nets[n], values) and all(p.grad is None for p in nets[n].parameters())
+        for n, values in frozen.items()
+    )
 
 
 def reach(method, term="generated"):
@@ -198,7 +223,9 @@ def reach(method, term="generated"):
     *_, (_, _, terms) = method.losses(nets, batch(), HALF)
     terms[term].backward()
     net = nets["student"].net
-    return [p.grad for p in (net.attention.time.weight, net.backbone.stages[3][0].weight, net.fc.weight)]
+    return [
+        p.grad for p in (net.attention.time.weight, net.backbone.stages[3][0].weight, net.fc.weight)
+    ]
 
 
 def test_generation_reaches_attention_and_backbone_through_the_frozen_decoder_and_the_target_is_detached():
@@ -237,7 +264,9 @@ def test_an_untrained_teacher_has_other_weights_and_is_decided_by_the_seed():
 
 
 def test_what_cannot_be_distilled_is_said_with_a_mend():
-    with pytest.raises(ValueError, match=r"student's features are \(8, 2, 2, 2\), the teacher's \(16, 2, 2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"student's features are \(8, 2, 2, 2\), the teacher's \(16, 2, 2, 2\)"
+    ):
         networks(GenerativeDistillation(), teacher=Gated(TinyC3D((4, 6, 8, 16)), CLIP))
     with pytest.raises(ValueError, match="needs networks with attention"):
         networks(FeatureRepresentation(), student=STUDENT.backbone)
@@ -264,11 +293,19 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     assert teacher.owned == ["cvae", "student"]
     assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
     assert teacher.history[-1]["ce"] < teacher.history[0]["ce"]
-    state = {f"{n}.{k}": v.contiguous() for n in teacher.owned for k, v in teacher.nets[n].state_dict().items()}
+    state = {
+        f"{n}.{k}": v.contiguous()
+        for n in teacher.owned
+        for k, v in teacher.nets[n].state_dict().items()
+    }
     save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
 
     second = GenerativeDistillation()
-    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvae(tmp_path)}
+    nets = {
+        "student": build(STUDENT, 2, 0),
+        "teacher": teacher.nets["student"],
+        "teacher_cvae": read_cvae(tmp_path),
+    }
     nets |= second.extra_nets(nets, None, 0)
     frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
     student = fit(second, nets, Clips(), FAST, seed=0)
@@ -281,11 +318,18 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
 
 def test_alternating_walks_the_clips_once_for_each_pass():
     method = FeatureRepresentation(alternating=4)
-    assert [method.passes(Progress(s, 8)) for s in range(8)] == 2 * [*2 * [("cvae",)], *2 * [("net",)]]
+    assert [method.passes(Progress(s, 8)) for s in range(8)] == 2 * [
+        *2 * [("cvae",)],
+        *2 * [("net",)],
+    ]
     nets = {"student": build(STUDENT, 2, 0)}
     nets |= method.extra_nets(nets, None, 0)
     rows = fit(method, nets, Clips(), FAST, seed=0).history
-    assert ["loss_cvae" in row for row in rows] == ["loss_net" not in row for row in rows] == [True, False, True, False]
+    assert (
+        ["loss_cvae" in row for row in rows]
+        == ["loss_net" not in row for row in rows]
+        == [True, False, True, False]
+    )
 
 
 def test_a_killed_training_ends_in_the_same_bits(tmp_path):
@@ -311,9 +355,13 @@ def test_a_killed_training_ends_in_the_same_bits(tmp_path):
 def test_both_phases_through_recipes_and_runs(own_places):
     """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
     night, few = Night(("Run", "Wave"), (4, 1, 2), 0.0), Settings(epochs=2, batch_size=4)
-    teacher = Recipe("fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few)
+    teacher = Recipe(
+        "fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few
+    )
     small = Gated(TinyC3D((4, 8, 16, 64), (False, False, True, True)))
-    student = Recipe("genkd", night, method=GenerativeDistillation(), teacher=teacher, net=small, settings=few)
+    student = Recipe(
+        "genkd", night, method=GenerativeDistillation(), teacher=teacher, net=small, settings=few
+    )
     run = obtain(student, pretrained=False, say=lambda _: None)
     assert {"loss_cvae", "loss_net", "taught", "generated", "attention"} <= set(run.history.columns)
     assert run.predictions().logits.shape == (4, 2)

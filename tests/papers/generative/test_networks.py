@@ -1,6 +1,5 @@
 """The gate, the attention, the CVAE, and the network that holds the first two (docs/methods.md, 2)."""
 
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -61,14 +60,18 @@ def test_logits_are_those_of_the_mean_probability_over_steps():
     logits, mean = mean_log_probability(steps), steps.softmax(-1).mean(1)
     assert torch.allclose(logits.softmax(-1), mean, atol=1e-6)
     labels = torch.tensor([0, 1, 2, 3])
-    assert torch.allclose(F.cross_entropy(logits, labels), -mean[range(4), labels].log().mean(), atol=1e-6)
+    assert torch.allclose(
+        F.cross_entropy(logits, labels), -mean[range(4), labels].log().mean(), atol=1e-6
+    )
     assert torch.isfinite(mean_log_probability(1e4 * steps)).all()
 
 
 # --- attention and CVAE ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("channels", "steps", "size"), [(64, 4, (4, 4)), (20, 1, (3, 5)), (7, 9, (1, 2))])
+@pytest.mark.parametrize(
+    ("channels", "steps", "size"), [(64, 4, (4, 4)), (20, 1, (3, 5)), (7, 9, (1, 2))]
+)
 def test_any_channels_steps_and_sizes(channels, steps, size):
     features, _ = some(2, channels, steps, size)
     attention = Attention(channels, steps, size)(features)
@@ -82,11 +85,22 @@ def test_any_channels_steps_and_sizes(channels, steps, size):
 def test_at_the_papers_size_the_modules_are_the_papers():
     with torch.device("meta"):
         attention, cvae = Attention(1024, 8, (7, 7)), CVAE(1024, (7, 7))
-    assert attention.space[0].weight.shape == (512, 1024, 1, 7, 7) and attention.space[1].num_groups == 32
+    assert (
+        attention.space[0].weight.shape == (512, 1024, 1, 7, 7)
+        and attention.space[1].num_groups == 32
+    )
     assert attention.near[0].weight.shape == (1024, 512, 3) and attention.near[1].num_groups == 32
     assert attention.time.weight.shape == (8, 8)  # as released 1024 → 8, after stretching
-    assert [m.weight.shape for m in cvae.encoder if hasattr(m, "weight")] == [(1024, 2048), (1024, 1024), (2048, 1024)]
-    assert [m.weight.shape for m in cvae.decoder if hasattr(m, "weight")] == [(1024, 2048), (1024, 1024), (1024, 1024)]
+    assert [m.weight.shape for m in cvae.encoder if hasattr(m, "weight")] == [
+        (1024, 2048),
+        (1024, 1024),
+        (2048, 1024),
+    ]
+    assert [m.weight.shape for m in cvae.decoder if hasattr(m, "weight")] == [
+        (1024, 2048),
+        (1024, 1024),
+        (1024, 1024),
+    ]
     assert cvae.expand[0].weight.shape == (1024, 1024, 1, 7, 7) and cvae.squeeze[1].num_groups == 32
     with torch.device("meta"):
         assert CVAE(832, (6, 6)).squeeze[1].num_groups == 32
@@ -132,7 +146,10 @@ def test_features_attention_and_steps_can_be_tapped():
 
 
 def test_a_clip_of_another_size_is_refused_with_the_mend():
-    with pytest.raises(ValueError, match=r"a clip of \(8, 32, 32\) gives features \(8, 2, 4, 4\).*Gated\(clip=\(8, 32"):
+    with pytest.raises(
+        ValueError,
+        match=r"a clip of \(8, 32, 32\) gives features \(8, 2, 4, 4\).*Gated\(clip=\(8, 32",
+    ):
         build(STUDENT, 5, 0)(torch.rand(1, 3, 8, 32, 32))
 
 
@@ -149,17 +166,24 @@ def test_the_cvae_is_read_back_from_a_run(tmp_path):
     state = {f"cvae.{k}": v.contiguous() for k, v in cvae.state_dict().items()}
     save_file(state | {"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
     read, (features, attention) = read_cvae(tmp_path), some(2, 8, 2, (2, 2))
-    assert torch.allclose(read(features, attention)[0], cvae(features, attention)[0], atol=1e-6)  # deterministic too
+    assert torch.allclose(
+        read(features, attention)[0], cvae(features, attention)[0], atol=1e-6
+    )  # deterministic too
     assert not read.training and not any(p.requires_grad for p in read.parameters())
     save_file({"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
-    with pytest.raises(ValueError, match="holds no CVAE: train that network by FeatureRepresentation"):
+    with pytest.raises(
+        ValueError, match="holds no CVAE: train that network by FeatureRepresentation"
+    ):
         read_cvae(tmp_path)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_kernels_as_large_as_the_pictures_are_the_convolutions_of_their_weights(layout):
     torch.manual_seed(0)
-    to, back = ToPoint(6, 4, (1, 3, 2)).to(memory_format=layout), FromPoint(4, 6, (1, 3, 2)).to(memory_format=layout)
+    to, back = (
+        ToPoint(6, 4, (1, 3, 2)).to(memory_format=layout),
+        FromPoint(4, 6, (1, 3, 2)).to(memory_format=layout),
+    )
     x = torch.randn(2, 6, 5, 3, 2).to(memory_format=layout).requires_grad_()
     point = F.conv3d(x, to.weight, to.bias)
     picture = F.conv_transpose3d(point, back.weight, back.bias)
@@ -168,4 +192,6 @@ def test_kernels_as_large_as_the_pictures_are_the_convolutions_of_their_weights(
     weights = [x, *to.parameters(), *back.parameters()]
     slopes = [torch.autograd.grad(out.square().sum(), weights) for out in (back(to(x)), picture)]
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*slopes, strict=True))
-    assert to(torch.randn(2, 6, 5, 4, 2)).shape == (2, 4, 5, 2, 1), "of larger pictures it is a convolution"
+    assert to(torch.randn(2, 6, 5, 4, 2)).shape == (2, 4, 5, 2, 1), (
+        "of larger pictures it is a convolution"
+    )

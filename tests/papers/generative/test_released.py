@@ -9,11 +9,17 @@ from torch.nn import functional as F
 from kdlab.papers.generative.released import Released
 from tests.conftest import encode, pattern
 
-MIXED = {"3b": (192, 64, 96, 128, 16, 32, 32), "3c": (256, 128, 128, 192, 32, 96, 64),
-         "4b": (480, 192, 96, 208, 16, 48, 64), "4c": (512, 160, 112, 224, 24, 64, 64),
-         "4d": (512, 128, 128, 256, 24, 64, 64), "4e": (512, 112, 144, 288, 32, 64, 64),
-         "4f": (528, 256, 160, 320, 32, 128, 128), "5b": (832, 256, 160, 320, 32, 128, 128),
-         "5c": (832, 384, 192, 384, 48, 128, 128)}
+MIXED = {
+    "3b": (192, 64, 96, 128, 16, 32, 32),
+    "3c": (256, 128, 128, 192, 32, 96, 64),
+    "4b": (480, 192, 96, 208, 16, 48, 64),
+    "4c": (512, 160, 112, 224, 24, 64, 64),
+    "4d": (512, 128, 128, 256, 24, 64, 64),
+    "4e": (512, 112, 144, 288, 32, 64, 64),
+    "4f": (528, 256, 160, 320, 32, 128, 128),
+    "5b": (832, 256, 160, 320, 32, 128, 128),
+    "5c": (832, 384, 192, 384, 48, 128, 128),
+}
 HEAD, LAST = "Att_Head_5c", "backbone._model.logits.conv3d"
 
 
@@ -24,38 +30,75 @@ def drawn(*shape: int) -> torch.Tensor:
 def state(classes: int, channels: int = 3) -> dict[str, torch.Tensor]:
     """Random tensors under the names and in the shapes of the released BDNet_student."""
     torch.manual_seed(0)
-    units = {"Conv3d_1a_7x7": (64, channels, 1, 7, 7), "Conv3d_2b_1x1": (64, 64, 1, 1, 1),
-             "Conv3d_2c_3x3": (192, 64, 1, 3, 3)}
+    units = {
+        "Conv3d_1a_7x7": (64, channels, 1, 7, 7),
+        "Conv3d_2b_1x1": (64, 64, 1, 1, 1),
+        "Conv3d_2c_3x3": (192, 64, 1, 3, 3),
+    }
     for stage, (wide, b0, b1a, b1b, b2a, b2b, b3b) in MIXED.items():
         kernel = (1 if stage < "4d" else 3, 3, 3)
-        units |= {f"Mixed_{stage}.{name}": shape for name, shape in {
-            "b0": (b0, wide, 1, 1, 1), "b1a": (b1a, wide, 1, 1, 1), "b1b": (b1b, b1a, *kernel),
-            "b2a": (b2a, wide, 1, 1, 1), "b2b": (b2b, b2a, *kernel), "b3b": (b3b, wide, 1, 1, 1)}.items()}
+        units |= {
+            f"Mixed_{stage}.{name}": shape
+            for name, shape in {
+                "b0": (b0, wide, 1, 1, 1),
+                "b1a": (b1a, wide, 1, 1, 1),
+                "b1b": (b1b, b1a, *kernel),
+                "b2a": (b2a, wide, 1, 1, 1),
+                "b2b": (b2b, b2a, *kernel),
+                "b3b": (b3b, wide, 1, 1, 1),
+            }.items()
+        }
     made = {}
     for name, shape in units.items():
-        norm = {"weight": torch.rand(shape[0]) + 0.5, "bias": 0.1 * torch.randn(shape[0]),
-                "running_mean": 0.1 * torch.randn(shape[0]), "running_var": torch.rand(shape[0]) + 0.5,
-                "num_batches_tracked": torch.tensor(5)}
+        norm = {
+            "weight": torch.rand(shape[0]) + 0.5,
+            "bias": 0.1 * torch.randn(shape[0]),
+            "running_mean": 0.1 * torch.randn(shape[0]),
+            "running_var": torch.rand(shape[0]) + 0.5,
+            "num_batches_tracked": torch.tensor(5),
+        }
         made[f"backbone._model.{name}.conv3d.weight"] = drawn(*shape)
         made |= {f"backbone._model.{name}.bn.{part}": value for part, value in norm.items()}
     made |= {f"{LAST}.weight": drawn(classes, 1024, 1, 1, 1), f"{LAST}.bias": torch.randn(classes)}
     assert len(made) == 344  # as many as the released test copies one by one
-    shapes = {"deconv1.0": (512, 1024, 1, 7, 7), "deconv1.1": (512,), f"{HEAD}.0.conv1d": (1024, 512, 3),
-              f"{HEAD}.1": (1024,), f"{HEAD}.3": (8, 1024)}
-    weights = {name: drawn(*shape) if len(shape) > 1 else torch.rand(shape) for name, shape in shapes.items()}
-    return made | {f"{name}.{part}": value for name, weight in weights.items()
-                   for part, value in (("weight", weight), ("bias", 0.1 * torch.randn(len(weight))))}
+    shapes = {
+        "deconv1.0": (512, 1024, 1, 7, 7),
+        "deconv1.1": (512,),
+        f"{HEAD}.0.conv1d": (1024, 512, 3),
+        f"{HEAD}.1": (1024,),
+        f"{HEAD}.3": (8, 1024),
+    }
+    weights = {
+        name: drawn(*shape) if len(shape) > 1 else torch.rand(shape)
+        for name, shape in shapes.items()
+    }
+    return made | {
+        f"{name}.{part}": value
+        for name, weight in weights.items()
+        for part, value in (("weight", weight), ("bias", 0.1 * torch.randn(len(weight))))
+    }
 
 
 def by_hand(s: dict, features: torch.Tensor, gated: bool) -> torch.Tensor:
     """The released test of one clip from its features (1, 1024, 8, 7, 7): probabilities, summed over steps."""
     if gated:
-        near = F.relu(F.group_norm(F.conv3d(features, s["deconv1.0.weight"], s["deconv1.0.bias"]), 32,
-                                   s["deconv1.1.weight"], s["deconv1.1.bias"])).squeeze(-1)
+        near = F.relu(
+            F.group_norm(
+                F.conv3d(features, s["deconv1.0.weight"], s["deconv1.0.bias"]),
+                32,
+                s["deconv1.1.weight"],
+                s["deconv1.1.bias"],
+            )
+        ).squeeze(-1)
         near = F.interpolate(near, [1024, 1]).squeeze(-1)
-        near = F.conv1d(F.pad(near, (1, 1)), s[f"{HEAD}.0.conv1d.weight"], s[f"{HEAD}.0.conv1d.bias"])
+        near = F.conv1d(
+            F.pad(near, (1, 1)), s[f"{HEAD}.0.conv1d.weight"], s[f"{HEAD}.0.conv1d.bias"]
+        )
         near = F.relu(F.group_norm(near, 32, s[f"{HEAD}.1.weight"], s[f"{HEAD}.1.bias"]))
-        weighted = features * torch.sigmoid(near @ s[f"{HEAD}.3.weight"].T + s[f"{HEAD}.3.bias"])[..., None, None]
+        weighted = (
+            features
+            * torch.sigmoid(near @ s[f"{HEAD}.3.weight"].T + s[f"{HEAD}.3.bias"])[..., None, None]
+        )
         features = weighted / weighted.sum() * features.sum()
     steps = F.conv3d(F.avg_pool3d(features, (2, 7, 7), 1), s[f"{LAST}.weight"], s[f"{LAST}.bias"])
     return steps.squeeze(3).squeeze(3).softmax(1).sum(2)
@@ -65,25 +108,38 @@ def by_hand(s: dict, features: torch.Tensor, gated: bool) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [3, 2])
 def test_a_released_file_gives_the_released_prediction(tmp_path, channels):
     s, file = state(4, channels), tmp_path / "student.ckpt"
-    torch.save({f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False)  # as torch 1.4 did
+    torch.save(
+        {f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False
+    )  # as torch 1.4 did
     spec = Released.of(file)
     net = spec.make(4).eval()
     assert (spec.classes, spec.channels, spec.attention) == (4, channels, True)
-    features = net.backbone._model.Mixed_5c.register_forward_hook(lambda _, __, out: found.append(out))
+    features = net.backbone._model.Mixed_5c.register_forward_hook(
+        lambda _, __, out: found.append(out)
+    )
     found, clip = [], torch.randn(1, channels, 64, 224, 224)
     logits = net(clip)
     features.remove()
     expected = by_hand(s, found[0], gated=channels == 3)
-    assert found[0].shape == (1, 1024, 8, 7, 7) and torch.allclose(7 * logits.exp(), expected, atol=1e-4)
-    assert (spec.statistics[0][0], len(spec.statistics[1])) == ((0.485, 3) if channels == 3 else (0.5, 2))
+    assert found[0].shape == (1, 1024, 8, 7, 7) and torch.allclose(
+        7 * logits.exp(), expected, atol=1e-4
+    )
+    assert (spec.statistics[0][0], len(spec.statistics[1])) == (
+        (0.485, 3) if channels == 3 else (0.5, 2)
+    )
 
 
 def test_what_does_not_fit_is_refused_by_name(tmp_path):
     s, file = state(4), tmp_path / "student.ckpt"
     unit = "backbone._model.Mixed_4b.b1b.conv3d.weight"
-    cases = [(s | {unit: s[unit][..., :2]}, f"{unit} has shape"), ({k: v for k, v in s.items() if k != unit}, unit),
-             (s | {"fc.weight": torch.zeros(2)}, r"1 unknown \(first fc.weight"), ({"conv1": s[unit]}, "Conv3d_1a"),
-             (s | {"coarse_pyramid_detection.x": s[unit]}, "conf_head.conv1d"), ({"x": object()}, "no plain")]
+    cases = [
+        (s | {unit: s[unit][..., :2]}, f"{unit} has shape"),
+        ({k: v for k, v in s.items() if k != unit}, unit),
+        (s | {"fc.weight": torch.zeros(2)}, r"1 unknown \(first fc.weight"),
+        ({"conv1": s[unit]}, "Conv3d_1a"),
+        (s | {"coarse_pyramid_detection.x": s[unit]}, "conf_head.conv1d"),
+        ({"x": object()}, "no plain"),
+    ]
     for content, why in cases:
         torch.save(content, file)
         with pytest.raises(ValueError, match=why):

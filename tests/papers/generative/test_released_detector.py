@@ -9,38 +9,75 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips import datasets
 from kdlab.clips.untrimmed import VideoWindow
+from kdlab.datasets import released as datasets
 from kdlab.papers.generative import released_detector as detector
 from kdlab.papers.generative.released import Released
 from tests.conftest import encode, pattern
 from tests.papers.generative import test_released as recognition
 
 NEAR, ONE, TOP = (512, 512, 3), (512, 512, 1), "coarse_pyramid_detection."
-BRANCH = {"cur_point_conv": ONE, "lr_conv": (1024, 512, 1), "roi_conv": ONE, "proposal_conv": (512, 2048, 1)}
+BRANCH = {
+    "cur_point_conv": ONE,
+    "lr_conv": (1024, 512, 1),
+    "roi_conv": ONE,
+    "proposal_conv": (512, 2048, 1),
+}
 #: Convolutions before a group norm, and others.
-NORMED = {"pyramids.0.0.conv3d": (512, 832, 1, 6, 6), "pyramids.1.0.conv3d": (512, 1024, 1, 3, 3),
-          **{f"pyramids.{i}.0.conv1d": NEAR for i in (2, 3, 4, 5)},
-          **{f"{of}_tower.{i}.0.conv1d": NEAR for of in ("loc", "conf") for i in (0, 1)},
-          **{f"{of}_proposal_branch.{name}.0.conv1d": BRANCH[name] for of in ("loc", "conf") for name in BRANCH},
-          "deconv.0.conv1d": NEAR, "deconv.3.conv1d": NEAR, "deconv.6.conv1d": ONE}
-HEADS = {"loc_head": (2, 512, 3), "conf_head": (21, 512, 3), "center_head": (1, 512, 3), "prop_loc_head": (2, 512, 1),
-         "prop_conf_head": (21, 512, 1)}
-ATTENTION = {"deconv1.0": (512, 1024, 1, 3, 3), "deconv2.0": (512, 832, 1, 6, 6),
-             "Att_Head_4f.0.conv1d": (832, 512, 3), "Att_Head_5c.0.conv1d": (1024, 512, 3)}
+NORMED = {
+    "pyramids.0.0.conv3d": (512, 832, 1, 6, 6),
+    "pyramids.1.0.conv3d": (512, 1024, 1, 3, 3),
+    **{f"pyramids.{i}.0.conv1d": NEAR for i in (2, 3, 4, 5)},
+    **{f"{of}_tower.{i}.0.conv1d": NEAR for of in ("loc", "conf") for i in (0, 1)},
+    **{
+        f"{of}_proposal_branch.{name}.0.conv1d": BRANCH[name]
+        for of in ("loc", "conf")
+        for name in BRANCH
+    },
+    "deconv.0.conv1d": NEAR,
+    "deconv.3.conv1d": NEAR,
+    "deconv.6.conv1d": ONE,
+}
+HEADS = {
+    "loc_head": (2, 512, 3),
+    "conf_head": (21, 512, 3),
+    "center_head": (1, 512, 3),
+    "prop_loc_head": (2, 512, 1),
+    "prop_conf_head": (21, 512, 1),
+}
+ATTENTION = {
+    "deconv1.0": (512, 1024, 1, 3, 3),
+    "deconv2.0": (512, 832, 1, 6, 6),
+    "Att_Head_4f.0.conv1d": (832, 512, 3),
+    "Att_Head_5c.0.conv1d": (1024, 512, 3),
+}
 LINEAR = {"Att_Head_4f.3": (64, 832), "Att_Head_5c.3": (32, 1024)}
 
 
 def state(channels: int = 3, attention: bool = True) -> dict[str, torch.Tensor]:
     """Random tensors under the names and in the shapes of the released detectors."""
-    made = {k: v for k, v in recognition.state(1, channels).items() if k[:4] == "back" and recognition.LAST not in k}
+    made = {
+        k: v
+        for k, v in recognition.state(1, channels).items()
+        if k[:4] == "back" and recognition.LAST not in k
+    }
     normed = {TOP + k: shape for k, shape in NORMED.items()} | (ATTENTION if attention else {})
-    plain = {f"{TOP}{k}.conv1d": shape for k, shape in HEADS.items()} | (LINEAR if attention else {})
+    plain = {f"{TOP}{k}.conv1d": shape for k, shape in HEADS.items()} | (
+        LINEAR if attention else {}
+    )
     for name, shape in (normed | plain).items():
-        made |= {f"{name}.weight": recognition.drawn(*shape), f"{name}.bias": 0.1 * torch.randn(shape[0])}
+        made |= {
+            f"{name}.weight": recognition.drawn(*shape),
+            f"{name}.bias": 0.1 * torch.randn(shape[0]),
+        }
     for name, (width, *_) in normed.items():
-        norm = re.sub(r"(\d)(\.conv[13]d)?$", lambda found: str(int(found[1]) + 1), name)  # the next of its sequence
-        made |= {f"{norm}.weight": torch.rand(width) + 0.5, f"{norm}.bias": 0.1 * torch.randn(width)}
+        norm = re.sub(
+            r"(\d)(\.conv[13]d)?$", lambda found: str(int(found[1]) + 1), name
+        )  # the next of its sequence
+        made |= {
+            f"{norm}.weight": torch.rand(width) + 0.5,
+            f"{norm}.bias": 0.1 * torch.randn(width),
+        }
     return made | {f"{TOP}loc_heads.{i}.scale": torch.tensor([1 + i / 4]) for i in range(6)}
 
 
@@ -51,13 +88,28 @@ def small(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_every_released_name_and_shape_is_loaded_and_what_does_not_fit_is_named(tmp_path):
     rgb, file = small(state()), tmp_path / "student.ckpt"
-    for content, found in ((rgb, (True, 21, 3, True)), (small(state(2, False)), (True, 21, 2, False))):
+    for content, found in (
+        (rgb, (True, 21, 3, True)),
+        (small(state(2, False)), (True, 21, 2, False)),
+    ):
         torch.save({f"module.{name}": tensor for name, tensor in content.items()}, file)
-        assert ((spec := Released.of(file)).detector, spec.classes, spec.channels, spec.attention) == found
-        assert spec.make(21).state_dict().keys() == content.keys() and len(content) == (462 if found[-1] else 442)
-    unit, head = (f"{TOP}{name}.conv1d.weight" for name in ("loc_proposal_branch.lr_conv.0", "conf_head"))
-    for name, cut, why in ((unit, rgb[unit][:, :9], f"{unit} has shape"), (head, None, f"{head} is missing"),
-                           ("Att_Head_4f.3.bias", None, "1 tensors missing .first Att_Head_4f.3.bias")):
+        assert (
+            (spec := Released.of(file)).detector,
+            spec.classes,
+            spec.channels,
+            spec.attention,
+        ) == found
+        assert spec.make(21).state_dict().keys() == content.keys() and len(content) == (
+            462 if found[-1] else 442
+        )
+    unit, head = (
+        f"{TOP}{name}.conv1d.weight" for name in ("loc_proposal_branch.lr_conv.0", "conf_head")
+    )
+    for name, cut, why in (
+        (unit, rgb[unit][:, :9], f"{unit} has shape"),
+        (head, None, f"{head} is missing"),
+        ("Att_Head_4f.3.bias", None, "1 tensors missing .first Att_Head_4f.3.bias"),
+    ):
         torch.save({k: v for k, v in (rgb | {name: cut}).items() if v is not None}, file)
         with pytest.raises(ValueError, match=why):
             Released.of(file).make(21)
@@ -65,8 +117,34 @@ def test_every_released_name_and_shape_is_loaded_and_what_does_not_fit_is_named(
 
 #: What the released code gave to the features below under these weights: some priors, and columns.
 SOME = (0, 0, 0, 0, 70, 70, 70, 70, 125, 125, 125, 125), (0, 1, 4, 46, 0, 2, 20, 40, 1, 3, 25, 46)
-GATED = 1.1124, 2.2917, 0.6803, 0.7682, 1.6617, -1.5495, -1.1551, -1.4168, 33.0923, -1.3311, 1.0669, -0.1806
-PLAIN = 0.6454, 4.6596, -0.2771, -0.0467, 2.122, -1.2049, -1.4381, -1.2987, 10.3232, -0.4118, 1.2455, 0.2756
+GATED = (
+    1.1124,
+    2.2917,
+    0.6803,
+    0.7682,
+    1.6617,
+    -1.5495,
+    -1.1551,
+    -1.4168,
+    33.0923,
+    -1.3311,
+    1.0669,
+    -0.1806,
+)
+PLAIN = (
+    0.6454,
+    4.6596,
+    -0.2771,
+    -0.0467,
+    2.122,
+    -1.2049,
+    -1.4381,
+    -1.2987,
+    10.3232,
+    -0.4118,
+    1.2455,
+    0.2756,
+)
 
 
 @torch.no_grad()
@@ -74,34 +152,54 @@ def test_answers_are_those_of_the_released_code():
     net = Released(None, 21, 3, True, True).make(21).eval()
     net.load_state_dict(state())
     net.backbone._model = nn.Sequential()
-    for name, features in ("Mixed_4f", torch.rand(1, 832, 64, 6, 6)), ("Mixed_5c", torch.rand(1, 1024, 32, 3, 3)):
+    for name, features in (
+        ("Mixed_4f", torch.rand(1, 832, 64, 6, 6)),
+        ("Mixed_5c", torch.rand(1, 1024, 32, 3, 3)),
+    ):
         net.backbone._model.add_module(name, stage := nn.Module())
         stage.forward = lambda _, features=features: features
     for net.gated, expected in ((True, GATED), (False, PLAIN)):
-        assert net(torch.zeros(1, 3, 256, 96, 96))[0, *SOME].tolist() == pytest.approx(expected, rel=0.01, abs=0.01)
+        assert net(torch.zeros(1, 3, 256, 96, 96))[0, *SOME].tolist() == pytest.approx(
+            expected, rel=0.01, abs=0.01
+        )
 
 
 def test_boundary_max_pooling_is_that_of_a_loop_and_regions_are_worked_out():
-    both, ends = torch.randn(1, 6, 20), torch.randint(-5, 26, (1, 4, 50)).float()  # some outside, some end early
+    both, ends = (
+        torch.randn(1, 6, 20),
+        torch.randint(-5, 26, (1, 4, 50)).float(),
+    )  # some outside, some end early
     for p, columns in enumerate(detector.boundary_max(both, ends)[0].T):
         first, last, first_too, last_too = (min(max(0, int(place)), 19) for place in ends[0, :, p])
-        ranges = [slice(first, max(first, last) + 1)] * 3 + [slice(first_too, max(first_too, last_too) + 1)] * 3
+        ranges = [slice(first, max(first, last) + 1)] * 3 + [
+            slice(first_too, max(first_too, last_too) + 1)
+        ] * 3
         assert columns.tolist() == [max(row[its]) for row, its in zip(both[0], ranges, strict=True)]
-    around = detector.regions(10, torch.tensor([[[8.0], [4.0]]]), 0)[0, :, 0]  # 2 to 14: by 3 inwards, 1.2 outwards
+    around = detector.regions(10, torch.tensor([[[8.0], [4.0]]]), 0)[
+        0, :, 0
+    ]  # 2 to 14: by 3 inwards, 1.2 outwards
     assert around.tolist() == [1, 5, 11, 15]
 
 
 def test_decoding_and_soft_nms_of_worked_examples():
     answers = torch.full((1, 126, 11), -50.0)  # two classes and the background
-    answers[0, 99] = torch.tensor([10, 20, 0.2, -0.4, *np.log([0.5, 0.3, 0.2, 0.1, 0.7, 0.2]), 0])  # at step 56
+    answers[0, 99] = torch.tensor(
+        [10, 20, 0.2, -0.4, *np.log([0.5, 0.3, 0.2, 0.1, 0.7, 0.2]), 0]
+    )  # at step 56
     segments, scores = detector.decoded(answers)
-    assert segments[0, 99].tolist() == pytest.approx([56 - 13, 56 + 14])  # moved by 0.2 and −0.4 of 15
+    assert segments[0, 99].tolist() == pytest.approx(
+        [56 - 13, 56 + 14]
+    )  # moved by 0.2 and −0.4 of 15
     assert scores[0, 99].tolist() == pytest.approx([(0.3 + 0.7) / 4, 0.1])
     answers[0, 98], answers[0, 99, -1] = answers[0, 99], 50  # 98 is the last and less sure: dropped
-    table = detector.found(answers, [VideoWindow("", None, -1, "test", "", video="v", seconds=60.0, first=128)], 0.5)
+    table = detector.found(
+        answers, [VideoWindow("", None, -1, "test", "", video="v", seconds=60.0, first=128)], 0.5
+    )
     assert table.round(4).values.tolist() == [["v", 0, 17.1, 19.8, 0.5], ["v", 1, 17.1, 19.8, 0.2]]
     three = pd.DataFrame(dict(start=[0.0, 5, 20], end=[10.0, 15, 30], score=[0.8, 0.6, 0.3]))
-    assert detector.soft_nms(three, 0.5)["score"].tolist() == pytest.approx([0.8, 0.6 * np.exp(-2 / 9)])  # tIoU 1/3
+    assert detector.soft_nms(three, 0.5)["score"].tolist() == pytest.approx(
+        [0.8, 0.6 * np.exp(-2 / 9)]
+    )  # tIoU 1/3
 
 
 def answer(_net: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -114,12 +212,18 @@ def answer(_net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_command_scores_two_streams_and_says_what_it_needs(tmp_path, monkeypatch, command, real):
+def test_the_command_scores_two_streams_and_says_what_it_needs(
+    tmp_path, monkeypatch, command, real
+):
     monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
-    any_number = [each._replace(counts=dict.fromkeys(each.counts, {})) for each in datasets.DATA_SETS]
+    any_number = [
+        each._replace(counts=dict.fromkeys(each.counts, {})) for each in datasets.DATA_SETS
+    ]
     monkeypatch.setattr(datasets, "DATA_SETS", any_number)
     video = encode((root := tmp_path) / "test" / "v.mp4", pattern(75, 64, 48), rate=25)
-    last = np.array([2, 4, 7, 9, 12, 14, 17, 19, 22, 24])  # frames at the ends of steps; frame i has the grey 5 i
+    last = np.array(
+        [2, 4, 7, 9, 12, 14, 17, 19, 22, 24]
+    )  # frames at the ends of steps; frame i has the grey 5 i
     assert np.abs(detector.rgb_steps(video)[:10, -1, 0, 0] - 5.0 * last).max() < 4
     np.save(root / "v.npy", np.full((30, 112, 112, 2), 140, np.uint8))
     (root / "Class Index_Detection.txt").write_text("".join(f"{i} A{i}\n" for i in range(20)))
@@ -130,9 +234,13 @@ def test_the_command_scores_two_streams_and_says_what_it_needs(tmp_path, monkeyp
     cases = [((rgb, root, "--with", flow, "--flow", root), r"mAP \d+\.\d\d %.* of 1 test videos")]
     if not real:
         monkeypatch.setattr(detector.ReleasedDetectorNet, "forward", answer)
-        cases = [(cases[0][0], "mAP 100.00 %"), ((rgb, root, "--flow", root), "leave out --flow"),
-                 ((flow, root), "give --flow"), ((rgb, root, "--with", rgb), "cannot join"),
-                 ((flow, root, "--flow", root / "test"), r"missing or not uint8 \(30, 112, 112, 2")]
+        cases = [
+            (cases[0][0], "mAP 100.00 %"),
+            ((rgb, root, "--flow", root), "leave out --flow"),
+            ((flow, root), "give --flow"),
+            ((rgb, root, "--with", rgb), "cannot join"),
+            ((flow, root, "--flow", root / "test"), r"missing or not uint8 \(30, 112, 112, 2"),
+        ]
     for arguments, said in cases:
         _, out, error = command("released", *arguments)
         assert re.search(said, out or error), error

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlab.clips.splits import halves
+from kdlab.datasets.splits import halves
 from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, tiny
 from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, walk
@@ -66,8 +66,12 @@ def test_every_sample_gets_the_answer_of_its_exit_and_nothing_else_is_computed(t
     expected = torch.stack([whole[i, : place + 1].sum(0) for i, place in enumerate(last)])
     assert torch.allclose(walked.answers, expected, atol=1e-4)
     assert walked.macs.tolist() == [costs[place] for place in last]
-    assert counter.get_total_flops() == 2 * walked.macs.sum()  # what was charged is what was really computed
-    needed = [(m, [i for i, place in enumerate(last) if place >= 4 * n]) for n, m in enumerate(ORDER)]
+    assert (
+        counter.get_total_flops() == 2 * walked.macs.sum()
+    )  # what was charged is what was really computed
+    needed = [
+        (m, [i for i, place in enumerate(last) if place >= 4 * n]) for n, m in enumerate(ORDER)
+    ]
     assert read.asked == [(m, who) for m, who in needed if who]
 
 
@@ -76,7 +80,9 @@ def test_the_networks_alone_cost_what_is_left_without_the_heads(trio):
     heads = 0
     for m in ORDER:
         maps, _ = trio.nets[m].net.features(torch.zeros(1, *SHAPES[m]))
-        heads += sum(macs(head, tuple(stage.shape)) for head, stage in zip(trio.heads[m], maps, strict=True))
+        heads += sum(
+            macs(head, tuple(stage.shape)) for head, stage in zip(trio.heads[m], maps, strict=True)
+        )
     assert cost_per_exit(trio, SHAPES)[-1] == alone + heads
 
 
@@ -95,7 +101,9 @@ def a_run():
         labels = rng.integers(0, 5, count)
         logits = rng.normal(size=(count, 12, 5))
         logits[np.arange(count), :, labels] += 1.5
-        said[split] = Predictions(np.arange(count), np.repeat(np.arange(count), 2)[:count].astype(str), labels, logits)
+        said[split] = Predictions(
+            np.arange(count), np.repeat(np.arange(count), 2)[:count].astype(str), labels, logits
+        )
     return SimpleNamespace(predictions=lambda split="test": said[split])
 
 
@@ -104,7 +112,9 @@ def test_wise_is_fitted_on_one_half_of_the_held_out_groups(a_run):
     fitted, weights = fit_run(a_run), fit_wise(held.logits[half], held.labels[half])
     assert np.array_equal(fitted.weights, weights)
     heat = temperatures(combine(held.logits[half], weights), held.labels[half])
-    assert np.array_equal(fitted.temperatures, heat) and np.array_equal(fitted.validate[1], held.labels[~half])
+    assert np.array_equal(fitted.temperatures, heat) and np.array_equal(
+        fitted.validate[1], held.labels[~half]
+    )
     assert np.allclose(fitted.test[0], combine(a_run.predictions().logits, weights) / heat[:, None])
 
 

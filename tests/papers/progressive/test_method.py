@@ -44,8 +44,9 @@ def batch(scale=2.0, seed=0):
 def run(method, fraction=0.0, prepared=None, data=None):
     """Loss, terms and the gradient in the logits."""
     heads = Heads()
-    ((key, loss, terms),) = method.losses({"student": heads}, data or batch(), Progress(round(fraction * 3000), 3000,
-                                                                                        prepared))
+    ((key, loss, terms),) = method.losses(
+        {"student": heads}, data or batch(), Progress(round(fraction * 3000), 3000, prepared)
+    )
     loss.backward()
     assert key == "net" and method.networks_by_optimiser({}) == {"net": ["student"]}
     return loss.detach(), terms, heads.z.grad
@@ -74,8 +75,10 @@ def test_soft_cross_entropy_is_safe_at_extreme_logits():
 
 
 @pytest.mark.parametrize("modality", FINALS)
-@pytest.mark.parametrize("epoch, teacher", [(0, "motion"), (49, "motion"), (50, "residual"), (99, "residual"),
-                                            (100, None), (299, None)])
+@pytest.mark.parametrize(
+    "epoch, teacher",
+    [(0, "motion"), (49, "motion"), (50, "residual"), (99, "residual"), (100, None), (299, None)],
+)
 def test_the_teacher_of_an_epoch(modality, epoch, teacher):
     """docs/methods.md, 3.3. None stands for the network's own final."""
     data, place = batch(), FINALS.index(modality)
@@ -89,15 +92,21 @@ def test_the_teacher_of_an_epoch(modality, epoch, teacher):
 def test_boundaries_survive_rounding():
     for epochs in (7, 40, 60, 300):
         thirds = (("motion", 1 / epochs),) * (epochs - 1) + (("own", 1 / epochs),)
-        assert [teacher_at(thirds, e / epochs) for e in range(epochs)] == ["motion"] * (epochs - 1) + ["own"]
+        assert [teacher_at(thirds, e / epochs) for e in range(epochs)] == ["motion"] * (
+            epochs - 1
+        ) + ["own"]
 
 
 def test_the_loss_sums_exits_and_means_clips():
     data, z = batch(), Heads().z.detach()
     loss, terms, grad = run(Progressive(only("own")), data=data)
     finals = data.views["finals"]
-    by_hand = {m: sum(soft_cross_entropy(z[:, 3 * i + k], finals[:, i].softmax(-1)).mean() for k in range(3))
-               for i, m in enumerate(FINALS)}
+    by_hand = {
+        m: sum(
+            soft_cross_entropy(z[:, 3 * i + k], finals[:, i].softmax(-1)).mean() for k in range(3)
+        )
+        for i, m in enumerate(FINALS)
+    }
     assert list(terms) == list(FINALS) and all(torch.allclose(terms[m], by_hand[m]) for m in FINALS)
     assert torch.allclose(loss, sum(by_hand.values()))
     spread = finals.repeat_interleave(3, 1)
@@ -127,7 +136,9 @@ def test_one_random_teacher_a_batch_of_the_loops_seed():
 
 def test_the_mixture_is_of_probabilities():
     data = batch()
-    assert torch.allclose(FixedMixture().targets(data, None)[:, 0], F.softmax(data.views["finals"], -1).mean(1))
+    assert torch.allclose(
+        FixedMixture().targets(data, None)[:, 0], F.softmax(data.views["finals"], -1).mean(1)
+    )
 
 
 def test_smoothing_has_the_entropy_of_the_schedules_targets():
@@ -135,9 +146,18 @@ def test_smoothing_has_the_entropy_of_the_schedules_targets():
     for schedule in (PAPER, only("own"), only("iframe")):
         method = SmoothedExits(schedule)
         table = method.prepare({}, iter(data))
-        assert table.shape == (3, K, K) and torch.equal(table.argmax(-1), torch.arange(K).expand(3, K))
-        taught = [torch.stack([entropy(Progressive(schedule).targets(b, Progress(s, 60)).expand(B, 3, K))
-                               for b in data]).mean((0, 1)) for s in range(60)]
+        assert table.shape == (3, K, K) and torch.equal(
+            table.argmax(-1), torch.arange(K).expand(3, K)
+        )
+        taught = [
+            torch.stack(
+                [
+                    entropy(Progressive(schedule).targets(b, Progress(s, 60)).expand(B, 3, K))
+                    for b in data
+                ]
+            ).mean((0, 1))
+            for s in range(60)
+        ]
         assert torch.allclose(entropy(table).mean(1), torch.stack(taught).mean(0), atol=1e-4)
     targets = method.targets(data[0], Progress(0, 1, table))
     assert torch.equal(targets.argmax(-1), data[0].labels[:, None].expand(B, 3))
@@ -153,15 +173,25 @@ def test_the_six_orders():
 def test_for_the_motion_network_pkd_and_its_reverse_are_one():
     six, motion = orders(), slice(3, 6)
     for fraction in (0.0, 0.2, 0.5, 0.9):
-        pkd, reverse = (run(Progressive(six[n]), fraction)[2] for n in ("motion-residual-own", "own-residual-motion"))
+        pkd, reverse = (
+            run(Progressive(six[n]), fraction)[2]
+            for n in ("motion-residual-own", "own-residual-motion")
+        )
         assert torch.equal(pkd[:, motion], reverse[:, motion])
     assert not torch.equal(pkd[:, :3], reverse[:, :3])
 
 
-@pytest.mark.parametrize("wrong, said", [
-    (dict(schedule=(("flow", 1.0),)), "flow"), (dict(schedule=(("own", 0.5),)), "add up to 1"),
-    (dict(schedule=(("own", 1.5), ("motion", -0.5))), "shares"), (dict(schedule=()), "add up"),
-    (dict(temperature=0.0), "temperature"), (dict(alpha=1.5), "alpha")])
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (dict(schedule=(("flow", 1.0),)), "flow"),
+        (dict(schedule=(("own", 0.5),)), "add up to 1"),
+        (dict(schedule=(("own", 1.5), ("motion", -0.5))), "shares"),
+        (dict(schedule=()), "add up"),
+        (dict(temperature=0.0), "temperature"),
+        (dict(alpha=1.5), "alpha"),
+    ],
+)
 def test_impossible_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Progressive(**wrong)
@@ -169,7 +199,9 @@ def test_impossible_settings_are_refused(wrong, said):
 
 def test_batch_statistics_settle_and_the_affine_part_learns_on():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, K)).train()
+    net = nn.Sequential(
+        nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, K)
+    ).train()
     data = Batch({"student": torch.randn(B, 3)}, torch.arange(B) % K, tuple("abcdef"))
 
     def step(at):

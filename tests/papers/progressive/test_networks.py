@@ -9,13 +9,19 @@ from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.networks import ORDER, Exit, ExitHeads, Trio, frozen_features
 from kdlab.train.loop import weights_hash
 
-RELEASED = {"residual": CoViARNet("residual", 18), "motion": CoViARNet("motion", 18), "iframe": CoViARNet("iframe", 50)}
+RELEASED = {
+    "residual": CoViARNet("residual", 18),
+    "motion": CoViARNet("motion", 18),
+    "iframe": CoViARNet("iframe", 50),
+}
 
 
 def a_trio(specs: dict, classes: int) -> Trio:
     torch.manual_seed(0)
-    nets = {m: build(spec, classes, 0, torch.full((CHANNELS[m],), 0.5), torch.full((CHANNELS[m],), 0.2))
-            for m, spec in specs.items()}
+    nets = {
+        m: build(spec, classes, 0, torch.full((CHANNELS[m],), 0.5), torch.full((CHANNELS[m],), 0.2))
+        for m, spec in specs.items()
+    }
     return Trio(nets, ExitHeads.on(**specs).make(classes))
 
 
@@ -33,7 +39,9 @@ def test_a_head_is_linear_in_its_maps_but_for_the_batch_norm():
     """Convolution, batch norm, pooling to 4×4, linear, written out; without a rectifier it is an affine map."""
     head, maps = Exit(3, 6).make(5).eval(), torch.randn(2, 3, 8, 12)
     conv, norm, _, _, linear = head
-    by_hand = F.adaptive_avg_pool2d(F.conv2d(maps, conv.weight, padding=1) / (1 + norm.eps) ** 0.5, 4).flatten(1)
+    by_hand = F.adaptive_avg_pool2d(
+        F.conv2d(maps, conv.weight, padding=1) / (1 + norm.eps) ** 0.5, 4
+    ).flatten(1)
     assert conv.bias is None and linear.bias is not None
     assert torch.allclose(head(maps), by_hand @ linear.weight.T + linear.bias, atol=1e-5)
     assert torch.allclose(head(maps) + head(-maps), 2 * linear.bias.expand(2, 5), atol=1e-5)
@@ -54,7 +62,9 @@ def test_twelve_exits_in_their_order(trio):
     assert torch.equal(nine, out.exits[:, [0, 1, 2, 4, 5, 6, 8, 9, 10]])
     assert torch.equal(features["finals"], out.exits[:, 3::4])
     one, two, three = (trio.heads["motion"][1](features["motion", 1][:, t]) for t in range(3))
-    assert torch.allclose(nine[:, 4], (one + two + three) / 3, atol=1e-5)  # the mean over segments of logits
+    assert torch.allclose(
+        nine[:, 4], (one + two + three) / 3, atol=1e-5
+    )  # the mean over segments of logits
 
 
 @torch.no_grad()
@@ -65,7 +75,9 @@ def test_steps_with_fewer_samples_say_what_one_pass_says(trio):
         maps, alive = trio.begin(modality, x[modality]), torch.arange(4)
         for stage in range(4):
             maps = trio.advance(modality, stage, maps)
-            assert torch.allclose(trio.logits_at(modality, stage, maps), whole[alive, 4 * place + stage], atol=1e-5)
+            assert torch.allclose(
+                trio.logits_at(modality, stage, maps), whole[alive, 4 * place + stage], atol=1e-5
+            )
             maps, alive = maps[1:], alive[1:]  # one sample is done after each exit
             if not len(alive):
                 break
@@ -76,23 +88,31 @@ def test_training_the_heads_leaves_the_networks_alone(trio):
         return {k: v.clone() for k, v in module.state_dict().items()}
 
     trio.train()
-    assert not any(m.training for m in trio.nets.modules()) and all(m.training for m in trio.heads.modules())
+    assert not any(m.training for m in trio.nets.modules()) and all(
+        m.training for m in trio.heads.modules()
+    )
     nets, heads = weights_hash(state(trio.nets)), state(trio.heads)
-    optimiser = torch.optim.AdamW(trio.parameters(), 1e-2)  # of all, as somebody careless would write
+    optimiser = torch.optim.AdamW(
+        trio.parameters(), 1e-2
+    )  # of all, as somebody careless would write
     for _ in range(3):
         optimiser.zero_grad()
         trio(views(4, 32, 40)).exits.square().mean().backward()
         optimiser.step()
     assert weights_hash(state(trio.nets)) == nets
     assert all(p.grad is None and not p.requires_grad for p in trio.nets.parameters())
-    still = [name for name, value in trio.heads.state_dict().items() if torch.equal(value, heads[name])]
+    still = [
+        name for name, value in trio.heads.state_dict().items() if torch.equal(value, heads[name])
+    ]
     assert still == []  # biases and batch statistics of all nine heads moved
 
 
 def heads_by_hand(maps, classes: int = 101):
     """MACs of heads on ``(side, channels, width, kernel)``: the padding of 1 shrinks a map under a 7×7 kernel."""
-    return [(side + 3 - kernel) ** 2 * channels * width * kernel**2 + 16 * width * classes
-            for side, channels, width, kernel in maps]
+    return [
+        (side + 3 - kernel) ** 2 * channels * width * kernel**2 + 16 * width * classes
+        for side, channels, width, kernel in maps
+    ]
 
 
 def test_heads_of_the_reference_cost_what_a_hand_counts():
@@ -102,7 +122,9 @@ def test_heads_of_the_reference_cost_what_a_hand_counts():
     small = [(56, 64, 64, 7), (28, 128, 128, 3), (14, 256, 256, 3)]
     large = [(56, 256, 64, 3), (28, 512, 256, 3), (14, 1024, 1024, 3)]
     for modality, maps in (("residual", small), ("motion", small), ("iframe", large)):
-        counted = [macs(h, (1, c, s, s)) for h, (s, c, _, _) in zip(heads[modality], maps, strict=True)]
+        counted = [
+            macs(h, (1, c, s, s)) for h, (s, c, _, _) in zip(heads[modality], maps, strict=True)
+        ]
         assert counted == heads_by_hand(maps)
     rounded = [round(n / 1e9, 3) for n in heads_by_hand(small) + heads_by_hand(large)]
     assert rounded == [0.543, 0.116, 0.116, 0.463, 0.925, 1.851]
@@ -114,7 +136,9 @@ def test_cumulative_cost_of_the_reference_trio():
         trio = a_trio(RELEASED, 101)
     costs = cost_per_exit(trio, {m: (c, 1, 224, 224) for m, c in CHANNELS.items()})
     alone = torch.tensor(costs).diff(prepend=torch.zeros(1)).view(3, 4).cumsum(1) / 1e9
-    expected = torch.tensor([[1.12, 1.65, 2.18, 2.59], [1.08, 1.61, 2.14, 2.55], [1.25, 3.20, 6.51, 7.32]])
+    expected = torch.tensor(
+        [[1.12, 1.65, 2.18, 2.59], [1.08, 1.61, 2.14, 2.55], [1.25, 3.20, 6.51, 7.32]]
+    )
     assert torch.allclose(alone.float(), expected, atol=0.0101)
     three = cost_per_exit(trio, {m: (c, 3, 224, 224) for m, c in CHANNELS.items()})
     assert (three == 3 * costs).all()  # every segment is paid

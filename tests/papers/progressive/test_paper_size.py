@@ -9,7 +9,12 @@ from kdlab.nets.compressed import CoViARNet
 from kdlab.papers.paper_size import UCF_101, cost
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.networks import ORDER, Exit
-from kdlab.papers.progressive.recipes import PAPER_CONDITIONS, paper_example, paper_profile, paper_recipes
+from kdlab.papers.progressive.recipes import (
+    PAPER_CONDITIONS,
+    paper_example,
+    paper_profile,
+    paper_recipes,
+)
 from kdlab.system import paths
 from kdlab.train.settings import optimiser_for
 
@@ -17,12 +22,22 @@ from kdlab.train.settings import optimiser_for
 def test_the_numbers_are_those_of_the_reference():
     size = paper_profile()
     nets = size.needs()
-    assert [nets[m].net for m in ORDER] == [CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER]
+    assert [nets[m].net for m in ORDER] == [
+        CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER
+    ]
     assert [nets[m].settings.epochs for m in ORDER] == [510] * 3
     assert [nets[m].settings.batch_size for m in ORDER] == [80, 80, 40]
-    assert [nets[m].window.scales for m in ORDER] == [(1, 0.875, 0.75)] * 2 + [(1, 0.875, 0.75, 0.66)]
-    assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {(3, 256, 224)}
-    assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (300, 32, 0)
+    assert [nets[m].window.scales for m in ORDER] == [(1, 0.875, 0.75)] * 2 + [
+        (1, 0.875, 0.75, 0.66)
+    ]
+    assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {
+        (3, 256, 224)
+    }
+    assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (
+        300,
+        32,
+        0,
+    )
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
         paper_profile({"motion": "/nowhere.pth"})
 
@@ -30,25 +45,38 @@ def test_the_numbers_are_those_of_the_reference():
 def test_as_released_each_layer_has_its_share_of_the_rate():
     """The rates of single weights, as the released scripts come to them."""
     size = paper_profile(as_released=True)
-    for modality, (base, first, inner) in {"motion": (1e-2, 1e-3, 1e-4), "residual": (5e-3, 5e-4, 5e-5),
-                                           "iframe": (3e-4, 3e-6, 3e-6)}.items():
+    for modality, (base, first, inner) in {
+        "motion": (1e-2, 1e-3, 1e-4),
+        "residual": (5e-3, 5e-4, 5e-5),
+        "iframe": (3e-4, 3e-6, 3e-6),
+    }.items():
         settings, net = size.needs()[modality].settings, size.needs()[modality].net
         with torch.device("meta"):
-            named = [(f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()]
+            named = [
+                (f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()
+            ]
         groups = optimiser_for(settings, "net", named, False).param_groups
-        said = {name: (settings.lr * group["share"], group["weight_decay"]) for name, weight in named
-                for group in groups if any(weight is one for one in group["params"])}
+        said = {
+            name: (settings.lr * group["share"], group["weight_decay"])
+            for name, weight in named
+            for group in groups
+            if any(weight is one for one in group["params"])
+        }
         assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
         assert said["student.net.fc.bias"] == pytest.approx((base, 0))
         assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
-        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), "not the network's first"
+        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), (
+            "not the network's first"
+        )
         assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
         assert settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
     rules = size.settings.as_released
     named = [(f"student.{n}", w) for n, w in heads.named_parameters()]
     groups = optimiser_for(size.settings, "net", named, False).param_groups
-    assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx([3e-4, 5e-3, 1e-2])
+    assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx(
+        [3e-4, 5e-3, 1e-2]
+    )
     assert rules.falls == (150, 200, 250) and paper_profile().settings.as_released is None
 
 
@@ -56,14 +84,26 @@ def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
     made = paper_recipes(UCF_101, tmp_path, paper_profile(draws=2), seed=3)
     assert set(made) == {(split, condition) for split in "123" for condition in PAPER_CONDITIONS}
     base = made["2", "ce_ic"]
-    assert all(replace(made["2", c], condition="ce_ic", method=base.method) == base for c in PAPER_CONDITIONS)
+    assert all(
+        replace(made["2", c], condition="ce_ic", method=base.method) == base
+        for c in PAPER_CONDITIONS
+    )
     assert [made["1", c].method for c in PAPER_CONDITIONS] == [
-        LabelExits(), Progressive(), Progressive(schedule=(*PAPER[:2], ("iframe", PAPER[2][1]))),
-        Progressive(schedule=only("own"))]
+        LabelExits(),
+        Progressive(),
+        Progressive(schedule=(*PAPER[:2], ("iframe", PAPER[2][1]))),
+        Progressive(schedule=only("own")),
+    ]
     assert base.data.test_fold == "2" and base.seed == 3 and base.backbones[0].seed == 3
     assert base.net.iframe == (Exit(256, 64), Exit(512, 256), Exit(1024, 1024))
-    assert base.net.motion[0] == Exit(64, 64, kernel=7) and base.view.pooled is None and base.view.draws == 2
-    assert base.needs()["iframe"].data == base.data and base.window == base.needs()["residual"].window
+    assert (
+        base.net.motion[0] == Exit(64, 64, kernel=7)
+        and base.view.pooled is None
+        and base.view.draws == 2
+    )
+    assert (
+        base.needs()["iframe"].data == base.data and base.window == base.needs()["residual"].window
+    )
 
 
 def test_the_costs_of_a_clip_are_those_of_the_layers(tmp_path):

@@ -47,7 +47,9 @@ def test_the_closed_form():
     right = np.arange(100) < 90
     logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
     w = solve(logits, np.zeros(100, dtype=int))
-    assert w == pytest.approx([np.log(9) / 2], abs=1e-6) and w == pytest.approx([1.0986123], abs=1e-6)
+    assert w == pytest.approx([np.log(9) / 2], abs=1e-6) and w == pytest.approx(
+        [1.0986123], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.1])
@@ -63,7 +65,9 @@ def test_the_solver_agrees_with_gradient_descent(l1):
 def test_weights_may_be_negative_unless_told():
     rng = np.random.default_rng(0)
     labels, noise = rng.integers(K, size=400), 3 * rng.normal(size=(400, K))
-    logits = np.stack([noise, np.eye(K)[labels] + noise], 1)  # the second exit minus the first is the answer
+    logits = np.stack(
+        [noise, np.eye(K)[labels] + noise], 1
+    )  # the second exit minus the first is the answer
     assert solve(logits, labels, 0.01)[0] < -0.5
     assert (solve(logits, labels, 0.01, nonnegative=True) >= 0).all()
 
@@ -79,7 +83,9 @@ def test_rows_are_fits_of_the_exits_so_far():
     logits, labels = clips()
     weights = fit_wise(logits, labels)
     combined = combine(logits, weights)
-    assert np.array_equal(weights, np.tril(weights)) and np.array_equal(combined[:, 0], logits[:, 0])
+    assert np.array_equal(weights, np.tril(weights)) and np.array_equal(
+        combined[:, 0], logits[:, 0]
+    )
     for k, l1 in ((4, 0.0), (5, 0.1), (11, 0.1)):  # the sixth exit is the first with L1
         assert np.array_equal(weights[k, : k + 1], solve(logits[:, : k + 1], labels, l1))
         assert np.allclose(combined[:, k], sum(weights[k, j] * logits[:, j] for j in range(k + 1)))
@@ -94,8 +100,12 @@ def test_calibration_finds_a_known_temperature():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(20_000, 1, K))
     labels = (softmax(logits[:, 0], 1).cumsum(1) < rng.random((len(logits), 1))).sum(1)
-    assert temperatures(np.concatenate([3 * logits, logits / 2], 1), labels) == pytest.approx([3, 0.5], rel=0.05)
-    assert temperatures(-3 * logits, labels) == pytest.approx(1000)  # worse than chance: as unsure as may be
+    assert temperatures(np.concatenate([3 * logits, logits / 2], 1), labels) == pytest.approx(
+        [3, 0.5], rel=0.05
+    )
+    assert temperatures(-3 * logits, labels) == pytest.approx(
+        1000
+    )  # worse than chance: as unsure as may be
 
 
 def test_l1_gives_exact_zeros():
@@ -123,8 +133,9 @@ def test_curve_charges_every_exit_and_counts_all_clips():
     assert table["accuracy"].iloc[[0, -1]].tolist() == pytest.approx([first, last])
     stops = stop_at(logits, 0.3)
     assert table["cost"][1] == pytest.approx(COST[stops].mean())
-    assert table["accuracy"][1] == pytest.approx(100 * np.mean([logits[i, s].argmax() == labels[i]
-                                                                for i, s in enumerate(stops)]))
+    assert table["accuracy"][1] == pytest.approx(
+        100 * np.mean([logits[i, s].argmax() == labels[i] for i, s in enumerate(stops)])
+    )
 
 
 def test_threshold_for_a_budget():

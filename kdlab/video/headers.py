@@ -52,6 +52,7 @@ class Bits:
 
 # --- H.264 ---------------------------------------------------------------------------------------------------------
 
+
 def units(data: bytes, length: int = 0) -> Iterator[bytes]:
     """Yield the NAL units of a packet. Each follows its size in ``length`` bytes, or a start code if that is 0."""
     if not length:
@@ -155,6 +156,7 @@ def _check_picture(unit: bytes) -> None:
 
 # --- MPEG-4 part 2 -------------------------------------------------------------------------------------------------
 
+
 def mpeg4_kinds(packet: bytes) -> str:
     """The types of the pictures in a packet: ``I``, ``P``, ``B`` or ``S`` (global motion) each."""
     return "".join("IPBS"[packet[found.end()] >> 6] for found in _PICTURE.finditer(packet[:-1]))
@@ -168,7 +170,7 @@ def not_coded(packet: bytes, head: bytes) -> bool:
     layer, picture = _LAYER.search(head), _PICTURE.search(packet)
     if not layer or not picture:
         return True
-    bits = Bits(head[layer.end():] + bytes(16))  # zeros stand for what is cut off
+    bits = Bits(head[layer.end() :] + bytes(16))  # zeros stand for what is cut off
     bits.read(9)
     version = bits.read(7) >> 3 if bits.read() else 1
     if bits.read(4) == 15:
@@ -178,7 +180,7 @@ def not_coded(packet: bytes, head: bytes) -> bool:
     if bits.read(2) == 3 and version != 1:
         bits.read(4)
     bits.read()
-    ticks, bits = bits.read(16), Bits(packet[picture.end():] + bytes(16))
+    ticks, bits = bits.read(16), Bits(packet[picture.end() :] + bytes(16))
     bits.read(2)
     while bits.read():  # a bit for each second that has passed
         pass

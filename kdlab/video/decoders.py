@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from kdlab.clips.container import Frames, Indices
+from kdlab.video.container import Frames, Indices
 
 
 def _by_decord(module: ModuleType, path: str) -> Frames:
@@ -40,7 +40,9 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(OTHERS[name][0])
     except Exception as error:  # a compiled library may raise anything
-        raise ValueError(f"the decoder {name} does not load ({_words(error)}): docs/setup.md, Decoders") from error
+        raise ValueError(
+            f"the decoder {name} does not load ({_words(error)}): docs/setup.md, Decoders"
+        ) from error
 
 
 def frames_by(name: str, path: Path | str, indices: Indices = None) -> Frames:

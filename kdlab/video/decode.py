@@ -3,7 +3,7 @@
 PyAV decodes in order, which is correct for every format. For single frames of H.264 in MP4 or Matroska it seeks to the
 IDR picture before the frame, if every frame has its own time, and finds the frame by its time. (Times are wrong in AVI
 with packed B-frames of MPEG-4 part 2.) It does not seek to other key frames, because decoding from there may differ
-from decoding in order. Pixels are used as stored, even if they are not square. ``kdlab.clips.decoders`` has other
+from decoding in order. Pixels are used as stored, even if they are not square. ``kdlab.video.decoders`` has other
 decoders, for a second opinion.
 
 No decoder reports a truncated file, so the announced length is compared with the decoded length.
@@ -23,8 +23,17 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from kdlab.clips.container import Frames, Indices, Read, StreamReader, Timeline, open_stream, probe, timeline
-from kdlab.clips.decoders import frames_by
+from kdlab.video.container import (
+    Frames,
+    Indices,
+    Read,
+    StreamReader,
+    Timeline,
+    open_stream,
+    probe,
+    timeline,
+)
+from kdlab.video.decoders import frames_by
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ def read_frames(path: Path | str, indices: Indices = None, decoder: str = "pyav"
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
     If frames differ in size, they are scaled to the first frame. Rotation and mirroring in the file's metadata, as
-    phones store them, are applied. Another ``decoder`` than PyAV (``kdlab.clips.decoders.OTHERS``) gives a second
+    phones store them, are applied. Another ``decoder`` than PyAV (``kdlab.video.decoders.OTHERS``) gives a second
     opinion: what it reads, unchecked.
 
     Raises FileNotFoundError; DamagedClip for a file that is empty, truncated (even after the last index), undecodable
@@ -58,8 +67,10 @@ def each_frame(path: Path | str, indices: Indices = None) -> Frames:
     if indices is not None:
         wanted = frame_numbers(path, indices).reshape(-1)
         if (np.diff(wanted, prepend=-1) <= 0).any():
-            raise ValueError(f"{path}: frames are counted from 0, and read one by one in ascending order; asked for "
-                             f"{str(wanted)[:60]}.")
+            raise ValueError(
+                f"{path}: frames are counted from 0, and read one by one in ascending order; asked for "
+                f"{str(wanted)[:60]}."
+            )
         line = timeline(path) if wanted.size else None
         if line and line.keys and wanted[-1] < line.count:
             with open_stream(path) as stream:
@@ -76,7 +87,9 @@ def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.n
     """``indices`` as an int64 array. Raises ValueError unless they are integers."""
     found = np.asarray(indices)
     if found.size and found.dtype.kind not in "iu":
-        raise ValueError(f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames.")
+        raise ValueError(
+            f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames."
+        )
     return found.astype(np.int64)
 
 
@@ -96,7 +109,9 @@ def gathered(each: Read, path: Path, indices: Indices = None) -> np.ndarray:
         frames = list(each(path, wanted))
     least = 1 if indices is None else len(wanted)
     if len(frames) < least:
-        raise ValueError(f"{path}: reading it gave {len(frames)} frames; {least} or more were asked for.")
+        raise ValueError(
+            f"{path}: reading it gave {len(frames)} frames; {least} or more were asked for."
+        )
     return np.stack(frames)[order]
 
 
@@ -131,13 +146,18 @@ class _Pictures:
 
     def of(self, frame: av.VideoFrame) -> np.ndarray:
         # rgb24 only: rgba is wrong in the last columns of some widths. Threads cost more than they save.
-        return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
+        return upright(
+            self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(),
+            self._matrix,
+        )
 
 
 def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Frames:
     """Yield all frames, or the ``wanted`` ones after the first ``given``; other frames are decoded and dropped."""
     pictures = None
-    for number, frame in enumerate(reader.frames(math.inf if wanted is None else wanted.max(initial=0))):
+    for number, frame in enumerate(
+        reader.frames(math.inf if wanted is None else wanted.max(initial=0))
+    ):
         pictures = pictures or _Pictures(frame)
         if wanted is None:
             yield pictures.of(frame)
@@ -145,11 +165,14 @@ def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given
             given += 1
             yield pictures.of(frame)
     if wanted is not None and given < len(wanted):
-        raise ValueError(f"{path}: frame index {wanted[-1]} is outside the clip, which has {reader.decoded} frames. "
-                         f"Use indices from 0 to {reader.decoded - 1}.")
+        raise ValueError(
+            f"{path}: frame index {wanted[-1]} is outside the clip, which has {reader.decoded} frames. "
+            f"Use indices from 0 to {reader.decoded - 1}."
+        )
 
 
 # --- single frames -------------------------------------------------------------------------------------------------
+
 
 def _over_key_frames(stream: VideoStream, line: Timeline, wanted: np.ndarray) -> Frames:
     """As ``_in_order``, seeking to the last key before each wanted frame. Ends early if anything is unexpected.
@@ -171,7 +194,10 @@ def _over_key_frames(stream: VideoStream, line: Timeline, wanted: np.ndarray) ->
                     return
                 frames = chain([first], frames)
             for frame in frames:
-                if frame.is_corrupt or (frame.width, frame.height) != (line.info.width, line.info.height):
+                if frame.is_corrupt or (frame.width, frame.height) != (
+                    line.info.width,
+                    line.info.height,
+                ):
                     return
                 if frame.pict_type != PictureType.B:
                     yield from held

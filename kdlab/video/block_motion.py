@@ -11,12 +11,31 @@ import numpy as np
 
 #: A block of a P-frame as FFmpeg exports it: ``w`` x ``h`` pixels, with integer centres in this frame (dst) and in the
 #: previous frame (src), and the exact motion, ``motion_x / motion_scale`` pixels.
-BLOCK = np.dtype([("source", "i4"), ("w", "u1"), ("h", "u1"), ("src_x", "i2"), ("src_y", "i2"), ("dst_x", "i2"),
-                  ("dst_y", "i2"), ("flags", "u8"), ("motion_x", "i4"), ("motion_y", "i4"), ("motion_scale", "u2")],
-                 align=True)
+BLOCK = np.dtype(
+    [
+        ("source", "i4"),
+        ("w", "u1"),
+        ("h", "u1"),
+        ("src_x", "i2"),
+        ("src_y", "i2"),
+        ("dst_x", "i2"),
+        ("dst_y", "i2"),
+        ("flags", "u8"),
+        ("motion_x", "i4"),
+        ("motion_y", "i4"),
+        ("motion_scale", "u2"),
+    ],
+    align=True,
+)
 # the same bytes; "src" and "dst" hold x and y of a centre in one integer, so that one comparison covers both
-_PAIRS = np.dtype({"names": ["size", "centres", "src", "dst"], "formats": ["2u1", "4i2", "i4", "i4"],
-                   "offsets": [4, 6, 6, 10], "itemsize": BLOCK.itemsize})
+_PAIRS = np.dtype(
+    {
+        "names": ["size", "centres", "src", "dst"],
+        "formats": ["2u1", "4i2", "i4", "i4"],
+        "offsets": [4, 6, 6, 10],
+        "itemsize": BLOCK.itemsize,
+    }
+)
 
 
 def nearest(blocks: np.ndarray) -> np.ndarray:
@@ -46,7 +65,9 @@ class Moves:
     cut: list[list[int]]
 
 
-def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, columns: int = 0) -> list[Moves]:
+def moves(
+    blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, columns: int = 0
+) -> list[Moves]:
     """The pixels that ``blocks``, an array (n,) per P-frame, move in images of ``height`` x ``width``.
 
     docs/methods.md, 4.2: blocks at rest move nothing. A moving block moves only the pixels that lie inside the image in
@@ -58,23 +79,35 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
     moved = np.flatnonzero(pairs["src"] != pairs["dst"])
     owner = np.repeat(np.arange(len(blocks)), [len(array) for array in blocks])[moved]
     sizes = pairs["size"][moved].astype(int)  # x, y
-    corners = pairs["centres"][moved] - np.tile(sizes // 2, 2)  # x, y in the previous frame; x, y in this frame
+    corners = pairs["centres"][moved] - np.tile(
+        sizes // 2, 2
+    )  # x, y in the previous frame; x, y in this frame
     tile = np.gcd.reduce(sizes) if len(sizes) else np.full(2, 16)
-    if (sizes != tile).any():  # several block sizes: split them into tiles of one size, in the same order
+    if (
+        sizes != tile
+    ).any():  # several block sizes: split them into tiles of one size, in the same order
         counts = sizes // tile
         total, across = counts.prod(1), counts[:, 0]
-        owner, corners, across = np.repeat(owner, total), np.repeat(corners, total, 0), np.repeat(across, total)
+        owner, corners, across = (
+            np.repeat(owner, total),
+            np.repeat(corners, total, 0),
+            np.repeat(across, total),
+        )
         nth = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
         corners += np.tile(np.stack([nth % across, nth // across], 1) * tile, 2)
     there, here, (w, h) = corners[:, :2], corners[:, 2:], tile.tolist()
     # at the right and the bottom, a tile may copy padding to padding
     inside = (there <= (width - w, height - h)) | (there <= here)
-    whole = (corners >= 0).all(1) & (inside & (here <= ((columns or width) - w, (rows or height) - h))).all(1)
+    whole = (corners >= 0).all(1) & (
+        inside & (here <= ((columns or width) - w, (rows or height) - h))
+    ).all(1)
     cut = [[] for _ in blocks]
     if not whole.all():
         places = (owner << 40) + (here[:, 1] << 20) + here[:, 0]
         if (here % tile).any() or not np.diff(np.sort(places)).all():
-            whole[:] = False  # no codec writes overlapping blocks; if some overlap, keep their order
+            whole[:] = (
+                False  # no codec writes overlapping blocks; if some overlap, keep their order
+            )
         part = corners[~whole].reshape(-1, 2, 2)
         low = np.maximum(-part.min(1), 0)
         size = np.minimum(tile, (width, height) - part.max(1)) - low
@@ -83,7 +116,10 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
             if rectangle[4] > 0 and rectangle[5] > 0:
                 cut[frame].append(rectangle)
     corners, ends = corners[whole].T, np.searchsorted(owner[whole], np.arange(len(blocks) + 1))
-    return [Moves((w, h), corners[:, ends[i]:ends[i + 1]], rectangles) for i, rectangles in enumerate(cut)]
+    return [
+        Moves((w, h), corners[:, ends[i] : ends[i + 1]], rectangles)
+        for i, rectangles in enumerate(cut)
+    ]
 
 
 def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.ndarray:
@@ -97,23 +133,30 @@ def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.n
 
     def tiles(of: np.ndarray) -> np.ndarray:
         # a tile at every pixel; each row of a tile is one opaque item, which NumPy copies fastest
-        return np.ndarray((rows - h + 1, columns - w + 1, h), f"V{w * pixel}", of, 0,
-                          (columns * pixel, pixel, columns * pixel))
+        return np.ndarray(
+            (rows - h + 1, columns - w + 1, h),
+            f"V{w * pixel}",
+            of,
+            0,
+            (columns * pixel, pixel, columns * pixel),
+        )
 
     # read every tile before writing any, so that no block copies what another block wrote
     found = tiles(field)[v, u] if x.size else None
-    pieces = [field[v:v + h, u:u + w].copy() for u, v, _, _, w, h in by.cut]
+    pieces = [field[v : v + h, u : u + w].copy() for u, v, _, _, w, h in by.cut]
     new = field.copy() if out is None else out
     if x.size:
         tiles(new)[y, x] = found
     for (_, _, x, y, w, h), piece in zip(by.cut, pieces, strict=True):
-        new[y:y + h, x:x + w] = piece
+        new[y : y + h, x : x + w] = piece
     return new
 
 
 @lru_cache(maxsize=8)
 def positions(rows: int, columns: int) -> np.ndarray:
     """Coordinates x and y of every pixel, int16 (rows, columns, 2), read-only."""
-    own = np.stack(np.meshgrid(np.arange(columns, dtype=np.int16), np.arange(rows, dtype=np.int16)), -1)
+    own = np.stack(
+        np.meshgrid(np.arange(columns, dtype=np.int16), np.arange(rows, dtype=np.int16)), -1
+    )
     own.flags.writeable = False
     return own

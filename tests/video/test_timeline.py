@@ -1,24 +1,32 @@
 """Times decide where a segment lies: presentation times, counted from the first frame, without decoding."""
 
-
 import av
 import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.check import check
-from kdlab.clips.container import timeline
-from kdlab.clips.decode import read_frames
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import ClipBatches, Window
+from kdlab.datasets.check import check
+from kdlab.video.container import timeline
+from kdlab.video.decode import read_frames
 
 #: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
 VARIABLE = [*range(20), *range(20, 60, 2)]
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx"),
-                                             ("a.mov", "mpeg4"), ("a.avi", "mpeg4"), ("a.ts", "libx264")])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx"),
+        ("a.mov", "mpeg4"),
+        ("a.avi", "mpeg4"),
+        ("a.ts", "libx264"),
+    ],
+)
 def test_times_decide_in_a_file_of_variable_rate(make_video, name, codec):
     path = make_video(name, codec=codec, rate=20, pts=VARIABLE)
     line = timeline(path)
@@ -35,32 +43,56 @@ def test_times_decide_in_a_file_of_variable_rate(make_video, name, codec):
     assert line.seconds == pytest.approx(3.0, abs=0.1)
 
 
-@pytest.mark.parametrize(("name", "codec", "how"), [
-    ("a.mp4", "libx264", {"bf": "2"}), ("a.mkv", "libx264", {"bf": "2"}), ("a.avi", "mpeg4", {"bf": "2"}),
-    ("a.avi", "mpeg4", {}), ("a.webm", "libvpx", {}), ("a.ts", "libx264", {}), ("a.mp4", "mpeg4", {"bf": "2"})])
+@pytest.mark.parametrize(
+    ("name", "codec", "how"),
+    [
+        ("a.mp4", "libx264", {"bf": "2"}),
+        ("a.mkv", "libx264", {"bf": "2"}),
+        ("a.avi", "mpeg4", {"bf": "2"}),
+        ("a.avi", "mpeg4", {}),
+        ("a.webm", "libvpx", {}),
+        ("a.ts", "libx264", {}),
+        ("a.mp4", "mpeg4", {"bf": "2"}),
+    ],
+)
 @pytest.mark.parametrize("rate", [25, 30])
 def test_the_rate_decides_where_it_is_constant(make_video, name, codec, how, rate):
     line = timeline(make_video(name, codec=codec, rate=rate, **how))
     assert line.times is None and line.count == 40
     for start, end in ((0.1, 0.5), (0.5, None), (None, 1.02), (1.3, 9.0), (0.58, 1.58)):
-        first, last = (int((moment or 0) * rate + 0.5001) for moment in (start, end))  # half a frame: the later one
+        first, last = (
+            int((moment or 0) * rate + 0.5001) for moment in (start, end)
+        )  # half a frame: the later one
         assert line.stretch(start, end) == (first, (40 if end is None else min(40, last)) - first)
     for start in np.arange(0, 0.34, 0.01):
-        assert line.stretch(start, start + 1)[1] == rate, "a second has the frames of a second, wherever it begins"
+        assert line.stretch(start, start + 1)[1] == rate, (
+            "a second has the frames of a second, wherever it begins"
+        )
     steps = np.arange(5) + 0.5
     assert np.array_equal(line.shown(steps, 7.5), np.minimum(steps * rate / 7.5, 39).astype(int))
 
 
 def test_dropped_frames_of_a_capture_take_their_time(make_video):
     """AVI has no presentation times, but counts frames that are not there."""
-    path = make_video("gaps.avi", frames=32, codec="mpeg4", pts=[t for t in range(40) if t % 5 != 3])
+    path = make_video(
+        "gaps.avi", frames=32, codec="mpeg4", pts=[t for t in range(40) if t % 5 != 3]
+    )
     assert timeline(path).count == 32
-    assert timeline(path).stretch(1.0, 1.4) == (20, 8)  # ten places, of which two are empty: frames 25 to 34
+    assert timeline(path).stretch(1.0, 1.4) == (
+        20,
+        8,
+    )  # ten places, of which two are empty: frames 25 to 34
 
 
 def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
-    source, cut = make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE), tmp_path / "cut.mp4"
-    with av.open(str(source)) as old, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as new:
+    source, cut = (
+        make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE),
+        tmp_path / "cut.mp4",
+    )
+    with (
+        av.open(str(source)) as old,
+        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as new,
+    ):
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
         for packet in old.demux(stream):
@@ -77,12 +109,20 @@ def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
 
 def test_times_begin_at_the_first_frame_that_is_shown(make_video, tmp_path):
     """Cut at a key frame of an open group: the B-frames before it cannot be decoded."""
-    source, cut = make_video("long.mkv", rate=20, pts=VARIABLE, g="10", **{
-        "x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"}), tmp_path / "cut.mkv"
+    source, cut = (
+        make_video(
+            "long.mkv",
+            rate=20,
+            pts=VARIABLE,
+            g="10",
+            **{"x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"},
+        ),
+        tmp_path / "cut.mkv",
+    )
     with av.open(str(source)) as old, av.open(str(cut), "w") as new:
         copy = new.add_stream_from_template(old.streams.video[0])
         packets = [packet for packet in old.demux(video=0) if packet.size]
-        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1):]:
+        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1) :]:
             packet.stream = copy
             new.mux(packet)
     frames = read_frames(cut).frames
@@ -105,7 +145,9 @@ def test_a_segment_of_variable_rate_shows_its_own_frames(make_video, tmp_path):
     for name in ("a.mp4", "a.mkv"):
         path = make_video(name, pixels=video, rate=20, pts=VARIABLE)
         record = ClipRecord("a", path, 0, "train", "g", 1.5, 2.5)
-        clips = ClipBatches([record], {"student": Raw()}, Window(10, 32, 32), FrameCache(tmp_path / "cache"))
+        clips = ClipBatches(
+            [record], {"student": Raw()}, Window(10, 32, 32), FrameCache(tmp_path / "cache")
+        )
         assert clips.stretch(record) == (25, 10)
         levels = 255 * next(clips.evaluation()).views["student"].mean((0, 1, 3, 4))
         assert np.abs(levels.numpy() - 6 * np.arange(25, 35)).max() < 4

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from kdlab.clips.catalogue import from_folder, group_from_name, open_clips
-from kdlab.clips.files import (
-    CatalogueError,
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.datasets.catalogue import from_folder, group_from_name, open_clips
+from kdlab.datasets.files import (
     find_near,
     is_hidden,
     is_video,
@@ -23,11 +23,10 @@ from kdlab.clips.files import (
     read_text,
     relative_name,
     seconds,
-    some,
     user_path,
 )
-from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.splits import complete_splits, own_folds
+from kdlab.datasets.splits import complete_splits, own_folds
+from kdlab.system.values import some
 
 Counts = Mapping[str, int]
 #: A row of a list: file and row, clip, class number, part, and, if there are, group, start and end.
@@ -35,33 +34,62 @@ Rows = list[tuple[str, ...]]
 #: What the lists of a data set give: class number → name, and the rows.
 Lists = tuple[dict[str, str], Rows]
 
-ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
-ARID_COUNTS = {"1": {"train": 2288, "other": 673, "test": 823}, "2": {"train": 2252, "other": 673, "test": 859},
-               "3": {"train": 2259, "other": 673, "test": 852}}
+ARID_CLASSES = (
+    "Drink",
+    "Jump",
+    "Pick",
+    "Pour",
+    "Push",
+    "Run",
+    "Sit",
+    "Stand",
+    "Turn",
+    "Walk",
+    "Wave",
+)
+ARID_COUNTS = {
+    "1": {"train": 2288, "other": 673, "test": 823},
+    "2": {"train": 2252, "other": 673, "test": 859},
+    "3": {"train": 2259, "other": 673, "test": 852},
+}
 DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
-UCF_COUNTS = {"1": {"train": 9537, "test": 3783}, "2": {"train": 9586, "test": 3734},
-              "3": {"train": 9624, "test": 3696}}
+UCF_COUNTS = {
+    "1": {"train": 9537, "test": 3783},
+    "2": {"train": 9586, "test": 3734},
+    "3": {"train": 9624, "test": 3696},
+}
 HMDB_COUNTS = dict.fromkeys("123", {"train": 3570, "test": 1530})
 THUMOS_VIDEOS = {"json": {"train": 200, "test": 210}}
 THUMOS_SEGMENTS = {"json": {"train": 3007, "test": 3311}}
 
 
-
 # --- a reader for each: from the list that identifies the data set to class number → name, and to rows ----------------
+
 
 def _arid(lists: Path, split: str) -> Lists:
     rows = []
-    for part in ("train", "other", "others", "test"):  # one README writes _others; your own lists may lack it
+    for part in (
+        "train",
+        "other",
+        "others",
+        "test",
+    ):  # one README writes _others; your own lists may lack it
         path = lists.with_name(f"ARID_split{split}_{part}.txt")
         if part in ("train", "test") or path.is_file():
-            rows += [(where, clip, number, part) for where, (_, number, clip) in read_list(path, 3, name_first=False)]
+            rows += [
+                (where, clip, number, part)
+                for where, (_, number, clip) in read_list(path, 3, name_first=False)
+            ]
     return _class_index(lists, 0), rows
 
 
 def _dark48(lists: Path, split: str) -> Lists:
     """A group is a source video."""
-    rows = [(where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem)) for part in ("train", "test")
-            for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
+    rows = [
+        (where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem))
+        for part in ("train", "test")
+        for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)
+    ]
     return _class_index(lists, 0), rows
 
 
@@ -69,21 +97,29 @@ def _ucf101(lists: Path, split: str) -> Lists:
     """In test lists the folder's name gives the class."""
     index = _class_index(lists, 1)
     number_of = {name: number for number, name in index.items()}
-    rows = [(where, clip, number, "train")
-            for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)]
-    rows += [(where, clip, number_of.get(clip.split("/")[0], clip.split("/")[0]), "test")
-             for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1)]
+    rows = [
+        (where, clip, number, "train")
+        for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)
+    ]
+    rows += [
+        (where, clip, number_of.get(clip.split("/")[0], clip.split("/")[0]), "test")
+        for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1)
+    ]
     return index, rows
 
 
 def _hmdb51(lists: Path, split: str) -> Lists:
     """Classes are in alphabetical order; clips with flag 0 are neither in train nor in test."""
     ending, rows = f"_test_split{split}.txt", []
-    names = sorted(path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}"))  # climb, climb_stairs
+    names = sorted(
+        path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}")
+    )  # climb, climb_stairs
     for number, name in enumerate(names):
         for where, (clip, flag) in read_list(lists.with_name(name + ending), 2):
             if (source := re.match(rf"(.+)_{re.escape(name)}_[a-z]+_", clip)) is None:
-                raise CatalogueError(f"{where}: {clip!r} does not say its class {name}. Take the list as released.")
+                raise CatalogueError(
+                    f"{where}: {clip!r} does not say its class {name}. Take the list as released."
+                )
             part = {"1": "train", "2": "test"}.get(flag, "unused")
             rows.append((where, f"{name}/{clip}", str(number), part, f"{name}/{source[1]}"))
     return {str(number): name for number, name in enumerate(names)}, rows
@@ -98,24 +134,47 @@ def _thumos14(lists: Path, split: str) -> Lists:
     index = {name: name for _, (_, name) in read_list(lists, 2, name_first=False)}
     text = read_text(path := lists.with_name("thumos_gt.json"))
     try:
-        rows = [(f"{path}, {video}, annotation {number}", f"{video}.mp4", index[label["label"]], info["subset"], video,
-                 *map(str, label["segment"]))
-                for video, info in json.loads(text)["database"].items()
-                for number, label in enumerate(info["annotations"])]
+        rows = [
+            (
+                f"{path}, {video}, annotation {number}",
+                f"{video}.mp4",
+                index[label["label"]],
+                info["subset"],
+                video,
+                *map(str, label["segment"]),
+            )
+            for video, info in json.loads(text)["database"].items()
+            for number, label in enumerate(info["annotations"])
+        ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
-                             "subset, annotations → segment, label. Take the file as it was released.") from None
-    check_counts(f"{path} (videos)", Counter(part for part, _ in {row[3:5] for row in rows}), THUMOS_VIDEOS[split])
+        raise CatalogueError(
+            f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
+            "subset, annotations → segment, label. Take the file as it was released."
+        ) from None
+    check_counts(
+        f"{path} (videos)",
+        Counter(part for part, _ in {row[3:5] for row in rows}),
+        THUMOS_VIDEOS[split],
+    )
     return index, rows
 
 
-def _record(index: Mapping[str, str], where: str, clip: str, number: str, split: str, group: str = "",
-            *times: str) -> ClipRecord:
+def _record(
+    index: Mapping[str, str],
+    where: str,
+    clip: str,
+    number: str,
+    split: str,
+    group: str = "",
+    *times: str,
+) -> ClipRecord:
     clip = relative_name(clip, where)
     name, folder = index.get(number, "no class"), PurePosixPath(clip).parent.name
     if number not in index or folder and folder.casefold() != name.casefold():
-        raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
-                             f"{name}. Lists and class index do not belong together; take both as they were released.")
+        raise CatalogueError(
+            f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
+            f"{name}. Lists and class index do not belong together; take both as they were released."
+        )
     id_ = PurePosixPath(clip).with_suffix("").as_posix()
     start, end = seconds(*times, where) if times else (None, None)
     group = group or group_from_name(id_, name)
@@ -133,24 +192,36 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
     wanted, names, there = set(keys), {name for name, _ in keys}, {}
     for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
         folders = [("", base), *((folder.name.casefold(), folder) for folder in base.glob("*/"))]
-        for name, folder in folders if not any(map(is_hidden, base.relative_to(root).parts)) else ():
+        for name, folder in (
+            folders if not any(map(is_hidden, base.relative_to(root).parts)) else ()
+        ):
             for file in folder.iterdir() if name in names else ():
                 key = name, file.stem
                 if key in wanted and is_video(file) and there.setdefault(key, file) != file:
-                    raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
-                                         "the one you mean, or move the other away.")
-    if lost := [f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there]:
-        raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
-                                "the whole data set there, or correct the list.")
+                    raise CatalogueError(
+                        f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
+                        "the one you mean, or move the other away."
+                    )
+    if lost := [
+        f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there
+    ]:
+        raise FileNotFoundError(
+            f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
+            "the whole data set there, or correct the list."
+        )
     return [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
 
 
 def check_counts(where: str, found: Mapping[str, int], expected: Counts | None) -> None:
     """Raise CatalogueError if a count of the lists at ``where`` differs from the published one."""
     if wrong := [what for what, number in (expected or {}).items() if found.get(what, 0) != number]:
-        differ = ", ".join(f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong)
-        raise CatalogueError(f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
-                             "your own write an index.csv with columns path,label,split,group there.")
+        differ = ", ".join(
+            f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong
+        )
+        raise CatalogueError(
+            f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
+            "your own write an index.csv with columns path,label,split,group there."
+        )
 
 
 def _class_index(path: Path, first: int) -> dict[str, str]:
@@ -159,12 +230,15 @@ def _class_index(path: Path, first: int) -> dict[str, str]:
     index = {number: name for _, (number, name) in rows}
     order = [str(number) for number in range(first, first + len(rows))]
     if set(index) != set(order) or len(set(index.values())) < len(rows):
-        raise CatalogueError(f"{path}: expected the class numbers {order[0]} to {order[-1]}, each once and with a name "
-                             "of its own. Take the list as it was released.")
+        raise CatalogueError(
+            f"{path}: expected the class numbers {order[0]} to {order[-1]}, each once and with a name "
+            "of its own. Take the list as it was released."
+        )
     return {number: index[number] for number in order}
 
 
 # --- opening any data set ------------------------------------------------------------------------------------------
+
 
 class DataSet(NamedTuple):
     """A public data set; docs/methods.md, 6, has counts and caveats.
@@ -186,25 +260,70 @@ class DataSet(NamedTuple):
 
 _ARID15_NOTE = "5,572 clips are reported for ARID v1.5, and no list is published."
 DATA_SETS = (
-    DataSet("ARID v1.0", _arid, "list_cvt/mapping_table.txt", ARID_COUNTS, "Drink",
-            "Drink/Drink_11_1.mp4, …, list_cvt/mapping_table.txt, list_cvt/ARID_split{1,2,3}_{train,other,test}.txt",
-            ("The `other` list shares groups with train and test and is left out; validation is carved from train.",
-             "The test sets of the three splits overlap: their mean is not one of independent tests.")),
-    DataSet("ARID v1.5", _arid, "list_v1.5/mapping_table.txt", {}, "Drink",
-            "Drink/Drink_11_1.mp4, …; lists of your own, if you have some, in list_v1.5/",
-            ("The lists are not published ones but yours.", _ARID15_NOTE), "own folds 1, 2, 3, or those of your lists"),
-    DataSet("Dark-48", _dark48, "annotations/classInd.txt", DARK48_COUNTS, "adult_female_singing",
-            "bouncing/meGuchxNyKg_106.mp4, …, annotations/classInd.txt, annotations/{train,test}_split{1,2,3}.txt",
-            ("The splits are random draws of clips: report the accuracy without those test clips, too, whose group "
-             "training has.",)),
-    DataSet("UCF-101", _ucf101, "ucfTrainTestlist/classInd.txt", UCF_COUNTS, "ApplyEyeMakeup",
-            "UCF-101/Archery/v_Archery_g01_c01.avi, …, ucfTrainTestlist/{classInd,trainlist01,testlist01,…}.txt"),
-    DataSet("HMDB-51", _hmdb51, "testTrainMulti_7030_splits/*_test_split1.txt", HMDB_COUNTS, "brush_hair",
-            "brush_hair/April_09_brush_hair_u_….avi, …, testTrainMulti_7030_splits/*_test_split{1,2,3}.txt",
-            ("Within a class a source video is on one side of the split; under another class the same video may be on "
-             "the other side (457 to 529 of the 1,530 test clips).",)),
-    DataSet("THUMOS14", _thumos14, "Class Index_Detection.txt", THUMOS_SEGMENTS, "",
-            "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json", splits="json"))
+    DataSet(
+        "ARID v1.0",
+        _arid,
+        "list_cvt/mapping_table.txt",
+        ARID_COUNTS,
+        "Drink",
+        "Drink/Drink_11_1.mp4, …, list_cvt/mapping_table.txt, list_cvt/ARID_split{1,2,3}_{train,other,test}.txt",
+        (
+            "The `other` list shares groups with train and test and is left out; validation is carved from train.",
+            "The test sets of the three splits overlap: their mean is not one of independent tests.",
+        ),
+    ),
+    DataSet(
+        "ARID v1.5",
+        _arid,
+        "list_v1.5/mapping_table.txt",
+        {},
+        "Drink",
+        "Drink/Drink_11_1.mp4, …; lists of your own, if you have some, in list_v1.5/",
+        ("The lists are not published ones but yours.", _ARID15_NOTE),
+        "own folds 1, 2, 3, or those of your lists",
+    ),
+    DataSet(
+        "Dark-48",
+        _dark48,
+        "annotations/classInd.txt",
+        DARK48_COUNTS,
+        "adult_female_singing",
+        "bouncing/meGuchxNyKg_106.mp4, …, annotations/classInd.txt, annotations/{train,test}_split{1,2,3}.txt",
+        (
+            "The splits are random draws of clips: report the accuracy without those test clips, too, whose group "
+            "training has.",
+        ),
+    ),
+    DataSet(
+        "UCF-101",
+        _ucf101,
+        "ucfTrainTestlist/classInd.txt",
+        UCF_COUNTS,
+        "ApplyEyeMakeup",
+        "UCF-101/Archery/v_Archery_g01_c01.avi, …, ucfTrainTestlist/{classInd,trainlist01,testlist01,…}.txt",
+    ),
+    DataSet(
+        "HMDB-51",
+        _hmdb51,
+        "testTrainMulti_7030_splits/*_test_split1.txt",
+        HMDB_COUNTS,
+        "brush_hair",
+        "brush_hair/April_09_brush_hair_u_….avi, …, testTrainMulti_7030_splits/*_test_split{1,2,3}.txt",
+        (
+            "Within a class a source video is on one side of the split; under another class the same video may be on "
+            "the other side (457 to 529 of the 1,530 test clips).",
+        ),
+    ),
+    DataSet(
+        "THUMOS14",
+        _thumos14,
+        "Class Index_Detection.txt",
+        THUMOS_SEGMENTS,
+        "",
+        "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json",
+        splits="json",
+    ),
+)
 
 
 def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -212,14 +331,16 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     its lists identify, or of a folder with one subfolder per class; in this order.
 
     ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``json``), or a fold of the
-    table (``kdlab.clips.catalogue.from_csv``). ARID v1.5 without lists gets three own folds. Raises CatalogueError or
-    FileNotFoundError, with file and row.
+    table (``kdlab.datasets.catalogue.from_csv``). ARID v1.5 without lists gets three own folds. Raises CatalogueError
+    or FileNotFoundError, with file and row.
     """
     try:
         return _opened(user_path(path), test_fold)
     except PermissionError as error:
-        raise CatalogueError(f"{error.filename} cannot be read ({error.strerror}): make it and the folders above it "
-                             "readable.") from None
+        raise CatalogueError(
+            f"{error.filename} cannot be read ({error.strerror}): make it and the folders above it "
+            "readable."
+        ) from None
 
 
 def _opened(path: Path, test_fold: str | None) -> Catalogue:
@@ -229,8 +350,10 @@ def _opened(path: Path, test_fold: str | None) -> Catalogue:
     fitting = [(data, lists) for data in DATA_SETS if (lists := _lists(data, root))]
     if len(fitting) > 1:
         titles = " and of ".join(data.title for data, _ in fitting)
-        raise CatalogueError(f"{root}: here are the lists of {titles}. Open the folder of one data set, or move the "
-                             "other's lists away.")
+        raise CatalogueError(
+            f"{root}: here are the lists of {titles}. Open the folder of one data set, or move the "
+            "other's lists away."
+        )
     if fitting:
         return _released(root, *fitting[0], test_fold)
     if all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
@@ -242,10 +365,16 @@ def _opened(path: Path, test_fold: str | None) -> Catalogue:
 def _released(root: Path, data: DataSet, lists: Path, test_fold: str | None) -> Catalogue:
     split = test_fold or next(iter(data.counts), "1")
     if data.counts and split not in data.counts:
-        raise CatalogueError(f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}.")
+        raise CatalogueError(
+            f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}."
+        )
     index, rows = data.read(lists, split)
     records = [_record(index, *row) for row in rows]
-    check_counts(f"{root} ({data.title})", Counter(record.split for record in records), data.counts.get(split))
+    check_counts(
+        f"{root} ({data.title})",
+        Counter(record.split for record in records),
+        data.counts.get(split),
+    )
     used = _located(root, [record for record in records if record.split in ("train", "test")])
     used, notes = complete_splits(used, list(index.values()), declared=True)
     return Catalogue(data.title, root, tuple(index.values()), used, (*data.notes, *notes))
@@ -255,6 +384,8 @@ def _lists(data: DataSet, root: Path) -> Path | None:
     """The list file of ``data`` in or beside ``root``; lists beside ``root`` count if ``root`` has class folders."""
     found = find_near(root, data.marker)
     if found and not found.is_relative_to(root):
-        own = data.example and any(any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/"))
+        own = data.example and any(
+            any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/")
+        )
         return found if own else None
     return found

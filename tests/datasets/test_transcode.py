@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from kdlab.clips.compressed import modalities, scan
-from kdlab.clips.container import probe, timeline
-from kdlab.clips.datasets import open_data
-from kdlab.clips.decode import read_frames
-from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
+from kdlab.datasets.released import open_data
+from kdlab.datasets.transcode import CoviarFormat, _is_ours, transcode
 from kdlab.system.files import NotOurs
+from kdlab.video.compressed import modalities, scan
+from kdlab.video.container import probe, timeline
+from kdlab.video.decode import read_frames
 
 SMALL = CoviarFormat(96, 80)
 
@@ -32,7 +32,7 @@ def sources(make_video):
     make_video("in/b/odd.mkv", pixels=moving(13, 120, 90), codec="mpeg4", rate=30)
     root = make_video("in/b/cut.mp4", pixels=moving(20)).parents[1]
     cut = root / "b" / "cut.mp4"
-    cut.write_bytes(cut.read_bytes()[:cut.stat().st_size // 2])
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (root / "b" / "text.mp4").write_text("no video")
     (root / "notes.txt").write_text("no video either")
     return root
@@ -40,30 +40,48 @@ def sources(make_video):
 
 def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video, tmp_path, capsys):
     root, out = sources(make_video), tmp_path / "out"
-    (root / "index.csv").write_text('path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n')
+    (root / "index.csv").write_text(
+        'path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n'
+    )
     transcode(root, out, SMALL, workers=1)
-    assert (out / "index.csv").read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
+    assert (
+        out / "index.csv"
+    ).read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
     assert [record.group for record in open_data(out).records] == ["g1", "b/odd"]
     (out / "index.csv").write_text("mine")
     transcode(root, out, SMALL, workers=1)
     assert (out / "index.csv").read_text() == "mine" and "move it away" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "how"), [
-    ("phone.mp4", {"rate": 20}), ("phone.mkv", {"rate": 20}), ("gaps.avi", {"rate": 20, "codec": "mpeg4"}),
-    ("jitter.mp4", {"rate": 90000, "scale": 4500, "jitter": 200})])
-def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variable(make_video, tmp_path, name, how):
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("phone.mp4", {"rate": 20}),
+        ("phone.mkv", {"rate": 20}),
+        ("gaps.avi", {"rate": 20, "codec": "mpeg4"}),
+        ("jitter.mp4", {"rate": 90000, "scale": 4500, "jitter": 200}),
+    ],
+)
+def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variable(
+    make_video, tmp_path, name, how
+):
     times = [*range(20), *range(20, 60, 2)]  # a second at 20 a second, then two at 10
     scale, jitter = how.pop("scale", 1), how.pop("jitter", 0)
     noise = np.random.default_rng(0).integers(-jitter, jitter + 1, 40)
     times = [scale * t + jitter + int(early) for t, early in zip(times, noise, strict=True)]
     make_video(f"in/{name}", pixels=moving(40), pts=times, **how)
-    (tmp_path / "in" / "index.csv").write_text(f"path,label,start,end\n{name},a,0,1.3\n{name},b,1.5,2.5\n")
+    (tmp_path / "in" / "index.csv").write_text(
+        f"path,label,start,end\n{name},a,0,1.3\n{name},b,1.5,2.5\n"
+    )
     [made] = transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
     assert made.frames == 40 and "avi,a,0,1.3" in (tmp_path / "out" / "index.csv").read_text()
     lines = [timeline(path) for path in (made.source, made.target)]
     for start, end in ((0, 1.3), (1.5, 2.5)):
-        assert lines[0].stretch(start, end) == lines[1].stretch(start, end) != (round(start * 40 / 3), 13)
+        assert (
+            lines[0].stretch(start, end)
+            == lines[1].stretch(start, end)
+            != (round(start * 40 / 3), 13)
+        )
     assert np.abs(lines[0].times - lines[1].times).max() <= 0.001
     assert [frame.number for frame in modalities(made.target, [5, 27, 39])] == [5, 27, 39]
     assert transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)[0].kept
@@ -71,7 +89,9 @@ def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variabl
 
 def test_a_long_pause_loses_no_frame(make_video, tmp_path):
     """FFmpeg writes at most 60,000 empty places in a row; MPEG-4 counts the seconds of a pause digit by digit."""
-    source = make_video("watch.mp4", frames=20, rate=1000, pts=[33 * t + 250_000 * (t > 9) for t in range(20)])
+    source = make_video(
+        "watch.mp4", frames=20, rate=1000, pts=[33 * t + 250_000 * (t > 9) for t in range(20)]
+    )
     [made] = transcode(source, tmp_path / "out", SMALL, workers=1)
     assert (made.frames, made.reason) == (20, "")
     assert np.abs(timeline(made.target).times - timeline(source).times).max() < 0.005
@@ -94,13 +114,23 @@ def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, t
     report = transcode(sources(make_video), tmp_path / "out", SMALL, workers=1)
     by_name = {its.target.relative_to(tmp_path / "out").as_posix(): its for its in report}
     assert {name: its.frames for name, its in by_name.items()} == {
-        "a/h264.avi": 30, "a/part2.avi": 26, "b/odd.avi": 13, "b/cut.avi": 0, "b/text.avi": 0}
-    assert by_name["b/cut.avi"].reason.startswith("truncated") and "misnamed" in by_name["b/text.avi"].reason
+        "a/h264.avi": 30,
+        "a/part2.avi": 26,
+        "b/odd.avi": 13,
+        "b/cut.avi": 0,
+        "b/text.avi": 0,
+    }
+    assert (
+        by_name["b/cut.avi"].reason.startswith("truncated")
+        and "misnamed" in by_name["b/text.avi"].reason
+    )
     made = [its for its in report if not its.reason]
-    assert sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file()) == sorted(its.target for its in made)
+    assert sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file()) == sorted(
+        its.target for its in made
+    )
     for its in made:
         stream = scan(its.target)
-        assert stream.kinds == (("I" + 11 * "P") * 3)[:its.frames]
+        assert stream.kinds == (("I" + 11 * "P") * 3)[: its.frames]
         assert (stream.info.width, stream.info.height, stream.info.codec) == (96, 80, "mpeg4")
         assert stream.info.fps == pytest.approx(probe(its.source).fps)
         assert its.bytes == its.target.stat().st_size and not its.kept
@@ -113,7 +143,9 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
     source = make_video("x.mp4", pixels=pixels)
     sizes = []
     for quantiser in (1, 2, 8):
-        [its] = transcode(source, tmp_path / str(quantiser), CoviarFormat(64, 48, 10, quantiser), workers=1)
+        [its] = transcode(
+            source, tmp_path / str(quantiser), CoviarFormat(64, 48, 10, quantiser), workers=1
+        )
         assert scan(its.target).kinds == ("I" + 9 * "P") * 3
         sizes.append(its.bytes)
     assert sizes[0] > 1.2 * sizes[1] > 2 * sizes[2]
@@ -126,7 +158,11 @@ def test_h264_is_made_such_that_its_vectors_can_be_read(make_video, tmp_path):
     source = make_video("x.mp4", frames=30, bf="3")
     (made,) = transcode(source, tmp_path / "out", CoviarFormat(96, 64, gop=7, codec="h264"))
     found = scan(made.target)
-    assert found.info.codec == "h264" and found.keys.tolist() == [0, 7, 14, 21, 28] and made.frames == 30
+    assert (
+        found.info.codec == "h264"
+        and found.keys.tolist() == [0, 7, 14, 21, 28]
+        and made.frames == 30
+    )
     assert len(list(modalities(made.target))) == 30
 
 
@@ -149,13 +185,21 @@ def test_a_second_call_keeps_what_is_whole_and_makes_the_rest(make_video, tmp_pa
     cut.write_bytes(cut.read_bytes()[:-3000])  # as a full disk or an interrupted copy leaves it
     second = {its.target.name: its for its in transcode(root, out, SMALL, workers=1)}
     assert {name: its.kept for name, its in second.items() if not its.reason} == {
-        "h264.avi": False, "part2.avi": False, "odd.avi": True}
+        "h264.avi": False,
+        "part2.avi": False,
+        "odd.avi": True,
+    }
     assert [its.frames for its in second.values()] == [its.frames for its in first.values()]
     assert (out / "b" / "odd.avi").stat().st_mtime_ns == stamps[out / "b" / "odd.avi"]
     other = transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)
-    assert not any(its.kept for its in other) and scan(out / "a" / "h264.avi").kinds == ("I" + 5 * "P") * 5
+    assert (
+        not any(its.kept for its in other)
+        and scan(out / "a" / "h264.avi").kinds == ("I" + 5 * "P") * 5
+    )
     make_video("in/b/odd.mkv", pixels=moving(15, 120, 90), codec="mpeg4")
-    third = {its.target.name: its for its in transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)}
+    third = {
+        its.target.name: its for its in transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)
+    }
     assert third["odd.avi"].frames == 15 and third["h264.avi"].kept  # a source that has changed
 
 
@@ -174,8 +218,10 @@ def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
 
 def test_killed_in_mid_file(make_video, tmp_path):
     source, out = make_video("long.mp4", pixels=moving(30).repeat(6, 0)), tmp_path / "out"
-    code = ("import sys; from pathlib import Path; from kdlab.clips import transcode as t\n"
-            "t._make(Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960))")
+    code = (
+        "import sys; from pathlib import Path; from kdlab.datasets import transcode as t\n"
+        "t._make(Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960))"
+    )
     child = subprocess.Popen([sys.executable, "-c", code, str(source), str(out)])
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 10_000 for path in out.glob(".*.tmp")):
@@ -197,9 +243,13 @@ def test_somebodys_video_is_not_replaced(make_video, tmp_path):
     before = mine.read_bytes()
     first.target.write_bytes(first.target.read_bytes()[:-100])
     cut = first.target.read_bytes()
-    with pytest.raises(NotOurs, match="b.avi is there already and was not made by `kdlab data transcode`"):
+    with pytest.raises(
+        NotOurs, match="b.avi is there already and was not made by `kdlab data transcode`"
+    ):
         transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
-    assert mine.read_bytes() == before and first.target.read_bytes() == cut, "asked before the first file is made"
+    assert mine.read_bytes() == before and first.target.read_bytes() == cut, (
+        "asked before the first file is made"
+    )
     mine.unlink()
     mine.symlink_to(first.target)
     with pytest.raises(NotOurs, match="b.avi is there already"):

@@ -10,10 +10,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from kdlab.clips import datasets
-from kdlab.clips.datasets import ARID_CLASSES, open_data
-from kdlab.clips.files import CatalogueError
-from kdlab.clips.user_clips import UserClips
+from kdlab.clips.records import CatalogueError
+from kdlab.datasets import released as datasets
+from kdlab.datasets.released import ARID_CLASSES, open_data
+from kdlab.datasets.user_clips import UserClips
 
 
 def touch(root, *names):
@@ -30,6 +30,7 @@ def write(path, lines, newline="\n", encoding="utf-8"):
 
 # --- miniature trees: each returns what the reader should find -----------------------------------------------------
 
+
 def arid_tree(root, folder="list_cvt", clips="", suffix=".mp4", other="other"):
     """Groups 1 to 3 train, 4 tests, and ``other`` holds a third clip of groups 1 and 4."""
     names = [f"{c}/{c}_{g}_{n}" for c in ARID_CLASSES for g in (1, 2, 3, 4) for n in (1, 2, 3)]
@@ -40,7 +41,9 @@ def arid_tree(root, folder="list_cvt", clips="", suffix=".mp4", other="other"):
     for name in names:
         group, n = map(int, name.split("_")[1:])
         part = other if n == 3 and group in (1, 4) else part_of[group]
-        parts[part].append(f"{len(parts[part])}\t{ARID_CLASSES.index(name.split('/')[0])}\t{name}.avi")
+        parts[part].append(
+            f"{len(parts[part])}\t{ARID_CLASSES.index(name.split('/')[0])}\t{name}.avi"
+        )
     for part, lines in parts.items():
         write(root / folder / f"ARID_split1_{part}.txt", lines)
     return {"train": 88, "other": 22, "test": 22}
@@ -56,7 +59,10 @@ def dark48_tree(root):
     touch(root, *train, *test)
     write(root / "annotations/classInd.txt", [f"{i}\t{c}" for i, c in enumerate(DARK)])
     for part, names in (("train", train), ("test", test)):
-        write(root / f"annotations/{part}_split1.txt", [f"{n} {DARK.index(n.split('/')[0])}" for n in names])
+        write(
+            root / f"annotations/{part}_split1.txt",
+            [f"{n} {DARK.index(n.split('/')[0])}" for n in names],
+        )
     return {"train": 12, "test": 6}
 
 
@@ -65,12 +71,19 @@ UCF = ("ApplyEyeMakeup", "Archery", "HandstandPushups")
 
 def ucf_tree(root, clips="UCF-101", folder="HandstandPushups", newline="\r\n", encoding="utf-8"):
     def names(groups):
-        return [f"{c}/v_{c.replace('sP', 'SP').replace('Handst', 'HandSt')}_g{g:02}_c{n:02}.avi"
-                for c in UCF for g in groups for n in (1, 2)]
+        return [
+            f"{c}/v_{c.replace('sP', 'SP').replace('Handst', 'HandSt')}_g{g:02}_c{n:02}.avi"
+            for c in UCF
+            for g in groups
+            for n in (1, 2)
+        ]
+
     train, test = names(range(3, 9)), names((1, 2))
     touch(root / clips, *(name.replace("HandstandPushups/", f"{folder}/") for name in train + test))
     lists = root / "ucfTrainTestlist"
-    index = write(lists / "classInd.txt", [f"{i} {c}" for i, c in enumerate(UCF, 1)], newline, encoding)
+    index = write(
+        lists / "classInd.txt", [f"{i} {c}" for i, c in enumerate(UCF, 1)], newline, encoding
+    )
     lines = [f"{n} {1 + UCF.index(n.split('/')[0])}" for n in train]
     write(index.with_name("trainlist01.txt"), lines, newline, encoding)
     write(index.with_name("testlist01.txt"), test, newline, encoding)
@@ -78,7 +91,14 @@ def ucf_tree(root, clips="UCF-101", folder="HandstandPushups", newline="\r\n", e
 
 
 HMDB = ("brush_hair", "smile")
-HOSTILE = ["(Rad)Schlag_die_Bank!", "Dog_1&2;rm", "#20_Rhythm_clap_u", "it's_$HOME_[x]", "Ünïcode_-_走る", "a b"]
+HOSTILE = [
+    "(Rad)Schlag_die_Bank!",
+    "Dog_1&2;rm",
+    "#20_Rhythm_clap_u",
+    "it's_$HOME_[x]",
+    "Ünïcode_-_走る",
+    "a b",
+]
 
 
 def hmdb_names(name, group):
@@ -99,22 +119,35 @@ THUMOS = {"BaseballPitch": 7, "CliffDiving": 22, "Diving": 26}
 
 
 def thumos_tree(root):
-    write(root / "Class Index_Detection.txt", [f"{number} {name}" for name, number in THUMOS.items()], "\r\n")
+    write(
+        root / "Class Index_Detection.txt",
+        [f"{number} {name}" for name, number in THUMOS.items()],
+        "\r\n",
+    )
     database = {}
     for subset, folder, videos in (("train", "validation", range(5)), ("test", "test", (4, 9))):
         for number in videos:
             video = f"video_{folder}_{number:07}"
             touch(root / folder, f"{video}.mp4")
-            segments = [(name, i + 0.5, i + 2.25) for i, name in enumerate(THUMOS)] + [("CliffDiving", 2.5, 4.25)]
-            database[video] = {"subset": subset, "annotations": [{"segment": [str(a), str(b)], "label": name}
-                                                                 for name, a, b in segments]}
+            segments = [(name, i + 0.5, i + 2.25) for i, name in enumerate(THUMOS)] + [
+                ("CliffDiving", 2.5, 4.25)
+            ]
+            database[video] = {
+                "subset": subset,
+                "annotations": [
+                    {"segment": [str(a), str(b)], "label": name} for name, a, b in segments
+                ],
+            }
     (root / "thumos_gt.json").write_text(json.dumps({"database": database}, indent=0))
     return {"train": 20, "test": 8}
 
 
 TREES = {
-    "arid": (arid_tree, ARID_CLASSES), "arid15": (lambda root: arid_tree(root, "list_v1.5"), ARID_CLASSES),
-    "dark48": (dark48_tree, DARK), "ucf101": (ucf_tree, UCF), "hmdb51": (hmdb_tree, HMDB),
+    "arid": (arid_tree, ARID_CLASSES),
+    "arid15": (lambda root: arid_tree(root, "list_v1.5"), ARID_CLASSES),
+    "dark48": (dark48_tree, DARK),
+    "ucf101": (ucf_tree, UCF),
+    "hmdb51": (hmdb_tree, HMDB),
     "thumos14": (thumos_tree, tuple(THUMOS)),
 }
 ALL = sorted(TREES)
@@ -124,9 +157,16 @@ LISTED = [name for name in ALL if name != "thumos14"]
 @pytest.fixture
 def small(monkeypatch):
     """``small(counts)``: miniature counts instead of the published ones."""
+
     def expect(expected):
-        monkeypatch.setattr(datasets, "DATA_SETS", [data._replace(counts={fold: expected for fold in data.counts})
-                                                    for data in datasets.DATA_SETS])
+        monkeypatch.setattr(
+            datasets,
+            "DATA_SETS",
+            [
+                data._replace(counts={fold: expected for fold in data.counts})
+                for data in datasets.DATA_SETS
+            ],
+        )
         monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
         return expected
 
@@ -137,13 +177,20 @@ def small(monkeypatch):
 def tree(request, tmp_path, small):
     build, classes = TREES[request.param]
     root = tmp_path / "set"
-    return SimpleNamespace(name=request.param, root=root, expected=small(build(root)), classes=classes)
+    return SimpleNamespace(
+        name=request.param, root=root, expected=small(build(root)), classes=classes
+    )
 
 
 def a_list(root):
     """A list of training clips."""
-    patterns = ("*/*split1_train.txt", "*/train_split1.txt", "*/trainlist01.txt", "test*/brush_hair*",
-                "thumos_gt.json")
+    patterns = (
+        "*/*split1_train.txt",
+        "*/train_split1.txt",
+        "*/trainlist01.txt",
+        "test*/brush_hair*",
+        "thumos_gt.json",
+    )
     return next(path for pattern in patterns for path in sorted(root.glob(pattern)))
 
 
@@ -160,6 +207,7 @@ def refuses(tree, message, error=CatalogueError):
 
 # --- what every reader promises ------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("tree", ALL, indirect=True)
 def test_every_set_opens_as_released(tree):
     catalogue = open_data(tree.root)
@@ -167,9 +215,14 @@ def test_every_set_opens_as_released(tree):
     assert UserClips(str(tree.root)).catalogue() == catalogue
     assert catalogue.classes == tree.classes
     counts = catalogue.counts().sum()
-    assert (counts["train"] + counts["val"], counts["test"]) == (tree.expected["train"], tree.expected["test"])
+    assert (counts["train"] + counts["val"], counts["test"]) == (
+        tree.expected["train"],
+        tree.expected["test"],
+    )
     assert (catalogue.counts()["val"] > 0).all()
-    groups = {split: {r.group for r in catalogue.split(split)} for split in ("train", "val", "test")}
+    groups = {
+        split: {r.group for r in catalogue.split(split)} for split in ("train", "val", "test")
+    }
     if tree.name != "dark48":
         assert not groups["test"] & (groups["train"] | groups["val"])
     assert not groups["train"] & groups["val"]
@@ -182,10 +235,16 @@ def test_a_row_with_another_class_is_caught(tree):
     path = a_list(tree.root)
     if tree.name == "hmdb51":
         path.rename(path.with_name("shave_beard_test_split1.txt"))
-        return refuses(tree, "shave_beard_test_split1.txt, row 1: .* does not say its class shave_beard")
+        return refuses(
+            tree, "shave_beard_test_split1.txt, row 1: .* does not say its class shave_beard"
+        )
     lines = path.read_text().splitlines()
-    changes = {"arid": ("\t0\t", "\t1\t"), "arid15": ("\t0\t", "\t1\t"), "dark48": (" 0", " 1"),
-               "ucf101": (" 1", " 2")}
+    changes = {
+        "arid": ("\t0\t", "\t1\t"),
+        "arid15": ("\t0\t", "\t1\t"),
+        "dark48": (" 0", " 1"),
+        "ucf101": (" 1", " 2"),
+    }
     lines[2] = lines[2].replace(*changes[tree.name])
     write(path, lines)
     refuses(tree, rf"{path.name}, row 3: the clip lies in the folder")
@@ -195,7 +254,10 @@ def test_a_row_with_another_class_is_caught(tree):
 def test_other_counts_than_the_published_ones_are_refused(tree):
     tree.expected["train"] += 1
     found = tree.expected["train"] - 1
-    refuses(tree, rf"set \(.*\): the lists name {found} train clips, expected {found + 1}\. Take the lists as")
+    refuses(
+        tree,
+        rf"set \(.*\): the lists name {found} train clips, expected {found + 1}\. Take the lists as",
+    )
 
 
 def test_the_expected_counts_are_those_of_the_method_reference():
@@ -231,7 +293,10 @@ def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, small, suff
     assert {r.path.suffix for r in catalogue.records} == {suffix}
     assert len(catalogue.records) == counts["train"] + counts["test"]
     assert catalogue.records[0].group == "Drink_1"
-    assert any("`other` list shares groups with train and test and is left out" in note for note in catalogue.notes)
+    assert any(
+        "`other` list shares groups with train and test and is left out" in note
+        for note in catalogue.notes
+    )
 
 
 def test_arid15_takes_your_lists_or_makes_own_folds_and_says_so(tmp_path):
@@ -239,10 +304,14 @@ def test_arid15_takes_your_lists_or_makes_own_folds_and_says_so(tmp_path):
     assert open_data(tmp_path).notes[0] == "The lists are not published ones but yours."
     shutil.rmtree(tmp_path / "list_v1.5")
     folds = [open_data(tmp_path, fold) for fold in "123"]
-    assert Counter(r.id for fold in folds for r in fold.split("test")).keys() == {r.id for r in folds[0].records}
+    assert Counter(r.id for fold in folds for r in fold.split("test")).keys() == {
+        r.id for r in folds[0].records
+    }
     for fold in folds:
         assert "own folds" in fold.notes[0] and "5,572 clips are reported" in fold.notes[-1]
-        assert not {r.group for r in fold.split("test")} & {r.group for r in fold.records if r.split != "test"}
+        assert not {r.group for r in fold.split("test")} & {
+            r.group for r in fold.records if r.split != "test"
+        }
 
 
 @pytest.mark.parametrize("folder", ["HandstandPushups", "HandStandPushups"])
@@ -259,21 +328,32 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
     names = ("climb", "climb_stairs", "sword", "sword_exercise")
     for name in names:
         touch(tmp_path / "a/hmdb51_org", f"{name}/a_{name}_u_nm_np1_ba_goo_0.avi")
-        write(tmp_path / f"a/testTrainMulti_7030_splits/{name}_test_split1.txt", [f"a_{name}_u_nm_np1_ba_goo_0.avi 1 "])
+        write(
+            tmp_path / f"a/testTrainMulti_7030_splits/{name}_test_split1.txt",
+            [f"a_{name}_u_nm_np1_ba_goo_0.avi 1 "],
+        )
     small({"train": 4})
     assert open_data(tmp_path / "a").classes == names
     small(hmdb_tree(tmp_path / "b"))
     catalogue = open_data(tmp_path / "b")
     assert {r.path.name for r in catalogue.split("test")} == {
-        name for c in HMDB for g in (0, 1) for name in hmdb_names(c, g) if name.startswith("Ünïcode")}
+        name
+        for c in HMDB
+        for g in (0, 1)
+        for name in hmdb_names(c, g)
+        if name.startswith("Ünïcode")
+    }
     assert "smile/it's_$HOME_[x]" in {r.group for r in catalogue.records}
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('"2.25"', '"0.25"', "annotation 0: start '0.5' and end '0.25' are no times"),
-    ('"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 .*Swimming"),
-    ('"database": ', '"database"', r"not the ground truth of THUMOS14 \(JSONDecodeError"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"2.25"', '"0.25"', "annotation 0: start '0.5' and end '0.25' are no times"),
+        ('"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 .*Swimming"),
+        ('"database": ', '"database"', r"not the ground truth of THUMOS14 \(JSONDecodeError"),
+    ],
+)
 def test_a_ground_truth_that_is_wrong(tmp_path, small, old, new, message):
     small(thumos_tree(tmp_path))
     edit(tmp_path / "thumos_gt.json", old, new)
@@ -285,7 +365,12 @@ def test_thumos_has_segments_of_whole_videos(tmp_path, small):
     small(thumos_tree(tmp_path))
     catalogue = open_data(tmp_path)
     one = next(r for r in catalogue.records if r.id == "CliffDiving/video_test_0000004@1.5-3.25")
-    assert (one.label, one.start, one.end, one.path.name) == (1, 1.5, 3.25, "video_test_0000004.mp4")
+    assert (one.label, one.start, one.end, one.path.name) == (
+        1,
+        1.5,
+        3.25,
+        "video_test_0000004.mp4",
+    )
     assert one.group == "video_test_0000004"
     with pytest.raises(CatalogueError, match="THUMOS14 has no split '1'. Its splits are json"):
         open_data(tmp_path, "1")
@@ -293,22 +378,37 @@ def test_thumos_has_segments_of_whole_videos(tmp_path, small):
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, small, monkeypatch):
     small(ucf_tree(tmp_path))
-    monkeypatch.setattr(Path, "iterdir", Mock(side_effect=PermissionError(13, "Permission denied", "UCF-101/Archery")))
-    with pytest.raises(CatalogueError, match=r"UCF-101/Archery cannot be read \(Permission denied\): make it and"):
+    monkeypatch.setattr(
+        Path,
+        "iterdir",
+        Mock(side_effect=PermissionError(13, "Permission denied", "UCF-101/Archery")),
+    )
+    with pytest.raises(
+        CatalogueError, match=r"UCF-101/Archery cannot be read \(Permission denied\): make it and"
+    ):
         open_data(tmp_path)
 
 
 def test_a_clip_that_is_there_twice_is_not_chosen_silently(tmp_path, small):
     small(ucf_tree(tmp_path))
-    touch(tmp_path, "frames/Archery/v_Archery_g03_c01/1.jpg", "other/Archery/unlisted.mp4", "other/Run/v.mp4")
+    touch(
+        tmp_path,
+        "frames/Archery/v_Archery_g03_c01/1.jpg",
+        "other/Archery/unlisted.mp4",
+        "other/Run/v.mp4",
+    )
     assert len(open_data(tmp_path).records) == 48
     touch(tmp_path, "mpeg4/Archery/v_Archery_g03_c01.mp4")
-    with pytest.raises(CatalogueError, match=r"v_Archery_g03_c01\.\w+: the clip is also there as .*\. Open the folder"):
+    with pytest.raises(
+        CatalogueError,
+        match=r"v_Archery_g03_c01\.\w+: the clip is also there as .*\. Open the folder",
+    ):
         open_data(tmp_path)
     assert len(open_data(tmp_path / "UCF-101").records) == 48
 
 
 # --- one function opens them all -----------------------------------------------------------------------------------
+
 
 def test_lists_beside_the_clips_count_only_for_those_clips(tmp_path, small, monkeypatch):
     small(ucf_tree(tmp_path))
@@ -322,14 +422,21 @@ def test_lists_beside_the_clips_count_only_for_those_clips(tmp_path, small, monk
 def test_two_sets_in_one_folder_are_not_guessed_and_an_index_of_your_own_goes_first(tmp_path):
     ucf_tree(tmp_path)
     dark48_tree(tmp_path)
-    with pytest.raises(CatalogueError, match="the lists of Dark-48 and of UCF-101. Open the folder of one"):
+    with pytest.raises(
+        CatalogueError, match="the lists of Dark-48 and of UCF-101. Open the folder of one"
+    ):
         open_data(tmp_path)
-    write(tmp_path / "index.csv", ["path,label,split", "UCF-101/Archery/v_Archery_g03_c01.avi,mine,train"])
+    write(
+        tmp_path / "index.csv",
+        ["path,label,split", "UCF-101/Archery/v_Archery_g03_c01.avi,mine,train"],
+    )
     assert open_data(tmp_path).classes == ("mine",)
 
 
 def test_lists_without_clips_are_no_silent_fallback(tmp_path, small):
     small(ucf_tree(tmp_path))
     shutil.rmtree(tmp_path / "UCF-101")
-    with pytest.raises(FileNotFoundError, match="48 of 48 listed clips are missing: Apply.*trainlist01.txt, row 1"):
+    with pytest.raises(
+        FileNotFoundError, match="48 of 48 listed clips are missing: Apply.*trainlist01.txt, row 1"
+    ):
         open_data(tmp_path)

@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import file_key
-from kdlab.clips.check import inspect
-from kdlab.clips.container import DamagedClip, probe
-from kdlab.clips.decode import read_frames
+from kdlab.datasets.check import inspect
+from kdlab.video.container import DamagedClip, probe
+from kdlab.video.decode import read_frames
 from tests.conftest import pattern
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "m3u8"])
-@pytest.mark.parametrize("script", [
-    "ffconcat version 1.0\nfile {name}\n",
-    "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{name}\n#EXT-X-ENDLIST\n",
-    "<?xml version='1.0'?>\n<MPD xmlns='urn:mpeg:dash:schema:mpd:2011' profiles='a'><Period><BaseURL>{name}</BaseURL>"
-    "</Period></MPD>\n",
-    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "ffconcat version 1.0\nfile {name}\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{name}\n#EXT-X-ENDLIST\n",
+        "<?xml version='1.0'?>\n<MPD xmlns='urn:mpeg:dash:schema:mpd:2011' profiles='a'><Period><BaseURL>{name}</BaseURL>"
+        "</Period></MPD>\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+    ],
+)
 def test_files_that_name_other_files_are_refused(make_video, tmp_path, script, suffix):
     make_video("a.ts", frames=5)
     path = tmp_path / f"x.{suffix}"
@@ -67,13 +71,17 @@ def test_display_matrices_are_applied_as_ffmpegs_tools_do(tmp_path, turn):
         out.mux(stream.encode())
     with av.open(str(path)) as file:
         stored = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
-    assert np.array_equal(read_frames(path).frames, np.stack([expected(picture) for picture in stored]))
+    assert np.array_equal(
+        read_frames(path).frames, np.stack([expected(picture) for picture in stored])
+    )
     assert np.array_equal(read_frames(path, [2]).frames[0], expected(stored[2]))
 
 
 def noise(frames=40):
     rng = np.random.default_rng(0)
-    return np.clip(pattern(frames, 128, 96) + rng.integers(0, 40, (frames, 96, 128, 3)), 0, 255).astype(np.uint8)
+    return np.clip(
+        pattern(frames, 128, 96) + rng.integers(0, 40, (frames, 96, 128, 3)), 0, 255
+    ).astype(np.uint8)
 
 
 def stored(path, codec, options, pix_fmt="yuv420p", **how):
@@ -81,19 +89,32 @@ def stored(path, codec, options, pix_fmt="yuv420p", **how):
         stream = out.add_stream(codec, rate=25, options={"g": "10"} | how)
         stream.width, stream.height, stream.pix_fmt = 128, 96, pix_fmt
         for pixels in noise():
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=pix_fmt)))
+            out.mux(
+                stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=pix_fmt))
+            )
         out.mux(stream.encode())
     return path
 
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}
-UNANNOUNCED = [("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
-               ("first.mp4", "libx264", {"movflags": "frag_keyframe"}, {}),  # the header counts the first fragment
-               ("live.mkv", "libx264", {"live": "1"}, {}), ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
-               ("live8.webm", "libvpx", {"live": "1"}, FAST), ("mpeg4.mkv", "mpeg4", {"live": "1"}, {}),
-               ("mjpeg.mkv", "mjpeg", {"live": "1"}, {"pix_fmt": "yuvj420p"}),
-               ("hevc.ts", "libx265", {}, {"x265-params": "log-level=0"}),
-               ("a.ts", "libx264", {}, {}), ("a.gif", "gif", {}, {"pix_fmt": "rgb8"}), ("a.h264", "libx264", {}, {})]
+UNANNOUNCED = [
+    ("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
+    (
+        "first.mp4",
+        "libx264",
+        {"movflags": "frag_keyframe"},
+        {},
+    ),  # the header counts the first fragment
+    ("live.mkv", "libx264", {"live": "1"}, {}),
+    ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
+    ("live8.webm", "libvpx", {"live": "1"}, FAST),
+    ("mpeg4.mkv", "mpeg4", {"live": "1"}, {}),
+    ("mjpeg.mkv", "mjpeg", {"live": "1"}, {"pix_fmt": "yuvj420p"}),
+    ("hevc.ts", "libx265", {}, {"x265-params": "log-level=0"}),
+    ("a.ts", "libx264", {}, {}),
+    ("a.gif", "gif", {}, {"pix_fmt": "rgb8"}),
+    ("a.h264", "libx264", {}, {}),
+]
 
 
 @pytest.mark.parametrize(("name", "codec", "options", "how"), UNANNOUNCED, ids=lambda its: str(its))
@@ -112,7 +133,7 @@ def test_frames_that_other_decoders_had_to_fill_in_are_damage(tmp_path):
     path = stored(tmp_path / "a.mkv", "mjpeg", {}, pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     at = int(0.3 * len(data))
-    data[at: at + 20] = bytes(range(100, 120))
+    data[at : at + 20] = bytes(range(100, 120))
     path.write_bytes(data)
     assert inspect(path).reason.startswith("damaged: FFmpeg says ")
 
@@ -127,11 +148,20 @@ def test_a_film_cut_between_its_fragments_is_of_unknown_length(tmp_path, how):
     assert its.reason == "" and 0 < its.decoded < 40 and not its.announced
 
 
-@pytest.mark.parametrize(("name", "codec", "reason"), [
-    ("a.mp4", "libx264", "joined: another film follows"), ("a.flv", "flv1", "joined: another film follows"),
-    ("a.wmv", "wmv2", "joined: another film follows"), ("a.avi", "mpeg4", ""), ("a.mkv", "libx264", ""),
-    ("mpeg2.ts", "mpeg2video", "damaged: 1 of its 80 packets incomplete, and others")])
-def test_two_films_in_one_file_are_read_as_both_or_refused_as_joined(make_video, name, codec, reason):
+@pytest.mark.parametrize(
+    ("name", "codec", "reason"),
+    [
+        ("a.mp4", "libx264", "joined: another film follows"),
+        ("a.flv", "flv1", "joined: another film follows"),
+        ("a.wmv", "wmv2", "joined: another film follows"),
+        ("a.avi", "mpeg4", ""),
+        ("a.mkv", "libx264", ""),
+        ("mpeg2.ts", "mpeg2video", "damaged: 1 of its 80 packets incomplete, and others"),
+    ],
+)
+def test_two_films_in_one_file_are_read_as_both_or_refused_as_joined(
+    make_video, name, codec, reason
+):
     first = make_video(name, codec=codec)
     frames = len(read_frames(first).frames)
     first.write_bytes(2 * first.read_bytes())

@@ -21,9 +21,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from kdlab.clips import headers
-from kdlab.clips.block_motion import BLOCK, advance, moves, nearest, positions
-from kdlab.clips.container import (
+from kdlab.video import headers
+from kdlab.video.block_motion import BLOCK, advance, moves, nearest, positions
+from kdlab.video.container import (
     DamagedClip,
     Indices,
     StreamReader,
@@ -36,9 +36,11 @@ from kdlab.clips.container import (
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames whose blocks are processed together
 _SEEKABLE = ("avi", "mp4", "mkv")
-_UNSUITED = {"B": "a B-frame, made of two frames, of which one may come later",
-             "S": "moved as a whole (global motion compensation), or switches between streams",
-             "N": "a P-frame that is no reference, so the next frame skips it"}
+_UNSUITED = {
+    "B": "a B-frame, made of two frames, of which one may come later",
+    "S": "moved as a whole (global motion compensation), or switches between streams",
+    "N": "a P-frame that is no reference, so the next frame skips it",
+}
 
 
 class Unsuited(UnusableFile):
@@ -92,6 +94,7 @@ class Modalities:
 
 # --- the file ------------------------------------------------------------------------------------------------------
 
+
 @cached_by_file(2**15)
 def scan(path: Path | str) -> Stream:
     """Read types, sizes and GOPs of a file's frames from its packets: microseconds per frame, cached.
@@ -104,13 +107,18 @@ def scan(path: Path | str) -> Stream:
     with open_stream(path) as stream:
         reader = StreamReader(stream)
         if reader.info.codec not in ("mpeg4", "h264"):
-            raise Unsuited(path, f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
-                                 "H.264")
+            raise Unsuited(
+                path,
+                f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
+                "H.264",
+            )
         kinds, sizes, times = "", [], []
         try:
             head, length = headers.head_units(stream.codec_context.extradata or b"")
         except headers.CutOff:
-            raise DamagedClip(path, "damaged: the parameter sets of its H.264 are cut off") from None
+            raise DamagedClip(
+                path, "damaged: the parameter sets of its H.264 are cut off"
+            ) from None
         for packet in reader.each_packet():
             if reader.packets - reader.hidden == len(sizes):
                 continue  # a "not coded" picture, which is not shown
@@ -122,10 +130,14 @@ def scan(path: Path | str) -> Stream:
                     kinds += headers.h264_kind([*head, *headers.units(data, length)])
                     head = []
             except headers.Fault as fault:
-                raise Unsuited(path, f"its H.264 {fault}, so a block may come from another frame than the one before"
-                               ) from None
+                raise Unsuited(
+                    path,
+                    f"its H.264 {fault}, so a block may come from another frame than the one before",
+                ) from None
             except headers.CutOff:
-                raise DamagedClip(path, f"damaged: a header of frame {len(sizes)} is cut off") from None
+                raise DamagedClip(
+                    path, f"damaged: a header of frame {len(sizes)} is cut off"
+                ) from None
             sizes.append(packet.size)
             times.append(packet.dts)
             if kinds[-1:] in _UNSUITED or len(kinds) != len(sizes):
@@ -135,15 +147,27 @@ def scan(path: Path | str) -> Stream:
                 raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
         reader.require_whole()
         if len(kinds) != len(sizes):
-            raise DamagedClip(path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several")
+            raise DamagedClip(
+                path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several"
+            )
         if kinds[0] != "I":
             raise Unsuited(path, "frame 0 is a P-frame, and the I-frame it is made of is missing")
         if len(kinds) > 1 and "P" not in kinds:
-            raise Unsuited(path, f"frame 1 and all {len(kinds)} are I-frames, so there are no motion vectors")
+            raise Unsuited(
+                path, f"frame 1 and all {len(kinds)} are I-frames, so there are no motion vectors"
+            )
         keys = np.array([number for number, kind in enumerate(kinds) if kind == "I"])
         starts = tuple(times[key] for key in keys)
-        found = reader.info.container in _SEEKABLE and None not in starts and all(_arrives(stream, t) for t in starts)
-        clock, unit = (range(len(times)), 1 / reader.info.fps) if None in times else (times, float(stream.time_base))
+        found = (
+            reader.info.container in _SEEKABLE
+            and None not in starts
+            and all(_arrives(stream, t) for t in starts)
+        )
+        clock, unit = (
+            (range(len(times)), 1 / reader.info.fps)
+            if None in times
+            else (times, float(stream.time_base))
+        )
         shown = (np.array(clock) - clock[0]) * unit
         return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
 
@@ -156,8 +180,9 @@ def _arrives(stream: VideoStream, time: int) -> bool:
         return False
 
 
-def modalities(path: Path | str, numbers: Indices = None,
-               accumulated: bool = True) -> Iterator[Modalities]:
+def modalities(
+    path: Path | str, numbers: Indices = None, accumulated: bool = True
+) -> Iterator[Modalities]:
     """Yield all frames of a file in order, or those at ``numbers`` (ascending, each once), seeking to their GOPs.
 
     Motion and residual refer to the GOP's I-frame if ``accumulated``, else to the previous frame. Raises what
@@ -176,7 +201,9 @@ def modalities(path: Path | str, numbers: Indices = None,
                 stream.container.seek(index.starts[group], stream=stream)
                 frames = _decoded(path, stream, index, key)
             following = max(shown) + 1
-            yield from _group(frames, key, shown, accumulated, accumulated and numbers is None, converter)
+            yield from _group(
+                frames, key, shown, accumulated, accumulated and numbers is None, converter
+            )
 
 
 def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
@@ -205,19 +232,40 @@ def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
     path, index = Path(path), scan(path)
     wanted, size = _numbers(path, index, numbers), (index.info.height, index.info.width)
     groups, group = np.unique(index.group(wanted), return_inverse=True)
-    found = {name: np.zeros((len(wanted), *size, 2 if "motion" in name else 3), np.int16)
-             for name in ("accumulated_motion", "accumulated_residual", "motion", "residual")}
-    found |= {"iframes": np.zeros((len(groups), *size, 3), np.uint8), "group": group, "number": wanted,
-              "kind": np.array(list(index.kinds))[wanted], "bytes": index.sizes[wanted], "seconds": index.times[wanted]}
+    found = {
+        name: np.zeros((len(wanted), *size, 2 if "motion" in name else 3), np.int16)
+        for name in ("accumulated_motion", "accumulated_residual", "motion", "residual")
+    }
+    found |= {
+        "iframes": np.zeros((len(groups), *size, 3), np.uint8),
+        "group": group,
+        "number": wanted,
+        "kind": np.array(list(index.kinds))[wanted],
+        "bytes": index.sizes[wanted],
+        "seconds": index.times[wanted],
+    }
     vectors = [np.zeros((0, 7), np.float32)]
-    for t, (near, far) in enumerate(zip(modalities(path, numbers, accumulated=False), modalities(path, numbers),
-                                        strict=True)):
+    for t, (near, far) in enumerate(
+        zip(modalities(path, numbers, accumulated=False), modalities(path, numbers), strict=True)
+    ):
         found["motion"][t], found["residual"][t] = near.motion, near.residual
         found["accumulated_motion"][t], found["accumulated_residual"][t] = far.motion, far.residual
         found["iframes"][group[t]], b = far.reference, near.blocks
         scale = np.maximum(b["motion_scale"], 1)
-        vectors.append(np.stack([np.full(len(b), near.number), b["dst_x"], b["dst_y"], b["w"], b["h"],
-                                 0 - b["motion_x"] / scale, 0 - b["motion_y"] / scale], 1).astype(np.float32))
+        vectors.append(
+            np.stack(
+                [
+                    np.full(len(b), near.number),
+                    b["dst_x"],
+                    b["dst_y"],
+                    b["w"],
+                    b["h"],
+                    0 - b["motion_x"] / scale,
+                    0 - b["motion_y"] / scale,
+                ],
+                1,
+            ).astype(np.float32)
+        )
     return found | {"vectors": np.concatenate(vectors)}
 
 
@@ -225,13 +273,16 @@ def _numbers(path: Path, index: Stream, numbers: Indices) -> np.ndarray:
     count = len(index.kinds)
     wanted = np.arange(count) if numbers is None else np.unique(np.asarray(numbers, np.int64))
     if wanted.size and not 0 <= wanted[0] <= wanted[-1] < count:
-        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} requested, but the clip has {count}. Use numbers "
-                         f"from 0 to {count - 1}.")
+        raise ValueError(
+            f"{path}: frames {wanted[0]} to {wanted[-1]} requested, but the clip has {count}. Use numbers "
+            f"from 0 to {count - 1}."
+        )
     return wanted
 
 
-def _decoded(path: Path, stream: VideoStream, index: Stream,
-             number: int) -> Iterator[tuple[int, av.VideoFrame]]:
+def _decoded(
+    path: Path, stream: VideoStream, index: Stream, number: int
+) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decode from the current position, whose frame has the number ``number``, and check frames against packets."""
     info, count = index.info, len(index.kinds)
     try:
@@ -239,20 +290,34 @@ def _decoded(path: Path, stream: VideoStream, index: Stream,
             if frame.is_corrupt:  # the decoder has concealed damage
                 raise DamagedClip(path, f"damaged: frame {number} (counted from 0) is incomplete")
             if (frame.width, frame.height) != (info.width, info.height):
-                raise Unsuited(path, f"from frame {number} on its pictures have {frame.width}x{frame.height} pixels, "
-                                     f"before {info.width}x{info.height}")
+                raise Unsuited(
+                    path,
+                    f"from frame {number} on its pictures have {frame.width}x{frame.height} pixels, "
+                    f"before {info.width}x{info.height}",
+                )
             if number < count and frame.pict_type != PictureType[index.kinds[number]]:
-                raise DamagedClip(path, f"damaged: frame {number} (counted from 0) is not of the type it is stored as")
+                raise DamagedClip(
+                    path,
+                    f"damaged: frame {number} (counted from 0) is not of the type it is stored as",
+                )
             yield number, frame
             number += 1
     except av.error.FFmpegError as error:
-        raise DamagedClip(path, f"damaged: cannot be decoded beyond {number} frames ({error.strerror})") from None
+        raise DamagedClip(
+            path, f"damaged: cannot be decoded beyond {number} frames ({error.strerror})"
+        ) from None
     if number != count:
         raise DamagedClip(path, f"damaged: {number} frames can be decoded, {count} are stored")
 
 
-def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int], accumulated: bool, carry: bool,
-           converter: VideoReformatter) -> Iterator[Modalities]:
+def _group(
+    frames: Iterator[tuple[int, av.VideoFrame]],
+    key: int,
+    shown: set[int],
+    accumulated: bool,
+    carry: bool,
+    converter: VideoReformatter,
+) -> Iterator[Modalities]:
     """Yield the ``shown`` frames of the GOP whose I-frame has the number ``key``.
 
     The map of source pixels advances with every frame. Without ``carry``, only shown frames are warped. With ``carry``,
@@ -265,7 +330,9 @@ def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int
         height, width = batch[0][1].height, batch[0][1].width
         own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in (height, width)))
         blocks = [_blocks(frame) for _, frame in batch]
-        for (number, frame), block, by in zip(batch, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True):
+        for (number, frame), block, by in zip(
+            batch, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True
+        ):
             before = picture
             if number == key or number in shown or not accumulated:
                 picture = _picture(frame, converter)
@@ -281,10 +348,21 @@ def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int
                 if carry:
                     advance(warped, by, warped)
             if number in shown:
-                came = (warped[:height, :width] if carry else
-                        cv2.remap(reference, paths[:height, :width], None, cv2.INTER_NEAREST))
-                yield Modalities(number, key, "P" if number > key else "I", picture, reference,
-                                 (own - paths)[:height, :width], np.subtract(picture, came, dtype=np.int16), block)
+                came = (
+                    warped[:height, :width]
+                    if carry
+                    else cv2.remap(reference, paths[:height, :width], None, cv2.INTER_NEAREST)
+                )
+                yield Modalities(
+                    number,
+                    key,
+                    "P" if number > key else "I",
+                    picture,
+                    reference,
+                    (own - paths)[:height, :width],
+                    np.subtract(picture, came, dtype=np.int16),
+                    block,
+                )
 
 
 def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
@@ -293,6 +371,8 @@ def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
 
 
 def _blocks(frame: av.VideoFrame) -> np.ndarray:
-    vectors = frame.side_data.get("MOTION_VECTORS")  # absent in I-frames, and if all blocks are intra-coded
+    vectors = frame.side_data.get(
+        "MOTION_VECTORS"
+    )  # absent in I-frames, and if all blocks are intra-coded
     blocks = np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
     return nearest(blocks) if len(blocks) and blocks["motion_scale"][0] == 4 else blocks

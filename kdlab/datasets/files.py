@@ -9,10 +9,13 @@ import io
 import math
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+
+from kdlab.clips.records import CatalogueError
+from kdlab.system.files import why_no_file
+from kdlab.system.values import some
 
 #: Suffixes of videos from cameras, phones, recorders and the web.
 _VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv .webm .mk3d .avi .divx .xvid .ts .mts
@@ -20,33 +23,48 @@ _VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv
     .h264 .264 .avc .h265 .265 .hevc .ivf .m1v .m2v .mjpg .mjpeg .mxf .nsv .nut .obu .rm .rmvb .wtv .y4m"""
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
 #: Prefixes, in lower case, of files and folders that belong to the operating system.
-_SYSTEM = (".", "$recycle", "#recycle", "#snapshot", "@", "recycler", "system volume information", "found.000",
-           "lost+found", "lost.dir", "__macosx", "thumbs.db", "desktop.ini")
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-               "test": "test", "testing": "test"}
-EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
-            "subfolder of videos (.mp4 .avi .mkv .mov .webm .mpg .wmv …) per class, optionally below train/val/test")
-
-
-class CatalogueError(ValueError):
-    """The folder or table does not describe a usable set of clips; the message names the place and the remedy."""
+_SYSTEM = (
+    ".",
+    "$recycle",
+    "#recycle",
+    "#snapshot",
+    "@",
+    "recycler",
+    "system volume information",
+    "found.000",
+    "lost+found",
+    "lost.dir",
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+)
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+EXPECTED = (
+    "a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
+    "subfolder of videos (.mp4 .avi .mkv .mov .webm .mpg .wmv …) per class, optionally below train/val/test"
+)
 
 
 def user_path(path: Path | str) -> Path:
     """The path of a user's clips, with ``~`` expanded. Raises CatalogueError if it is empty."""
     if not str(path).strip():
-        raise CatalogueError("the path of the clips is empty. Name a CSV table or a folder of clips; a dot stands for "
-                             "the current folder.")
+        raise CatalogueError(
+            "the path of the clips is empty. Name a CSV table or a folder of clips; a dot stands for "
+            "the current folder."
+        )
     return Path(os.path.expanduser(path))
 
 
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first ``limit`` names and the number of the others, as text."""
-    names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
 # --- folders -------------------------------------------------------------------------------------------------------
+
 
 def is_video(file: Path) -> bool:
     """Whether the file has a video's suffix; the content is not read."""
@@ -58,23 +76,6 @@ def is_hidden(name: str) -> bool:
     return name.lower().startswith(_SYSTEM)
 
 
-def why_no_file(path: Path) -> str:
-    """Why the path is no plain file, or an empty text for a plain file or a link to one.
-
-    The text begins with the kind of fault and a colon: missing, no video or unreadable. The file is not opened, because
-    opening a named pipe would wait for its writer.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing: " + ("a link that leads nowhere" if path.is_symlink() else "there is no such file")
-    except OSError as error:
-        return f"unreadable: {error.strerror or error}"
-    if stat.S_ISREG(mode):
-        return ""
-    return f"no video: this is {'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'}"
-
-
 def files_below(root: Path) -> tuple[list[Path], list[Path]]:
     """The videos and the other files below ``root``, in alphabetical order. Follows links; skips hidden names.
 
@@ -83,14 +84,18 @@ def files_below(root: Path) -> tuple[list[Path], list[Path]]:
     entered, videos, others = {}, [], []
 
     def refuse(error: OSError):
-        raise CatalogueError(f"{error.filename}: the folder cannot be read ({error.strerror}). Make it readable, or "
-                             "move it away.")
+        raise CatalogueError(
+            f"{error.filename}: the folder cannot be read ({error.strerror}). Make it readable, or "
+            "move it away."
+        )
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         real = os.path.realpath(folder)
         if (before := entered.setdefault(real, folder)) != folder:
-            raise CatalogueError(f"{folder}: this link leads to {real}, which is {before} already: its clips would be "
-                                 "there twice. Remove one of the two.")
+            raise CatalogueError(
+                f"{folder}: this link leads to {real}, which is {before} already: its clips would be "
+                "there twice. Remove one of the two."
+            )
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(name for name in files if not is_hidden(name)):
             (videos if is_video(Path(name)) else others).append(Path(folder, name))
@@ -117,23 +122,33 @@ def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], b
         else:
             stray.append(file.relative_to(root).as_posix())
     if not found:
-        raise CatalogueError(f"{root}: no video in a class folder; found {len(stray)} videos elsewhere"
-                             f"{' (' + some(stray) + ')' if stray else ''}, expected {EXPECTED}. Folders named "
-                             f"{', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class.")
+        raise CatalogueError(
+            f"{root}: no video in a class folder; found {len(stray)} videos elsewhere"
+            f"{' (' + some(stray) + ')' if stray else ''}, expected {EXPECTED}. Folders named "
+            f"{', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class."
+        )
     others = [file.relative_to(root).as_posix() for file in others if file.parent != root]
     notes = [f"Videos that lie in no class folder are left out: {some(stray)}."] * bool(stray)
-    notes += [f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
-              f"{some(others)}."] * bool(others)
+    notes += [
+        f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
+        f"{some(others)}."
+    ] * bool(others)
     return found, notes, by_split
 
 
 def find_near(root: Path, pattern: str) -> Path | None:
     """The first match of ``pattern`` in ``root``, a subfolder, the parent or the grandparent; ``None`` if none."""
-    found = (root.glob(pattern), root.glob(f"*/{pattern}"), root.parent.glob(pattern), root.parent.parent.glob(pattern))
+    found = (
+        root.glob(pattern),
+        root.glob(f"*/{pattern}"),
+        root.parent.glob(pattern),
+        root.parent.parent.glob(pattern),
+    )
     return next((path for paths in found for path in sorted(paths)), None)
 
 
 # --- tables and lists ----------------------------------------------------------------------------------------------
+
 
 def read_text(path: Path) -> str:
     """The text of a plain UTF-8 file, with or without a byte order mark.
@@ -148,12 +163,15 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # UTF-16 has such bytes
-        raise CatalogueError(f"{path}: not a UTF-8 text. Save it as UTF-8; a spreadsheet as CSV UTF-8.")
+        raise CatalogueError(
+            f"{path}: not a UTF-8 text. Save it as UTF-8; a spreadsheet as CSV UTF-8."
+        )
     return text
 
 
-def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
-               filled: tuple[str, ...] = ()) -> list[tuple[str, dict[str, str]]]:
+def read_table(
+    path: Path, required: tuple[str, ...] = ("path", "label"), filled: tuple[str, ...] = ()
+) -> list[tuple[str, dict[str, str]]]:
     """The non-blank rows of a CSV file: ("file, row n", cells by lower-case column name); row 1 is the header.
 
     ``filled`` names columns, besides the required ones, whose cells may not be empty. The file may have a byte order
@@ -163,22 +181,34 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
     rows = []
     try:
         reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        if (missing := [name for name in required if name not in columns]) or len(set(columns)) < len(columns):
-            what = f"no column {' and no column '.join(missing)}" if missing else "two columns of one name"
-            raise CatalogueError(f"{path}, row 1: {what} (found: {', '.join(columns) or 'an empty file'}). The first "
-                                 f"row must name at least the columns {','.join(required)}, separated by commas.")
+        if (missing := [name for name in required if name not in columns]) or len(
+            set(columns)
+        ) < len(columns):
+            what = (
+                f"no column {' and no column '.join(missing)}"
+                if missing
+                else "two columns of one name"
+            )
+            raise CatalogueError(
+                f"{path}, row 1: {what} (found: {', '.join(columns) or 'an empty file'}). The first "
+                f"row must name at least the columns {','.join(required)}, separated by commas."
+            )
         for row in reader:
             where = f"{path}, row {reader.line_num}"
             if None in row or None in row.values():
-                raise CatalogueError(f"{where}: {len(columns)} cells expected as in row 1. Add or remove cells; put a "
-                                     "cell that contains a comma in quotes.")
+                raise CatalogueError(
+                    f"{where}: {len(columns)} cells expected as in row 1. Add or remove cells; put a "
+                    "cell that contains a comma in quotes."
+                )
             row = {name: cell.strip() for name, cell in row.items()}
             if empty := [name for name in (*required, *filled) if row.get(name) == ""]:
                 raise CatalogueError(f"{where}: the {empty[0]} is empty. Fill it in.")
             rows.append((where, row))
     except csv.Error as error:
-        raise CatalogueError(f"{path}, row {reader.line_num + 1}: the quotes do not match ({error}). Write a quote "
-                             "inside a quoted cell twice.") from None
+        raise CatalogueError(
+            f"{path}, row {reader.line_num + 1}: the quotes do not match ({error}). Write a quote "
+            "inside a quoted cell twice."
+        ) from None
     if not rows:
         raise CatalogueError(f"{path}: a header but no rows. Add one row per clip.")
     return rows
@@ -192,10 +222,16 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
     """
     rows = []
     for row, line in enumerate(io.StringIO(read_text(path)), 1):
-        found = line.strip().rsplit(maxsplit=cells - 1) if name_first else line.strip().split(maxsplit=cells - 1)
+        found = (
+            line.strip().rsplit(maxsplit=cells - 1)
+            if name_first
+            else line.strip().split(maxsplit=cells - 1)
+        )
         if found and len(found) != cells:
-            raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
-                                 "separated by blanks. Take the list as it was released.")
+            raise CatalogueError(
+                f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
+                "separated by blanks. Take the list as it was released."
+            )
         rows += [(f"{path}, row {row}", found)] * bool(found)
     if not rows:
         raise CatalogueError(f"{path}: an empty list. Take the list as it was released.")
@@ -204,6 +240,7 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
 
 # --- cells ---------------------------------------------------------------------------------------------------------
 
+
 def relative_name(name: str, where: str) -> str:
     """``name`` in posix style.
 
@@ -211,10 +248,14 @@ def relative_name(name: str, where: str) -> str:
     """
     name = name.replace("\\", "/")
     if "://" in name:
-        raise CatalogueError(f"{where}: {name} is a web address. Download the file first, and write its path.")
+        raise CatalogueError(
+            f"{where}: {name} is a web address. Download the file first, and write its path."
+        )
     if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
-        raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards, which ties the table to one "
-                             "place. Put a link to the clips beside the table, and write a path through that link.")
+        raise CatalogueError(
+            f"{where}: {name} is an absolute path or leads upwards, which ties the table to one "
+            "place. Put a link to the clips beside the table, and write a path through that link."
+        )
     if not PurePosixPath(name).name:
         raise CatalogueError(f"{where}: {name!r} names no file. Write the path of a clip.")
     return name
@@ -245,16 +286,28 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     for name, where in names:
         places.setdefault(name, where)
     for name, where in places.items():
-        plain = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+        plain = "".join(
+            sign
+            for sign in unicodedata.normalize("NFKC", name)
+            if unicodedata.category(sign) != "Cf"
+        )
         plain = " ".join(plain.casefold().split())
         if plain in ("nan", "null", "none", "n/a") or not re.search(r"\w", plain):
-            raise CatalogueError(f"{where}: the {column} {name!r} is no name but what stands in an empty cell. Write a "
-                                 "name; that of clips without an action could be called no_action.")
+            raise CatalogueError(
+                f"{where}: the {column} {name!r} is no name but what stands in an empty cell. Write a "
+                "name; that of clips without an action could be called no_action."
+            )
         plain = re.sub(r"^0*(\d+?)(\.0*)?$", r"\1", plain)
         if (known := spelled.setdefault(plain, name)) != name:
-            these = (name, known) if (name + known).isascii() else (ascii(name), ascii(known))  # the two may look alike
-            raise CatalogueError(f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one.")
-    return sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+            these = (
+                (name, known) if (name + known).isascii() else (ascii(name), ascii(known))
+            )  # the two may look alike
+            raise CatalogueError(
+                f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one."
+            )
+    return sorted(
+        places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)
+    )
 
 
 def seconds(start: str | None, end: str | None, where: str) -> tuple[float | None, float | None]:
@@ -265,6 +318,8 @@ def seconds(start: str | None, end: str | None, where: str) -> tuple[float | Non
     except ValueError:
         fits = False
     if not fits:
-        raise CatalogueError(f"{where}: start {start!r} and end {end!r} are no times in seconds with 0 <= start < end. "
-                             "Correct them; an empty cell stands for the video's own end.")
+        raise CatalogueError(
+            f"{where}: start {start!r} and end {end!r} are no times in seconds with 0 <= start < end. "
+            "Correct them; an empty cell stands for the video's own end."
+        )
     return first, last

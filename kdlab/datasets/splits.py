@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdlab.clips.files import CatalogueError, some
-from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.system.values import integer
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.system.values import integer, some
 
 TEST_SHARE = 0.25
 VAL_SHARE = 0.2  # of the clips that are not in test, hence 15 % of all clips
-NO_GROUPS = ("Each clip is its own group, so an actor or scene may be in train and test. A `group` column in an "
-             "index.csv, with the actor or scene of each clip, prevents that.")
+NO_GROUPS = (
+    "Each clip is its own group, so an actor or scene may be in train and test. A `group` column in an "
+    "index.csv, with the actor or scene of each clip, prevents that."
+)
 
 
-def complete_splits(records: Iterable[ClipRecord], classes: Sequence[str],
-                    declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
+def complete_splits(
+    records: Iterable[ClipRecord], classes: Sequence[str], declared: bool
+) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
     """Records sorted by id, each with its split, and caveats about the splits that belong with every result.
 
     ``declared`` splits stay; only a missing val is taken from train. Undeclared splits are made here: first test is
@@ -31,8 +33,10 @@ def complete_splits(records: Iterable[ClipRecord], classes: Sequence[str],
     records, notes = sorted(records, key=lambda record: record.id), []
     if declared:
         if shared := shared_groups(records):
-            notes.append(f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
-                         "the recording.")
+            notes.append(
+                f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
+                "the recording."
+            )
     else:
         if len({r.group for r in records}) == len(records):
             notes.append(NO_GROUPS)
@@ -44,24 +48,34 @@ def complete_splits(records: Iterable[ClipRecord], classes: Sequence[str],
     for split in ("val", "test"):
         there = {r.label for r in records if r.split == split}
         if absent := [name for label, name in enumerate(classes) if label not in there]:
-            notes.append(f"No {split} clips for {some(absent, 10)}, so {split} accuracy says nothing of them.")
+            notes.append(
+                f"No {split} clips for {some(absent, 10)}, so {split} accuracy says nothing of them."
+            )
     return tuple(records), tuple(notes)
 
 
-def _carve_validation(records: list[ClipRecord], classes: Sequence[str]) -> tuple[list[ClipRecord], list[str]]:
+def _carve_validation(
+    records: list[ClipRecord], classes: Sequence[str]
+) -> tuple[list[ClipRecord], list[str]]:
     """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips of classes that cannot spare a group."""
     train = [r for r in records if r.split == "train"]
     groups = deal([r.label for r in train], [r.group for r in train], VAL_SHARE)
     covered = {r.label for r in train if r.group in groups}
     rest = [r for r in train if r.label not in covered]
     singles = deal([r.label for r in rest], [r.id for r in rest], VAL_SHARE)
-    records = [replace(r, split="val") if r.split == "train" and (r.group in groups or r.id in singles) else r
-               for r in records]
+    records = [
+        replace(r, split="val")
+        if r.split == "train" and (r.group in groups or r.id in singles)
+        else r
+        for r in records
+    ]
     notes = []
     if singles:
         names = [classes[label] for label in sorted({r.label for r in rest if r.id in singles})]
-        notes.append(f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
-                     "group: validation accuracy is flattered there, test accuracy is not.")
+        notes.append(
+            f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
+            "group: validation accuracy is flattered there, test accuracy is not."
+        )
     return records, notes
 
 
@@ -72,9 +86,13 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
     group is chosen if it brings the shares of its classes closer to ``share``. Then each class without a chosen clip
     adds its smallest group that can be spared. Groups may lie within one class or span classes.
     """
-    names = sorted(set(groups), key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest())
+    names = sorted(
+        set(groups), key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest()
+    )
     kinds, number = list(dict.fromkeys(labels)), Counter(zip(groups, labels, strict=True))
-    sizes = np.array([[number[name, kind] for kind in kinds] for name in names]).reshape(len(names), len(kinds))
+    sizes = np.array([[number[name, kind] for kind in kinds] for name in names]).reshape(
+        len(names), len(kinds)
+    )
     total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), np.zeros(len(names), bool)
 
     def take(at: int) -> None:
@@ -110,7 +128,9 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
         fold_of, filled = {}, Counter()
         for (group, label), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
             # ties go to the fold with fewer clips of all classes, or small classes would all fill the first fold
-            fold_of[group] = min(range(count), key=lambda fold: (filled[fold, label], filled[fold], fold))
+            fold_of[group] = min(
+                range(count), key=lambda fold: (filled[fold, label], filled[fold], fold)
+            )
             filled.update({(fold_of[group], label): size, fold_of[group]: size})
     return [fold_of[group] for group in groups]
 
@@ -118,7 +138,9 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
 def shared_groups(records: Iterable[ClipRecord]) -> list[str]:
     """Groups with clips both in test and in another split, sorted."""
     sides = {(record.group, record.split == "test") for record in records}
-    return sorted(group for group, number in Counter(group for group, _ in sides).items() if number > 1)
+    return sorted(
+        group for group, number in Counter(group for group, _ in sides).items() if number > 1
+    )
 
 
 def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
@@ -131,24 +153,39 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     records, test_fold = catalogue.records, test_fold or "1"
     groups = {r.group for r in records}
     if count > len(groups):
-        raise CatalogueError(f"{catalogue.root}: own_folds={count} needs a group for each; there are {len(groups)}.")
+        raise CatalogueError(
+            f"{catalogue.root}: own_folds={count} needs a group for each; there are {len(groups)}."
+        )
     if test_fold not in map(str, range(1, count + 1)):
-        raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
+        raise CatalogueError(
+            f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}."
+        )
     folds = deal_folds([r.label for r in records], [r.group for r in records], count)
-    tested_in = Counter(label for label, _ in {(r.label, fold) for r, fold in zip(records, folds, strict=True)})
-    if lone := [catalogue.classes[label] for label, number in sorted(tested_in.items()) if number == 1]:
-        raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
-                             "trained and tested. Add groups of that class, or leave the class out.")
-    notes = [f"These are own folds, made by kdlab from {len(groups)} groups, no published split: fold {test_fold} of "
-             f"{count} is the test set."]
+    tested_in = Counter(
+        label for label, _ in {(r.label, fold) for r, fold in zip(records, folds, strict=True)}
+    )
+    if lone := [
+        catalogue.classes[label] for label, number in sorted(tested_in.items()) if number == 1
+    ]:
+        raise CatalogueError(
+            f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
+            "trained and tested. Add groups of that class, or leave the class out."
+        )
+    notes = [
+        f"These are own folds, made by kdlab from {len(groups)} groups, no published split: fold {test_fold} of "
+        f"{count} is the test set."
+    ]
     notes += [NO_GROUPS] * (len(groups) == len(records))
-    records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
-               for r, fold in zip(records, folds, strict=True)]
+    records = [
+        replace(r, split="test" if fold == int(test_fold) - 1 else "train")
+        for r, fold in zip(records, folds, strict=True)
+    ]
     records, more = complete_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
 
 
 # --- parts of a data set -------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -174,15 +211,25 @@ class HeldOut:
         Raises CatalogueError if fewer than ``groups`` + 1 groups lie outside test.
         """
         of = self.of.catalogue()
-        known = sorted({r.group for r in of.records if r.split != "test"},
-                       key=lambda name: hashlib.sha256(name.encode()).digest())
+        known = sorted(
+            {r.group for r in of.records if r.split != "test"},
+            key=lambda name: hashlib.sha256(name.encode()).digest(),
+        )
         if len(known) <= self.groups:
-            raise CatalogueError(f"{of.root}: {self.groups} groups cannot be held out of {len(known)} that are not in "
-                                 "test; ask for fewer, or name more in a `group` column")
+            raise CatalogueError(
+                f"{of.root}: {self.groups} groups cannot be held out of {len(known)} that are not in "
+                "test; ask for fewer, or name more in a `group` column"
+            )
         held = set(known[: self.groups])
-        records = tuple(r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
-                        for r in of.records)
-        return replace(of, records=records, notes=(*of.notes, f"Held out of training: {', '.join(sorted(held))}."))
+        records = tuple(
+            r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
+            for r in of.records
+        )
+        return replace(
+            of,
+            records=records,
+            notes=(*of.notes, f"Held out of training: {', '.join(sorted(held))}."),
+        )
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()
@@ -207,10 +254,15 @@ class Half:
         """The data set's catalogue with half of the training groups. Raises ValueError if there is only one group."""
         of = self.of.catalogue()
         train = of.split("train")
-        kept = {r.id for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
-                if first == self.first}
+        kept = {
+            r.id
+            for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
+            if first == self.first
+        }
         records = tuple(r for r in of.records if r.split != "train" or r.id in kept)
-        return replace(of, records=records, notes=(*of.notes, f"Half of the training groups: {self.name}."))
+        return replace(
+            of, records=records, notes=(*of.notes, f"Half of the training groups: {self.name}.")
+        )
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()
@@ -228,5 +280,7 @@ def halves(groups: np.ndarray) -> np.ndarray:
     """
     names, of = np.unique(groups, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"the clips are of one group ({names[0]}), which has no halves: name more in a `group` column")
+        raise ValueError(
+            f"the clips are of one group ({names[0]}), which has no halves: name more in a `group` column"
+        )
     return of % 2 == 0

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from kdlab.clips import decode
-from kdlab.clips.container import DamagedClip, probe
-from kdlab.clips.decode import each_frame, read_frames
+from kdlab.video import decode
+from kdlab.video.container import DamagedClip, probe
+from kdlab.video.decode import each_frame, read_frames
 
 
 def oracle(path):
@@ -24,7 +24,13 @@ def assert_reads_as_the_oracle(path, frames=None):
     frames = oracle(path) if frames is None else frames
     assert np.array_equal(read_frames(path).frames, frames), path
     rng, last = np.random.default_rng(0), len(frames) - 1
-    for wanted in ([last], [last, 0], range(0, last + 1, 4), range(last // 2, last + 1), rng.integers(0, last + 1, 6)):
+    for wanted in (
+        [last],
+        [last, 0],
+        range(0, last + 1, 4),
+        range(last // 2, last + 1),
+        rng.integers(0, last + 1, 6),
+    ):
         assert np.array_equal(read_frames(path, wanted).frames, frames[wanted]), (path, wanted)
 
 
@@ -33,8 +39,15 @@ def levels(frames):
     return frames[:, -8:, -8:].mean(axis=(1, 2, 3))
 
 
-FORMATS = [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.MOV", "libx264"), ("a.avi", "mpeg4"), ("a.mp4", "mpeg4"),
-           ("a.webm", "libvpx-vp9"), ("a.avi", "libx264")]
+FORMATS = [
+    ("a.mp4", "libx264"),
+    ("a.mkv", "libx264"),
+    ("a.MOV", "libx264"),
+    ("a.avi", "mpeg4"),
+    ("a.mp4", "mpeg4"),
+    ("a.webm", "libvpx-vp9"),
+    ("a.avi", "libx264"),
+]
 
 
 @pytest.mark.parametrize(("name", "codec"), FORMATS)
@@ -50,27 +63,40 @@ def test_every_frame_comes_out_once_and_in_order(make_video, name, codec):
     assert read_frames(path, []).frames.shape == (0, 48, 64, 3)
 
 
-VARIABLE = np.cumsum(np.random.default_rng(1).integers(1, 9, 40)).tolist()  # frames last 1 to 8 units of time
+VARIABLE = np.cumsum(
+    np.random.default_rng(1).integers(1, 9, 40)
+).tolist()  # frames last 1 to 8 units of time
 
 
-@pytest.mark.parametrize(("name", "how"), [
-    ("b.mp4", {"bf": "3", "g": "10"}),
-    ("b.mkv", {"bf": "3", "g": "10"}),
-    ("b.avi", {"bf": "2", "g": "12", "codec": "mpeg4"}),  # where decord returned wrong frames
-    ("variable.mp4", {"pts": VARIABLE, "bf": "2", "g": "12"}),
-    ("variable.mkv", {"pts": VARIABLE, "bf": "2", "g": "12"}),
-    ("variable.avi", {"pts": VARIABLE, "codec": "mpeg4"}),
-    ("odd.avi", {"size": (75, 43), "codec": "mpeg4"}),
-    ("odd.mp4", {"size": (75, 43), "pix_fmt": "yuv444p", "g": "9"}),
-    ("full_range.mp4", {"pix_fmt": "yuvj420p", "g": "9"}),
-    ("one_key_frame.mp4", {"g": "999", "bf": "2"}),
-    ("all_key_frames.mp4", {"g": "1"}),
-    ("open_gop.mp4", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),  # pictures behind a key frame need others
-    ("open_gop.mkv", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),  # that lie before it
-    ("no_key_frames.mp4", {"g": "15", "x264-params": "intra-refresh=1"}),  # pictures renewed column by column
-    ("fields.mp4", {"g": "12", "x264-params": "interlaced=1:tff=1"}),
-    ("one.mp4", {"frames": 1}), ("one.mkv", {"frames": 1}), ("one.avi", {"frames": 1, "codec": "mpeg4"}),
-])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("b.mp4", {"bf": "3", "g": "10"}),
+        ("b.mkv", {"bf": "3", "g": "10"}),
+        ("b.avi", {"bf": "2", "g": "12", "codec": "mpeg4"}),  # where decord returned wrong frames
+        ("variable.mp4", {"pts": VARIABLE, "bf": "2", "g": "12"}),
+        ("variable.mkv", {"pts": VARIABLE, "bf": "2", "g": "12"}),
+        ("variable.avi", {"pts": VARIABLE, "codec": "mpeg4"}),
+        ("odd.avi", {"size": (75, 43), "codec": "mpeg4"}),
+        ("odd.mp4", {"size": (75, 43), "pix_fmt": "yuv444p", "g": "9"}),
+        ("full_range.mp4", {"pix_fmt": "yuvj420p", "g": "9"}),
+        ("one_key_frame.mp4", {"g": "999", "bf": "2"}),
+        ("all_key_frames.mp4", {"g": "1"}),
+        (
+            "open_gop.mp4",
+            {"g": "10", "x264-params": "open-gop=1:bframes=3"},
+        ),  # pictures behind a key frame need others
+        ("open_gop.mkv", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),  # that lie before it
+        (
+            "no_key_frames.mp4",
+            {"g": "15", "x264-params": "intra-refresh=1"},
+        ),  # pictures renewed column by column
+        ("fields.mp4", {"g": "12", "x264-params": "interlaced=1:tff=1"}),
+        ("one.mp4", {"frames": 1}),
+        ("one.mkv", {"frames": 1}),
+        ("one.avi", {"frames": 1, "codec": "mpeg4"}),
+    ],
+)
 def test_frames_are_those_of_a_full_decode_in_order(make_video, name, how):
     assert_reads_as_the_oracle(make_video(name, **how))
 
@@ -78,7 +104,9 @@ def test_frames_are_those_of_a_full_decode_in_order(make_video, name, how):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_a_key_frame_that_is_no_idr_picture_is_no_place_to_begin(make_video, name):
     """Containers call recovery points key frames; the pictures behind those of a periodic refresh came out wrong."""
-    picture = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    picture = (
+        np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    )
     moving = np.stack([np.roll(picture, (t, 3 * t), (0, 1)) for t in range(100)])
     path = make_video(name, pixels=moving, **{"x264-params": "intra-refresh=1:keyint=24:bframes=0"})
     with av.open(str(path)) as container:
@@ -94,7 +122,11 @@ def test_single_frames_of_h264_are_reached_over_key_frames(make_video, monkeypat
     frames = oracle(path)
     decoded = []
     of = decode._Pictures.of
-    monkeypatch.setattr(decode._Pictures, "of", lambda shots, frame: (decoded.append(frame.pts), of(shots, frame))[1])
+    monkeypatch.setattr(
+        decode._Pictures,
+        "of",
+        lambda shots, frame: (decoded.append(frame.pts), of(shots, frame))[1],
+    )
     monkeypatch.setattr(decode, "_in_order", None)
     assert np.array_equal(read_frames(path, [33, 2, 2]).frames, frames[[33, 2, 2]])
     assert len(decoded) == 2
@@ -120,11 +152,12 @@ def rewrite(old, new, change):
 
 def test_packed_b_frames(make_video, tmp_path):
     """As DivX wrote them: P and B in one packet, then a "not coded" picture in the place of the B."""
+
     def pack(packets):
         packets[0] = packets[0].replace(b"\0\0\1\xb6", b"\0\0\1\xb2DivX503b1393p\0\0\1\xb6", 1)
         kept, t = [packets[0]], 1
         while t < len(packets):
-            pair = packets[t: t + 2]
+            pair = packets[t : t + 2]
             is_b = len(pair) == 2 and pair[1][4] >> 6 == 2
             kept += [pair[0] + pair[1], not_coded(t)] if is_b else [pair[0]]
             t += 1 + is_b
@@ -139,8 +172,11 @@ def test_packed_b_frames(make_video, tmp_path):
 
 def test_dropped_frames_of_a_recording_are_no_damage(make_video, tmp_path):
     plain = make_video("plain.avi", codec="mpeg4", g="100")
-    gaps = rewrite(plain, tmp_path / "gaps.avi", lambda packets: [not_coded(t) if t % 4 == 3 else data
-                                                                  for t, data in enumerate(packets)])
+    gaps = rewrite(
+        plain,
+        tmp_path / "gaps.avi",
+        lambda packets: [not_coded(t) if t % 4 == 3 else data for t, data in enumerate(packets)],
+    )
     assert_reads_as_the_oracle(gaps)
     assert len(read_frames(gaps).frames) < 38
 
@@ -158,13 +194,15 @@ def big(make_video, name, **how):
     return make_video(name, frames=60, size=(128, 96), **how)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"),
-                                             ("a.mkv", "libx264")])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"), ("a.mkv", "libx264")],
+)
 @pytest.mark.parametrize("indices", [None, [0, 3]])
 def test_truncated_files_are_named(make_video, name, codec, indices):
     path = big(make_video, name, codec=codec, g="10")
     data = path.read_bytes()
-    path.write_bytes(data[:int(len(data) * 0.7)])
+    path.write_bytes(data[: int(len(data) * 0.7)])
     with pytest.raises(DamagedClip, match="truncated") as caught:
         read_frames(path, indices)
     assert caught.value.path == path
@@ -177,7 +215,7 @@ def test_frames_that_a_decoder_would_invent_are_damage(make_video, name, codec):
     """The damaged stretch lies in the middle, so that neither counting nor opening tells."""
     path = big(make_video, name, codec=codec, g="60")
     data = bytearray(path.read_bytes())
-    data[len(data) // 2: len(data) // 2 + 200] = bytes(range(200))
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(range(200))
     path.write_bytes(data)
     with pytest.raises(DamagedClip, match="damaged|cannot be decoded|truncated"):
         read_frames(path)
@@ -188,17 +226,23 @@ def test_damage_to_what_a_wanted_frame_was_made_from_is_seen_behind_it(hurt, nam
     """A B-frame is shown before the later of the two frames it was made from, and carries no mark itself."""
     path = hurt(name)
     frames = oracle(path)
-    assert np.array_equal(read_frames(path, [0, 3]).frames, frames[[0, 3]])  # sound, before the damage
+    assert np.array_equal(
+        read_frames(path, [0, 3]).frames, frames[[0, 3]]
+    )  # sound, before the damage
     with pytest.raises(DamagedClip, match="damaged: frame"):
         read_frames(path, [5])
     if name == "a.mp4":
-        assert np.array_equal(read_frames(path, [29]).frames, frames[[29]])  # sound, behind another key frame
+        assert np.array_equal(
+            read_frames(path, [29]).frames, frames[[29]]
+        )  # sound, behind another key frame
 
 
 def audio_only(path):
     with av.open(str(path), "w") as out:
         stream = out.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         out.mux(stream.encode(frame))
         out.mux(stream.encode())
@@ -207,16 +251,19 @@ def audio_only(path):
 def without_moov(path, make_video):
     data = make_video("whole.mp4").read_bytes()
     start = data.find(b"moov") - 4
-    path.write_bytes(data[:start] + data[start + struct.unpack_from(">I", data, start)[0]:])
+    path.write_bytes(data[:start] + data[start + struct.unpack_from(">I", data, start)[0] :])
 
 
-@pytest.mark.parametrize(("make", "reason"), [
-    (lambda path, _: path.write_bytes(b""), "empty: "),
-    (lambda path, _: path.write_text("not a film\n" * 90), "misnamed: "),
-    (lambda path, _: audio_only(path), "audio only: "),
-    (without_moov, "truncated: .*moov"),
-    (lambda path, _: path.mkdir(), "no video: .*folder"),
-])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path, _: path.write_bytes(b""), "empty: "),
+        (lambda path, _: path.write_text("not a film\n" * 90), "misnamed: "),
+        (lambda path, _: audio_only(path), "audio only: "),
+        (without_moov, "truncated: .*moov"),
+        (lambda path, _: path.mkdir(), "no video: .*folder"),
+    ],
+)
 def test_what_is_no_video_says_why(tmp_path, make_video, make, reason):
     path = tmp_path / "odd.mp4"
     make(path, make_video)
@@ -231,7 +278,9 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such file"):
         read_frames(tmp_path / "gone.mp4")
     path = make_video("a.mp4", frames=12)
-    with pytest.raises(ValueError, match=r"a\.mp4: frame index 12 is outside the clip, which has 12 frames"):
+    with pytest.raises(
+        ValueError, match=r"a\.mp4: frame index 12 is outside the clip, which has 12 frames"
+    ):
         read_frames(path, [3, 12])
     with pytest.raises(ValueError, match="counted from 0"):
         read_frames(path, [-1])
@@ -239,8 +288,8 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
 
 def test_a_file_that_is_still_written_is_named(make_video):
     path = make_video("a.ts", frames=30)
-    rest = path.read_bytes()[-188 * 20:]
-    path.write_bytes(path.read_bytes()[:-188 * 20])
+    rest = path.read_bytes()[-188 * 20 :]
+    path.write_bytes(path.read_bytes()[: -188 * 20])
     pictures = each_frame(path)
     next(pictures)
     with open(path, "ab") as file:
@@ -250,6 +299,7 @@ def test_a_file_that_is_still_written_is_named(make_video):
 
 
 # --- the user's own clips ------------------------------------------------------------------------------------------
+
 
 def test_real_odd_files(real_clips):
     folder = real_clips / "formats"

@@ -16,31 +16,38 @@ from pathlib import Path
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.catalogue import from_folder
-from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
-from kdlab.clips.datasets import open_data
-from kdlab.clips.decode import each_frame
-from kdlab.clips.decoders import OTHERS, frames_by, library
-from kdlab.clips.files import CatalogueError, some, why_no_file
-from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.splits import NO_GROUPS, shared_groups
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.datasets.catalogue import from_folder
+from kdlab.datasets.released import open_data
+from kdlab.datasets.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
-from kdlab.system.files import NotOurs, write_atomically
+from kdlab.system.files import NotOurs, why_no_file, write_atomically
 from kdlab.system.pool import each, track
+from kdlab.system.values import some
+from kdlab.video.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
+from kdlab.video.decode import each_frame
+from kdlab.video.decoders import OTHERS, frames_by, library
 
 _SHOWN = 8  # lines of a finding
 _COLOURS = 1  # mean difference of two decoders' colour conversions, of 255 levels; it is 0.2 where they differ
-_ROUNDED = 0.5  # seconds that the end of a segment may lie after its film, because tables round times
+_ROUNDED = (
+    0.5  # seconds that the end of a segment may lie after its film, because tables round times
+)
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
 #: Names of files that tell a group.
-_RECORDINGS = [re.compile(name, re.IGNORECASE) for name in (
-    r"(.+)_\d{6}_\d{6}",  # Kinetics: a film, and from when to when
-    r"g(?:opr|[hlpx]\d\d)(\d{4})",  # GoPro: a chapter of a recording
-    r"s\d{3}c\d{3}(p\d{3})r\d{3}a\d{3}.*",  # NTU RGB+D: a setup, camera, person, repetition and action
-    r"(person\d+)_.*_d\d+.*",  # KTH: a person, action and place
-    r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
-)]
-_JUDGEMENT = 4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
+_RECORDINGS = [
+    re.compile(name, re.IGNORECASE)
+    for name in (
+        r"(.+)_\d{6}_\d{6}",  # Kinetics: a film, and from when to when
+        r"g(?:opr|[hlpx]\d\d)(\d{4})",  # GoPro: a chapter of a recording
+        r"s\d{3}c\d{3}(p\d{3})r\d{3}a\d{3}.*",  # NTU RGB+D: a setup, camera, person, repetition and action
+        r"(person\d+)_.*_d\d+.*",  # KTH: a person, action and place
+        r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
+    )
+]
+_JUDGEMENT = (
+    4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
+)
 
 
 @dataclass(frozen=True)
@@ -108,26 +115,35 @@ class Report:
 
     def render(self) -> str:
         """The report as text: facts, findings, verdict."""
+
         def most(words: Iterable[str]) -> str:
             return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)
 
         catalogue, read = self.catalogue, [facts for facts in self.facts.values() if facts.info]
-        lines = [f"{catalogue.root}: {len(catalogue.records)} clips in {len(self.facts)} files, "
-                 f"{sum(f.decoded for f in read):,} frames, {sum(f.seconds for f in read) / 60:.1f} min",
-                 "  format  " + most(f"{f.info.codec} in {f.info.container}" for f in read),
-                 "  size    " + most(f"{f.info.width}x{f.info.height}" for f in read),
-                 "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps" for f in read)]
+        lines = [
+            f"{catalogue.root}: {len(catalogue.records)} clips in {len(self.facts)} files, "
+            f"{sum(f.decoded for f in read):,} frames, {sum(f.seconds for f in read) / 60:.1f} min",
+            "  format  " + most(f"{f.info.codec} in {f.info.container}" for f in read),
+            "  size    " + most(f"{f.info.width}x{f.info.height}" for f in read),
+            "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps" for f in read),
+        ]
         lines += [f"  {line}" for line in catalogue.counts().to_string().splitlines()]
         for finding in sorted(self.findings, key=lambda finding: finding.fatal):
             kind = "fatal" if finding.fatal else "to know"
-            lines.append(f"{kind}: {finding.what}" + (f" ({len(finding.where)}):" if finding.where else ""))
+            lines.append(
+                f"{kind}: {finding.what}" + (f" ({len(finding.where)}):" if finding.where else "")
+            )
             lines += [f"    {place}" for place in finding.where[:_SHOWN]]
             lines += [f"    and {len(finding.where) - _SHOWN} more"] * (len(finding.where) > _SHOWN)
         return "\n".join([*lines, "fit to train on" if self.fit else "NOT fit to train on"])
 
 
-def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
-          min_frames: int = 8) -> Report:
+def check(
+    source: Path | str | Catalogue,
+    test_fold: str | None = None,
+    workers: int | None = None,
+    min_frames: int = 8,
+) -> Report:
     """Decode every clip of a catalogue, or of a path that ``open_data`` reads, and report findings.
 
     Fatal findings: files that cannot be decoded completely, clips of fewer than ``min_frames`` frames, groups or equal
@@ -136,10 +152,16 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
     facts, places = _each_file(inspect, _files_of(catalogue), workers), defaultdict(list)
-    for fatal, what, where in chain(_of_files(catalogue, facts), _of_clips(catalogue, facts, min_frames),
-                                    _of_pictures(catalogue, facts), _of_splits(catalogue)):
+    for fatal, what, where in chain(
+        _of_files(catalogue, facts),
+        _of_clips(catalogue, facts, min_frames),
+        _of_pictures(catalogue, facts),
+        _of_splits(catalogue),
+    ):
         places[fatal, what] += where
-    return Report(catalogue, facts, tuple(Finding(*finding, where) for finding, where in places.items()))
+    return Report(
+        catalogue, facts, tuple(Finding(*finding, where) for finding, where in places.items())
+    )
 
 
 def by_decoder(report: Report, workers: int | None = None) -> str:
@@ -156,7 +178,10 @@ def by_decoder(report: Report, workers: int | None = None) -> str:
         for path, how in differences.items():
             if how:
                 where.append(f"    {os.path.relpath(path, root)}: {how}")
-        lines += [f"{name} reads {len(sound) - len(where)} of {len(sound)} sound files as PyAV does", *where]
+        lines += [
+            f"{name} reads {len(sound) - len(where)} of {len(sound)} sound files as PyAV does",
+            *where,
+        ]
     return "\n".join(lines)
 
 
@@ -165,7 +190,10 @@ def _difference(name: str, path: Path) -> str:
     both = zip_longest(frames_by(name, path), each_frame(path), fillvalue=np.empty(0, np.uint8))
     try:
         for number, (theirs, ours) in enumerate(both):
-            if theirs.shape != ours.shape or np.abs(np.subtract(theirs, ours, dtype=np.int16)).mean() > _COLOURS:
+            if (
+                theirs.shape != ours.shape
+                or np.abs(np.subtract(theirs, ours, dtype=np.int16)).mean() > _COLOURS
+            ):
                 return f"frame {number} is another or missing"
     except ValueError as error:
         return str(error)
@@ -184,12 +212,17 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     except (OSError, ValueError, TypeError, RecursionError):
         facts = _each_file(inspect, _files_of(catalogue))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
+        write_atomically(
+            known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8")
+        )
     if not damaged:
         return catalogue
     note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
-    return replace(catalogue, records=tuple(r for r in catalogue.records if r.id not in damaged),
-                   notes=(*catalogue.notes, note))
+    return replace(
+        catalogue,
+        records=tuple(r for r in catalogue.records if r.id not in damaged),
+        notes=(*catalogue.notes, note),
+    )
 
 
 def _files_of(catalogue: Catalogue) -> list[Path]:
@@ -204,6 +237,7 @@ def _each_file(work: Callable, files: list[Path], workers: int | None = None) ->
 
 # --- findings ------------------------------------------------------------------------------------------------------
 
+
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
     for path, entry in facts.items():
         name = os.path.relpath(path, catalogue.root)
@@ -211,7 +245,11 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
             kind, _, detail = entry.reason.partition(": ")
             yield True, kind, [f"{name}: {detail}"]
         elif not entry.announced:
-            yield False, "length unknown: cannot tell whether it is whole", [f"{name}: {entry.decoded} frames"]
+            yield (
+                False,
+                "length unknown: cannot tell whether it is whole",
+                [f"{name}: {entry.decoded} frames"],
+            )
         if entry.info and abs(entry.info.pixel - 1) > _SQUARE:
             what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
             yield False, what, [f"{name}: {entry.info.pixel:.3g} times as wide as high"]
@@ -247,7 +285,9 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
         tested = [record for record in records if record.split == "test"]
         others = [record for record in records if record.split != "test"]
         crossing = bool(tested and others)
-        several = len({(r.start, r.end, r.label) for r in records}) > len({(r.start, r.end) for r in records})
+        several = len({(r.start, r.end, r.label) for r in records}) > len(
+            {(r.start, r.end) for r in records}
+        )
         what, fatal = "duplicate: the same pictures", several or crossing
         if len({record.path for record in records}) == 1:
             fatal = any(_overlap(one, other) for one in tested for other in others)
@@ -256,7 +296,11 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
                 continue
         what += ", under several labels" if several else ""
         what += ", in test and in another split" if crossing else ""
-        yield fatal, what, [some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4)]
+        yield (
+            fatal,
+            what,
+            [some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4)],
+        )
 
 
 def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
@@ -266,7 +310,11 @@ def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
 
 def _of_splits(catalogue: Catalogue) -> Found:
     if shared := shared_groups(catalogue.records):
-        yield True, "group that straddles test and another split: testing rewards recognising it", shared
+        yield (
+            True,
+            "group that straddles test and another split: testing rewards recognising it",
+            shared,
+        )
     try:
         catalogue.require()
     except CatalogueError as error:
@@ -279,35 +327,57 @@ def _of_splits(catalogue: Catalogue) -> Found:
 
 # --- groups of file names ------------------------------------------------------------------------------------------
 
+
 def notes_of(catalogue: Catalogue) -> list[str]:
     """The catalogue's notes, and two more: whether its classes look like one class, and whether groups that file names
     tell are in test and in another split, with the mend."""
-    notes, root, of_list = list(catalogue.notes), catalogue.root, any(record.where for record in catalogue.records)
+    notes, root, of_list = (
+        list(catalogue.notes),
+        catalogue.root,
+        any(record.where for record in catalogue.records),
+    )
     if len({re.sub(r"(?<=\D)\d+", "", name) for name in catalogue.classes}) == 1:
-        notes.append(f"The classes look like one: {some(catalogue.classes)}. Name the folder that holds a subfolder "
-                     "for each class.")
+        notes.append(
+            f"The classes look like one: {some(catalogue.classes)}. Name the folder that holds a subfolder "
+            "for each class."
+        )
     shared = shared_groups(replace(record, group=_group(record)) for record in catalogue.records)
     if not shared or (of_list and shared == shared_groups(catalogue.records)):
         return notes
-    mend = "name them in a `group` column" if of_list else f"kdlab data list {shlex.quote(str(root))} --split-by-group"
-    return [*(note for note in notes if note != NO_GROUPS), "File names tell groups that have clips in test and in "
-            f"another split: {some(shared)}. To split by whole groups: {mend}"]
+    mend = (
+        "name them in a `group` column"
+        if of_list
+        else f"kdlab data list {shlex.quote(str(root))} --split-by-group"
+    )
+    return [
+        *(note for note in notes if note != NO_GROUPS),
+        "File names tell groups that have clips in test and in "
+        f"another split: {some(shared)}. To split by whole groups: {mend}",
+    ]
 
 
 def write_groups(root: Path) -> Path:
     """Write ``index.csv`` into a folder with one subfolder per class, with the group that each file name tells.
 
     From then on the table counts, and whole groups are in one split. A name that tells no group is its own. Raises
-    NotOurs if there is an ``index.csv``, and what ``kdlab.clips.catalogue.from_folder`` raises.
+    NotOurs if there is an ``index.csv``, and what ``kdlab.datasets.catalogue.from_folder`` raises.
     """
     import pandas as pd
 
     catalogue, place = from_folder(root), root / "index.csv"
     if os.path.lexists(place):
-        raise NotOurs(f"{place} is there already: name the groups in its `group` column, or move it away")
-    table = pd.DataFrame({"path": [record.path.relative_to(catalogue.root).as_posix() for record in catalogue.records],
-                          "label": [catalogue.classes[record.label] for record in catalogue.records],
-                          "group": [_group(record) for record in catalogue.records]})
+        raise NotOurs(
+            f"{place} is there already: name the groups in its `group` column, or move it away"
+        )
+    table = pd.DataFrame(
+        {
+            "path": [
+                record.path.relative_to(catalogue.root).as_posix() for record in catalogue.records
+            ],
+            "label": [catalogue.classes[record.label] for record in catalogue.records],
+            "group": [_group(record) for record in catalogue.records],
+        }
+    )
     write_atomically(place, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))
     return place
 

@@ -8,21 +8,22 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.clips import compressed
-from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import Unsuited, modalities, read, scan
-from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed, quantise_motion, quantise_residual, tsn_frames
-from kdlab.clips.decode import read_frames
-from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.clips.views import flip_motion
+from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
+from kdlab.video import compressed
+from kdlab.video.block_motion import BLOCK, advance, moves, positions
+from kdlab.video.compressed import Unsuited, modalities, read, scan
+from kdlab.video.container import DamagedClip
+from kdlab.video.decode import read_frames
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000"}
 
 
 # --- the reference: slow, and of the definition's own words ---------------------------------------------------------
+
 
 def block(source, target, size=2):
     """One entry; ``size`` is one side or (width, height)."""
@@ -104,7 +105,10 @@ def test_worked_example():
     first, second = block((1, 1), (3, 1)), block((3, 1), (3, 3))
     one = step(own, first)
     motion = own - one
-    assert motion[..., 0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2], [0] * 4, [0] * 4] and not motion[..., 1].any()
+    assert (
+        motion[..., 0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2], [0] * 4, [0] * 4]
+        and not motion[..., 1].any()
+    )
     frame1 = GREY.copy()
     frame1[:2, 2:] = [[10, 20], [50, 65]]
     residual1 = frame1 - warp(GREY, one)
@@ -124,7 +128,10 @@ def test_worked_example():
     own_residual = frame2 - warp(frame1, back)
     assert np.argwhere(own_residual).tolist() == [[2, 2]] and own_residual[2, 2] == 1
     assert np.array_equal(residual2, own_residual + warp(residual1, back))
-    assert quantise_motion(motion)[0, 2, 0] == 140 and flip_motion(quantise_motion(motion))[0, 1, 0] == 116
+    assert (
+        quantise_motion(motion)[0, 2, 0] == 140
+        and flip_motion(quantise_motion(motion))[0, 1, 0] == 116
+    )
 
 
 def random_fields(rng, height, width, frames):
@@ -148,25 +155,39 @@ def test_identities_on_random_fields(height, width):
     pictures = rng.integers(0, 256, (6, height, width, 3)).astype(np.int16)
     padded = np.zeros((rows, columns, 3), np.int16)
     padded[:height, :width] = pictures[0]
-    exact, paths, residual = identity(height, width), positions(rows, columns), np.zeros((height, width, 3))
+    exact, paths, residual = (
+        identity(height, width),
+        positions(rows, columns),
+        np.zeros((height, width, 3)),
+    )
     own = positions(height, width)
-    for entries, by, before, picture in zip(fields, moves(fields, height, width, rows, columns), pictures,
-                                            pictures[1:], strict=False):
+    for entries, by, before, picture in zip(
+        fields, moves(fields, height, width, rows, columns), pictures, pictures[1:], strict=False
+    ):
         exact = brute_step(exact, entries, height, width)
         paths, padded = advance(paths, by), advance(padded, by)
         assert np.array_equal(paths[:height, :width], places(exact, height, width))
         warped = warp(pictures[0], paths[:height, :width])
-        assert np.array_equal(padded[:height, :width], warped)  # the warped picture obeys the map's recursion
-        back = advance(own, moves([entries], height, width)[0])  # unpadded: cut at the right instead
+        assert np.array_equal(
+            padded[:height, :width], warped
+        )  # the warped picture obeys the map's recursion
+        back = advance(
+            own, moves([entries], height, width)[0]
+        )  # unpadded: cut at the right instead
         accumulated = picture - warped
-        assert np.array_equal(accumulated, picture - warp(before, back) + warp(residual, back))  # chain
+        assert np.array_equal(
+            accumulated, picture - warp(before, back) + warp(residual, back)
+        )  # chain
         assert np.array_equal(warped + accumulated, picture)
         residual = accumulated
 
 
 # --- real files -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", ["run/daria_run.avi", "jack/ido_jack.avi", "wave1/lyova_wave1.avi"])
+
+@pytest.mark.parametrize(
+    "name", ["run/daria_run.avi", "jack/ido_jack.avi", "wave1/lyova_wave1.avi"]
+)
 def test_real_clips_equal_the_reference(real_clips, name):
     assert assert_as_brute(real_clips / "weizmann" / name) > 30
 
@@ -191,6 +212,7 @@ def test_night_clips_equal_the_reference(twin):
 def textured(frames, by, size=(176, 144), side=64):
     """A square with a smooth texture of its own on another one, ``by`` (x, y) pixels further in each frame."""
     rng = np.random.default_rng(0)
+
     def texture(height, width):
         return cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 2)
 
@@ -198,7 +220,7 @@ def textured(frames, by, size=(176, 144), side=64):
     square = np.clip(texture(side, side) * 1.5, 0, 255).astype(np.uint8)
     for t, frame in enumerate(video):
         y, x = 16 + t * by[1], 16 + t * by[0]
-        frame[y:y + side, x:x + side] = square
+        frame[y : y + side, x : x + side] = square
     return video
 
 
@@ -206,14 +228,16 @@ def textured(frames, by, size=(176, 144), side=64):
 def test_known_motion_comes_back(make_video, by):
     path = make_video("square.avi", pixels=textured(7, by), **MPEG4, g="12")
     for its in modalities(path):
-        t, square = its.number, np.s_[16 + its.number * by[1]:, 16 + its.number * by[0]:]
+        t, square = its.number, np.s_[16 + its.number * by[1] :, 16 + its.number * by[0] :]
         inside, outside = its.motion[square][:64, :64][8:-8, 8:-8], its.motion[:10]
         assert (inside == (by[0] * t, by[1] * t)).all(-1).mean() > 0.75, t
         assert not outside.any()
         plain = its.picture.astype(int) - its.reference
         assert t == 0 or np.square(its.residual.astype(int)).sum() < 0.5 * np.square(plain).sum()
     for its in modalities(path, accumulated=False):
-        inside = its.motion[16 + its.number * by[1]:, 16 + its.number * by[0]:][:64, :64][8:-8, 8:-8]
+        inside = its.motion[16 + its.number * by[1] :, 16 + its.number * by[0] :][:64, :64][
+            8:-8, 8:-8
+        ]
         assert its.number == 0 or (inside == by).all(-1).mean() > 0.9
 
 
@@ -229,7 +253,9 @@ def test_not_accumulated_is_against_the_frame_before(twin):
         assert np.array_equal(its.picture, warp(its.reference, back) + its.residual)
 
 
-def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_decoded(twin, monkeypatch):
+def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_decoded(
+    twin, monkeypatch
+):
     whole = list(modalities(twin))
     decoded, original = [], compressed._decoded
 
@@ -253,15 +279,25 @@ def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_dec
 
 @pytest.mark.parametrize("size", [(340, 64), (180, 66), (164, 50), (176, 144)])
 def test_sizes_that_are_no_multiple_of_16(make_video, size):
-    path = make_video("odd.avi", pixels=textured(3, (8, 0), size=(size[0], max(size[1], 96)))[:, :size[1]], **MPEG4)
+    path = make_video(
+        "odd.avi",
+        pixels=textured(3, (8, 0), size=(size[0], max(size[1], 96)))[:, : size[1]],
+        **MPEG4,
+    )
     assert assert_as_brute(path) == 3
     with av.open(str(path)) as file:
         for frame, its in zip(file.decode(video=0), modalities(path), strict=True):
-            y, u, v = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, :p.width].astype(float)
-                       for p in frame.planes)
-            u, v = (np.repeat(np.repeat(c, 2, 0), 2, 1)[:size[1], :size[0]] - 128 for c in (u, v))
+            y, u, v = (
+                np.frombuffer(p, np.uint8)
+                .reshape(p.height, p.line_size)[:, : p.width]
+                .astype(float)
+                for p in frame.planes
+            )
+            u, v = (np.repeat(np.repeat(c, 2, 0), 2, 1)[: size[1], : size[0]] - 128 for c in (u, v))
             y = 1.164 * (y - 16)
-            rgb = np.stack([y + 1.596 * v, y - 0.392 * u - 0.813 * v, y + 2.017 * u], -1).clip(0, 255)
+            rgb = np.stack([y + 1.596 * v, y - 0.392 * u - 0.813 * v, y + 2.017 * u], -1).clip(
+                0, 255
+            )
             last = np.s_[:, -8:]  # some formats leave the last columns of such widths unwritten
             assert np.abs(its.picture[last] - rgb[last]).max() < 4
 
@@ -270,19 +306,30 @@ def rounded(motion):
     return np.ceil(motion - 0.5)
 
 
-@pytest.mark.parametrize(("codec", "parts", "whole"), [("mpeg4", 2, np.trunc), ("h264", 4, rounded),
-                                                       ("qpel", 4, rounded)])
+@pytest.mark.parametrize(
+    ("codec", "parts", "whole"),
+    [("mpeg4", 2, np.trunc), ("h264", 4, rounded), ("qpel", 4, rounded)],
+)
 def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, codec, parts, whole):
     source = make_video("square.avi", pixels=textured(14, (6, 3)), **MPEG4, g="12")
     if codec == "qpel":  # MPEG-4 with motion in quarters of a pixel
-        path = make_video("qpel.avi", pixels=read_frames(source).frames, **MPEG4, g="12", flags="+qpel")
+        path = make_video(
+            "qpel.avi", pixels=read_frames(source).frames, **MPEG4, g="12", flags="+qpel"
+        )
     else:
-        path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[0].target
+        path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[
+            0
+        ].target
     found, pictures, own = read(path), read_frames(path).frames, positions(144, 176)
     for t, picture in enumerate(pictures):
-        for motion, residual, of in (("motion", "residual", pictures[t - (t % 12 > 0)]),
-                                     ("accumulated_motion", "accumulated_residual", found["iframes"][t // 12])):
-            assert np.array_equal(warp(of, own - found[motion][t]) + found[residual][t], picture), (t, motion)
+        for motion, residual, of in (
+            ("motion", "residual", pictures[t - (t % 12 > 0)]),
+            ("accumulated_motion", "accumulated_residual", found["iframes"][t // 12]),
+        ):
+            assert np.array_equal(warp(of, own - found[motion][t]) + found[residual][t], picture), (
+                t,
+                motion,
+            )
     vectors = found["vectors"]
     assert (vectors[:, 5:] * parts % 1 == 0).all() and (vectors[:, 5:] % 1).any()
     for number, x, y, _, _, *exact in vectors:
@@ -290,38 +337,62 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
         step = whole(np.array(exact)).astype(int)
         if x - step[0] in range(8, 168) and y - step[1] in range(8, 136) and x < 176 and y < 144:
             assert np.array_equal(found["motion"][int(number), y, x], step)
-    inside = vectors[(vectors[:, 0] == 5) & (abs(vectors[:, 1] - 78) < 24) & (abs(vectors[:, 2] - 63) < 24)]
+    inside = vectors[
+        (vectors[:, 0] == 5) & (abs(vectors[:, 1] - 78) < 24) & (abs(vectors[:, 2] - 63) < 24)
+    ]
     assert np.allclose(np.median(inside[:, 5:], 0), (6, 3), atol=0.5)
     assert "".join(found["kind"]) == scan(path).kinds == "IPPPPPPPPPPPIP"
-    assert found["group"].tolist() == 12 * [0] + [1, 1] and found["bytes"].tolist() == scan(path).sizes.tolist()
+    assert (
+        found["group"].tolist() == 12 * [0] + [1, 1]
+        and found["bytes"].tolist() == scan(path).sizes.tolist()
+    )
     some = read(path, [13, 5])
     for name in set(found) - {"iframes", "vectors"}:
-        assert np.array_equal(some[name], found[name][[5, 13]]) and some[name].dtype == found[name].dtype, name
-    assert np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])]) and len(some["iframes"]) == 2
+        assert (
+            np.array_equal(some[name], found[name][[5, 13]])
+            and some[name].dtype == found[name].dtype
+        ), name
+    assert (
+        np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])])
+        and len(some["iframes"]) == 2
+    )
 
 
 def test_reading_needs_neither_torch_nor_pandas():
-    code = "import kdlab.clips.compressed, sys; print(*{'torch', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
-    assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    code = "import kdlab.video.compressed, sys; print(*{'torch', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
+    assert not subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize("side", [16, 32, 48])
 @pytest.mark.parametrize("rate", [1, 25, 30_000])
 def test_the_smallest_pictures_are_not_taken_for_not_coded(make_video, side, rate):
-    path = make_video("still.avi", pixels=np.full((20, side, side, 3), 90, np.uint8), rate=rate, **MPEG4, g="12")
-    assert scan(path).kinds == "I" + 11 * "P" + "I" + 7 * "P" and len(read_frames(path).frames) == 20
+    path = make_video(
+        "still.avi", pixels=np.full((20, side, side, 3), 90, np.uint8), rate=rate, **MPEG4, g="12"
+    )
+    assert (
+        scan(path).kinds == "I" + 11 * "P" + "I" + 7 * "P" and len(read_frames(path).frames) == 20
+    )
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("how", "says"), [
-    ({"codec": "mpeg4", "bf": "2", "g": "12"}, "frame 2 .* is a B-frame"),
-    ({"codec": "libx264", "bf": "0"}, "H.264 keeps . reference frames"),
-    ({"codec": "libx264", "bf": "3", "refs": "1"}, "reference frames|B-frame"),
-    ({"codec": "libx265"}, "codec is hevc"),
-    ({"codec": "mjpeg", "pix_fmt": "yuvj420p"}, "codec is mjpeg"),
-    ({"codec": "mpeg4", "g": "1"}, "frame 1 and all 30 are I-frames, so there are no motion vectors"),
-])
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"codec": "mpeg4", "bf": "2", "g": "12"}, "frame 2 .* is a B-frame"),
+        ({"codec": "libx264", "bf": "0"}, "H.264 keeps . reference frames"),
+        ({"codec": "libx264", "bf": "3", "refs": "1"}, "reference frames|B-frame"),
+        ({"codec": "libx265"}, "codec is hevc"),
+        ({"codec": "mjpeg", "pix_fmt": "yuvj420p"}, "codec is mjpeg"),
+        (
+            {"codec": "mpeg4", "g": "1"},
+            "frame 1 and all 30 are I-frames, so there are no motion vectors",
+        ),
+    ],
+)
 def test_files_that_do_not_serve_are_refused(make_video, how, says):
     if how["codec"] not in av.codecs_available:
         pytest.skip("this FFmpeg has no such encoder")
@@ -335,12 +406,12 @@ def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
     path = make_video("whole.avi", pixels=textured(12, (5, 3)).repeat(3, 0), **MPEG4, g="12")
     data = path.read_bytes()
     cut = tmp_path / "cut.avi"
-    cut.write_bytes(data[:len(data) // 2])
+    cut.write_bytes(data[: len(data) // 2])
     with pytest.raises(DamagedClip, match="truncated: 36 frames announced"):
         next(modalities(cut, [0]))
     broken = bytearray(data)
     middle = len(data) // 2
-    broken[middle:middle + 300] = b"\xff" * 300
+    broken[middle : middle + 300] = b"\xff" * 300
     (tmp_path / "broken.avi").write_bytes(broken)
     with pytest.raises(DamagedClip, match="damaged|truncated"):
         list(modalities(tmp_path / "broken.avi"))
@@ -348,7 +419,9 @@ def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
         stream = file.add_stream("mpeg4", rate=25)
         stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
         file.start_encoding()
-    with pytest.raises(DamagedClip, match="none.avi: (empty: its video stream has no frames|no video|damaged)"):
+    with pytest.raises(
+        DamagedClip, match="none.avi: (empty: its video stream has no frames|no video|damaged)"
+    ):
         list(modalities(tmp_path / "none.avi"))
     (tmp_path / "zero.avi").touch()
     with pytest.raises(DamagedClip, match="empty"):
@@ -359,9 +432,23 @@ def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
 
 # --- what networks are fed ------------------------------------------------------------------------------------------
 
+
 def test_quantised_values():
     motion = np.array([-1000, -21, -20, -2, -1, 0, 1, 2, 19, 20, 21, 1000], np.int16)
-    assert quantise_motion(motion).tolist() == [0, 0, 1, 116, 122, 128, 134, 140, 249, 255, 255, 255]
+    assert quantise_motion(motion).tolist() == [
+        0,
+        0,
+        1,
+        116,
+        122,
+        128,
+        134,
+        140,
+        249,
+        255,
+        255,
+        255,
+    ]
     residual = np.array([-255, -129, -128, -1, 0, 127, 128, 255], np.int16)
     assert quantise_residual(residual).tolist() == [0, 0, 0, 127, 128, 255, 255, 255]
     row = np.array([[[140, 7], [128, 8], [0, 9], [255, 10]]], np.uint8)
@@ -392,7 +479,11 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
         assert cache.length(path, 72, view.read, view.name) == shape[0]
         assert cache.frames(path, [1], 72, view.read, view.name).shape == (1, 72, 88, shape[3])
     assert np.array_equal(views["motion"].read(path)[5], quantise_motion(whole[5].motion))
-    assert np.array_equal(views["residual"].read(path, [5])[0], quantise_residual(whole[5].residual))
+    assert np.array_equal(
+        views["residual"].read(path, [5])[0], quantise_residual(whole[5].residual)
+    )
     assert np.array_equal(views["iframe"].read(path, [1])[0], whole[12].picture)
-    with pytest.raises(ValueError, match="modality='flow': give 'iframe' or 'motion' or 'residual'"):
+    with pytest.raises(
+        ValueError, match="modality='flow': give 'iframe' or 'motion' or 'residual'"
+    ):
         Compressed("flow")

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.clips.catalogue import name_of
-from kdlab.clips.check import without_damaged
-from kdlab.clips.datasets import open_data
-from kdlab.clips.files import user_path
 from kdlab.clips.records import Catalogue
-from kdlab.clips.splits import own_folds
+from kdlab.datasets.catalogue import name_of
+from kdlab.datasets.check import without_damaged
+from kdlab.datasets.files import user_path
+from kdlab.datasets.released import open_data
+from kdlab.datasets.splits import own_folds
 from kdlab.system.values import integer
 
 #: Recent fingerprints: (clips, place) → (time until which it is valid, fingerprint)
@@ -20,7 +20,7 @@ _recent: dict[tuple, tuple[float, str]] = {}
 class UserClips:
     """Your own clips (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
-    ``kdlab.clips.datasets.open_data`` reads them. ``test_fold`` names the fold or published split to test on.
+    ``kdlab.datasets.released.open_data`` reads them. ``test_fold`` names the fold or published split to test on.
     ``own_folds`` is a number of folds, which kdlab makes from the clips' groups (``splits.own_folds``). Damaged files
     stop a training. With ``on_damaged="skip"`` they are left out, and the catalogue's notes name each of them.
 
@@ -42,7 +42,11 @@ class UserClips:
 
     @property
     def name(self) -> str:
-        fold = f"-own{self.test_fold or 1}of{self.own_folds}" if self.own_folds else f"-{self.test_fold or ''}"
+        fold = (
+            f"-own{self.test_fold or 1}of{self.own_folds}"
+            if self.own_folds
+            else f"-{self.test_fold or ''}"
+        )
         return name_of(self._place).lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:

@@ -4,10 +4,10 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-from kdlab.clips.files import (
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.datasets.files import (
     EXPECTED,
     SPLIT_WORDS,
-    CatalogueError,
     class_folders,
     composed,
     on_disk,
@@ -15,11 +15,10 @@ from kdlab.clips.files import (
     read_table,
     relative_name,
     seconds,
-    some,
     user_path,
 )
-from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.splits import complete_splits, shared_groups
+from kdlab.datasets.splits import complete_splits, shared_groups
+from kdlab.system.values import some
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -30,7 +29,9 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     """
     path = user_path(path)
     if not os.path.lexists(path):
-        raise FileNotFoundError(f"{path}: no such file or folder. Give a CSV table or a folder of clips.")
+        raise FileNotFoundError(
+            f"{path}: no such file or folder. Give a CSV table or a folder of clips."
+        )
     if path.is_dir() and os.path.lexists(path / "index.csv"):
         path = path / "index.csv"
     if path.suffix.lower() == ".csv" and not path.is_dir():
@@ -38,7 +39,9 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     if not path.is_dir():
         raise CatalogueError(f"{path}: found no folder and no table, expected {EXPECTED}.")
     if test_fold is not None:
-        raise CatalogueError(f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there.")
+        raise CatalogueError(
+            f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there."
+        )
     return from_folder(path)
 
 
@@ -62,8 +65,12 @@ def from_folder(root: Path) -> Catalogue:
     for file, name, split in found:
         id_ = composed(file.relative_to(root).with_suffix("").as_posix())
         if id_ != id_.encode(errors="replace").decode():
-            raise CatalogueError(f"{root}: the name {id_!a} is no text in UTF-8. Rename the file or its folder.")
-        records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
+            raise CatalogueError(
+                f"{root}: the name {id_!a} is no text in UTF-8. Rename the file or its folder."
+            )
+        records.append(
+            ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name))
+        )
     records, more = complete_splits(records, classes, declared=by_split)
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
 
@@ -84,14 +91,18 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
     test_fold = test_fold or (folds[-1] if folds and "split" not in columns else None)
     if test_fold and test_fold not in folds:
-        raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
+        raise CatalogueError(
+            f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}."
+        )
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = []
     for where, row in rows:
         if test_fold:
             split = "test" if row["fold"] == test_fold else "train"
         elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
-            raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
+            raise CatalogueError(
+                f"{where}: unknown split {row['split']!r}. Write train, val or test."
+            )
         start, end = seconds(row.get("start"), row.get("end"), where)
         file = relative_name(row["path"], where)
         id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
@@ -99,15 +110,22 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
         label = classes.index(row["label"])
-        records.append(ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where))
+        records.append(
+            ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where)
+        )
 
     declared = bool(test_fold) or "split" in columns
     if declared and "group" in columns and (shared := shared_groups(records)):
-        raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
-                             "recognising the group. Put whole groups on one side, or remove the `group` column.")
+        raise CatalogueError(
+            f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
+            "recognising the group. Put whole groups on one side, or remove the `group` column."
+        )
     records, notes = complete_splits(records, classes, declared)
     if "group" in columns and 0 < (alone := sum(not row["group"] for _, row in rows)) < len(rows):
-        notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is its own group.")
+        notes = (
+            *notes,
+            f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is its own group.",
+        )
     return Catalogue(name_of(path), path.parent, tuple(classes), records, notes)
 
 

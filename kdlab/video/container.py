@@ -18,8 +18,8 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from kdlab.clips.files import why_no_file
-from kdlab.clips.headers import SLICES, not_coded, units
+from kdlab.system.files import why_no_file
+from kdlab.video.headers import SLICES, not_coded, units
 
 #: Numbers of frames in presentation order, counted from 0; ``None`` for all frames.
 Indices = Sequence[int] | np.ndarray | None
@@ -29,9 +29,28 @@ Frames = Iterable[np.ndarray]
 Read = Callable[..., Frames]
 
 # Formats that refer to other files, networks or devices.
-_ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
-              "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
-_FORMATS = ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
+_ELSEWHERE = {
+    "alsa",
+    "concat",
+    "dash",
+    "fbdev",
+    "hls",
+    "image2",
+    "imf",
+    "kmsgrab",
+    "lavfi",
+    "rtp",
+    "rtsp",
+    "sap",
+    "sdp",
+    "video4linux2",
+    "vobsub",
+    "webm_dash_manifest",
+    "x11grab",
+}
+_FORMATS = ",".join(
+    sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(",")))
+)
 # Decoders that mark concealed frames as corrupt. Other decoders report damage only in FFmpeg's log. (The log of these
 # two also has harmless complaints, such as open GOPs that are cut.)
 _MARKING = {"h264", "mpeg4"}
@@ -102,7 +121,9 @@ def require_file(path: Path | str) -> os.stat_result:
     if not (why := why_no_file(Path(path))):
         return os.stat(path)
     if why.startswith("missing"):
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
+        raise FileNotFoundError(
+            f"{path}: no such file. Restore it, or take the clip out of the catalogue."
+        )
     raise DamagedClip(path, why)
 
 
@@ -153,8 +174,11 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
     try:
         with av.logging.Capture():  # messages from guessing the format are not damage
             # metadata of old files may have any encoding: replace bytes that are not UTF-8, and keep the file
-            container = av.open(f"file:{path}", metadata_errors="replace",
-                                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
+            container = av.open(
+                f"file:{path}",
+                metadata_errors="replace",
+                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+            )
     except PermissionError:  # the file may be sound: no DamagedClip
         raise
     except av.error.FFmpegError:
@@ -164,15 +188,24 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
         if stream is None or stream.disposition & Disposition.attached_pic:
             kinds = sorted({other.type for other in container.streams})
             what = "audio only" if "audio" in kinds else "damaged"
-            raise DamagedClip(path, f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}")
+            raise DamagedClip(
+                path,
+                f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}",
+            )
         if stream.codec_context is None:
             raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
     after = require_file(path)
-    if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
-        raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
+    if (before.st_size, before.st_mtime_ns, before.st_ino) != (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ino,
+    ):
+        raise DamagedClip(
+            path, "unfinished: it changed while it was read; wait until it has been written"
+        )
 
 
 def _why_not_opened(path: Path) -> str:
@@ -196,22 +229,42 @@ class StreamReader:
     def __init__(self, stream: VideoStream):
         context, container = stream.codec_context, stream.container.format.name
         #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
-        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
+        self._listed = (
+            sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
+        )
         fps = float(stream.average_rate or stream.guessed_rate or 0.0)
         if container == "avi" and self._listed < stream.frames - SLACK:
-            fps *= self._listed / stream.frames or 1  # the announced rate counts empty index entries too
-        frames = 0 if container == "gif" else stream.frames  # GIF announces none: FFmpeg counts the frames in the file
-        self.info = VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                              _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
+            fps *= (
+                self._listed / stream.frames or 1
+            )  # the announced rate counts empty index entries too
+        frames = (
+            0 if container == "gif" else stream.frames
+        )  # GIF announces none: FFmpeg counts the frames in the file
+        self.info = VideoInfo(
+            frames or None,
+            context.width,
+            context.height,
+            fps,
+            context.codec.canonical_name,
+            _NAMES.get(container, container),
+            float(stream.sample_aspect_ratio or 1),
+        )
         self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._stream, self._path = stream, Path(stream.container.name.removeprefix("file:"))
         with open(self._path, "rb") as file:
             self._head = file.read(2**16)
-        self._bytes, self._is_cut = 0, False  # of the last packet: where it ends in the file, and whether it is whole
-        self._end = self._shown = 0  # end of the last packet in decoding and in presentation time, in time base units
+        self._bytes, self._is_cut = (
+            0,
+            False,
+        )  # of the last packet: where it ends in the file, and whether it is whole
+        self._end = self._shown = (
+            0  # end of the last packet in decoding and in presentation time, in time base units
+        )
         self._until = _announced_end(stream, self.info.container)
         self._due = self.info.frames
-        if self._due and self.info.container == "mp4":  # an edit list may leave out the first packets
+        if (
+            self._due and self.info.container == "mp4"
+        ):  # an edit list may leave out the first packets
             self._due = min(self._due, len(stream.index_entries) or self._due)
         fragmented = self.info.container == "mp4" and b"mvex" in self._head
         self.announced = bool(self._due or self._until) and not fragmented
@@ -230,19 +283,27 @@ class StreamReader:
                 if trouble or (self.decoded > last and not is_b):
                     continue
                 try:
-                    for frame in self._noting_errors(packet.decode) if self._listens else packet.decode():
+                    for frame in (
+                        self._noting_errors(packet.decode) if self._listens else packet.decode()
+                    ):
                         if frame.is_corrupt:  # the decoder has concealed damage
-                            trouble = f"damaged: frame {self.decoded} (counted from 0) is incomplete"
+                            trouble = (
+                                f"damaged: frame {self.decoded} (counted from 0) is incomplete"
+                            )
                             break
                         self.decoded += 1
-                        is_b = frame.pict_type == PictureType.B  # damage may show only in the frame after it
+                        is_b = (
+                            frame.pict_type == PictureType.B
+                        )  # damage may show only in the frame after it
                         yield frame
                 except av.error.FFmpegError as error:
                     trouble = f"damaged: cannot be decoded beyond {self.decoded} frames ({error.strerror})"
         except DamagedClip as error:
             trouble = error.reason
         shown = self.packets - self.hidden
-        if not trouble and (not self.decoded or self.decoded <= last and self.decoded < shown - SLACK):
+        if not trouble and (
+            not self.decoded or self.decoded <= last and self.decoded < shown - SLACK
+        ):
             trouble = f"damaged: only {self.decoded} of its {shown} frames can be decoded"
         self._refuse(self._why_cut() or trouble)
 
@@ -262,9 +323,14 @@ class StreamReader:
                 self.incomplete += packet.is_corrupt
                 self._bytes = max(self._bytes, (packet.pos or 0) + packet.size)
                 # hidden: before the start of an MP4 edit list, not coded, or (VP8) only a reference for other pictures
-                self.hidden += bool(packet.is_discard or codec == "mpeg4" and packet.size <= _NOT_CODED
-                                    and not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
-                                    or codec == "vp8" and not bytes(packet)[0] & 0x10)
+                self.hidden += bool(
+                    packet.is_discard
+                    or codec == "mpeg4"
+                    and packet.size <= _NOT_CODED
+                    and not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
+                    or codec == "vp8"
+                    and not bytes(packet)[0] & 0x10
+                )
                 # decoding times, because presentation times are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
                 self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
@@ -291,14 +357,18 @@ class StreamReader:
             return f"truncated: {self._due} frames announced, {self.packets} found"
         if not self._due and self._until:
             # Matroska announces an approximate end; B-frames are decoded late, and may be the missing frames
-            end = float((self._end if self._error else max(self._end, self._shown)) * self._stream.time_base)
+            end = float(
+                (self._end if self._error else max(self._end, self._shown)) * self._stream.time_base
+            )
             if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
         if self.incomplete and self._is_cut:
             return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
         if self.incomplete:
-            return (f"damaged: {self.incomplete} of its {self.packets} packets incomplete, and others follow: pieces "
-                    "are missing there, or files were joined")
+            return (
+                f"damaged: {self.incomplete} of its {self.packets} packets incomplete, and others follow: pieces "
+                "are missing there, or files were joined"
+            )
         if self._begins_again():
             return "joined: another film follows in the file, and FFmpeg does not read it; make two files of it"
         return f"damaged: FFmpeg says {self._error!r}" if self._error and self._listens else None
@@ -333,7 +403,10 @@ def _announced_end(stream: VideoStream, container: str) -> float | None:
 
 # --- times ---------------------------------------------------------------------------------------------------------
 
-_SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}  # codecs and containers in which key frames are sought
+_SEEKABLE = {
+    ("h264", "mp4"),
+    ("h264", "mkv"),
+}  # codecs and containers in which key frames are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,7 +441,9 @@ class Timeline:
             return np.minimum(moments * self.info.fps / rate, self.count - 1).astype(int)
         return np.searchsorted(self.times, moments / rate + 1e-9, side="right").clip(1) - 1
 
-    def stretch(self, start: float | None, end: float | None, length: int | None = None) -> tuple[int, int]:
+    def stretch(
+        self, start: float | None, end: float | None, length: int | None = None
+    ) -> tuple[int, int]:
         """The first frame between ``start`` and ``end`` (seconds; ``None`` for the video's own ends), and the number
         of frames, which is 0 or negative if the video ends before ``start``. ``length`` is the number of decodable
         frames, if known."""
@@ -380,7 +455,9 @@ class Timeline:
         """The frame whose time is nearest to ``moment``; ``count`` if the end of the video is nearest. If two frames
         are equally near, it is the later one: so every second of 25 frames has 25."""
         if self.times is None:
-            return math.floor(moment * self.info.fps + 0.5 + 1e-6)  # 0.58 * 25 is a little less than 14.5
+            return math.floor(
+                moment * self.info.fps + 0.5 + 1e-6
+            )  # 0.58 * 25 is a little less than 14.5
         edges = [*self.times, self.seconds]
         after = min(int(np.searchsorted(edges, moment)), self.count)
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
@@ -394,10 +471,14 @@ def timeline(path: Path | str) -> Timeline:
     """
     with open_stream(path) as stream:
         reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
-        length = (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0  # bytes of an H.264 unit's length
+        length = (
+            (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0
+        )  # bytes of an H.264 unit's length
         for packet in reader.each_packet():
             if packet.size and reader.packets - reader.hidden > len(packets):
-                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length)))
+                packets.append(
+                    (packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length))
+                )
         reader.require_whole()
         unit, info = float(stream.time_base), reader.info
     count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
@@ -407,21 +488,34 @@ def timeline(path: Path | str) -> Timeline:
     # presentation times are wrong in AVI; its decoding times include the dropped frames of a capture
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
     decoding = [dts for _, dts, _ in packets if dts is not None]
-    known = not packed and None not in stamps and decoding == sorted(decoding)  # else the clock restarts or jumps
+    known = (
+        not packed and None not in stamps and decoding == sorted(decoding)
+    )  # else the clock restarts or jumps
     own = sorted(stamps) if known else []
-    if own and own[0] < stamps[0]:  # B-frames before the first key frame: their references may be missing
+    if (
+        own and own[0] < stamps[0]
+    ):  # B-frames before the first key frame: their references may be missing
         with open_stream(path) as stream:
             own = own[bisect_left(own, next(StreamReader(stream).frames(0)).pts) :]
         count = len(own)
     times = (np.array(own) - own[0]) * unit if known else None
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
         times = None
-    keys = sorted(stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known)
-    sure = (info.codec, info.container) in _SEEKABLE and known and not reader.hidden and len(set(own)) == count
+    keys = sorted(
+        stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known
+    )
+    sure = (
+        (info.codec, info.container) in _SEEKABLE
+        and known
+        and not reader.hidden
+        and len(set(own)) == count
+    )
     if not sure or keys[:1] != own[:1]:  # frames before the first key may be missing
         own, keys = [], []
     if times is None and not info.fps:
-        raise DamagedClip(path, "damaged: it says neither when its frames are shown nor how many a second")
+        raise DamagedClip(
+            path, "damaged: it says neither when its frames are shown nor how many a second"
+        )
     return Timeline(path, info, count, times, tuple(own), tuple(keys))
 
 

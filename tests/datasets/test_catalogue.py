@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.clips.catalogue import from_csv, from_folder, group_from_name
-from kdlab.clips.check import check
-from kdlab.clips.datasets import open_data
-from kdlab.clips.files import CatalogueError
-from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.splits import own_folds
-from kdlab.clips.user_clips import UserClips
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
+from kdlab.datasets.check import check
+from kdlab.datasets.released import open_data
+from kdlab.datasets.splits import own_folds
+from kdlab.datasets.user_clips import UserClips
 
 
 def touch(root, *names):
@@ -32,15 +31,27 @@ def table(path, *lines, encoding="utf-8", newline="\n"):
 
 
 def by_split(catalogue):
-    return {split: sorted(r.id for r in catalogue.split(split)) for split in ("train", "val", "test")}
+    return {
+        split: sorted(r.id for r in catalogue.split(split)) for split in ("train", "val", "test")
+    }
 
 
 # --- folders -------------------------------------------------------------------------------------------------------
 
+
 def test_class_folders(tmp_path):
-    root = touch(tmp_path / "mine", *(f"{c}/{i:02}{s}" for c in ("Run", "Jump") for i, s in enumerate(
-        [".mp4", ".AVI", ".mkv", ".mov", ".webm", ".m4v", ".mp4", ".mp4"])),
-        "Run/notes.txt", "Run/._00.mp4", ".git/x.mp4", "Run/sub/deep.mp4")
+    root = touch(
+        tmp_path / "mine",
+        *(
+            f"{c}/{i:02}{s}"
+            for c in ("Run", "Jump")
+            for i, s in enumerate([".mp4", ".AVI", ".mkv", ".mov", ".webm", ".m4v", ".mp4", ".mp4"])
+        ),
+        "Run/notes.txt",
+        "Run/._00.mp4",
+        ".git/x.mp4",
+        "Run/sub/deep.mp4",
+    )
     catalogue = open_data(root)
     assert (catalogue.name, catalogue.classes) == ("mine", ("Jump", "Run"))
     assert [r.id for r in catalogue.records[:2]] == ["Jump/00", "Jump/01"]
@@ -52,8 +63,11 @@ def test_class_folders(tmp_path):
 
 
 def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
-    root = touch(tmp_path, *(f"{s}/{c}/{i}.mp4" for s in ("Train", "test") for c in "ab" for i in range(10)),
-                 "extra/a/1.mp4")
+    root = touch(
+        tmp_path,
+        *(f"{s}/{c}/{i}.mp4" for s in ("Train", "test") for c in "ab" for i in range(10)),
+        "extra/a/1.mp4",
+    )
     catalogue = from_folder(root)
     assert catalogue.classes == ("a", "b")
     assert catalogue.counts().loc["a"].to_dict() == {"train": 8, "val": 2, "test": 10}
@@ -63,14 +77,17 @@ def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
     assert by_split(from_folder(root))["val"] == ["validation/a/1", "validation/b/1"]
 
 
-@pytest.mark.parametrize(("id_", "label", "group"), [
-    ("Jump/Jump_8_1", "Jump", "Jump_8"),
-    ("jump/Jump_8_12", "jump", "Jump_8"),
-    ("ApplyLipstick/v_ApplyLipstick_g07_c02", "ApplyLipstick", "g07"),
-    ("train/walk/walk_03_2", "walk", "walk_03"),
-    ("Walk/cam_2023_01", "Walk", "Walk/cam_2023_01"),
-    ("Walk/0001", "Walk", "Walk/0001"),
-])
+@pytest.mark.parametrize(
+    ("id_", "label", "group"),
+    [
+        ("Jump/Jump_8_1", "Jump", "Jump_8"),
+        ("jump/Jump_8_12", "jump", "Jump_8"),
+        ("ApplyLipstick/v_ApplyLipstick_g07_c02", "ApplyLipstick", "g07"),
+        ("train/walk/walk_03_2", "walk", "walk_03"),
+        ("Walk/cam_2023_01", "Walk", "Walk/cam_2023_01"),
+        ("Walk/0001", "Walk", "Walk/0001"),
+    ],
+)
 def test_groups_are_read_from_usual_names_only(id_, label, group):
     assert group_from_name(id_, label) == group
 
@@ -88,23 +105,43 @@ def test_paths_that_are_nothing(tmp_path):
 
 # --- tables --------------------------------------------------------------------------------------------------------
 
+
 def test_a_table_with_splits_groups_and_times(tmp_path):
-    path = table(tmp_path / "set" / "index.csv", "Path, LABEL ,split,group,start,end",
-                 "long.mp4,run,train,ann,0,2.5", "long.mp4,jump,train,ann,2.5,4", "b\\c.avi,run,val,bob,,",
-                 "d.mp4,run,test,cy,1,", encoding="utf-8-sig", newline="\r\n")
+    path = table(
+        tmp_path / "set" / "index.csv",
+        "Path, LABEL ,split,group,start,end",
+        "long.mp4,run,train,ann,0,2.5",
+        "long.mp4,jump,train,ann,2.5,4",
+        "b\\c.avi,run,val,bob,,",
+        "d.mp4,run,test,cy,1,",
+        encoding="utf-8-sig",
+        newline="\r\n",
+    )
     catalogue = open_data(tmp_path / "set")
     assert catalogue == open_data(path)
     assert (catalogue.name, catalogue.classes) == ("set", ("jump", "run"))
-    assert [note.split(",")[0] for note in catalogue.notes] == ["No val clips for jump", "No test clips for jump"]
+    assert [note.split(",")[0] for note in catalogue.notes] == [
+        "No val clips for jump",
+        "No test clips for jump",
+    ]
     assert {r.id: (r.split, r.group, r.start, r.end) for r in catalogue.records} == {
-        "long@0-2.5": ("train", "ann", 0.0, 2.5), "long@2.5-4": ("train", "ann", 2.5, 4.0),
-        "b/c": ("val", "bob", None, None), "d@1-": ("test", "cy", 1.0, None)}
-    assert {r.path for r in catalogue.records} == {path.parent / name for name in ("long.mp4", "b/c.avi", "d.mp4")}
+        "long@0-2.5": ("train", "ann", 0.0, 2.5),
+        "long@2.5-4": ("train", "ann", 2.5, 4.0),
+        "b/c": ("val", "bob", None, None),
+        "d@1-": ("test", "cy", 1.0, None),
+    }
+    assert {r.path for r in catalogue.records} == {
+        path.parent / name for name in ("long.mp4", "b/c.avi", "d.mp4")
+    }
 
 
 def fold_lines(groups=6):
-    return [f"{c}/{g}_{k}.mp4,{c},{'AB'[g % 2]},{c}{g}"
-            for c in ("run", "jump") for g in range(groups) for k in range(4)]
+    return [
+        f"{c}/{g}_{k}.mp4,{c},{'AB'[g % 2]},{c}{g}"
+        for c in ("run", "jump")
+        for g in range(groups)
+        for k in range(4)
+    ]
 
 
 def test_folds(tmp_path):
@@ -117,21 +154,42 @@ def test_folds(tmp_path):
         open_data(path, test_fold="C")
 
 
-@pytest.mark.parametrize(("lines", "message"), [
-    (["path;label", "a.mp4;x"], r"row 1: no column path and no column label \(found: path;label\)"),
-    (["path,label", "a\0b.mp4,x"], "not a UTF-8 text"),
-    (["path,label", "https://x.example/a.mp4,x"], "row 2: .* is a web address. Download the file first"),
-    (["path,label"], "a header but no rows"),
-    (["path,label", "a.mp4,x", "b, c.mp4,x"], "row 3: 2 cells expected"),
-    (["path,label", "a.mp4,x", "b.mp4,"], "row 3: the label is empty"),
-    (["path,label,split", "a.mp4,x,train", "b.mp4,x,tset"], "row 3: unknown split 'tset'. Write train, val or test"),
-    (["path,label,end", "a.mp4,x,nan"], "row 2: start .* and end 'nan' are no times"),
-    (["path,label,start,end", "a.mp4,x,3,2"], "row 2: start '3' and end '2' are no times in seconds"),
-    (["path,label,split,group", "a.mp4,x,train,g", "b.mp4,x,test,g"], "group g both in test and outside it"),
-    (["path,label,label", "a.mp4,x,y"], "row 1: two columns of one name"),
-    (["path,label", "a.mp4,x", "/data/b.mp4,x"], "row 3: /data/b.mp4 is an absolute path or leads upwards"),
-    (["path,label", '"say "hi".mp4",x'], "row 2: the quotes do not match"),
-])
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["path;label", "a.mp4;x"],
+            r"row 1: no column path and no column label \(found: path;label\)",
+        ),
+        (["path,label", "a\0b.mp4,x"], "not a UTF-8 text"),
+        (
+            ["path,label", "https://x.example/a.mp4,x"],
+            "row 2: .* is a web address. Download the file first",
+        ),
+        (["path,label"], "a header but no rows"),
+        (["path,label", "a.mp4,x", "b, c.mp4,x"], "row 3: 2 cells expected"),
+        (["path,label", "a.mp4,x", "b.mp4,"], "row 3: the label is empty"),
+        (
+            ["path,label,split", "a.mp4,x,train", "b.mp4,x,tset"],
+            "row 3: unknown split 'tset'. Write train, val or test",
+        ),
+        (["path,label,end", "a.mp4,x,nan"], "row 2: start .* and end 'nan' are no times"),
+        (
+            ["path,label,start,end", "a.mp4,x,3,2"],
+            "row 2: start '3' and end '2' are no times in seconds",
+        ),
+        (
+            ["path,label,split,group", "a.mp4,x,train,g", "b.mp4,x,test,g"],
+            "group g both in test and outside it",
+        ),
+        (["path,label,label", "a.mp4,x,y"], "row 1: two columns of one name"),
+        (
+            ["path,label", "a.mp4,x", "/data/b.mp4,x"],
+            "row 3: /data/b.mp4 is an absolute path or leads upwards",
+        ),
+        (["path,label", '"say "hi".mp4",x'], "row 2: the quotes do not match"),
+    ],
+)
 def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
     path = table(tmp_path / "bad.csv", *lines)
     with pytest.raises(CatalogueError, match=f"bad.csv.*{message}"):
@@ -139,7 +197,9 @@ def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
 
 
 def test_a_missing_file_is_named_with_its_row(tmp_path):
-    path = table(touch(tmp_path, "a.mp4", "c.mp4") / "a.csv", "path,label", "a.mp4,x", "b.mp4,x", "c.mp4,x")
+    path = table(
+        touch(tmp_path, "a.mp4", "c.mp4") / "a.csv", "path,label", "a.mp4,x", "b.mp4,x", "c.mp4,x"
+    )
     with pytest.raises(FileNotFoundError, match=r"b\.mp4 \(.*a\.csv, row 3\): missing.*\. Restore"):
         from_csv(path).require()
 
@@ -164,7 +224,9 @@ def test_files_and_folders_may_be_links_to_anywhere(tmp_path, link):
 def test_links_that_lead_round_are_refused(tmp_path, loop):
     root = touch(tmp_path / "set", "Run/sub/a.mp4", "Jump/b.mp4")
     (root / loop).symlink_to(root, target_is_directory=True)
-    with pytest.raises(CatalogueError, match=r"(up|here): this link leads to .*set, which is .*set already"):
+    with pytest.raises(
+        CatalogueError, match=r"(up|here): this link leads to .*set, which is .*set already"
+    ):
         open_data(root)
 
 
@@ -181,17 +243,33 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
 
 # --- labels and class folders --------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("label", ["NaN", "-", "\u200b"])
 def test_labels_that_are_no_names(tmp_path, label):
-    with pytest.raises(CatalogueError, match="row 3: the label .* is no name but what stands in an empty cell"):
+    with pytest.raises(
+        CatalogueError, match="row 3: the label .* is no name but what stands in an empty cell"
+    ):
         from_csv(table(tmp_path / "a.csv", "path,label", "1.mp4,x", f'2.mp4,"{label}"'))
 
 
-@pytest.mark.parametrize(("one", "other"), [
-    ("Run", "run"), ("caf\u00e9", "cafe\u0301"), ("run", "run\u200b"), ("run fast", "run\u00a0fast"),
-    ("\uff52un", "run"), ("stra\u00dfe", "STRASSE"), ("7", "007"), ("7.0", "7"), ("00", "0")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Run", "run"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("run", "run\u200b"),
+        ("run fast", "run\u00a0fast"),
+        ("\uff52un", "run"),
+        ("stra\u00dfe", "STRASSE"),
+        ("7", "007"),
+        ("7.0", "7"),
+        ("00", "0"),
+    ],
+)
 def test_two_spellings_of_one_label(tmp_path, one, other):
-    with pytest.raises(CatalogueError, match="row 3: the label .* is spelled .* elsewhere. Choose one"):
+    with pytest.raises(
+        CatalogueError, match="row 3: the label .* is spelled .* elsewhere. Choose one"
+    ):
         from_csv(table(tmp_path / "a.csv", "path,label", f"1.mp4,{one}", f"2.mp4,{other}"))
     root = touch(tmp_path / "set", f"{one}/1.mp4", f"{other}/2.mp4")
     if len(list(root.iterdir())) == 2:  # not so where the file system takes them for one
@@ -202,14 +280,20 @@ def test_two_spellings_of_one_label(tmp_path, one, other):
 @pytest.mark.parametrize("column", ["group", "fold"])
 def test_two_spellings_of_one_group_do_not_part_it(tmp_path, column):
     """Person 7 would be trained on as 7 and tested as 007."""
-    path = table(tmp_path / "a.csv", f"path,label,{column}", "1.mp4,x,7", "2.mp4,y,8", "3.mp4,x,007")
-    with pytest.raises(CatalogueError, match=rf"row 4: the {column} 007 is spelled 7 elsewhere. Choose one"):
+    path = table(
+        tmp_path / "a.csv", f"path,label,{column}", "1.mp4,x,7", "2.mp4,y,8", "3.mp4,x,007"
+    )
+    with pytest.raises(
+        CatalogueError, match=rf"row 4: the {column} 007 is spelled 7 elsewhere. Choose one"
+    ):
         from_csv(path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_is_no_utf8_is_told(tmp_path):
-    with pytest.raises(CatalogueError, match=r"the name 'caf\\udce9/1' is no text in UTF-8. Rename"):
+    with pytest.raises(
+        CatalogueError, match=r"the name 'caf\\udce9/1' is no text in UTF-8. Rename"
+    ):
         open_data(touch(tmp_path, "b/1.mp4", os.fsdecode(b"caf\xe9/1.mp4")))
 
 
@@ -219,11 +303,24 @@ def test_what_is_left_out_is_noted(tmp_path):
     assert catalogue.classes == ("a", "b") and len(catalogue.records) == 2
     assert catalogue.notes[0] == "Videos that lie in no class folder are left out: loose.mp4."
     touch(root, "b/2.srt")
-    assert from_folder(root).notes[1] == "Files that are not named like videos are left out, 1 of 4: b/2.srt."
+    assert (
+        from_folder(root).notes[1]
+        == "Files that are not named like videos are left out, 1 of 4: b/2.srt."
+    )
 
 
-@pytest.mark.parametrize("name", ["$RECYCLE.BIN", "System Volume Information", "@eaDir", ".Trash-1000", "__MACOSX",
-                                  "lost+found", "#recycle"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "@eaDir",
+        ".Trash-1000",
+        "__MACOSX",
+        "lost+found",
+        "#recycle",
+    ],
+)
 def test_what_a_system_keeps_for_itself_is_no_class(tmp_path, name):
     root = touch(tmp_path, "a/1.mp4", "b/2.mp4", f"{name}/3.mp4", f"a/{name}/4.mp4")
     assert from_folder(root).classes == ("a", "b") and len(from_folder(root).records) == 2
@@ -235,18 +332,26 @@ def test_accents_are_coded_in_either_way(tmp_path, there, named):
     """macOS writes an accented letter as two signs, most other systems and spreadsheets as one."""
     disk, text = (unicodedata.normalize(form, "caf\u00e9/\u00fcber.mp4") for form in (there, named))
     touch(tmp_path, disk, "b/2.mp4")
-    catalogue = from_csv(table(tmp_path / "index.csv", "path,label,split", f"{text},x,train", "b/2.mp4,x,train"))
+    catalogue = from_csv(
+        table(tmp_path / "index.csv", "path,label,split", f"{text},x,train", "b/2.mp4,x,train")
+    )
     catalogue.require("train")
     clip = next(record for record in catalogue.records if record.id != "b/2")
     assert clip.id == "caf\u00e9/\u00fcber"
-    assert clip.id in {record.id for record in from_folder(tmp_path).records}, "no other clip in a class folder"
+    assert clip.id in {record.id for record in from_folder(tmp_path).records}, (
+        "no other clip in a class folder"
+    )
 
 
 # --- own folds -----------------------------------------------------------------------------------------------------
 
+
 def people(root, count=9, classes="abcdefghij"):
-    return table(root / "index.csv", "path,label,group", *(f"{c}{p}.avi,{c},p{p:02}" for p in range(count)
-                                                           for c in classes))
+    return table(
+        root / "index.csv",
+        "path,label,group",
+        *(f"{c}{p}.avi,{c},p{p:02}" for p in range(count) for c in classes),
+    )
 
 
 def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
@@ -258,7 +363,10 @@ def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
         assert not set(tested) & {r.group for r in mine.records if r.split != "test"}
         assert not {r.group for r in mine.split("val")} & {r.group for r in mine.split("train")}
         assert mine.counts().loc["a"].to_dict() == {"train": 5, "val": 1, "test": 3}
-        assert f"own folds, made by kdlab from 9 groups, no published split: fold {fold} of 3" in mine.notes[0]
+        assert (
+            f"own folds, made by kdlab from 9 groups, no published split: fold {fold} of 3"
+            in mine.notes[0]
+        )
         seen += tested
     assert seen == [f"p{p:02}" for p in range(9)]
     assert own_folds(catalogue, 3) == own_folds(catalogue, 3, "1")
@@ -267,8 +375,15 @@ def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
 
 def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_path):
     sizes = {"Jump": (1, 9, 1, 4), "Run": (3, 3, 3, 3, 3), "Sit": (2, 2, 2)}
-    root = touch(tmp_path, *(f"{c}/{c}_{g}_{k}.mp4" for c, its in sizes.items() for g, n in enumerate(its)
-                             for k in range(n)))
+    root = touch(
+        tmp_path,
+        *(
+            f"{c}/{c}_{g}_{k}.mp4"
+            for c, its in sizes.items()
+            for g, n in enumerate(its)
+            for k in range(n)
+        ),
+    )
     catalogue = open_data(root)
     folds = [own_folds(catalogue, 3, fold) for fold in "123"]
     assert all((fold.counts()["test"] > 0).all() for fold in folds)
@@ -276,14 +391,19 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
     assert set(tested.values()) == {1} and len(tested) == len(catalogue.records)
     assert sorted(fold.counts().loc["Run", "test"] for fold in folds) == [3, 6, 6]
     for fold in folds:
-        assert not {r.group for r in fold.split("test")} & {r.group for r in fold.records if r.split != "test"}
+        assert not {r.group for r in fold.split("test")} & {
+            r.group for r in fold.records if r.split != "test"
+        }
 
 
-@pytest.mark.parametrize(("count", "fold", "message"), [
-    (1, "1", "all clips of a, b, c and 7 more fall into one fold"),
-    (10, "1", "own_folds=10 needs a group for each; there are 9"),
-    (3, "4", "no fold '4'. The own folds are 1 to 3"),
-])
+@pytest.mark.parametrize(
+    ("count", "fold", "message"),
+    [
+        (1, "1", "all clips of a, b, c and 7 more fall into one fold"),
+        (10, "1", "own_folds=10 needs a group for each; there are 9"),
+        (3, "4", "no fold '4'. The own folds are 1 to 3"),
+    ],
+)
 def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
     with pytest.raises(ValueError, match=message):
         own_folds(open_data(people(tmp_path)), count, fold)
@@ -292,16 +412,25 @@ def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_table_in_another_encoding(tmp_path, encoding):
     path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding=encoding)
-    with pytest.raises(CatalogueError, match=r"bad\.csv: not a UTF-8 text.* a spreadsheet as CSV UTF-8"):
+    with pytest.raises(
+        CatalogueError, match=r"bad\.csv: not a UTF-8 text.* a spreadsheet as CSV UTF-8"
+    ):
         from_csv(path)
 
 
 # --- what a catalogue promises -------------------------------------------------------------------------------------
 
+
 def catalogue_of(root, *records):
     touch(root, *(f"{id_}.mp4" for id_, _, _ in records))
-    return Catalogue("x", root, ("a", "b"),
-                     tuple(ClipRecord(id_, root / f"{id_}.mp4", label, split, id_) for id_, label, split in records))
+    return Catalogue(
+        "x",
+        root,
+        ("a", "b"),
+        tuple(
+            ClipRecord(id_, root / f"{id_}.mp4", label, split, id_) for id_, label, split in records
+        ),
+    )
 
 
 def test_require(tmp_path):
@@ -313,16 +442,24 @@ def test_require(tmp_path):
     catalogue_of(tmp_path, *whole[:2], whole[3]).require("train", "test")
     with pytest.raises(CatalogueError, match=r"train has no clip of b \(in test\)"):
         catalogue_of(tmp_path, whole[0], whole[2], ("5", 1, "test")).require()
-    catalogue_of(tmp_path, ("5", 1, "test")).require("test")  # testing finished weights needs no train
-    with pytest.raises(CatalogueError, match="all clips are of one class, a, so there is nothing to tell apart"):
+    catalogue_of(tmp_path, ("5", 1, "test")).require(
+        "test"
+    )  # testing finished weights needs no train
+    with pytest.raises(
+        CatalogueError, match="all clips are of one class, a, so there is nothing to tell apart"
+    ):
         catalogue_of(tmp_path, whole[0], *whole[2:]).require()
-    catalogue_of(tmp_path, whole[0]).require("train")  # what learns without labels may learn from one class
+    catalogue_of(tmp_path, whole[0]).require(
+        "train"
+    )  # what learns without labels may learn from one class
     with pytest.raises(CatalogueError, match="1 named by two clips"):
         catalogue_of(tmp_path, *whole, whole[0]).require()
     with pytest.raises(CatalogueError, match="unknown split 'dev'"):
         catalogue.split("dev")
     (tmp_path / "3.mp4").unlink()
-    with pytest.raises(FileNotFoundError, match=r"3\.mp4: missing: there is no such file\. Restore"):
+    with pytest.raises(
+        FileNotFoundError, match=r"3\.mp4: missing: there is no such file\. Restore"
+    ):
         catalogue.require()
 
 
@@ -339,6 +476,7 @@ def test_fingerprint_follows_content_and_not_place(tmp_path):
 
 
 # --- the user's own clips ------------------------------------------------------------------------------------------
+
 
 def test_the_ten_class_set_has_three_folds_of_people(real_clips):
     if not (real_clips / "weizmann").is_dir():

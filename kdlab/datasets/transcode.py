@@ -19,13 +19,19 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.compressed import scan
-from kdlab.clips.container import StreamReader, Timeline, UnusableFile, open_stream, timeline
-from kdlab.clips.decode import upright
-from kdlab.clips.files import files_below, read_table, relative_name, user_path
-from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_drafts, write_atomically
+from kdlab.datasets.files import files_below, read_table, relative_name, user_path
+from kdlab.system.files import (
+    NotOurs,
+    begins_with,
+    content_keys,
+    delete_old_drafts,
+    write_atomically,
+)
 from kdlab.system.pool import each, track
 from kdlab.system.values import integer, one_of
+from kdlab.video.compressed import scan
+from kdlab.video.container import StreamReader, Timeline, UnusableFile, open_stream, timeline
+from kdlab.video.decode import upright
 
 _LONGEST_PAUSE = 60_000  # most consecutive empty places that FFmpeg writes into an AVI file
 
@@ -55,11 +61,20 @@ class CoviarFormat:
     def encoder(self) -> tuple[str, dict[str, str]]:
         """Name and options of FFmpeg's encoder: regular I-frames only, and one reference frame."""
         if self.codec == "mpeg4":
-            return "mpeg4", {"flags": "+qscale", "global_quality": str(118 * self.quantiser),
-                             "qmin": str(self.quantiser), "sc_threshold": "1000000000", "bf": "0"}
-        step = round(4 + 6 * log2(2 * self.quantiser))  # 2 ** ((QP - 4) / 6), in MPEG-4 twice the quantiser
-        return "libx264", {"x264-params": f"qp={step}:ref=1:bframes=0:weightp=0:scenecut=0:keyint={self.gop}:"
-                                          f"min-keyint={self.gop}:threads=1"}
+            return "mpeg4", {
+                "flags": "+qscale",
+                "global_quality": str(118 * self.quantiser),
+                "qmin": str(self.quantiser),
+                "sc_threshold": "1000000000",
+                "bf": "0",
+            }
+        step = round(
+            4 + 6 * log2(2 * self.quantiser)
+        )  # 2 ** ((QP - 4) / 6), in MPEG-4 twice the quantiser
+        return "libx264", {
+            "x264-params": f"qp={step}:ref=1:bframes=0:weightp=0:scenecut=0:keyint={self.gop}:"
+            f"min-keyint={self.gop}:threads=1"
+        }
 
 
 @dataclass(frozen=True)
@@ -77,8 +92,12 @@ class Made:
     reason: str = ""
 
 
-def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(),
-              workers: int | None = None) -> list[Made]:
+def transcode(
+    source: Path | str,
+    out: Path | str,
+    form: CoviarFormat = CoviarFormat(),
+    workers: int | None = None,
+) -> list[Made]:
     """Transcode a video, or all videos in a folder, into the same tree below ``out``, frame by frame.
 
     Each frame keeps its time (to a millisecond if the rate is variable), so ``start`` and ``end`` of a table stay
@@ -93,20 +112,32 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     if source == out:
         raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
     root = source if source.is_dir() else source.parent
-    files = files_below(source)[0] if source.is_dir() else [source]  # first, as it refuses folders that are unreadable
+    files = (
+        files_below(source)[0] if source.is_dir() else [source]
+    )  # first, as it refuses folders that are unreadable
     rows = read_table(source / "index.csv", ("path",)) if (source / "index.csv").is_file() else []
     rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
     if source in out.parents:
-        files = [file for file in files if out not in file.parents]  # earlier targets are no sources
+        files = [
+            file for file in files if out not in file.parents
+        ]  # earlier targets are no sources
     if not any(map(Path.is_file, files)):
-        raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
+        raise FileNotFoundError(
+            f"{source}: no video there. Name a video, or a folder with videos in it."
+        )
     targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
-    if twice := [path for path, number in Counter([*files, *targets.values()]).items() if number > 1]:
+    if twice := [
+        path for path, number in Counter([*files, *targets.values()]).items() if number > 1
+    ]:
         of = " and of ".join(str(file) for file in files if targets[file] == twice[0])
         raise ValueError(f"{twice[0]} would be made of {of}: rename one, or choose another folder.")
-    if others := [target for target in targets.values() if os.path.lexists(target) and not _is_ours(target)]:
-        raise NotOurs(f"{others[0]} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
-                      "choose another folder")
+    if others := [
+        target for target in targets.values() if os.path.lexists(target) and not _is_ours(target)
+    ]:
+        raise NotOurs(
+            f"{others[0]} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
+            "choose another folder"
+        )
     for folder in {target.parent for target in targets.values()}:
         delete_old_drafts(folder)
     made = each(_make, files, targets.values(), [form] * len(files), workers=workers)
@@ -125,14 +156,18 @@ def _write_table(rows: list[dict[str, str]], out: Path) -> None:
     if made and not os.path.lexists(place):
         write_atomically(place, lambda path: path.write_text(text, "utf-8", newline=""))
     elif made and place.read_bytes() != text.encode():
-        print(f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "
-              "the same call writes theirs")
+        print(
+            f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "
+            "the same call writes theirs"
+        )
 
 
 def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
     try:
         line = timeline(source)
-        note = f"{form} of {content_keys([source])[source]}" + ("" if line.times is None else ", at its frames' times")
+        note = f"{form} of {content_keys([source])[source]}" + (
+            "" if line.times is None else ", at its frames' times"
+        )
         if not (kept := _is_whole(target, note)):
             write_atomically(target, lambda path: _write(line, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
@@ -142,7 +177,9 @@ def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
 
 def _is_ours(target: Path) -> bool:
     """Whether kdlab made the file, by the comment in its header, which survives damage to the rest."""
-    return not target.is_symlink() and target.is_file() and begins_with(target, "CoviarFormat(", 2**16)
+    return (
+        not target.is_symlink() and target.is_file() and begins_with(target, "CoviarFormat(", 2**16)
+    )
 
 
 def _is_whole(target: Path, note: str) -> bool:
@@ -159,18 +196,25 @@ def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
     """
     if line.times is None:
         fps = line.info.fps or 25.0
-        return Fraction(fps).limit_denominator(65535 // ceil(fps)), count()  # MPEG-4 has 16 bits for the clock
+        return Fraction(fps).limit_denominator(
+            65535 // ceil(fps)
+        ), count()  # MPEG-4 has 16 bits for the clock
     times, numbers = np.rint(1000 * line.times), np.arange(line.count)
     pause = np.diff(times).max(initial=0)
     tick = max(1, int(np.gcd.reduce(times.astype(int))), ceil(pause / _LONGEST_PAUSE))
-    ticks = (np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers).tolist()  # distinct ticks
+    ticks = (
+        np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers
+    ).tolist()  # distinct ticks
     return Fraction(1000, tick), chain(ticks, count(ticks[-1] + 1))
 
 
 def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
     rate, ticks = _clock(line)
     bitexact = {"fflags": "+bitexact"}
-    with open_stream(line.path) as stream, av.open(str(target), "w", format="avi", options=bitexact) as file:
+    with (
+        open_stream(line.path) as stream,
+        av.open(str(target), "w", format="avi", options=bitexact) as file,
+    ):
         reader, converter = StreamReader(stream), VideoReformatter()
         file.metadata["comment"] = note
         name, options = form.encoder()
@@ -179,9 +223,13 @@ def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
         made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
         for frame, tick in zip(reader.frames(), ticks, strict=False):
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
-                turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
+                turned = upright(
+                    converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix
+                )
                 frame = av.VideoFrame.from_ndarray(turned, "rgb24")
-            frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1)
+            frame = converter.reformat(
+                frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1
+            )
             frame.pts, frame.time_base, frame.pict_type = tick, 1 / rate, PictureType.NONE
             file.mux(made.encode(frame))
         file.mux(made.encode())

@@ -1,0 +1,1 @@
+"""Video files: headers, times and frames, and what a compressed stream holds."""
