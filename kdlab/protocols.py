@@ -1,36 +1,44 @@
-"""The interfaces of your own data set, view, window, network and method.
+"""The bases of your own data set, view, window, network and method, with the defaults of all that is optional.
 
-Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), and give it
-to a :class:`kdlab.train.recipe.Recipe`. You need not inherit from the classes here. The fields are plain values, tuples
-and other frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, and
-also every file that the module imports from its own package or folder: a changed line makes the run stale. A run can be
-opened wherever its classes have been imported. kdlab refuses a class from a notebook's cell, because training processes
-cannot import it.
+Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), as in
+``class MyNet(Net)``, and give it to a :class:`kdlab.train.recipe.Recipe`. The fields are plain values, tuples and other
+frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, and also every
+file that the module imports from its own package or folder: a changed line makes the run stale. A run can be opened
+wherever its classes have been imported. kdlab refuses a class from a notebook's cell, because training processes cannot
+import it.
 
-Members marked ``abstract`` are required. All others are optional; their docstrings give the default.
+Members marked ``abstract`` are required, and so is a ``name`` without a value. All others have their default here.
 Shapes: video ``(B, C, T, H, W)``, float, pixels in [0, 1]; logits ``(B, K)``; labels ``(B,)``, int64.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from kdlab.video.decode import gathered, mirrored
 
-class Data(Protocol):
+#: Mean and standard deviation per channel of pixels in [0, 1].
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Data(ABC):
     """Clips with labels and splits."""
 
+    #: A readable word.
+    name: str
+
     @property
-    @abstractmethod
-    def name(self) -> str:
-        """A readable word, with which the names of runs begin."""
+    def short_name(self) -> str:
+        """The word for these clips in the names of runs."""
+        return self.name
 
     @abstractmethod
-    def catalogue(self):
+    def catalogue(self) -> Any:
         """A ``kdlab.clips.records.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
         split, group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split``
         is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place). Train
@@ -38,54 +46,60 @@ class Data(Protocol):
         ``FileNotFoundError`` where it cannot. Your clips may lie anywhere; kdlab's own lie in
         ``kdlab.system.paths.data_dir()``."""
 
-    @abstractmethod
     def fingerprint(self) -> str:
-        """A hash that changes if and only if a clip, label or split changes: ``self.catalogue().fingerprint()``."""
+        """A hash that changes if and only if a clip, label or split changes."""
+        return self.catalogue().fingerprint()
 
     def contents(self) -> str:
         """A hash of the clips that becomes part of a run's *name*. Define it where the fields do not fix the clips (a
-        folder may hold other clips tomorrow). Without it, other clips make the same run stale; with it, they make a
+        folder may hold other clips tomorrow). While it is empty, other clips make the same run stale; else they make a
         new run."""
+        return ""
 
 
-class View(Protocol):
-    """A network's view of a clip. Teacher and student see two views of the same moment, place and flip."""
+class View:
+    """A network's view of a clip. Teacher and student see two views of the same moment, place and flip.
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name of the pixels in the frame cache on disk. It must contain every field that changes pixels."""
+    Define ``read``, or ``each_frame``, which needs less memory.
+    """
 
-    @abstractmethod
+    #: The name of the pixels in the frame cache on disk. It must contain every field that changes pixels.
+    name: str
+
     def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of a file, uint8 ``(T, H, W, C)``: all, or those at ascending ``indices``, as many as the file has. A
-        view may instead define ``each_frame(path, indices)``, which yields frames one by one, and inherit ``read`` from
-        ``kdlab.video.decode.Streamed``. ``kdlab.video.decode.each_frame`` yields the frames of a file."""
+        """Frames of a file, uint8 ``(T, H, W, C)``: all, or those at ascending ``indices``, as many as the file
+        has."""
+        return gathered(self.each_frame, path, indices)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Yield the frames of :meth:`read` one by one. ``kdlab.video.decode.each_frame`` yields those of a file."""
+        yield from self.read(path, indices)
+
+    def frames(self, path: Path, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Yield the frames by the one of the two that the most derived class defines."""
+        own = next(
+            kind for kind in type(self).__mro__ if {"read", "each_frame"} & vars(kind).keys()
+        )
+        if "each_frame" in vars(own):
+            return self.each_frame(path, indices)
+        return iter(self.read(path, indices))
+
+    def contents(self) -> str:
+        """As :meth:`Data.contents`: a hash of files of its own that the fields do not fix."""
+        return ""
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """The cropped batch ``(B, C, T, H, W)`` in [0, 1], changed on its own device (CPU or GPU) before it is
-        normalised. Default: the batch stays as it was read."""
+        normalised."""
+        return pixels
 
-    def mirrored(self, pixels):
-        """The crop ``(T, h, w, C)`` of a flipped clip. Default: left and right are swapped. A view of motion must also
-        change the sign of x."""
-
-
-class Window(Protocol):
-    """How a clip becomes a network's input. ``kdlab.clips.windows.Window(frames, side, crop)`` serves most purposes:
-    inherit from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher
-    share a window, since both see the same draw of each clip."""
-
-    frames: int  # T
-    side: int  # pixels of the short side to which frames are scaled for the cache
-    crop: int  # H = W, in pixels
-
-    @abstractmethod
-    def batches(self, catalogue, split: str, views: dict):
-        """A ``kdlab.clips.windows.ClipBatches`` (or a subclass) of the clips of ``split``."""
+    def mirrored(self, pixels: np.ndarray) -> np.ndarray:
+        """The crop ``(T, h, w, C)`` of a flipped clip: left and right are swapped. A view of motion must also change
+        the sign of x."""
+        return mirrored(pixels)
 
 
-class Net(Protocol):
+class Net(ABC):
     """A network before it has weights: the recipe's ``net``. kdlab trains ``Normalised(make(K))``, which standardises
     pixels per channel first. The names of its layers therefore begin with ``net.``."""
 
@@ -100,26 +114,26 @@ class Net(Protocol):
         predict as before. kdlab checks that before it trains."""
 
     #: The classification layer, with one row per class. Its rows are matched by class to those of a ``start`` that was
-    #: trained on other classes.
+    #: trained on other classes. A network that states it here must have it.
     head: str = "fc"
     #: Layers whose outputs are features, ordered from the pixels to the logits. Features are ``(B, C', T', H', W')``;
     #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Distillers
     #: compare the stages of student and teacher, which are ``Normalised.stage_names``. Without stages, name a layer
     #: wherever one is needed. Under a detector, an attention head or SimKD, the network's children up to the last stage
     #: must be declared in the order in which they are applied.
-    stages: tuple[str, ...]
+    stages: tuple[str, ...] = ()
     #: C of the input video.
     channels: int = 3
-    #: Mean and standard deviation per channel with which the weights were trained. Default: those of the training
-    #: clips.
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    #: Mean and standard deviation per channel with which the weights were trained. None: those of the training clips.
+    statistics: Statistics | None = None
 
-    def begin(self, net: nn.Module, start: nn.Module) -> nn.Module:
-        """Put the matching weights of the trained ``start`` into the new ``net``, in place; both are Normalised.
-        Default: all weights, those of the head row by row."""
+    def begin(self, net: nn.Module, start: nn.Module) -> Any:
+        """Put the matching weights of the trained ``start`` into the new ``net``, in place; both are Normalised. Here
+        it is left to kdlab, which takes all weights, those of the head row by row."""
+        return NotImplemented
 
 
-class Method(Protocol):
+class Method(ABC):
     """A loss, and the networks that it trains."""
 
     @abstractmethod
@@ -149,7 +163,9 @@ class Method(Protocol):
         which you can read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode
         changes batch norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
         ``torch.manual_seed``). ``needed["teacher"]`` is the teacher's run."""
+        return {}
 
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:
         """A value computed once before the first step and passed on as ``progress.prepared``. ``batches`` hold all
         training clips."""
+        return None

@@ -16,6 +16,7 @@ from kdlab.clips.windows import ClipBatches, Window
 from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
+from kdlab.protocols import Data, Net
 from kdlab.train.recipe import Recipe
 
 #: The class that a reversed clip shows, and the class of all other reversed clips.
@@ -28,7 +29,7 @@ _MARK = "@reversed"
 
 
 @dataclass(frozen=True)
-class BothWays:
+class BothWays(Data):
     """The clips of ``night``, and reversed ones. ``others`` tells whether reversed clips of actions without an opposite
     are a class; then each such action gives as many as make that class as large as the others."""
 
@@ -95,7 +96,7 @@ class Exposed(MotionMix):
 
 
 @dataclass(frozen=True)
-class EveryNth:
+class EveryNth(Net):
     """The network ``of`` on every ``step``-th frame of its input: a window of fewer frames over the same clip."""
 
     of: TinyR2Plus1D

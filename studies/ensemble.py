@@ -7,6 +7,7 @@ from torch import nn
 
 from kdlab.clips.records import Catalogue
 from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.protocols import Net
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Prepared, Recipe
@@ -23,7 +24,7 @@ class _Together(nn.Module):
 
 
 @dataclass(frozen=True)
-class Together:
+class Together(Net):
     """``count`` networks ``of`` one kind."""
 
     of: object = TinyR2Plus1D()

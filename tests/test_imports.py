@@ -19,7 +19,8 @@ PACKAGE = Path(kdlab.__file__).parent
 LAYERS = (
     {"system"},
     {"video"},
-    {"clips", "nets", "protocols"},
+    {"protocols"},
+    {"clips", "nets"},
     {"distill", "datasets"},
     {"night"},
     {"train"},

@@ -1,16 +1,17 @@
 """What kdlab asks of others its own parts have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
-from kdlab import protocols
 from kdlab.datasets.user_clips import UserClips
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative import detection_recipes
 from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.progressive import recipes as progressive_recipes
-from kdlab.train.recipe import check, lacking
+from kdlab.protocols import View
+from kdlab.train.recipe import check
 from kdlab.train.sizes import SMOKE
 
 
@@ -37,17 +38,50 @@ def test_every_recipe_of_kdlabs_own_has_what_is_asked_of_others(conditions):
 
 
 @dataclass(frozen=True)
-class Streams:
+class OneByOne(View):
     name: str
 
     def each_frame(self, path, indices=None):
-        yield from ()
+        yield np.zeros((2, 2, 3), np.uint8)
 
 
-def test_a_field_or_frames_one_by_one_will_do_and_what_is_missing_is_named():
-    assert lacking(Streams("x"), protocols.View) == []
-    assert lacking(Streams("x"), protocols.Data) == ["catalogue", "fingerprint"]
-    assert lacking(object(), protocols.Method) == ["losses", "networks_by_optimiser"]
-    assert lacking(object(), protocols.Window) == ["batches"] and lacking(
-        object(), protocols.Net
-    ) == ["make"]
+@dataclass(frozen=True)
+class AtOnce(OneByOne):
+    """What it inherits must not decide over what it defines."""
+
+    def read(self, path, indices=None):
+        return np.ones((1, 2, 2, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Nameless(View):
+    def read(self, path, indices=None):
+        return np.ones((1, 2, 2, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Blind(View):
+    name = "blind"
+
+
+def test_a_view_may_define_either_way_of_reading():
+    for view, value in ((OneByOne("x"), 0), (AtOnce("x"), 1)):
+        assert next(view.frames("a.mp4")).max() == value
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (dict(view=Nameless()), "Nameless cannot be a recipe's view: it has no 'name'"),
+        (
+            dict(view=Blind()),
+            "Blind cannot be a recipe's view: it has neither 'read' nor 'each_frame'",
+        ),
+        (dict(method=Blind()), r"Blind cannot be a recipe's method: write class Blind\(Method\)"),
+        (dict(net=Blind()), r"Blind cannot be a recipe's net: write class Blind\(Net\)"),
+        (dict(net=Blind), "the recipe's net is the class Blind: give an object of it"),
+    ],
+)
+def test_a_part_that_cannot_be_used_is_said_in_a_sentence(part, said):
+    with pytest.raises(ValueError, match=said):
+        check(replace(dual_light(SMOKE)["ce_raw"], **part))

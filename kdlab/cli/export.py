@@ -167,7 +167,7 @@ def _of_run(run: Run, logits: np.ndarray) -> float | None:
 def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """The network of ``run``, and ten clips of its tests as its inputs, by name."""
     recipe = run.recipe
-    if hasattr(recipe, "prepare"):  # exits on three networks
+    if recipe.prepare:  # exits on three networks
         net = import_module("kdlab.papers.progressive.anytime").trio_of(run)
         return net, {name: _clips(each) for name, each in recipe.needs().items()}
     return run.net(), {"clips": _clips(recipe)}

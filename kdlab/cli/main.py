@@ -223,7 +223,7 @@ def predict(clip, name, out, theta):
     from kdlab.clips.untrimmed import Windows
 
     run = open_run(name)
-    if hasattr(run.recipe, "prepare"):
+    if run.recipe.prepare:
         found, theta, table = predict_exits(clip, run, theta, out)
         click.echo(
             f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far"
@@ -234,7 +234,7 @@ def predict(clip, name, out, theta):
                 + "  it would stop here" * row.stops
             )
         return click.echo(f"stops above {theta:.1%} or at the last exit; all in {table}")
-    if isinstance(getattr(run.recipe, "window", None), Windows):
+    if isinstance(run.recipe.window, Windows):
         found, table, picture = detect(clip, run, picture=out)
         click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
         for segment in found.head(5).itertuples():

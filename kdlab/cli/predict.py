@@ -22,6 +22,7 @@ from kdlab.clips.windows import ClipBatches
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
+from kdlab.protocols import Data
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
 from kdlab.system import paths
@@ -51,7 +52,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _OneClip:
+class _OneClip(Data):
     """The data of a recipe with one clip, in test; ``end`` (seconds) makes all of it one segment, for a detector."""
 
     path: Path
@@ -106,7 +107,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clip = existing(clip)
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
+    if recipe.prepare or isinstance(recipe.window, Windows):
         kind = (
             "a detector: use detect"
             if isinstance(recipe.window, Windows)

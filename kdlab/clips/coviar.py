@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
+from kdlab.clips.views import View, flip_motion, tag
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 from kdlab.system.values import one_of
 from kdlab.video.compressed import modalities, scan
 from kdlab.video.container import Frames, Indices
-from kdlab.video.decode import Streamed
 
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: the residual without motion compensation, which is the difference to the I-frame.
@@ -58,7 +57,7 @@ def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) 
 
 
 @dataclass(frozen=True)
-class Compressed(Streamed):
+class Compressed(View):
     """A view of one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the codec's size.
 
     The modality ``iframe`` has one row per GOP, the others have one row per frame. :meth:`rows` maps frames to rows.
@@ -75,7 +74,7 @@ class Compressed(Streamed):
 
     def mirrored(self, pixels):
         """Mirror cut pixels; motion also changes the sign of x."""
-        return flip_motion(pixels) if self.modality == "motion" else mirrored(pixels)
+        return flip_motion(pixels) if self.modality == "motion" else super().mirrored(pixels)
 
     def rows(self, path: Path, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """The rows of ``frames``: the I-frame of their GOP, or motion or residual of the frame itself. An I-frame has
@@ -193,7 +192,7 @@ class SegmentBatches(ClipBatches):
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """As in ``ClipBatches``: the pixels of the rows of ``frames``."""
         rows = view.rows(record.path, self.stretch(record)[0] + frames)
-        return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
+        return self.cache.frames(record.path, rows, self.window.side, view.frames, tag(view))
 
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)

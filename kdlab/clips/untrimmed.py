@@ -14,7 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.records import SPLITS, Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.views import Around, View, streamed
+from kdlab.clips.views import Around, View
 from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
 from kdlab.system.values import integer, positive
 from kdlab.video.container import Frames, Indices, timeline
@@ -71,7 +71,7 @@ class AtRate(Around):
         numbers, repeats = np.unique(
             timeline(path).shown(steps + 0.5, self.rate), return_counts=True
         )
-        for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
+        for frame, times in zip(self.of.frames(path, numbers), repeats.tolist(), strict=True):
             yield from [frame] * times
 
 

@@ -16,26 +16,16 @@ import cv2
 import numpy as np
 import torch
 
+from kdlab.protocols import View
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import one_of, positive
-from kdlab.video.container import DamagedClip, Frames, Indices, Read
-from kdlab.video.decode import Streamed, each_frame, gathered
+from kdlab.video.container import DamagedClip, Frames, Indices
+from kdlab.video.decode import each_frame, gathered, mirrored
 
 _AT_ONCE = 4  # frames enhanced together
 
 
-def streamed(view: "View") -> Read:
-    """The function ``each_frame(path, indices=None)`` of a view; from ``read`` if its class defines only that.
-
-    It yields frames ``uint8 (H, W, C)`` one by one: all, or those at ascending ``indices``.
-    """
-    own = next(kind for kind in type(view).__mro__ if {"each_frame", "read"} & vars(kind).keys())
-    if "each_frame" in vars(own):
-        return view.each_frame
-    return lambda path, indices=None: iter(view.read(path, indices))
-
-
-def tag(view: "View") -> str:
+def tag(view: View) -> str:
     """The tag of a view's frames in the cache: its name, a hash of its sources if they are not kdlab's, and the paths
     of its own files, if it has any (two folders may have one name)."""
     places = [
@@ -48,7 +38,7 @@ def tag(view: "View") -> str:
 
 
 @dataclass(frozen=True)
-class Raw(Streamed):
+class Raw(View):
     """The clip as recorded, read by PyAV. ``decoder`` is part of the identity of runs and has one value."""
 
     decoder: str = field(default="pyav", kw_only=True)
@@ -64,14 +54,14 @@ class Raw(Streamed):
 
 
 @dataclass(frozen=True)
-class Enhanced(Streamed):
+class Enhanced(View):
     """The view ``of``, enhanced at full resolution by any enhancer ``by`` (``kdlab.clips.enhance``, or your own).
 
     The enhancer receives the whole clip, or, if it has ``steady = False``, a few frames at a time.
     """
 
     by: Callable[[np.ndarray], np.ndarray]
-    of: "View" = Raw()
+    of: View = Raw()
 
     @property
     def name(self) -> str:
@@ -83,7 +73,7 @@ class Enhanced(Streamed):
 
     def pairs(self, path: Path, indices: Indices = None) -> Iterator[tuple]:
         """Yield pairs of a frame before and after enhancement."""
-        each = streamed(self.of)
+        each = self.of.frames
         if getattr(self.by, "steady", True):
             frames = gathered(each, path)
             wanted = slice(None) if indices is None else np.asarray(indices)
@@ -94,7 +84,7 @@ class Enhanced(Streamed):
             yield from zip(some, self.by(np.stack(some)), strict=True)
 
 
-class Around(Streamed):
+class Around(View):
     """Base of views that wrap the view ``of``. By default it passes on the frames and the name in the cache."""
 
     @property
@@ -103,15 +93,15 @@ class Around(Streamed):
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """The frames of the view ``of``."""
-        return streamed(self.of)(path, indices)
+        return self.of.frames(path, indices)
 
     def mirrored(self, pixels):
         """Mirror cut pixels as the view ``of`` does."""
-        return getattr(self.of, "mirrored", mirrored)(pixels)
+        return self.of.mirrored(pixels)
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """Finish cut clips as the view ``of`` does."""
-        return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
+        return self.of.finish(pixels)
 
 
 @dataclass(frozen=True)
@@ -122,7 +112,7 @@ class MotionMix(Around):
     consecutive frames of the network's input. Use an enhanced view: raw dark pixels have few grey levels.
     """
 
-    of: "View" = Raw()
+    of: View = Raw()
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: mean of the channels, that minus its temporal median, and its
@@ -146,19 +136,6 @@ class MotionMix(Around):
                 out=mixed[..., channel],
             )
         return mixed.permute(0, 4, 1, 2, 3)
-
-
-#: Any object with a ``name`` and ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`).
-#: Optional: ``finish(pixels)`` on the tensor of cut clips, and ``mirrored(pixels)``, which replaces the function below
-#: if mirroring does more than swap left and right.
-View = Raw | Enhanced | MotionMix
-
-
-def mirrored(pixels: np.ndarray) -> np.ndarray:
-    """Swap left and right of ``uint8 (..., w, C)``."""
-    # NumPy's negative steps along a row take twelve times as long: a third of all reading time.
-    rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
-    return cv2.flip(rows, 1).reshape(pixels.shape)
 
 
 def flip_motion(quantised: np.ndarray) -> np.ndarray:
@@ -203,7 +180,7 @@ class Flow(Around):
         needed = None if times is None else sorted({*times, *(row - 1 for row in times)})
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         number, before = -1, None
-        for number, frame in zip(needed or count(), streamed(self.of)(path, needed), strict=False):
+        for number, frame in zip(needed or count(), self.of.frames(path, needed), strict=False):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             shown = 1 + (number == 1) if times is None else times[number]
             if number and shown:
@@ -217,7 +194,7 @@ class Flow(Around):
 
 
 @dataclass(frozen=True)
-class FlowFiles(Streamed):
+class FlowFiles(View):
     """Flow from other programs: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
 
     The default patterns are those of the common extractors; rest is 127 or 128. The first picture is the flow from the

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.views import View, mirrored, streamed, tag
+from kdlab.clips.views import View, tag
 from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive
 from kdlab.video.container import timeline
@@ -95,12 +95,12 @@ class Window:
         """Cut ``uint8 (T, h, w, C)`` to ``(T, crop, crop, C)``, without mirroring."""
         return draw.placed(pixels, self.crop, self.crop)
 
-    def shown(self, draw: Draw, pixels: np.ndarray, view: "View | None" = None) -> np.ndarray:
+    def shown(self, draw: Draw, pixels: np.ndarray, view: View = View()) -> np.ndarray:
         """As :meth:`cut`; if the draw has ``flip``, also mirror as ``view`` does."""
         cut = self.cut(draw, pixels)
-        return getattr(view, "mirrored", mirrored)(cut) if draw.flip else cut
+        return view.mirrored(cut) if draw.flip else cut
 
-    def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
+    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "ClipBatches":
         """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window."""
         return ClipBatches(catalogue.split(split), views, self)
 
@@ -169,12 +169,12 @@ class ClipBatches:
     def _count(self, record: ClipRecord) -> int:
         """Number of frames of a clip's whole file."""
         view = next(iter(self.views.values()))
-        return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
+        return self.cache.length(record.path, self.window.side, view.frames, tag(view))
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
-        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
+        return self.cache.frames(record.path, frames, self.window.side, view.frames, tag(view))
 
     def length(self, record: ClipRecord) -> int:
         """Number of frames of a clip. Raises ValueError if the window needs more."""
@@ -205,7 +205,7 @@ class ClipBatches:
             # fast layout needs no copy.
             scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
             tensor = torch.from_numpy(scaled).permute(0, 4, 1, 2, 3)
-            tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
+            tensors[view] = view.finish(tensor)
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 

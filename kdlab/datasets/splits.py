@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.protocols import Data
 from kdlab.system.values import integer, some
 
 TEST_SHARE = 0.25
@@ -188,7 +189,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Data):
     """The clips ``of`` a data set, with ``groups`` whole groups as the validation split.
 
     One half of the validation groups calibrates the exits, and the other half chooses their thresholds
@@ -231,12 +232,9 @@ class HeldOut:
             notes=(*of.notes, f"Held out of training: {', '.join(sorted(held))}."),
         )
 
-    def fingerprint(self) -> str:
-        return self.catalogue().fingerprint()
-
 
 @dataclass(frozen=True)
-class Half:
+class Half(Data):
     """The clips ``of`` a data set with one half of its training groups (scenes, people); val and test are unchanged.
 
     :func:`halves` makes the two halves; ``first`` selects the one with the first group. A network trained on one half
@@ -263,9 +261,6 @@ class Half:
         return replace(
             of, records=records, notes=(*of.notes, f"Half of the training groups: {self.name}.")
         )
-
-    def fingerprint(self) -> str:
-        return self.catalogue().fingerprint()
 
 
 def with_halves(data):

@@ -10,6 +10,7 @@ from kdlab.datasets.check import without_damaged
 from kdlab.datasets.files import user_path
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import own_folds
+from kdlab.protocols import Data
 from kdlab.system.values import integer
 
 #: Recent fingerprints: (clips, place) → (time until which it is valid, fingerprint)
@@ -17,7 +18,7 @@ _recent: dict[tuple, tuple[float, str]] = {}
 
 
 @dataclass(frozen=True)
-class UserClips:
+class UserClips(Data):
     """Your own clips (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
     ``kdlab.datasets.released.open_data`` reads them. ``test_fold`` names the fold or published split to test on.

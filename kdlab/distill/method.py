@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from kdlab.protocols import Method
 from kdlab.system.values import alike, fraction, integer, not_negative, positive
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Method):
     """Cross-entropy with labels alone: for every teacher, and for every baseline without one."""
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.norms import PixelNorm
-from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import IMAGENET
+from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
 #: The channels of each modality: colours, or the two components of motion.
@@ -89,7 +90,7 @@ class TinyNet(StagedNet):
 
 
 @dataclass(frozen=True)
-class TinyCompressed:
+class TinyCompressed(Net):
     """A residual network of four blocks for frames of about 64×80: 155,000 parameters, 14 million MACs per frame.
     ``channels`` are those of the modality (:data:`CHANNELS`)."""
 
@@ -127,7 +128,7 @@ def matched(modality: str) -> TinyCompressed:
 
 
 @dataclass(frozen=True)
-class CoViARNet:
+class CoViARNet(Net):
     """CoViAR's network for ``modality``: a ResNet of ``depth`` 18, 50 or 152 for 224² frames.
 
     CoViAR uses depth 152 for I-frames (the PKD study 50) and 18 for motion and residual, which have an input batch

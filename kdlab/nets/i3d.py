@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.norms import ClipNorm
-from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import OnTrunk, TinyR2Plus1D
+from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
 #: Stages with temporal kernels, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
@@ -115,7 +116,7 @@ class I3DNet(nn.Sequential):
 
 
 @dataclass(frozen=True)
-class I3D:
+class I3D(Net):
     """I3D with temporal kernels in the stages ``temporal`` (:data:`STAGES`), for RGB or flow (``channels`` 2).
 
     12.7 million parameters with 400 classes, for clips of 64 × 224². ``weights`` are a checkpoint in the layout of the
@@ -170,7 +171,7 @@ class I3D:
 
 
 @dataclass(frozen=True)
-class TinyC3D:
+class TinyC3D(Net):
     """Four convolutions, ``stages``, map 16 frames of 32² or 36² to features ``(widths[3], 4, 4, 4)``; then the head.
 
     ``temporal`` states which convolutions have temporal kernels: ``(False, False, True, True)`` is the tiny Top-I3D. A

@@ -14,9 +14,6 @@ from torch import nn
 
 from kdlab.nets.video import load_weights
 
-Statistics = tuple[
-    tuple[float, ...], tuple[float, ...]
-]  # mean, standard deviation per channel, pixels in [0, 1]
 #: Some checkpoints also hold other values, such as the epoch: the keys of their weights, and prefixes of wrappers.
 _WRAPPERS = ("state_dict", "model_state", "model", "module")
 _PREFIXES = ("module.", "model.", "_orig_mod.")

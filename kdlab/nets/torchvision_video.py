@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.nets.pretrained import Weights
+from kdlab.protocols import Net, Statistics
 
 #: The input statistics of torchvision's R(2+1)D weights (Kinetics) and of the IG-65M weights.
 KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
@@ -29,7 +30,7 @@ _LAYERS = {
 
 
 @dataclass(frozen=True)
-class R2Plus1D:
+class R2Plus1D(Net):
     """R(2+1)D of ``depth`` 34 in the layout of the public IG-65M weights, or of depth 18 in torchvision's; for clips of
     112² pixels (Tran et al., arXiv 1711.11248).
 
@@ -84,7 +85,7 @@ class R2Plus1D:
 
 
 @dataclass(frozen=True)
-class TorchvisionVideo:
+class TorchvisionVideo(Net):
     """torchvision's ``arch``: ``r3d_18``, ``mc3_18``, ``r2plus1d_18``, ``s3d``, ``swin3d_t`` or ``mvit_v2_s``.
 
     Video ``(B, 3, T, H, W)`` → logits ``(B, K)``. ``Window(*spec.clip)`` is the test setting of the public weights; the

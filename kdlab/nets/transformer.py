@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.video import Stage
+from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
 
 
@@ -35,7 +36,7 @@ class Positions(nn.Conv3d):
 
 
 @dataclass(frozen=True)
-class TinyTransformer:
+class TinyTransformer(Net):
     """Two convolutional stages, patches of 2×2×2 places, and two stages of ``blocks`` pre-norm transformer blocks each;
     then mean pooling and ``fc``. ``widths`` are the channels of both convolutions and of the tokens; ``channels`` those
     of the video.

@@ -12,6 +12,7 @@ from torch import nn
 
 from kdlab.nets.layers import channels_last, trunk
 from kdlab.nets.norms import ClipNorm
+from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
 
 #: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet, whose photographs are not dark.
@@ -64,7 +65,7 @@ class TinyNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class TinyR2Plus1D:
+class TinyR2Plus1D(Net):
     """About 69,000 parameters at the default widths; training processes about 500 clips of 16 × 36² per second and
     core."""
 
@@ -87,15 +88,15 @@ class TinyR2Plus1D:
 def stages(spec) -> tuple[str, ...]:
     """The names of the layers with features in the network of ``spec``, from input to output. Raises ``ValueError`` for
     a spec that names none."""
-    if not (names := getattr(spec, "stages", ())):
+    if not spec.stages:
         raise ValueError(
             f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
             "the pixels' first (kdlab.protocols.Net)"
         )
-    return tuple(names)
+    return tuple(spec.stages)
 
 
-class OnTrunk:
+class OnTrunk(Net):
     """The spec of a network on the trunk of the network ``backbone``, which becomes its layer ``trunk_name``."""
 
     trunk_name: ClassVar = "backbone"
@@ -103,11 +104,11 @@ class OnTrunk:
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """The input statistics of the backbone's weights; None without weights."""
-        return getattr(self.backbone, "statistics", None)
+        return self.backbone.statistics
 
     @property
     def channels(self) -> int:
-        return getattr(self.backbone, "channels", 3)
+        return self.backbone.channels
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ class OnTrunk:
 
     def width(self, backbone: nn.Module) -> int:
         """The channels that the head of the made ``backbone`` reads."""
-        return backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
+        return backbone.get_submodule(self.backbone.head).weight.shape[1]
 
 
 class Normalised(nn.Module):
@@ -157,7 +158,7 @@ class Normalised(nn.Module):
 
 
 def build(
-    spec,
+    spec: Net,
     num_classes: int,
     seed: int,
     mean: torch.Tensor | None = None,
@@ -165,13 +166,12 @@ def build(
 ):
     """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. Without ``mean`` and
     ``std``, one value per channel, it sees the pixels as they are."""
-    channels = getattr(spec, "channels", 3)
-    mean = torch.zeros(channels) if mean is None else mean
-    std = torch.ones(channels) if std is None else std
+    mean = torch.zeros(spec.channels) if mean is None else mean
+    std = torch.ones(spec.channels) if std is None else std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Normalised(spec.make(num_classes), mean, std)
-    net.stage_names = tuple(f"net.{name}" for name in getattr(spec, "stages", ()))
+    net.stage_names = tuple(f"net.{name}" for name in spec.stages)
     return _writable(channels_last(net))
 
 

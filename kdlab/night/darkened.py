@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from kdlab.clips.cache import file_key, resize_one
-from kdlab.clips.views import Raw, View, streamed
+from kdlab.clips.views import Raw, View
 from kdlab.night.drawing import draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import integer, positive
-from kdlab.video.decode import Streamed, gathered
+from kdlab.video.decode import gathered
 
 SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
 CONTRAST = (
@@ -25,7 +25,7 @@ _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Darkened(Streamed):
+class Darkened(View):
     """The view ``of`` a bright clip, under a lamp at night, recorded by a phone camera (``kdlab.night.drawing.light``).
 
     ``exposure`` multiplies the light at the sensor: 1 is the usual dark clip, 0.5 is one stop darker. Lamp, camera and
@@ -43,7 +43,7 @@ class Darkened(Streamed):
     def __post_init__(self):
         positive("1 is the usual dark clip", exposure=self.exposure)
         integer(0, seed=self.seed)
-        if hasattr(self.of, "finish"):
+        if type(self.of).finish is not View.finish:
             raise ValueError(
                 f"{type(self.of).__name__} mixes what is darkened; put it around Darkened, not inside"
             )
@@ -62,7 +62,7 @@ class Darkened(Streamed):
 
         def small(path: Path) -> Iterator[np.ndarray]:
             nonlocal size
-            for frame in streamed(self.of)(path):
+            for frame in self.of.frames(path):
                 size = frame.shape[:2]
                 yield resize_one(frame, min(SIDE, *size))
 

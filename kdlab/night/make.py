@@ -22,6 +22,7 @@ import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.datasets.transcode import CoviarFormat, transcode
+from kdlab.protocols import Data
 from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
@@ -32,7 +33,7 @@ _H264 = {"dark_h264": "dark_mpeg4", "bright_h264": "bright"}
 
 
 @dataclass(frozen=True)
-class Night:
+class Night(Data):
     """The embedded data set: synthetic people who perform ARID's actions in the dark, made on this machine.
 
     classes: some of :data:`ACTIONS`, in the order of the labels; per_class: clips per class in train, val and test;
@@ -63,6 +64,10 @@ class Night:
             raise ValueError(
                 f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)"
             )
+
+    @property
+    def short_name(self) -> str:
+        return "night"
 
     @property
     def name(self) -> str:
@@ -212,7 +217,7 @@ def _write_index(root: Path) -> None:
     folder.write_table(root / "index.csv", rows, ("path", "label", "split", "group"))
 
 
-class Twins:
+class Twins(Data):
     """Base class: one ``stream`` of the videos of ``night``."""
 
     def fingerprint(self) -> str:

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.protocols import Data
 from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 
@@ -43,7 +44,7 @@ from .make import Night, Twins
 
 
 @dataclass(frozen=True)
-class Untrimmed:
+class Untrimmed(Data):
     """A set of untrimmed videos: ``videos`` in train, val and test; ``seconds`` their shortest and longest duration.
 
     ``classes``, ``variety`` and ``seed`` are those of :class:`kdlab.night.Night`. Three videos share an actor and a

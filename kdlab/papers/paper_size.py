@@ -18,6 +18,7 @@ from kdlab.datasets.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.datasets.splits import VAL_SHARE
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import build
+from kdlab.protocols import Method
 from kdlab.train.device import bf16
 from kdlab.train.loop import Progress
 from kdlab.train.many import in_training_order
@@ -37,7 +38,7 @@ class Cost(NamedTuple):
 
 def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
     """The networks of a training, a batch of one empty clip, and the student's view of that batch."""
-    channels, window = getattr(recipe.net, "channels", 3), recipe.window
+    channels, window = recipe.net.channels, recipe.window
     nets = {
         "student": build(
             untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels)
@@ -58,8 +59,7 @@ def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, 
         torch.zeros(1, 1, 3) if isinstance(window, Windows) else torch.zeros(1, dtype=torch.long)
     )
     batch = Batch(views, labels, ("",))
-    if hasattr(recipe.method, "extra_nets"):
-        nets |= recipe.method.extra_nets(nets, [batch], 0, {})
+    nets |= recipe.method.extra_nets(nets, [batch], 0, {})
     return nets, batch, views["student"]
 
 
@@ -73,7 +73,7 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
     from torch.fx.experimental import _config as on_meta  # these import sympy and triton
     from torch.utils.flop_counter import FlopCounterMode
 
-    if hasattr(recipe.method, "prepare"):
+    if type(recipe.method).prepare is not Method.prepare:
         recipe = replace(recipe, method=CrossEntropy(), teacher=None)
     method, turns = recipe.method, getattr(recipe.method, "alternating", 0) or 1
     with (

@@ -205,8 +205,6 @@ class Training:
         }
 
     def _prepared(self) -> object:
-        if not hasattr(self.method, "prepare"):
-            return None
         seed_all(self.seed, 5)
         return self.method.prepare(
             self.nets, (batch.to(self.device) for batch in self.train.evaluation())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from kdlab.datasets.user_clips import UserClips
+from kdlab.protocols import Data
 from kdlab.system import paths
 from kdlab.system.files import delete_old_drafts
 from kdlab.system.pool import track
@@ -65,7 +65,10 @@ def finished_run(
     if run is None:
         return None
     why = run.staleness(snapshot)
-    own_clips = any(isinstance(part, UserClips) for part in dataclasses_in(recipe))
+    own_clips = any(
+        isinstance(part, Data) and type(part).contents is not Data.contents
+        for part in dataclasses_in(recipe)
+    )
     if why and (stale == "retrain" or own_clips or foreign_classes(recipe)):
         say(f"{run.folder.name}: STALE: {why}; trained again")
         return None

@@ -44,9 +44,7 @@ def cache_clips(recipes: Iterable[Recipe], snapshot: Snapshot) -> None:
     """Fill the cache with the clips of ``recipes``, on all cores, before each recipe is trained in a process with one
     core. Errors in the clips are ignored here; the trainings report them."""
     # a recipe with its own prepare() learns from networks, whose recipes open the clips
-    alike = {
-        (r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")
-    }
+    alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not r.prepare}
     for recipe in alike.values():
         with suppress(ValueError, OSError):
             opened_splits(recipe, snapshot.catalogue(recipe.data))
@@ -60,7 +58,7 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     checks itself.
     """
     with seeded_generators(recipe.seed, 6):  # for networks initialised from NumPy or Python
-        if hasattr(recipe, "prepare"):
+        if recipe.prepare:
             return recipe.prepare(needed, catalogue)
         return _prepared(recipe, needed, catalogue, say)
 
@@ -76,8 +74,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
         nets["teacher"] = _teacher(teacher, catalogue, labelled)
         if labelled:
             _compare(nets, train, "start" in needed, say)
-    if hasattr(recipe.method, "extra_nets"):
-        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
+    nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
         few = next(replace(train, records=train.records[:2]).evaluation())
         nets["teacher"] = folded(
@@ -102,16 +99,11 @@ def _student(
     recipe: Recipe, start: Run | None, train: ClipBatches, catalogue: Catalogue
 ) -> nn.Module:
     """The network to train: its initial weights depend on the seed alone, or are those of ``start``."""
-    given = getattr(
-        recipe.net, "statistics", None
-    )  # those of its pre-training; else those of the clips' view
+    given = recipe.net.statistics  # those of its pre-training; else those of the clips' view
     statistics = map(torch.tensor, given) if given else train.statistics("student")
     net = build(recipe.net, len(catalogue.classes), recipe.seed, *statistics)
-    if start and hasattr(recipe.net, "begin"):
-        recipe.net.begin(net, start.net())
-    elif start:
-        head = getattr(recipe.net, "head", "fc")
-        begin_as(net, start.net(), catalogue.classes, start.provenance["classes"], head)
+    if start and recipe.net.begin(net, begun := start.net()) is NotImplemented:
+        begin_as(net, begun, catalogue.classes, start.provenance["classes"], recipe.net.head)
     return net
 
 

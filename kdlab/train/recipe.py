@@ -14,28 +14,23 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
-from kdlab import protocols
 from kdlab.clips.records import Catalogue
-from kdlab.clips.views import Raw, View
+from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
-from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.night import Night
+from kdlab.protocols import Data, Method, Net, View
 from kdlab.system.sources import dataclasses_in, is_kdlab, source_hash
 from kdlab.system.values import integer
 from kdlab.train.settings import Settings
 
-_PROTOCOLS = {
-    "data": protocols.Data,
-    "view": protocols.View,
-    "window": protocols.Window,
-    "net": protocols.Net,
-}
+#: The bases of the parts of a recipe on clips.
+_BASES = {"data": Data, "view": View, "window": Window, "net": Net}
 
 
 class NotImported(ValueError):
@@ -52,15 +47,19 @@ class Recipe:
     """
 
     condition: str
-    data: Night | UserClips
+    data: Data
     view: View = Raw()
-    method: object = CrossEntropy()
+    method: Method = CrossEntropy()
     teacher: "Recipe | None" = None
     start: "Recipe | None" = None
-    net: TinyR2Plus1D = TinyR2Plus1D()
+    net: Net = TinyR2Plus1D()
     window: Window = Window()
     settings: Settings = Settings()
     seed: int = 0
+
+    #: A recipe that learns from something else than clips defines ``prepare(needed, catalogue)``, which gives the
+    #: :class:`Prepared`.
+    prepare: ClassVar[Callable | None] = None
 
     def __post_init__(self):
         integer(0, seed=self.seed)
@@ -86,8 +85,7 @@ class Recipe:
     @property
     def stem(self) -> str:
         """The name without the digits of the digest; it needs no clips."""
-        data = "night" if isinstance(self.data, Night) else self.data.name
-        return f"{portable(f'{self.condition}-{data}')}-s{self.seed}"
+        return f"{portable(f'{self.condition}-{self.data.short_name}')}-s{self.seed}"
 
 
 class Snapshot:
@@ -142,8 +140,8 @@ class Prepared:
     predictions for them; and the ``splits`` whose predictions are saved."""
 
     nets: dict[str, nn.Module]
-    train: object
-    validation: object | None
+    train: Any
+    validation: Any
     answers: Callable
     splits: tuple[str, ...] = ("val", "test")
 
@@ -182,48 +180,46 @@ def check(recipe: Recipe) -> None:
 def _check_parts(recipe: Recipe) -> None:
     for name in ("teacher", "start"):
         other = getattr(recipe, name)
-        if other is not None and not hasattr(other, "needs"):
-            run = type(other).__name__ == "Run"
+        if other is not None and not isinstance(other, Recipe):
             raise ValueError(
-                f"the recipe's {name} must be a recipe, not {type(other).__name__}"
-                + f": of a run give its recipe, {name}=run.recipe" * run
+                f"the recipe's {name} must be a recipe, not {type(other).__name__}: of a run give its "
+                f"recipe, {name}=run.recipe"
             )
-    for name, protocol in {} if hasattr(recipe, "prepare") else _PROTOCOLS.items():
-        _require(getattr(recipe, name), name, protocol)
-    _require(recipe.method, "method", protocols.Method)
-    for (
-        name,
-        other,
-    ) in recipe.needs().items():  # student and teacher see one draw of a clip, cut by one window
-        if name != "start" and getattr(other, "window", recipe.window) != recipe.window:
-            raise ValueError(
-                f"the {name} of {recipe.stem}, {other.stem}, was trained through {other.window}, "
-                f"and would be shown clips through {recipe.window}: give both one window"
-            )
+    _require(recipe.method, "method", Method)
+    if recipe.prepare:
+        return
+    for name, base in _BASES.items():
+        _require(getattr(recipe, name), name, base)
+    teacher = recipe.teacher
+    if teacher and teacher.window != recipe.window:  # they see one draw of a clip
+        raise ValueError(
+            f"the teacher of {recipe.stem}, {teacher.stem}, was trained through {teacher.window}, "
+            f"and would be shown clips through {recipe.window}: give both one window"
+        )
 
 
-def _require(value: object, name: str, protocol: type) -> None:
+def _require(value: object, name: str, base: type) -> None:
     if isinstance(value, type):
         raise ValueError(
             f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
             f"{value.__qualname__}(…)"
         )
-    if missing := lacking(value, protocol):
+    kind = type(value).__qualname__
+    if not isinstance(value, base):
         raise ValueError(
-            f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
-            f"kdlab.protocols.{protocol.__name__} says what that must give"
+            f"{kind} cannot be a recipe's {name}: write class {kind}({base.__name__}), with the base "
+            f"of {base.__module__}, which says what is required and has the rest"
         )
-
-
-def lacking(value: object, protocol: type) -> list[str]:
-    """The names that ``protocol`` requires and ``value`` lacks."""
-    return [
-        name
-        for name in sorted(protocol.__abstractmethods__)
-        if not hasattr(type(value), name)
-        and name not in getattr(value, "__dataclass_fields__", ())
-        and not (name == "read" and hasattr(type(value), "each_frame"))
-    ]
+    if base in (Data, View) and not hasattr(value, "name"):
+        raise ValueError(f"{kind} cannot be a recipe's {name}: it has no 'name'")
+    if (
+        isinstance(value, View)
+        and type(value).read is View.read
+        and type(value).each_frame is View.each_frame
+    ):
+        raise ValueError(
+            f"{kind} cannot be a recipe's {name}: it has neither 'read' nor 'each_frame'"
+        )
 
 
 def portable(text: str) -> str:
@@ -242,15 +238,17 @@ def portable(text: str) -> str:
 def to_json(value, contents: Callable | None = None):
     """Plain JSON values for a tree of dataclasses. With ``contents`` it is their identity: fields that do not change
     the result are left out, and ``contents(part)`` is added for a class that has ``contents()``, such as
-    :class:`UserClips`.
+    ``kdlab.datasets.user_clips.UserClips``.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         kept = [f for f in fields if not contents or f.metadata.get("identity", True)]
-        found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
-        found |= {"name": value.name} if len(kept) < len(fields) else {}
-        found |= {"contents": contents(value)} if contents and hasattr(value, "contents") else {}
-        return found | {f.name: to_json(getattr(value, f.name), contents) for f in kept}
+        described = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
+        if len(kept) < len(fields):
+            described["name"] = value.name
+        if contents and isinstance(value, (Data, View)) and (own := contents(value)):
+            described["contents"] = own
+        return described | {f.name: to_json(getattr(value, f.name), contents) for f in kept}
     if isinstance(value, (list, tuple)):
         return [to_json(v, contents) for v in value]
     if isinstance(value, np.generic):
@@ -269,12 +267,12 @@ def from_json(value):
         return tuple(map(from_json, value))
     if not isinstance(value, dict):
         return value
-    made = _class(str(value.get("type")))
-    if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(made)} - {"type"}):
+    kind = _class(str(value.get("type")))
+    if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(kind)} - {"type"}):
         raise NotImported(
             f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version"
         )
-    return made(**{k: from_json(v) for k, v in value.items() if k != "type"})
+    return kind(**{k: from_json(v) for k, v in value.items() if k != "type"})
 
 
 def _class(name: str) -> type:
@@ -287,19 +285,19 @@ def _class(name: str) -> type:
             f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
             f"first, in a command with --import {module}"
         )
-    found = getattr(sys.modules.get(module), qualname, None)
-    if found is None and is_kdlab(module):
+    kind = getattr(sys.modules.get(module), qualname, None)
+    if kind is None and is_kdlab(module):
         raise NotImported(
             f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
             "there instead"
         )
     if (
-        not isinstance(found, type)
-        or not dataclasses.is_dataclass(found)
-        or not found.__dataclass_params__.frozen
+        not isinstance(kind, type)
+        or not dataclasses.is_dataclass(kind)
+        or not kind.__dataclass_params__.frozen
     ):
         raise ValueError(
             f"the recipe names {name}, which is no frozen dataclass at the top level of its module: write "
             "@dataclass(frozen=True) above it there"
         )
-    return found
+    return kind

@@ -19,6 +19,7 @@ from torch import nn
 from kdlab.clips.records import Catalogue
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import build
+from kdlab.protocols import Data, Method, Net
 from kdlab.system import paths
 from kdlab.system.sources import foreign_classes
 from kdlab.train.device import device, seeded_generators
@@ -81,7 +82,7 @@ def _of_two(settings: Settings) -> Settings:
 
 
 @dataclass(frozen=True)
-class _Few:
+class _Few(Data):
     """Three clips of each split, spread evenly; ``of_all`` is the fingerprint of the data from which they come."""
 
     name: str
@@ -114,7 +115,7 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     few = replace(
         recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
     )
-    own_inputs = hasattr(recipe, "prepare")
+    own_inputs = recipe.prepare is not None
     if not own_inputs:
         _open(recipe, few, snapshot.catalogue(recipe.data))
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
@@ -216,7 +217,7 @@ def _steps(
                 run.save(kept)
     if not resumed:
         run.check_owners()
-        if recipe.teacher and not hasattr(recipe, "prepare"):
+        if recipe.teacher and not recipe.prepare:
             run.check_teacher()
     return ready, run.finished()
 
@@ -279,7 +280,7 @@ class _Observed(Training):
 
     def check_teacher(self) -> None:
         """Raise ``ValueError`` for a teacher that nobody asks for."""
-        if "teacher" not in self.nets.asked and not hasattr(self.method, "extra_nets"):
+        if "teacher" not in self.nets.asked and type(self.method).extra_nets is Method.extra_nets:
             raise ValueError(
                 f"{type(self.method).__qualname__} does not use the recipe's teacher, so the student "
                 "would learn without it: give the recipe a method that does, such as KD(), or no teacher"
@@ -409,13 +410,13 @@ def _check_net(recipe: Recipe) -> None:
 
 def _made(spec, classes: int, seen: int) -> nn.Module:
     """The untrained network of ``spec`` for clips of ``seen`` channels, if it is what the spec says."""
-    kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
+    kind, channels = type(spec).__qualname__, spec.channels
     if seen != channels:
         raise ValueError(
             f"{kind} sees video of {channels} channels and the view has {seen}: give the network "
             f"channels = {seen}, or another view"
         )
-    given = getattr(spec, "statistics", None)
+    given = spec.statistics
     if given and {len(values) for values in given} != {channels}:
         raise ValueError(
             f"{kind}.statistics must have a mean and a deviation for each of {channels} channels"
@@ -424,7 +425,7 @@ def _made(spec, classes: int, seen: int) -> nn.Module:
         net = build(spec, classes, 0, *map(torch.tensor, given or ()))
         again = spec.make(classes)
     layers = dict(net.net.named_modules())
-    named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
+    named = [*spec.stages] + ([spec.head] if spec.head != Net.head else [])
     if lost := [name for name in named if name not in layers]:
         raise ValueError(
             f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}"

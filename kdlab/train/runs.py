@@ -164,7 +164,7 @@ class Run:
             if k.startswith("student.")
         }
         classes = len(self.provenance["classes"])
-        if not hasattr(self.recipe, "prepare"):
+        if not self.recipe.prepare:
             return network_of(self.recipe, classes, own, str(path))
         with torch.random.fork_rng(devices=[]):  # its input is features, which are not normalised
             return load_weights(self.recipe.net.make(classes), own, str(path)).eval()

@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
@@ -115,12 +116,11 @@ def gathered(each: Read, path: Path, indices: Indices = None) -> np.ndarray:
     return np.stack(frames)[order]
 
 
-class Streamed:
-    """Adds ``read`` to a view that has ``each_frame``."""
-
-    def read(self, path: Path, indices: Indices = None) -> np.ndarray:
-        """Frames of ``path`` in one array, ``uint8 (T, H, W, C)``: all, or those at ``indices`` in any order."""
-        return gathered(self.each_frame, path, indices)
+def mirrored(pixels: np.ndarray) -> np.ndarray:
+    """Swap left and right of ``uint8 (..., w, C)``."""
+    # NumPy's negative steps along a row take twelve times as long: a third of all reading time.
+    rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
+    return cv2.flip(rows, 1).reshape(pixels.shape)
 
 
 def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:

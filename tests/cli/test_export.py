@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from kdlab import protocols
 from kdlab.cli import export
 from kdlab.cli.export import to_onnx
 from kdlab.clips.windows import Window
@@ -77,7 +78,7 @@ class BranchesOnLight(AsksForItsBatch):
 
 
 @dataclass(frozen=True)
-class Net:
+class Net(protocols.Net):
     kind: str
 
     def make(self, num_classes: int) -> nn.Module:

@@ -23,6 +23,7 @@ from kdlab.clips.views import flip_motion
 from kdlab.clips.windows import Draw, open_all
 from kdlab.datasets.splits import Half, HeldOut, with_halves
 from kdlab.datasets.user_clips import UserClips
+from kdlab.protocols import Data
 from kdlab.train.device import seeded
 from kdlab.video.compressed import Unsuited
 
@@ -182,7 +183,7 @@ def test_evaluation_squeezes_the_picture_and_cuts_its_centre():
     assert np.array_equal(window.shown(draw, PIXELS), wanted)
 
 
-class Fixed:
+class Fixed(Data):
     """A data set that is one catalogue."""
 
     def __init__(self, root, records):

@@ -11,10 +11,11 @@ from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.records import ClipRecord
 from kdlab.clips.untrimmed import AtRate
-from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw, streamed
+from kdlab.clips.views import Enhanced, Flow, MotionMix, Raw
 from kdlab.clips.windows import ClipBatches, Window, open_all
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.networks import BothLights
+from kdlab.protocols import View
 from kdlab.video.container import DamagedClip, probe
 from kdlab.video.decode import read_frames
 
@@ -43,7 +44,7 @@ def plain(view, path):
     return read_frames(path).frames if view == Raw() else view.read(path)
 
 
-class Cropped:
+class Cropped(View):
     """A view of somebody else's: no ``each_frame``."""
 
     name = "cropped"
@@ -79,7 +80,7 @@ def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
     path = make_video(
         name, pixels=noise, codec="libx264" if name == "a.mp4" else "mpeg4", g="6", bf="0"
     )
-    whole, each = plain(view, path), streamed(view)
+    whole, each = plain(view, path), view.frames
     assert np.array_equal(np.stack(list(each(path))), whole)
     assert np.array_equal(view.read(path), whole)
     some = np.unique(np.array([0, 1, 7, 8, 20]).clip(max=len(whole) - 1))
@@ -126,7 +127,7 @@ class Darker(Raw):
 
 def test_a_read_of_ones_own_is_never_passed_by(make_video):
     path = make_video("a.mp4")
-    assert np.array_equal(np.stack(list(streamed(Darker())(path))), read_frames(path).frames // 2)
+    assert np.array_equal(np.stack(list(Darker().frames(path))), read_frames(path).frames // 2)
     assert np.array_equal(
         Enhanced(Gamma(), of=Darker()).read(path), Gamma()(read_frames(path).frames // 2)
     )
@@ -155,7 +156,7 @@ def test_damage_behind_the_frames_asked_for_is_raised(make_video):
     path.write_bytes(path.read_bytes()[:-9000])
     for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
         with pytest.raises(DamagedClip, match="truncated"):
-            list(streamed(view)(path, [0, 3]))
+            list(view.frames(path, [0, 3]))
 
 
 def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):

@@ -11,9 +11,10 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, MotionMix, Raw
 from kdlab.measure.darkness import ARID, darkness, luma
 from kdlab.night.darkened import Darkened, lamplight
+from kdlab.protocols import View
 
 
-class Street:
+class Street(View):
     """A bright view that needs no video: a textured wall, and a dark box that walks before it where ``moving``."""
 
     name = "street"

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torchvision.ops import StochasticDepth
 
+from kdlab import protocols
 from kdlab.clips.windows import Window
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import KD, CrossEntropy
@@ -285,7 +286,7 @@ class Transposed(Frames):
 
 
 @dataclass(frozen=True)
-class Net:
+class Net(protocols.Net):
     """The network is one of the classes above, by name."""
 
     kind: str

@@ -14,6 +14,7 @@ from torch import nn
 from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
+from kdlab.protocols import Method
 from kdlab.system.files import StorageFull
 from kdlab.train.loop import fit, predict
 from kdlab.train.settings import Settings, learning_rate
@@ -123,7 +124,7 @@ def test_the_teacher_does_not_move():
 
 
 @dataclass(frozen=True)
-class TwoPasses:
+class TwoPasses(Method):
     """A throw-away method with two optimisers; its second loss must see what the first step changed."""
 
     seen: list = field(default_factory=list)

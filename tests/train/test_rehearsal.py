@@ -17,6 +17,7 @@ from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
+from kdlab.protocols import Net
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
@@ -124,7 +125,7 @@ class Works(Plain):
 
 
 @dataclass(frozen=True)
-class Brought:
+class Brought(Net):
     """A stranger's network: what ``make`` builds is one of the classes above, by its name."""
 
     module: str

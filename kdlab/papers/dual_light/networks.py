@@ -17,13 +17,12 @@ from torch import nn
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.norms import ClipNorm
-from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import TinyR2Plus1D, stages
-from kdlab.video.decode import Streamed
+from kdlab.protocols import Net, Statistics
 
 
 @dataclass(frozen=True)
-class BothLights(Streamed):
+class BothLights(View):
     """The view ``of`` in channels 0 to 2, and the same view brightened by ``by`` in channels 3 to 5."""
 
     by: Callable[[np.ndarray], np.ndarray]
@@ -67,7 +66,7 @@ class TwoLights(Attended):
 
 
 @dataclass(frozen=True)
-class BatchNormed:
+class BatchNormed(Net):
     """The network ``of`` with batch norm in place of its per-clip norms. Full-size networks have batch norm from the
     first layer on, so all their layers carry the statistics of bright clips."""
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.protocols import Method, Net
 from kdlab.system.values import alike, fraction, integer, not_negative
 
 
@@ -64,7 +65,7 @@ class CurveNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(Net):
     """The spec of a :class:`CurveNet` with ``width`` channels; it has no classes."""
 
     width: int = 16
@@ -118,7 +119,7 @@ def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class ZeroDce:
+class ZeroDce(Method):
     """The method for :func:`kdlab.train.loop.fit`: ``nets["student"]`` is a ``CurveNet``, its view the dark clip."""
 
     spatial: float = 1.0

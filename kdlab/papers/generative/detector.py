@@ -17,14 +17,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.layers import outputs, trunk
-from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.generative.networks import CVAE, Attention, CVAEs, normed_gate
+from kdlab.protocols import Net, Statistics
 from kdlab.system.values import integer
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(Net):
     """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. Its
     input has ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. ``gated`` is the side of its
     square windows in pixels and puts attention on each tap; 0 leaves attention out. With ``boundaries`` the second
@@ -53,12 +53,12 @@ class Detector:
     @property
     def channels(self) -> int:
         """The channels of the backbone's input video."""
-        return getattr(self.of, "channels", 3)
+        return self.of.channels
 
     @property
     def statistics(self) -> Statistics | None:
         """The input statistics of the backbone's weights; None without weights."""
-        return getattr(self.of, "statistics", None)
+        return self.of.statistics
 
     def make(self, num_classes: int) -> "DetectionNet":
         return DetectionNet(self, num_classes)

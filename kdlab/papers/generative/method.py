@@ -26,6 +26,7 @@ from kdlab.clips.windows import ClipBatches
 from kdlab.distill.method import rise, weighted_sum
 from kdlab.nets.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.networks import CVAEs, read_cvae
+from kdlab.protocols import Method
 from kdlab.system.values import alike, fraction, integer, not_negative, one_of
 from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
@@ -70,7 +71,7 @@ def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class FeatureRepresentation:
+class FeatureRepresentation(Method):
     """Phase 1: the training of a teacher, or the ablation of a student without a teacher.
 
     By default both passes run on each batch (`interleaved`). With ``alternating`` set to the settings' epochs, an even

@@ -18,10 +18,11 @@ from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.pretrained import Statistics, Weights, read_state
+from kdlab.nets.pretrained import Weights, read_state
 from kdlab.nets.video import IMAGENET, build
 from kdlab.papers.generative.networks import ToPoint, gate, mean_log_probability
 from kdlab.papers.generative.released_detector import ReleasedDetectorNet, mean_ap
+from kdlab.protocols import Net, Statistics
 from kdlab.system.pool import track
 from kdlab.train.device import device
 from kdlab.train.loop import predict
@@ -70,7 +71,7 @@ class ReleasedNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Released:
+class Released(Net):
     """The network of a released file, ``Released.of(path)``: its number of ``classes``, of a ``detector`` with the
     background; ``channels``, 3 for RGB and 2 for flow; with the layers of ``attention`` or without. A detector uses
     them if ``gated``. For another number of classes the last layer of recognition is random."""

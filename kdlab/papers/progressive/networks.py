@@ -12,6 +12,7 @@ from torch import nn
 
 from kdlab.nets.layers import Outputs
 from kdlab.nets.video import Normalised
+from kdlab.protocols import Net
 from kdlab.system.values import integer
 
 #: The modalities in the order of their exits, and in the order of flatness that the paper claims for their minima (P1).
@@ -85,7 +86,7 @@ class Heads(nn.ModuleDict):
 
 
 @dataclass(frozen=True)
-class ExitHeads:
+class ExitHeads(Net):
     """Three :class:`Exit` for each modality. ``make(num_classes)`` gives :class:`Heads`."""
 
     residual: tuple[Exit, ...] = ()

@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.protocols import Data
 
 WAYS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0)}
 
@@ -33,7 +34,7 @@ def film(path: Path, take: int, way: tuple[int, int], side: int) -> None:
 
 
 @dataclass(frozen=True)
-class Adrift:
+class Adrift(Data):
     """One second each; take n of a way is ``n/way/clip.mp4``. The last takes are the test."""
 
     ways: tuple[str, ...] = ("left", "right", "up")
@@ -57,6 +58,3 @@ class Adrift:
                     film(path, take, WAYS[way], self.side)
                 records.append(ClipRecord(f"{take:02}-{way}", path, label, split, f"take{take:02}"))
         return Catalogue(self.name, root, self.ways, tuple(records))
-
-    def fingerprint(self) -> str:
-        return self.catalogue().fingerprint()

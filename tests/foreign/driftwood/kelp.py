@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.protocols import Net
+
 
 class Holdfast(nn.Module):
     def __init__(self, channels: int, width: int):
@@ -33,7 +35,7 @@ class Blade(nn.Module):
 
 
 @dataclass(frozen=True)
-class Kelp:
+class Kelp(Net):
     width: int = 8
     head = "classify"
     stages = ("holdfast.patch", "blades.0", "blades.1")

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from kdlab.protocols import Net
+
 
 def planks(a: int, b: int, stride: tuple[int, int, int]) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(a, b, 3, stride, 1, bias=False), nn.BatchNorm3d(b), nn.ReLU())
 
 
 @dataclass(frozen=True)
-class Raft:
+class Raft(Net):
     width: int = 6
     channels: int = 3
     head = "classify"

@@ -7,10 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.layers import outputs
+from kdlab.protocols import Method
 
 
 @dataclass(frozen=True)
-class Undertow:
+class Undertow(Method):
     """``taps`` and ``mine`` are the teacher's and the student's layer; ``other`` teaches features of other clips."""
 
     taps: tuple[str, ...] = ("net.stern",)

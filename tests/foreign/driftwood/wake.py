@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlab.video.decode import Streamed, each_frame
+from kdlab.protocols import View
+from kdlab.video.decode import each_frame
 
 
 @dataclass(frozen=True)
-class Wake(Streamed):
+class Wake(View):
     name = "wake"
 
     def each_frame(self, path, indices=None):

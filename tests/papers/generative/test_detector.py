@@ -9,6 +9,7 @@ from torch import nn
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.generative.detector import Detector, largest
+from kdlab.protocols import Net
 
 TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 
@@ -18,7 +19,7 @@ def clips(count=2, steps=32, pixels=16):
 
 
 @dataclass(frozen=True)
-class OneLayer:
+class OneLayer(Net):
     """A backbone of another kind: two channels in, no stride in space, time in thirds."""
 
     channels: int = 2
