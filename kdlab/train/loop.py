@@ -70,13 +70,7 @@ class Trained:
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The tensors of the trained networks, on the CPU, named as in a run's file: ``student.net.fc.weight``."""
-        return cpu_copies(
-            {
-                f"{name}.{k}": v
-                for name in self.owned
-                for k, v in self.nets[name].state_dict().items()
-            }
-        )
+        return cpu_copies(dict(_named_tensors(self.nets, self.owned)))
 
 
 def fit(
@@ -134,13 +128,8 @@ class Training:
         identity: str = "",
         say=print,
     ):
-        self.method, self.train, self.settings, self.seed, self.say = (
-            method,
-            train,
-            settings,
-            seed,
-            say,
-        )
+        self.method, self.settings, self.seed, self.say = method, settings, seed, say
+        self.train = train
         self.validation = validation if validation and validation.records else None
         self.batch_size = min(settings.batch_size, len(train.records))
         self.cuts = parts_of_batch(self.batch_size, settings.accumulate)
@@ -151,13 +140,11 @@ class Training:
         self._set_up(nets)
         self.history, self.first_losses, self.sums = [], [], {}
         self.earlier_seconds, self.began = 0.0, time.process_time()
-        self.prepared = self._prepared()
+        seed_all(seed, 5)
+        shown = (batch.to(self.device) for batch in train.evaluation())
+        self.prepared = method.prepare(self.nets, shown)
         self.go_on_at(0)
-        shapes = [
-            (name, k, tuple(v.shape))
-            for name in self.owned
-            for k, v in self.bare[name].state_dict().items()
-        ]
+        shapes = [(name, tuple(v.shape)) for name, v in _named_tensors(self.bare, self.owned)]
         parts = type(method).__qualname__, shapes, settings, seed, identity, self.precision
         #: A hash that a checkpoint shares only with the training that may resume from it.
         self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -204,12 +191,6 @@ class Training:
             key: optimiser_for(self.settings, key, own, fused) for key, own in weights.items()
         }
 
-    def _prepared(self) -> object:
-        seed_all(self.seed, 5)
-        return self.method.prepare(
-            self.nets, (batch.to(self.device) for batch in self.train.evaluation())
-        )
-
     # --- a step ------------------------------------------------------------------------------------------------
 
     def go_on_at(self, step: int) -> None:
@@ -230,38 +211,35 @@ class Training:
             self.settings, self.done, self.steps, self.done // self.per_epoch, self.history
         )
         losses = [self.method.losses(self.nets, part, progress) for part in parts]
-        while (key := self._backward(losses)) is not None:
-            self.optimisers[key].step()
+        while self._turn(losses):
+            pass
         self.done += 1
 
-    def _backward(self, losses: list[Iterator[tuple]]) -> str | None:
-        """Sum the gradients of the next loss over the parts of the batch; the name of its optimiser, or None after the
-        last loss."""
-        total = None
+    def _turn(self, losses: list[Iterator[tuple]]) -> bool:
+        """Sum the gradients of the method's next loss over the parts of the batch, and take a step of its optimiser;
+        False after the last loss."""
+        total = torch.zeros(())
         for part, cut in zip(losses, self.cuts, strict=True):
             turn = next(part, None)
             if turn is None:
-                return None
+                return False
             key, loss, terms = _valid(turn, self.optimisers)
-            if total is None:
-                self._begin_turn(key)
-                total = 0.0
+            if cut.start == 0:
+                self.optimisers[key].zero_grad(set_to_none=True)
             share = (cut.stop - cut.start) / self.batch_size
             self.backward(loss * share)
             total = total + share * loss.detach()
             for name, value in ({f"loss_{key}": loss} | terms).items():
                 self.sums[name] = self.sums.get(name, 0.0) + share * value.detach()
         self._note(key, total)
-        return key
+        for group in self.optimisers[key].param_groups:
+            group["lr"] = self.rate * group.get("share", 1.0)
+        self.optimisers[key].step()
+        return True
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of ``loss`` to those of the weights."""
         loss.backward()
-
-    def _begin_turn(self, key: str) -> None:
-        for group in self.optimisers[key].param_groups:
-            group["lr"] = self.rate * group.get("share", 1.0)
-        self.optimisers[key].zero_grad(set_to_none=True)
 
     def _note(self, key: str, loss: torch.Tensor) -> None:
         """Keep the first ten losses. Raise ``ValueError`` for a loss that is no number; a GPU would have to be waited
@@ -409,6 +387,11 @@ def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[s
     return [
         (f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()
     ]
+
+
+def _named_tensors(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, torch.Tensor]]:
+    """The weights and persistent buffers of the networks ``names``, named in the same way."""
+    return [(f"{name}.{k}", v) for name in names for k, v in nets[name].state_dict().items()]
 
 
 def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:

@@ -43,50 +43,50 @@ def obtain_all(
     training for a recipe that :func:`obtain` refuses. If a run fails, the runs in progress finish first; then a
     ``ValueError`` names the failed run. Finished runs are kept, and the same call continues from there.
     """
-    heard: dict[str, None] = {}
+    heard: set[str] = set()
 
-    def say_once(
-        line: str,
-    ) -> None:  # a stale run is reported here and again by the process that trains it
+    def say_once(line: str) -> None:  # a stale run is reported here and by the process that trains
         if line not in heard:
-            heard[line] = None
+            heard.add(line)
             say(line)
 
     for recipe in recipes:
         check(recipe)
-    order, snapshot = in_training_order(recipes), Snapshot()
-    done = {
-        r: run for r in order if (run := finished_run(r, pretrained, stale, say_once, snapshot))
-    }
-    todo = [r for r in order if r not in done]
-    if not executor:  # its machines do it, since their device may be absent here
+    order, snapshot, done = in_training_order(recipes), Snapshot(), {}
+    for recipe in order:
+        if run := finished_run(recipe, pretrained, stale, say_once, snapshot):
+            done[recipe] = run
+    todo = [recipe for recipe in order if recipe not in done]
+    workers = min(workers or available_cores(), len(todo))
+    if not executor:  # its machines rehearse, since their device may be absent here
         for recipe in todo:
             rehearse(recipe, snapshot)
-    workers = min(workers or available_cores(), len(todo))
-    how = dict(pretrained=pretrained, stale=stale)
-    if not executor and workers < 2:
-        for recipe in todo:
-            done[recipe] = obtain(recipe, **how, say=say_once, snapshot=snapshot)
-    else:
-        if not executor:
+        if workers > 1:
             cache_clips(todo, snapshot)
+    if executor or workers > 1:
         with nullcontext(executor) if executor else pool(workers) as trains:
-            for recipe, folder, lines in track(
-                _as_they_end(todo, set(done), trains, how), "trainings", len(todo)
-            ):
+            ends = _as_they_end(todo, set(done), trains, pretrained, stale)
+            for recipe, folder, lines in track(ends, "trainings", len(todo)):
                 done[recipe] = Run(folder, recipe)
                 for line in lines:
                     say_once(line)
+    for recipe in todo:
+        if recipe not in done:
+            done[recipe] = obtain(
+                recipe, pretrained=pretrained, stale=stale, say=say_once, snapshot=snapshot
+            )
     return [done[recipe] for recipe in recipes]
 
 
-def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how: dict):
+def _as_they_end(
+    todo: list[Recipe], done: set[Recipe], executor: Executor, pretrained: bool, stale: str
+):
     """Submit each recipe once the runs it needs are done; yield each as it ends. After a failure no other begins."""
     waiting, running, failed = list(todo), {}, []
     while running or (waiting and not failed):
         ready = [r for r in waiting if not failed and done.issuperset(r.needs().values())]
         waiting = [r for r in waiting if r not in ready]
-        running |= {executor.submit(_train, recipe, how): recipe for recipe in ready}
+        running |= {executor.submit(_train, recipe, pretrained, stale): recipe for recipe in ready}
         for job in wait(running, return_when=FIRST_COMPLETED).done:
             recipe = running.pop(job)
             try:
@@ -103,11 +103,11 @@ def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how:
         )
 
 
-def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
+def _train(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, list[str]]:
     """The run's folder, and the lines that :func:`obtain` reported about this run."""
     torch.set_num_threads(1)
     lines: list[str] = []
-    folder = obtain(recipe, **how, say=lines.append).folder
+    folder = obtain(recipe, pretrained=pretrained, stale=stale, say=lines.append).folder
     return folder, [line for line in lines if line.startswith(f"{folder.name}:")]
 
 

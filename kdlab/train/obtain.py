@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from kdlab.clips.records import Catalogue
 from kdlab.protocols import Data
 from kdlab.system import paths
 from kdlab.system.files import delete_old_drafts
@@ -51,8 +52,11 @@ def obtain(
         if run := finished_run(recipe, pretrained, stale, say, snapshot):
             return run
         rehearse(recipe, snapshot)
-        how = dict(pretrained=pretrained, stale=stale, say=say, snapshot=snapshot)
-        needed = {what: obtain(other, **how) for what, other in recipe.needs().items()}
+        needed = {}
+        for what, other in recipe.needs().items():
+            needed[what] = obtain(
+                other, pretrained=pretrained, stale=stale, say=say, snapshot=snapshot
+            )
         return _train(recipe, needed, folder, say, snapshot)
 
 
@@ -78,16 +82,13 @@ def finished_run(
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: Snapshot) -> Run:
+    def say_of_run(text: str) -> None:
+        say(f"{folder.name}: {text}")
+
     catalogue = snapshot.catalogue(recipe.data)
     catalogue.require("train", "test")
-    ready = prepared(recipe, needed, catalogue, lambda text: say(f"{folder.name}: {text}"))
-    identity = {
-        "recipe": to_json(recipe),
-        "sources": snapshot.sources(recipe),
-        "data": snapshot.fingerprint(recipe.data),
-        "needed": {what: run.provenance["weights"] for what, run in needed.items()},
-        "digest": snapshot.digest(recipe),
-    }
+    ready = prepared(recipe, needed, catalogue, say_of_run)
+    identity = _identity(recipe, needed, snapshot)
     _set_aside(folder)
     folder.mkdir(exist_ok=True)
     delete_old_drafts(folder)
@@ -103,23 +104,37 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
             checkpoint=folder / CHECKPOINT,
             identity=json.dumps(identity, sort_keys=True),
             progress=lambda steps: track(steps, folder.name, total=len(steps)),
-            say=lambda text: say(f"{folder.name}: {text}"),
+            say=say_of_run,
         )
     except KeyboardInterrupt:
-        say(f"{folder.name}: interrupted; the same call goes on from its last finished epoch")
+        say_of_run("interrupted; the same call goes on from its last finished epoch")
         raise
     _check_unchanged(recipe, identity, folder, catalogue.root)
-    about = identity | {
+    write_run(folder, ready, trained, identity | _about(catalogue), began)
+    run = Run(folder, recipe)
+    outcome = _outcome(run, ready, needed.get("teacher"))
+    say_of_run(f"trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
+    return run
+
+
+def _identity(recipe: Recipe, needed: dict[str, Run], snapshot: Snapshot) -> dict:
+    """What a run must have in common with a checkpoint from which it goes on."""
+    return {
+        "recipe": to_json(recipe),
+        "sources": snapshot.sources(recipe),
+        "data": snapshot.fingerprint(recipe.data),
+        "needed": {what: run.provenance["weights"] for what, run in needed.items()},
+        "digest": snapshot.digest(recipe),
+    }
+
+
+def _about(catalogue: Catalogue) -> dict:
+    """What a run keeps of its clips."""
+    return {
         "classes": list(catalogue.classes),
         "notes": list(catalogue.notes),
         "clips": catalogue.sizes(),
     }
-    write_run(folder, ready, trained, about, began)
-    run = Run(folder, recipe)
-    say(
-        f"{folder.name}: trained in {trained.cpu_seconds:.0f} CPU s, {_outcome(run, ready, needed.get('teacher'))}"
-    )
-    return run
 
 
 def _check_unchanged(recipe: Recipe, identity: dict, folder: Path, root: Path) -> None:

@@ -32,6 +32,17 @@ from kdlab.train.settings import Settings
 
 #: How far two answers to one clip may differ, as a share of the largest logit. GPUs round more coarsely than a CPU.
 ON_CPU, ELSEWHERE = 1e-4, 1e-2
+_ALONE = (
+    "In evaluation mode nothing may be computed over the batch: give batch norm running statistics, "
+    "and let attention and centring stay inside a clip"
+)
+#: What is wrong with a network whose second answers, in batches of this size, are others than its first.
+_FAULTS = {
+    64: "changes from pass to pass in evaluation mode. Random numbers must depend on self.training, "
+    "as in nn.Dropout",
+    1: f"is another alone than beside other clips. {_ALONE}",
+    2: f"depends on the clips beside it. {_ALONE}",
+}
 
 
 def rehearse(recipe: Recipe, snapshot: Snapshot | None = None) -> None:
@@ -115,27 +126,27 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     few = replace(
         recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
     )
-    own_inputs = recipe.prepare is not None
-    if not own_inputs:
+    if not recipe.prepare:
         _open(recipe, few, snapshot.catalogue(recipe.data))
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
-    if not (known or own_inputs):
+    if not (known or recipe.prepare):
         with _doing(f"{net} does not fit these clips"):
             _check_net(few)
     what = f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"
     with _doing(what), _teacher_asked_for(recipe):
         ready, trained = _steps(few, needed, place)
-    with _doing(f"{net}, trained by {method}, cannot be evaluated and written"):
-        about = {"recipe": to_json(recipe), "classes": [*few.data.few.classes]}
+    both = f"{net}, trained by {method},"
+    with _doing(f"{both} cannot be evaluated and written"):
+        about = {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]}
         write_run(place, ready, trained, about, time.monotonic())
     run = Run(place, recipe)
     if known:
         return run
-    with _doing(f"{net}, trained by {method}, cannot be opened again"):
+    with _doing(f"{both} cannot be opened again"):
         _check_opened(ready, trained, run)
-    with _doing(f"{net}, trained by {method}, answers a clip in more than one way"):
+    with _doing(f"{both} answers a clip in more than one way"):
         _check_answers(ready, trained)
-    with _doing(f"{net}, trained by {method}, cannot go on from a checkpoint"):
+    with _doing(f"{both} cannot go on from a checkpoint"):
         _check_resumed(few, needed, place, trained)
     with suppress(OSError):  # without the marker the next process rehearses again
         marker.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +184,7 @@ def _teacher_asked_for(recipe: Recipe) -> Iterator[None]:
 def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
     """Read the few clips; where one of them cannot be read, all, so that every such clip is reported."""
     try:
-        opened_splits(few, few.data.few)
+        opened_splits(few, few.data.catalogue())
     except (ValueError, OSError):
         opened_splits(recipe, catalogue)
         raise
@@ -189,20 +200,11 @@ def _steps(
 ) -> tuple[Prepared, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
-    ready, kept = prepared(recipe, needed, recipe.data.few, str), place / "begun"
-    if hasattr(ready.train, "records"):
-        ready.train.records = ready.train.records[
-            : recipe.settings.batch_size
-        ]  # there may be more than two windows
+    ready, kept = prepared(recipe, needed, recipe.data.catalogue(), str), place / "begun"
+    train, settings = ready.train, recipe.settings
+    train.records = train.records[: settings.batch_size]  # there may be more than two windows
     run = _Observed(
-        recipe.method,
-        ready.nets,
-        ready.train,
-        recipe.settings,
-        recipe.seed,
-        ready.validation,
-        "",
-        str,
+        recipe.method, ready.nets, train, settings, recipe.seed, ready.validation, "", str
     )
     if resumed:
         run.resume(kept)
@@ -352,15 +354,7 @@ def _check_answers(ready: Prepared, trained: Trained) -> None:
     if not together.numel():
         return
     allowed = (ON_CPU if trained.device == "cpu" else ELSEWHERE) * float(together.abs().max())
-    for batch_size, what in (
-        (
-            64,
-            "changes from pass to pass in evaluation mode. Random numbers must depend on "
-            "self.training, as in nn.Dropout",
-        ),
-        (1, "is another alone than beside other clips"),
-        (2, "depends on the clips beside it"),
-    ):
+    for batch_size, fault in _FAULTS.items():
         logits = _logits(ready, net, batch_size)
         if logits.shape != together.shape:
             raise ValueError(
@@ -369,16 +363,7 @@ def _check_answers(ready: Prepared, trained: Trained) -> None:
             )
         difference = float((logits - together).abs().max())
         if not difference <= allowed:
-            advice = (
-                ""
-                if batch_size == 64
-                else (
-                    ". In evaluation mode nothing may be computed over the batch: give "
-                    "batch norm running statistics, and let attention and centring stay "
-                    "inside a clip"
-                )
-            )
-            raise ValueError(f"its answer {what}{advice} (logits differ by {difference:.2g})")
+            raise ValueError(f"its answer {fault} (logits differ by {difference:.2g})")
 
 
 def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) -> None:
@@ -402,10 +387,12 @@ def _check_net(recipe: Recipe) -> None:
     not return one row of logits per clip."""
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
-    net = _made(recipe.net, len(recipe.data.few.classes), x.shape[1])
+    net = _made(recipe.net, len(recipe.data.catalogue().classes), x.shape[1])
     logits = _evaluated(type(recipe.net).__qualname__, net, x)
     if all(record.label >= 0 for record in clips.records):
-        _check_logits(type(recipe.net).__qualname__, logits, (len(x), len(recipe.data.few.classes)))
+        _check_logits(
+            type(recipe.net).__qualname__, logits, (len(x), len(recipe.data.catalogue().classes))
+        )
 
 
 def _made(spec, classes: int, seen: int) -> nn.Module:

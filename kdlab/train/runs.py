@@ -222,9 +222,9 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
         Exception
     ) as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
         raise damaged(file, error) from error
-    if noted and noted != (found := weights_hash(state)):
+    if noted and noted != (actual := weights_hash(state)):
         raise damaged(
-            file, f"the hash of its tensors is {found[:12]}…, and {noted[:12]}… was noted"
+            file, f"the hash of its tensors is {actual[:12]}…, and {noted[:12]}… was noted"
         )
     return state
 
@@ -264,26 +264,10 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     """Write the networks of ``trained``, their predictions and the provenance ``about`` into ``folder``; delete the
     checkpoint. ``began`` is the start of the training by ``time.monotonic``. Raises ``ValueError``, and writes nothing,
     for a network with weights or logits that are not finite."""
-    student = trained.nets["student"]
-    weights = (
-        (f"{n}.{k}", w) for n in trained.owned for k, w in trained.nets[n].named_parameters()
-    )
-    broken = [name for name, weight in weights if not weight.isfinite().all()]
-    predictions = {}
-    for split in ready.splits:
-        records, logits = ready.answers(student, split)
-        if records:
-            broken += [f"what it says of {split} clips"] * (not logits.isfinite().all())
-            columns = {
-                f"{split}_{k}s": np.array([getattr(r, k) for r in records])
-                for k in ("id", "group", "label")
-            }
-            predictions |= columns | {f"{split}_logits": logits.numpy()}
-    if broken:  # the loss of the last step was still finite
-        raise ValueError(
-            f"{broken[0]} is no number after the last step: lower the learning rate, or look for a "
-            "division by zero in the method"
-        )
+    for owned in trained.owned:
+        for name, weight in trained.nets[owned].named_parameters():
+            _check_finite(f"{owned}.{name}", weight)
+    predictions = _predictions(ready, trained.nets["student"])
     state = trained.weights()
     write_atomically(folder / "weights.safetensors", lambda p: p.write_bytes(save(state)))
     write_atomically(
@@ -306,3 +290,26 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
         folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8")
     )
     (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _predictions(ready: Prepared, student: nn.Module) -> dict[str, np.ndarray]:
+    """The arrays of :class:`Predictions` of each split, as in ``test_ids`` and ``test_logits``."""
+    arrays = {}
+    for split in ready.splits:
+        records, logits = ready.answers(student, split)
+        if not records:
+            continue
+        _check_finite(f"what it says of {split} clips", logits)
+        arrays[f"{split}_ids"] = np.array([record.id for record in records])
+        arrays[f"{split}_groups"] = np.array([record.group for record in records])
+        arrays[f"{split}_labels"] = np.array([record.label for record in records])
+        arrays[f"{split}_logits"] = logits.numpy()
+    return arrays
+
+
+def _check_finite(name: str, values: torch.Tensor) -> None:
+    if not values.isfinite().all():  # the loss of the last step was still finite
+        raise ValueError(
+            f"{name} is no number after the last step: lower the learning rate, or look for a "
+            "division by zero in the method"
+        )
