@@ -163,7 +163,7 @@ def build(
     seed: int,
     mean: torch.Tensor | None = None,
     std: torch.Tensor | None = None,
-):
+) -> Normalised:
     """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. Without ``mean`` and
     ``std``, one value per channel, it sees the pixels as they are."""
     mean = torch.zeros(spec.channels) if mean is None else mean
@@ -172,12 +172,13 @@ def build(
         torch.manual_seed(seed)
         net = Normalised(spec.make(num_classes), mean, std)
     net.stage_names = tuple(f"net.{name}" for name in spec.stages)
-    return _writable(channels_last(net))
+    _give_memory(channels_last(net))
+    return net
 
 
 def begin_as(
     net: Normalised,
-    start: Normalised,
+    start: nn.Module,
     classes: Sequence[str],
     start_classes: Sequence[str],
     head: str = "fc",
@@ -200,7 +201,8 @@ def begin_as(
             for row, start_row in known:
                 rows[row] = state[key][start_row]
             state[key] = rows
-    return load_weights(net, state, "the start's recipe")
+    load_weights(net, state, "the start's recipe")
+    return net
 
 
 def load_weights(
@@ -230,7 +232,8 @@ def load_weights(
         raise ValueError(
             f"{source} holds the weights of another architecture: {'; '.join(faults[:3])}. {mend}"
         )
-    _writable(net).load_state_dict(state)
+    _give_memory(net)
+    net.load_state_dict(state)
     return net
 
 
@@ -238,12 +241,11 @@ def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 
-def _writable(net: nn.Module) -> nn.Module:
-    """``net`` with memory for every element of its expanded tensors, which could not be loaded otherwise."""
+def _give_memory(net: nn.Module) -> None:
+    """Give every element of the expanded tensors of ``net`` memory of its own; they could not be loaded otherwise."""
     for tensor in (*net.parameters(), *net.buffers()):
         if tensor.layout is torch.strided and 0 in tensor.stride():
             tensor.data = tensor.data.contiguous()
-    return net
 
 
 def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:

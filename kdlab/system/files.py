@@ -135,9 +135,10 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
         if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)
     ]
     if there and not is_own(folder):
+        more = " …" if len(there) > 3 else ""
         raise NotOurs(
-            f"{folder} holds {', '.join(there[:3])}{' …' * (len(there) > 3)} and is no {what} of kdlab's: "
-            "give an empty folder, or one that does not exist yet"
+            f"{folder} holds {', '.join(there[:3])}{more} and is no {what} of kdlab's: give an empty "
+            "folder, or one that does not exist yet"
         )
 
 

@@ -107,7 +107,9 @@ def keep_freed_memory(room: int = 2**29) -> None:
     A step of a training frees all that it made. By default that goes back to the system, which clears it page by page
     for the next step: a seventh of a step, and more while two train at once (docs/log.md). No result changes.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         return
     libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p

@@ -161,10 +161,10 @@ class Training:
                 f"batch_size={wanted.batch_size} is larger than the training set: each step takes all its "
                 f"{self.batch_size} clips"
             )
-        if wanted.needs_validation and not self.validation:
+        if wanted.patience and not self.validation:
             raise ValueError(
                 f"the rate falls when the loss on validation clips does not (patience="
-                f"{wanted.as_released.patience}), and there are none: give the catalogue some"
+                f"{wanted.patience}), and there are none: give the catalogue some"
             )
 
     def _set_up(self, nets: dict[str, nn.Module]) -> None:
@@ -218,7 +218,7 @@ class Training:
     def _turn(self, losses: list[Iterator[tuple]]) -> bool:
         """Sum the gradients of the method's next loss over the parts of the batch, and take a step of its optimiser;
         False after the last loss."""
-        total = torch.zeros(())
+        key, total = "", torch.zeros(())
         for part, cut in zip(losses, self.cuts, strict=True):
             turn = next(part, None)
             if turn is None:
@@ -268,14 +268,14 @@ class Training:
             raise self._diverged("an")
         self.check_frozen()
         last = self.done == self.steps
-        if self.validation and (self.settings.needs_validation or epoch % 5 == 0 or last):
-            row |= self._validated()
+        if self.validation and (self.settings.patience or epoch % 5 == 0 or last):
+            row |= self._validated(self.validation)
         self.history, self.sums = [*self.history, row], {}
 
-    def _validated(self) -> dict[str, float]:
-        logits, labels, _ = predict(self.nets["student"], self.validation.evaluation(), "student")
+    def _validated(self, clips: ClipBatches) -> dict[str, float]:
+        logits, labels, _ = predict(self.nets["student"], clips.evaluation(), "student")
         row = {"val_accuracy": round(100 * float((logits.argmax(1) == labels).float().mean()), 3)}
-        if self.settings.needs_validation:
+        if self.settings.patience:
             row["val_loss"] = float(F.cross_entropy(logits, labels))
         return row
 

@@ -122,16 +122,13 @@ class Ray(Executor):
     address: str | None = None
     gpus: float = 0
 
-    def submit(self, work: Callable, *arguments) -> Future:
-        import ray
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        import ray  # pyright: ignore[reportMissingImports]
 
         if not ray.is_initialized():
             ray.init(self.address, log_to_driver=False)
-        return (
-            ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=5)(work)
-            .remote(*arguments)
-            .future()
-        )
+        remote = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=5)(fn)
+        return remote.remote(*args, **kwargs).future()
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,12 @@ class Slurm(Executor):
     options: tuple[tuple[str, object], ...] = ()
     cluster: str | None = None
 
-    def submit(self, work: Callable, *arguments) -> Future:
-        import submitit
+    def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
+        import submitit  # pyright: ignore[reportMissingImports]
 
         executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
         executor.update_parameters(**dict(self.options))
-        job, waits = executor.submit(work, *arguments), ThreadPoolExecutor(1)
+        job, waits = executor.submit(fn, *args, **kwargs), ThreadPoolExecutor(1)
         try:
             return waits.submit(job.result)
         finally:

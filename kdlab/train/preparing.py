@@ -32,12 +32,11 @@ def opened_splits(
 ) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
     """Training, validation and test clips, after a check that each can be read; raises as :func:`open_all`. Test clips
     have only the view of the trained network."""
-    both, own = recipe.views(), {"student": recipe.view}
-    parts = tuple(
-        batches(recipe, *how, catalogue) for how in (("train", both), ("val", both), ("test", own))
-    )
-    open_all(parts)
-    return parts
+    train = batches(recipe, "train", catalogue=catalogue)
+    validation = batches(recipe, "val", catalogue=catalogue)
+    test = batches(recipe, "test", {"student": recipe.view}, catalogue)
+    open_all((train, validation, test))
+    return train, validation, test
 
 
 def cache_clips(recipes: Iterable[Recipe], snapshot: Snapshot) -> None:

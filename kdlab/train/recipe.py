@@ -245,7 +245,7 @@ def to_json(value, contents: Callable | None = None):
         kept = [f for f in fields if not contents or f.metadata.get("identity", True)]
         described = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
         if len(kept) < len(fields):
-            described["name"] = value.name
+            described["name"] = getattr(value, "name", "")
         if contents and isinstance(value, (Data, View)) and (own := contents(value)):
             described["contents"] = own
         return described | {f.name: to_json(getattr(value, f.name), contents) for f in kept}
@@ -291,11 +291,8 @@ def _class(name: str) -> type:
             f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
             "there instead"
         )
-    if (
-        not isinstance(kind, type)
-        or not dataclasses.is_dataclass(kind)
-        or not kind.__dataclass_params__.frozen
-    ):
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if not isinstance(kind, type) or parameters is None or not parameters.frozen:
         raise ValueError(
             f"the recipe names {name}, which is no frozen dataclass at the top level of its module: write "
             "@dataclass(frozen=True) above it there"

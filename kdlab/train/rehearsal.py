@@ -18,7 +18,7 @@ from torch import nn
 
 from kdlab.clips.records import Catalogue
 from kdlab.nets.layers import one_thread
-from kdlab.nets.video import build
+from kdlab.nets.video import Normalised, build
 from kdlab.protocols import Data, Method, Net
 from kdlab.system import paths
 from kdlab.system.sources import foreign_classes
@@ -252,9 +252,9 @@ class _Observed(Training):
     """A training that sees which networks its method asks for, and to which tensors the gradients of its losses go."""
 
     def _set_up(self, nets: dict[str, nn.Module]) -> None:
-        loose = {
-            name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()
-        }
+        loose = {}
+        for name, net in nets.items():
+            loose[name] = [weight for weight in net.parameters() if weight.requires_grad]
         super()._set_up(nets)
         self.nets = _Networks(self.nets)
         self.before = {name: self._hash(name) for name in self.frozen}
@@ -314,8 +314,8 @@ def leaves_of(loss: torch.Tensor) -> Iterator[torch.Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            yield node.variable
+        if (leaf := getattr(node, "variable", None)) is not None:
+            yield leaf
         todo += [inner for inner, _ in node.next_functions]
 
 
@@ -395,7 +395,7 @@ def _check_net(recipe: Recipe) -> None:
         )
 
 
-def _made(spec, classes: int, seen: int) -> nn.Module:
+def _made(spec: Net, classes: int, seen: int) -> Normalised:
     """The untrained network of ``spec`` for clips of ``seen`` channels, if it is what the spec says."""
     kind, channels = type(spec).__qualname__, spec.channels
     if seen != channels:
@@ -427,10 +427,8 @@ def _made(spec, classes: int, seen: int) -> nn.Module:
 
 def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
     """The output of ``net`` in evaluation mode, which must change nothing in it."""
-    before, weights = (
-        {name: buffer.clone() for name, buffer in net.named_buffers()},
-        {*net.state_dict()},
-    )
+    weights = {*net.state_dict()}
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     with torch.no_grad():
         logits = net.eval()(x)
     if added := {*net.state_dict()} - weights:
@@ -438,26 +436,26 @@ def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
             f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
             "in __init__"
         )
-    if moved := [
-        name for name, buffer in net.named_buffers() if not torch.equal(buffer, before[name])
-    ]:
-        raise ValueError(
-            f"{kind} changes its buffer {moved[0]!r} in evaluation: only training may change a network"
-        )
+    for name, buffer in net.named_buffers():
+        if not torch.equal(buffer, before[name]):
+            raise ValueError(
+                f"{kind} changes its buffer {name!r} in evaluation: only training may change a network"
+            )
     return logits
 
 
 def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
-    shape = tuple(getattr(logits, "shape", ()))
-    if shape != wanted:
+    if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
+        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(
-            f"{kind} gives {shape or type(logits).__name__} for {wanted[0]} clips, where {wanted} is "
-            "wanted, a row a clip and a column a class"
+            f"{kind} gives {given} for {wanted[0]} clips, where {wanted} is wanted, a row a clip and a "
+            "column a class"
         )
+    sums = logits.sum(1)
     if (
         wanted[1] > 1
         and (logits >= 0).all()
-        and torch.allclose(logits.sum(1), torch.ones(wanted[0]), atol=1e-3)
+        and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
     ):
         raise ValueError(
             f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "

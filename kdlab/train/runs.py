@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ class Run:
         if self.wanted is not None:
             return self.wanted
         try:
-            return from_json(self.provenance["recipe"])
+            return cast(Recipe, from_json(self.provenance["recipe"]))
         except NotImported as error:
             raise NotImported(
                 f"{self.folder.name}: {error}. Its predictions() and history need no recipe; to train it "

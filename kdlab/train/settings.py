@@ -92,9 +92,9 @@ class Settings:
         one_of(("fp32", "bf16"), precision=self.precision)
 
     @property
-    def needs_validation(self) -> bool:
-        """Whether the rate follows the loss on validation clips."""
-        return bool(self.as_released and self.as_released.patience)
+    def patience(self) -> int:
+        """The epochs without a lower loss on validation clips after which the rate falls; 0 where it does not."""
+        return self.as_released.patience if self.as_released else 0
 
 
 @lru_cache(maxsize=8)  # called at every step

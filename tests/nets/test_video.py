@@ -1,4 +1,5 @@
-from types import SimpleNamespace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from kdlab.nets.video import (
     for_classes,
     load_weights,
 )
+from kdlab.protocols import Net
 
 
 def test_exposure_is_normalised_per_clip_before_anything_else():
@@ -97,11 +99,19 @@ class Two(nn.Module):
             self.other.weight = self.one.weight
 
 
+@dataclass(frozen=True)
+class Made(Net):
+    """The network that ``of`` makes."""
+
+    of: Callable
+    stages: tuple[str, ...] = ()
+
+    def make(self, num_classes: int) -> nn.Module:
+        return self.of(num_classes)
+
+
 def test_two_weights_are_not_loaded_into_one():
-    apart, tied = (
-        build(SimpleNamespace(make=lambda _, tied=tied: Two(tied)), 2, seed=1)
-        for tied in (False, True)
-    )
+    apart, tied = (build(Made(lambda _, tied=tied: Two(tied)), 2, seed=1) for tied in (False, True))
     start, names = (
         apart.state_dict(),
         "net.one.weight and net.other.weight differ there and are one weight",
@@ -146,7 +156,7 @@ class PerFrame(nn.Module):
 
 
 def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
-    spec = SimpleNamespace(make=PerFrame, stages=("patch",))
+    spec = Made(PerFrame, ("patch",))
     net, x = build(spec, 3, 0).eval(), torch.rand(2, 3, 4, 24, 24)
     assert all(p.is_contiguous() for p in net.parameters())
     assert features(net, x, ["net.patch"])["net.patch"].shape == (2, 8, 4, 6, 6)
