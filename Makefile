@@ -14,7 +14,7 @@ help:
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make test        ruff, the tests, and every notebook at the smoke profile"
 	@echo "make test-slow   the tests that take more than a few seconds"
-	@echo "make lint        ruff alone: rules and format"
+	@echo "make lint        ruff and pyright alone: rules, format, types"
 	@echo "make fresh       check that the committed outputs were made by the committed code"
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
 	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
@@ -64,6 +64,8 @@ slides: setup
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --quiet --check . || { echo "format these files: $(BIN)/ruff format" >&2; $(BIN)/ruff format --check .; }
+	@mkdir -p build/typed && sed -n '/^```python/,/^```/{/^```/d;p;}' README.md > build/typed/readme.py
+	@$(BIN)/basedpyright --level error
 
 # `fewest`: one version of each package for every Python, so that a result does not depend on it.
 # Not after `setup`, which a dependency that is not locked yet would stop.

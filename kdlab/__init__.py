@@ -7,8 +7,12 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-#: What most scripts need, and where it stands.
+#: What most scripts need, and where it stands; ``__init__.pyi`` tells type checkers.
 _PUBLIC = {
+    "Data": "kdlab.protocols",
+    "View": "kdlab.protocols",
+    "Net": "kdlab.protocols",
+    "Method": "kdlab.protocols",
     "Night": "kdlab.night",
     "UserClips": "kdlab.datasets.user_clips",
     "Window": "kdlab.clips.windows",

@@ -152,3 +152,11 @@ def test_pictures_are_computed_alike_unless_the_user_says_otherwise(given):
     cpuinfo = Path("/proc/cpuinfo")
     avx2 = cpuinfo.is_file() and " avx2 " in cpuinfo.read_text()
     assert out.strip() == (given or ("avx2" if avx2 else "None"))
+
+
+def test_each_public_name_is_there_and_has_its_type():
+    stub = (PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+    typed = re.findall(r"import \w+ as (\w+)", stub)
+    assert {*typed, "__version__", "check"} == {*kdlab.__all__}
+    for name in kdlab.__all__:
+        assert getattr(kdlab, name) is not None
