@@ -15,7 +15,7 @@ average-pooled to the shorter one.
 from dataclasses import dataclass, fields
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, rise, weighted_sum
@@ -24,13 +24,13 @@ from kdlab.system.values import alike, fraction, integer, not_negative
 
 
 def dkd_loss(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    labels: torch.Tensor,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
     temperature: float,
     alpha: float,
     beta: float,
-) -> torch.Tensor:
+) -> Tensor:
     """``t² [α KL(b_T ‖ b_S) + β KL(o_T ‖ o_S)]``, mean over the batch (Zhao et al., arXiv 2203.08679).
 
     Logits are ``(B, K)``. In softened probabilities, b is the pair (label's class, sum of all others), and o is the
@@ -53,13 +53,13 @@ def dkd_loss(
     return temperature**2 * (alpha * kl[0] + beta * kl[1]).mean()
 
 
-def _pooled(*features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _pooled(*features: Tensor) -> tuple[Tensor, ...]:
     """The features, each ``(B, C, T, H, W)``, average-pooled in time and space to the shorter length of both."""
     size = [min(lengths) for lengths in zip(*(each.shape[2:] for each in features), strict=True)]
     return tuple(F.adaptive_avg_pool3d(each, size) for each in features)
 
 
-def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+def fitnet_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Mean squared difference over all elements (Romero et al., arXiv 1412.6550), after average pooling of time and
     space to the shorter length.
 
@@ -78,9 +78,7 @@ def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
 simkd_loss = fitnet_loss  # of the student's projector (Chen et al., arXiv 2203.14001)
 
 
-def attention_transfer_loss(
-    student_features: torch.Tensor, teacher_features: torch.Tensor
-) -> torch.Tensor:
+def attention_transfer_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Mean over batch and places of ``(q_S − q_T)²`` (Zagoruyko & Komodakis, arXiv 1612.03928).
 
     q is the attention map of a layer ``(B, C, T, H, W)``: the mean of its squares over channels, flattened and divided
@@ -101,9 +99,7 @@ def attention_transfer_loss(
     return F.mse_loss(*(F.normalize(m.flatten(1)) for m in maps))
 
 
-def feature_norm_loss(
-    student: torch.Tensor, teacher: torch.Tensor, centres: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def feature_norm_loss(student: Tensor, teacher: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
     """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
 
     ``student`` s and ``teacher`` t are pooled features ``(B, C)``; c is the label's row of ``centres (K, C)``, the
@@ -116,7 +112,7 @@ def feature_norm_loss(
     ).mean()
 
 
-def review_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+def review_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """ReviewKD's hierarchical context loss of one stage (Chen et al., arXiv 2104.09044): ``Σ_l w_l MSE_l / Σ_l w_l``.
 
     Features are ``(B, C, T, H, W)``. Level 0 compares all places, with weight 1; further levels compare features
@@ -211,9 +207,7 @@ def _of_one_clip(nets, batch, taps) -> tuple[tuple, list[tuple]]:
     return seen
 
 
-def _read(
-    nets, role: str, batch, taps, clips: int | None = None
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def _read(nets, role: str, batch, taps, clips: int | None = None) -> tuple[Tensor, list[Tensor]]:
     """The logits of the network of ``role`` for its view of the batch, and its features ``(B, C, T, H, W)`` at each of
     ``taps``. Raises ``ValueError`` for features of another shape."""
     names = _layers(nets, role, taps)
@@ -354,7 +348,7 @@ class FeatureNorm(AtLayer):
         ours, theirs = channels[0]
         return {} if ours == theirs else {"regressor": nn.Conv3d(ours, theirs, kernel_size=1)}
 
-    def prepare(self, nets, batches) -> torch.Tensor:
+    def prepare(self, nets, batches) -> Tensor:
         """The teacher's features, summed over each class's training clips, ``(K, C)``: they have the directions of the
         class means."""
         sums = 0
@@ -378,7 +372,7 @@ class FeatureNorm(AtLayer):
         }
 
 
-def _head(net: nn.Module, layer: str) -> dict[str, torch.Tensor]:
+def _head(net: nn.Module, layer: str) -> dict[str, Tensor]:
     """The weights of ``net`` that are not in its children up to the ``layer``, which is named with ``net.``."""
     before = trunk(net, layer.removeprefix("net.")).state_dict()
     return {name: weight for name, weight in net.state_dict().items() if name not in before}
@@ -408,7 +402,7 @@ class Review(nn.ModuleList):
             for k, (student, teacher) in enumerate(channels)
         )
 
-    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
         found, deeper = [], None
         for stage, x in zip(reversed(self), reversed(features), strict=True):
             x = stage["into"](x)
