@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import AtLayer, Distiller, Tap
+from kdlab.distill.distiller import AtLayer, Distiller, Tap
 from kdlab.distill.method import kd_loss
 from kdlab.system.values import alike
 
