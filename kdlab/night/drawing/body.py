@@ -55,9 +55,8 @@ def draw_look(rng: Generator, variety: float) -> Look:
     """Draw a person. ``variety`` sets the range of the body; clothes always vary, since they do not reveal the action."""
 
     def cloth() -> np.ndarray:
-        grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2]) * rng.uniform(
-            0.8, 1.25
-        )
+        grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2])
+        grey *= rng.uniform(0.8, 1.25)
         return np.clip(grey * (1 + 0.18 * rng.normal(size=3)), 0.015, 0.8)
 
     skin = rng.uniform(0.16, 0.5) * np.array([1.0, 0.72, 0.58])
@@ -78,12 +77,12 @@ def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
     p = {name: np.deg2rad(v) if name not in ("forward", "lift") else v for name, v in pose.items()}
     size = {name: value * height for name, value in LENGTH.items()}
     shins = {side: p[f"thigh_{side}"] - p[f"knee_{side}"] for side in ("r", "l")}
-    up = _vector(
+    up = vector(
         np.sin(p["lean"]),
         np.cos(p["lean"]) * np.cos(p["bend"]),
         np.cos(p["lean"]) * np.sin(p["bend"]),
     )
-    left = _vector(np.cos(p["twist"]), -np.sin(p["lean"]), -np.sin(p["twist"]))
+    left = vector(np.cos(p["twist"]), -np.sin(p["lean"]), -np.sin(p["twist"]))
     pelvis = _pelvis(p, shins, size, planted)
     neck = pelvis + size["torso"] * up
     chest = pelvis + 0.72 * size["torso"] * up + 0.05 * height * np.cross(left, up)
@@ -105,15 +104,15 @@ def _pelvis(p: Pose, shins: Pose, size: dict[str, float], planted: bool) -> np.n
         down[side] = size["thigh"] * np.cos(thigh) + size["shin"] * np.cos(shin)
         ahead[side] = size["thigh"] * np.sin(thigh) + size["shin"] * np.sin(shin)
     z = p["forward"] - (0.5 * (ahead["r"] + ahead["l"]) if planted else 0.0)
-    return _vector(0, np.maximum(down["r"], down["l"]) + size["sole"] + p["lift"], z)
+    return vector(0, np.maximum(down["r"], down["l"]) + size["sole"] + p["lift"], z)
 
 
 def _head(p: Pose, neck: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
     """The middle of the head, and the middle of the face."""
     radius = LENGTH["head"] * height
     tip, turn = p["bend"] * 0.75 + p["nod"], p["look"] + p["twist"]
-    crown = _vector(np.sin(p["lean"]), np.cos(tip), np.sin(tip))
-    gaze = _vector(np.sin(turn) * np.cos(tip), -np.sin(tip), np.cos(tip) * np.cos(turn))
+    crown = vector(np.sin(p["lean"]), np.cos(tip), np.sin(tip))
+    gaze = vector(np.sin(turn) * np.cos(tip), -np.sin(tip), np.cos(tip) * np.cos(turn))
     head = neck + 0.115 * height * crown
     return head, head + 0.45 * radius * gaze - 0.12 * radius * crown
 
@@ -123,7 +122,7 @@ def _arm(p: Pose, shoulder: np.ndarray, outwards: np.ndarray, size: dict[str, fl
 
     def along(pitch: np.ndarray, sideways: np.ndarray) -> np.ndarray:
         down, forward = -np.cos(sideways) * np.cos(pitch), np.cos(sideways) * np.sin(pitch)
-        return _vector(0, down, forward) + np.sin(sideways)[:, None] * outwards
+        return vector(0, down, forward) + np.sin(sideways)[:, None] * outwards
 
     elbow = shoulder + size["upper"] * along(p["arm"], p["out"])
     hand = elbow + size["fore"] * along(p["fore"], p["fore_out"])
@@ -133,13 +132,13 @@ def _arm(p: Pose, shoulder: np.ndarray, outwards: np.ndarray, size: dict[str, fl
 def _leg(p: Pose, shin: np.ndarray, hip: np.ndarray, sign: float, size: dict[str, float]) -> Pose:
     """Hip, knee, ankle and toe of one side, from the side's own channels."""
     aside, thigh, point = np.sin(sign * p["spread"]), p["thigh"], 0.5 * shin
-    knee = hip + size["thigh"] * _vector(aside, -np.cos(thigh), np.sin(thigh))
-    ankle = knee + size["shin"] * _vector(aside, -np.cos(shin), np.sin(shin))
-    toe = ankle + size["foot"] * _vector(0, np.sin(point) * 0.6 - 0.2, np.cos(point))
+    knee = hip + size["thigh"] * vector(aside, -np.cos(thigh), np.sin(thigh))
+    ankle = knee + size["shin"] * vector(aside, -np.cos(shin), np.sin(shin))
+    toe = ankle + size["foot"] * vector(0, np.sin(point) * 0.6 - 0.2, np.cos(point))
     return {"hip": hip, "knee": knee, "ankle": ankle, "toe": toe}
 
 
-def _vector(x: np.ndarray | float, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def vector(x: np.ndarray | float, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
 
 
