@@ -143,7 +143,7 @@ def _units(net: nn.Module, layer: str, x: Tensor) -> Units:
             if hasattr(part, "kernel_size") and hasattr(part, "stride"):
                 hooks.enter_context(part.register_forward_hook(_window_mean))
             elif isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
-                hooks.enter_context(part.register_forward_hook(_input))
+                hooks.enter_context(part.register_forward_hook(lambda _, inputs, out: inputs[0]))
         seen = features(net, shown[:, None].repeat(1, x.shape[1], 1, 1, 1), [layer])[layer]
     if seen.dim() != 5 or len(seen) != len(shown) or seen.shape[-1] * seen.shape[-2] < 2:
         raise ValueError(
@@ -156,11 +156,6 @@ def _units(net: nn.Module, layer: str, x: Tensor) -> Units:
         share = ((ramp - least) / (most - least)).movedim(axis, 0).flatten(1).mean(1)
         matrices.append(_interpolation(max(sizes) * share.cpu().numpy(), size))
     return Units(*matrices)
-
-
-def _input(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
-    """The layer's input. It replaces the layer's output."""
-    return inputs[0]
 
 
 def _window_mean(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
