@@ -44,9 +44,8 @@ class ReEstimated(Passes):
     def prepare(self, nets, batches) -> None:
         """Reset the statistics; from then on every batch has equal weight."""
         for norm in norms(nets["student"]):
-            if (
-                isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training
-            ):  # a frozen norm keeps its own
+            # A frozen norm keeps its own statistics.
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:
                 norm.reset_running_stats()
                 norm.momentum = None
 
@@ -59,29 +58,21 @@ class EntropyMinimisation(CrossEntropy):
 
     def prepare(self, nets, batches) -> None:
         """Freeze all weights but those of the norms; norm weights that came frozen stay frozen."""
-        trained = [
-            w
-            for norm in norms(nets["student"])
-            for w in norm.parameters(recurse=False)
-            if w.requires_grad
-        ]
-        nets["student"].requires_grad_(False)
-        for weight in trained:
-            weight.requires_grad_(True)
+        trained = set()
+        for norm in norms(nets["student"]):
+            trained.update(w for w in norm.parameters(recurse=False) if w.requires_grad)
+        for weight in nets["student"].parameters():
+            weight.requires_grad_(weight in trained)
 
     def losses(self, nets, batch, progress):
         """Yield the entropy in nats of the student's predictions, mean over the batch."""
         log_p = F.log_softmax(nets["student"](batch.views["student"]), dim=-1)
-        nats = (
-            -(log_p.exp() * log_p).sum(-1).mean()
-        )  # value and gradient are finite, also where p rounds to 0
+        # Value and gradient are finite, also where p rounds to 0.
+        nats = -(log_p.exp() * log_p).sum(-1).mean()
         yield "net", nats, {"entropy": nats}
 
 
 def norms(net: nn.Module) -> list[nn.Module]:
     """The batch, group and instance norms anywhere in ``net``."""
-    return [
-        layer
-        for layer in net.modules()
-        if isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))
-    ]
+    kinds = nn.modules.batchnorm._BatchNorm, nn.GroupNorm
+    return [layer for layer in net.modules() if isinstance(layer, kinds)]

@@ -1,36 +1,31 @@
 """The distillers with which every study compares: DKD, FitNets, attention transfer, SimKD, feature norm and ReviewKD
 (docs/methods.md, 1.4 and 2). KD is in ``kdlab.distill.method``, DIST, RKD and others in ``kdlab.distill.relations``.
 
-Each distiller is a pure function and, below, a method with the loss L = CE(z_S, y) + weight · distiller. Student and
-teacher see the batch's ``student`` and ``teacher`` views. We do not know which of several "feature norm" losses GenKD's
-paper means; kdlab implements KD++.
-
-A method reads the networks' own ``stages`` (:class:`kdlab.protocols.Net`), which are numbered as in a list: -1 is the
-last one. Numbers count from the end by default, so that networks with different numbers of stages are compared at their
-last ones. ``tap`` is the number of a stage or the name of a layer for both networks, or a pair of these, (student's,
-teacher's): ``FitNet(tap=("net.stages.2", "net.layer3"))``. In time and space, features of unlike lengths are
-average-pooled to the shorter one.
+Each distiller is a pure function and, below it, a method with the loss L = CE(z_S, y) + weight · distiller. What the
+methods share is in ``kdlab.distill.distiller``. We do not know which of several "feature norm" losses GenKD's paper
+means; kdlab implements KD++.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlab.distill.method import CrossEntropy, check_mixture, kd_loss, rise, weighted_sum
-from kdlab.nets.layers import bare, layers_of, outputs, trunk
-from kdlab.system.values import alike, fraction, integer, not_negative
+from kdlab.distill.distiller import ROLES, AtLayer, Distiller, Tap, layers, of_one_clip, read
+from kdlab.distill.method import kd_loss, rise
+from kdlab.nets.layers import layers_of, trunk
+from kdlab.system.values import alike, integer
 
 
 def dkd_loss(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    labels: torch.Tensor,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
     temperature: float,
     alpha: float,
     beta: float,
-) -> torch.Tensor:
+) -> Tensor:
     """``t² [α KL(b_T ‖ b_S) + β KL(o_T ‖ o_S)]``, mean over the batch (Zhao et al., arXiv 2203.08679).
 
     Logits are ``(B, K)``. In softened probabilities, b is the pair (label's class, sum of all others), and o is the
@@ -53,199 +48,6 @@ def dkd_loss(
     return temperature**2 * (alpha * kl[0] + beta * kl[1]).mean()
 
 
-def _pooled(*features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The features, each ``(B, C, T, H, W)``, average-pooled in time and space to the shorter length of both."""
-    size = [min(lengths) for lengths in zip(*(each.shape[2:] for each in features), strict=True)]
-    return tuple(F.adaptive_avg_pool3d(each, size) for each in features)
-
-
-def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference over all elements (Romero et al., arXiv 1412.6550), after average pooling of time and
-    space to the shorter length.
-
-    Features are ``(B, C, T, H, W)``; ``student_features`` are the output of the regressor to the teacher's channels.
-    Raises ``ValueError`` for other channels.
-    """
-    if student_features.shape[:2] != teacher_features.shape[:2]:
-        raise ValueError(
-            f"the student's features are {tuple(student_features.shape)}, the teacher's "
-            f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels "
-            "(kdlab.nets.i3d.Projected)"
-        )
-    return F.mse_loss(*_pooled(student_features, teacher_features))
-
-
-simkd_loss = fitnet_loss  # of the student's projector (Chen et al., arXiv 2203.14001)
-
-
-def attention_transfer_loss(
-    student_features: torch.Tensor, teacher_features: torch.Tensor
-) -> torch.Tensor:
-    """Mean over batch and places of ``(q_S − q_T)²`` (Zagoruyko & Komodakis, arXiv 1612.03928).
-
-    q is the attention map of a layer ``(B, C, T, H, W)``: the mean of its squares over channels, flattened and divided
-    by its L2 norm. The scale of a layer therefore has no effect, and the sum over places is in [0, 2]. Channels may
-    differ. An axis on which the maps differ is average-pooled to the shorter length. The usual reference (mdistiller)
-    pools the features before it squares them; where sizes differ, its loss is up to half larger or smaller, and where
-    they are equal both agree. Raises ``ValueError`` for different clips.
-    """
-    alike(
-        student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0]
-    )
-    maps = _pooled(
-        *(
-            features.square().mean(1, keepdim=True)
-            for features in (student_features, teacher_features)
-        )
-    )
-    return F.mse_loss(*(F.normalize(m.flatten(1)) for m in maps))
-
-
-def feature_norm_loss(
-    student: torch.Tensor, teacher: torch.Tensor, centres: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
-
-    ``student`` s and ``teacher`` t are pooled features ``(B, C)``; c is the label's row of ``centres (K, C)``, the
-    teacher's class means. The loss is in [0, 2]; it is 0 where s has the direction of c and is no shorter than t.
-    """
-    alike(student=student, teacher=teacher)
-    along = (student * F.normalize(centres[labels], dim=1)).sum(1)
-    return (
-        1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)
-    ).mean()
-
-
-def review_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
-    """ReviewKD's hierarchical context loss of one stage (Chen et al., arXiv 2104.09044): ``Σ_l w_l MSE_l / Σ_l w_l``.
-
-    Features are ``(B, C, T, H, W)``. Level 0 compares all places, with weight 1; further levels compare features
-    average-pooled to at most 4, 2 and 1 places on each axis, each with half the weight of the level before. A level
-    that pools nothing is left out. An axis on which the features differ is first pooled to the shorter length. Raises
-    ``ValueError`` for other channels.
-    """
-    alike(
-        student_channels=student_features[:, :, 0, 0, 0],
-        teacher_channels=teacher_features[:, :, 0, 0, 0],
-    )
-    student, teacher = _pooled(student_features, teacher_features)
-    terms = [F.mse_loss(student, teacher)]
-    for most in (4, 2, 1):
-        if (size := torch.Size(min(most, n) for n in student.shape[2:])) != student.shape[2:]:
-            terms.append(
-                F.mse_loss(*(F.adaptive_avg_pool3d(each, size) for each in (student, teacher)))
-            )
-    weights = [0.5**level for level in range(len(terms))]
-    return sum(w * term for w, term in zip(weights, terms, strict=True)) / sum(weights)
-
-
-ROLES = ("student", "teacher")
-#: The number of a stage or the name of a layer; a pair has the student's and the teacher's.
-Tap = int | str | tuple[int | str, int | str]
-
-
-class Distiller(CrossEntropy):
-    """Cross-entropy with weight ``labels``, plus the terms of a subclass.
-
-    ``taps`` are the layers that it reads; a number stands for that many of the last stages, or as many as both networks
-    have. ``terms(nets, logits, features, batch, progress)`` returns pairs of weight and term, by name; it receives the
-    logits of student and teacher, and for each tap the features of both. ``beside(channels)`` returns the networks that
-    are trained with the student; ``channels`` are those of both networks at each tap. Fields of type float are at least
-    0, a ``temperature`` is above 0, and a ``warmup`` at most 1.
-    """
-
-    labels = 1.0
-    taps = ()
-
-    def __post_init__(self):
-        check_mixture(getattr(self, "temperature", 1.0), 0)
-        not_negative(**{f.name: getattr(self, f.name) for f in fields(self) if f.type is float})
-        fraction(warmup=getattr(self, "warmup", 0.0))
-
-    def beside(self, channels: list[tuple[int, int]]) -> dict[str, nn.Module]:
-        return {}
-
-    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
-        """The networks ``beside`` the student. One clip of ``batches`` determines their channels; ``seed`` alone
-        determines their weights. Raises ``ValueError`` for layers that give no features."""
-        _, features = _of_one_clip(nets, next(iter(batches)), self.taps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.beside([(ours.shape[1], theirs.shape[1]) for ours, theirs in features])
-
-    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
-        """The student and the networks ``beside`` it share one optimiser."""
-        return {"net": [name for name in nets if name != "teacher"]}
-
-    def losses(self, nets, batch, progress):
-        """Yield the weighted sum of cross-entropy (nats, mean over the batch) and terms, and each of them
-        unweighted."""
-        logits, features = _seen(nets, batch, self.taps)
-        terms = {"ce": (self.labels, F.cross_entropy(logits[0], batch.labels))}
-        yield "net", *weighted_sum(terms | self.terms(nets, logits, features, batch, progress))
-
-
-class AtLayer(Distiller):
-    """A distiller that reads the layer ``tap``."""
-
-    @property
-    def taps(self) -> tuple[Tap, ...]:
-        return (self.tap,)
-
-
-def _seen(nets, batch, taps, clips: int | None = None) -> tuple[tuple, list[tuple]]:
-    """The logits of student and teacher for the first ``clips`` of the batch, and for each tap the features of both."""
-    with torch.no_grad():
-        targets, theirs = _read(nets, "teacher", batch, taps, clips)
-    logits, ours = _read(nets, "student", batch, taps, clips)
-    return (logits, targets), list(zip(ours, theirs, strict=True))
-
-
-@torch.no_grad()
-def _of_one_clip(nets, batch, taps) -> tuple[tuple, list[tuple]]:
-    """:func:`_seen` of the first clip, with the student in evaluation mode."""
-    was_training = nets["student"].training
-    nets["student"].eval()
-    seen = _seen(nets, batch, taps, clips=1)
-    nets["student"].train(was_training)
-    return seen
-
-
-def _read(
-    nets, role: str, batch, taps, clips: int | None = None
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The logits of the network of ``role`` for its view of the batch, and its features ``(B, C, T, H, W)`` at each of
-    ``taps``. Raises ``ValueError`` for features of another shape."""
-    names = _layers(nets, role, taps)
-    try:
-        seen = outputs(nets[role], batch.views[role][:clips], names)
-    except ValueError as error:
-        raise ValueError(f"the {role}: {error}") from error
-    for name in names:
-        if seen.taps[name].dim() != 5:
-            raise ValueError(
-                f"layer {name!r} of the {role} gives {tuple(seen.taps[name].shape)}: name a layer with "
-                "features (B, C, T, H, W), or (B·T, C, H, W)"
-            )
-    return seen.logits, [seen.taps[name] for name in names]
-
-
-def _layers(nets, role: str, taps) -> list[str]:
-    """The names of the layers of ``taps`` in the network of ``role``."""
-    stages = {role: getattr(bare(nets[role]), "stage_names", ()) for role in ROLES}
-    if isinstance(taps, int):
-        taps = range(-max(1, min(taps, *map(len, stages.values()))), 0)
-    own = [tap[ROLES.index(role)] if isinstance(tap, tuple) else tap for tap in taps]
-    try:
-        return [stages[role][tap] if isinstance(tap, int) else tap for tap in own]
-    except IndexError:
-        raise ValueError(
-            f"the {role} has {len(stages[role])} stages (kdlab.protocols.Net), and the method reads "
-            f"{', '.join(map(str, own))}: give it the numbers or names of layers, or a pair of these, "
-            "(student's, teacher's)"
-        ) from None
-
-
 @dataclass(frozen=True)
 class DecoupledKD(Distiller):
     """DKD. The defaults are the authors' for CIFAR-100 (their best β depends on the teacher). ``warmup`` is the
@@ -260,6 +62,28 @@ class DecoupledKD(Distiller):
     def terms(self, nets, logits, features, batch, progress):
         dkd = dkd_loss(*logits, batch.labels, self.temperature, self.alpha, self.beta)
         return {"dkd": (rise(progress.fraction, self.warmup) * self.weight, dkd)}
+
+
+def _pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """The features of both, each ``(B, C, T, H, W)``, average-pooled in time and space to the shorter length."""
+    size = [min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    return F.adaptive_avg_pool3d(student, size), F.adaptive_avg_pool3d(teacher, size)
+
+
+def fitnet_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Mean squared difference over all elements (Romero et al., arXiv 1412.6550), after average pooling of time and
+    space to the shorter length.
+
+    Features are ``(B, C, T, H, W)``; ``student_features`` are the output of the regressor to the teacher's channels.
+    Raises ``ValueError`` for other channels.
+    """
+    if student_features.shape[:2] != teacher_features.shape[:2]:
+        raise ValueError(
+            f"the student's features are {tuple(student_features.shape)}, the teacher's "
+            f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels "
+            "(kdlab.nets.i3d.Projected)"
+        )
+    return F.mse_loss(*_pooled(student_features, teacher_features))
 
 
 @dataclass(frozen=True)
@@ -281,6 +105,22 @@ class FitNet(AtLayer):
         return {"hint": (self.weight, fitnet_loss(nets["regressor"](ours), theirs))}
 
 
+def attention_transfer_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Mean over batch and places of ``(q_S − q_T)²`` (Zagoruyko & Komodakis, arXiv 1612.03928).
+
+    q is the attention map of a layer ``(B, C, T, H, W)``: the mean of its squares over channels, flattened and divided
+    by its L2 norm. The scale of a layer therefore has no effect, and the sum over places is in [0, 2]. Channels may
+    differ. An axis on which the maps differ is average-pooled to the shorter length. The usual reference (mdistiller)
+    pools the features before it squares them; where sizes differ, its loss is up to half larger or smaller, and where
+    they are equal both agree. Raises ``ValueError`` for different clips.
+    """
+    alike(
+        student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0]
+    )
+    squares = (f.square().mean(1, keepdim=True) for f in (student_features, teacher_features))
+    return F.mse_loss(*(F.normalize(maps.flatten(1)) for maps in _pooled(*squares)))
+
+
 @dataclass(frozen=True)
 class AttentionTransfer(Distiller):
     """Attention transfer, summed over the layers ``taps``; by default over the last three stages that both networks
@@ -291,9 +131,11 @@ class AttentionTransfer(Distiller):
     weight: float = 1000.0
 
     def terms(self, nets, logits, features, batch, progress):
-        return {
-            "attention": (self.weight, sum(attention_transfer_loss(*pair) for pair in features))
-        }
+        attention = sum(attention_transfer_loss(*pair) for pair in features)
+        return {"attention": (self.weight, attention)}
+
+
+simkd_loss = fitnet_loss  # of the student's projector (Chen et al., arXiv 2203.14001)
 
 
 @dataclass(frozen=True)
@@ -310,14 +152,12 @@ class SimKD(AtLayer):
         """Copy the teacher's head into the student; return no further networks. The head receives no gradient, so it
         does not change. Raises ``ValueError`` where the student's head, with the teacher's weights, gives other logits
         than the teacher for the teacher's features."""
-        own, head = (_head(nets[role].net, *_layers(nets, role, self.taps)) for role in ROLES)
-        fits = [weight.shape for weight in own.values()] == [
-            weight.shape for weight in head.values()
-        ]
+        student, teacher = (nets[role].net for role in ROLES)
+        own = _head(student, *layers(nets, "student", self.taps))
+        head = _head(teacher, *layers(nets, "teacher", self.taps))
+        fits = [w.shape for w in own.values()] == [w.shape for w in head.values()]
         if fits:
-            nets["student"].net.load_state_dict(
-                dict(zip(own, head.values(), strict=True)), strict=False
-            )
+            student.load_state_dict(dict(zip(own, head.values(), strict=True)), strict=False)
             fits = self._agree(nets, next(iter(batches)))
         if not fits:
             raise ValueError(
@@ -329,15 +169,32 @@ class SimKD(AtLayer):
 
     def _agree(self, nets, batch) -> bool:
         """Whether the student gives the teacher's logits when it is given the teacher's features."""
-        (_, wanted), ((_, theirs),) = _of_one_clip(nets, batch, self.taps)
-        (name,) = _layers(nets, "student", self.taps)
-        hook = layers_of(nets["student"])[name].register_forward_hook(lambda *_: theirs)
-        (logits, _), _ = _of_one_clip(nets, batch, ())
-        hook.remove()
+        (_, wanted), ((_, theirs),) = of_one_clip(nets, batch, self.taps)
+        (name,) = layers(nets, "student", self.taps)
+        with layers_of(nets["student"])[name].register_forward_hook(lambda *_: theirs):
+            (logits, _), _ = of_one_clip(nets, batch, ())
         return torch.allclose(logits, wanted, rtol=1e-3, atol=1e-4)
 
     def terms(self, nets, logits, features, batch, progress):
         return {"features": (1.0, simkd_loss(*features[0]))}
+
+
+def _head(net: nn.Module, layer: str) -> dict[str, Tensor]:
+    """The weights of ``net`` that are not in its children up to the ``layer``, which is named with ``net.``."""
+    before = trunk(net, layer.removeprefix("net.")).state_dict()
+    return {name: weight for name, weight in net.state_dict().items() if name not in before}
+
+
+def feature_norm_loss(student: Tensor, teacher: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
+    """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
+
+    ``student`` s and ``teacher`` t are pooled features ``(B, C)``; c is the label's row of ``centres (K, C)``, the
+    teacher's class means. The loss is in [0, 2]; it is 0 where s has the direction of c and is no shorter than t.
+    """
+    alike(student=student, teacher=teacher)
+    along = (student * F.normalize(centres[labels], dim=1)).sum(1)
+    longer = torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)
+    return (1 - along / longer).mean()
 
 
 @dataclass(frozen=True)
@@ -354,34 +211,50 @@ class FeatureNorm(AtLayer):
         ours, theirs = channels[0]
         return {} if ours == theirs else {"regressor": nn.Conv3d(ours, theirs, kernel_size=1)}
 
-    def prepare(self, nets, batches) -> torch.Tensor:
+    def prepare(self, nets, batches) -> Tensor:
         """The teacher's features, summed over each class's training clips, ``(K, C)``: they have the directions of the
         class means."""
         sums = 0
         for batch in batches:
             with torch.no_grad():
-                logits, (features,) = _read(nets, "teacher", batch, self.taps)
-            of = F.one_hot(batch.labels, logits.shape[1]).float()
-            sums = sums + of.T @ features.mean((2, 3, 4))
+                logits, (features,) = read(nets, "teacher", batch, self.taps)
+            of_class = F.one_hot(batch.labels, logits.shape[1]).float()
+            sums = sums + of_class.T @ features.mean((2, 3, 4))
         return sums
 
     def terms(self, nets, logits, features, batch, progress):
         ((ours, theirs),) = features
         if "regressor" in nets:
             ours = nets["regressor"](ours)
-        norm = feature_norm_loss(
-            ours.mean((2, 3, 4)), theirs.mean((2, 3, 4)), progress.prepared, batch.labels
-        )
+        pooled = (f.mean((2, 3, 4)) for f in (ours, theirs))
         return {
             "soft": (self.soft, kd_loss(*logits, self.temperature)),
-            "norm": (self.weight, norm),
+            "norm": (self.weight, feature_norm_loss(*pooled, progress.prepared, batch.labels)),
         }
 
 
-def _head(net: nn.Module, layer: str) -> dict[str, torch.Tensor]:
-    """The weights of ``net`` that are not in its children up to the ``layer``, which is named with ``net.``."""
-    before = trunk(net, layer.removeprefix("net.")).state_dict()
-    return {name: weight for name, weight in net.state_dict().items() if name not in before}
+def review_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """ReviewKD's hierarchical context loss of one stage (Chen et al., arXiv 2104.09044): ``Σ_l w_l MSE_l / Σ_l w_l``.
+
+    Features are ``(B, C, T, H, W)``. Level 0 compares all places, with weight 1; further levels compare features
+    average-pooled to at most 4, 2 and 1 places on each axis, each with half the weight of the level before. A level
+    that pools nothing is left out. An axis on which the features differ is first pooled to the shorter length. Raises
+    ``ValueError`` for other channels.
+    """
+    alike(
+        student_channels=student_features[:, :, 0, 0, 0],
+        teacher_channels=teacher_features[:, :, 0, 0, 0],
+    )
+    student, teacher = _pooled(student_features, teacher_features)
+    weight, weights, loss = 1.0, 1.0, F.mse_loss(student, teacher)
+    for most in (4, 2, 1):
+        size = tuple(min(most, n) for n in student.shape[2:])
+        if size != student.shape[2:]:
+            weight /= 2
+            pooled = (F.adaptive_avg_pool3d(f, size) for f in (student, teacher))
+            loss = loss + weight * F.mse_loss(*pooled)
+            weights += weight
+    return loss / weights
 
 
 class Review(nn.ModuleList):
@@ -391,36 +264,27 @@ class Review(nn.ModuleList):
 
     def __init__(self, channels: list[tuple[int, int]], width: int):
         def step(kernel: int, a: int, b: int) -> nn.Sequential:
-            return nn.Sequential(
-                nn.Conv3d(a, b, kernel, padding=kernel // 2, bias=False), nn.BatchNorm3d(b)
-            )
+            convolution = nn.Conv3d(a, b, kernel, padding=kernel // 2, bias=False)
+            return nn.Sequential(convolution, nn.BatchNorm3d(b))
 
-        super().__init__(
-            nn.ModuleDict(
-                {
-                    "into": step(1, student, width),
-                    "out": step(3, width, teacher),
-                    "attention": nn.Conv3d(2 * width, 2, 1)
-                    if k + 1 < len(channels)
-                    else nn.Identity(),
-                }
-            )
-            for k, (student, teacher) in enumerate(channels)
-        )
+        super().__init__()
+        for student, teacher in channels:
+            stage = {"into": step(1, student, width), "out": step(3, width, teacher)}
+            last = len(self) + 1 == len(channels)
+            stage["attention"] = nn.Identity() if last else nn.Conv3d(2 * width, 2, 1)
+            self.append(nn.ModuleDict(stage))
 
-    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        found, deeper = [], None
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        fused, deeper = [], None
         for stage, x in zip(reversed(self), reversed(features), strict=True):
             x = stage["into"](x)
             if deeper is not None:
                 deeper = F.interpolate(deeper, x.shape[2:])
-                own, other = torch.sigmoid(stage["attention"](torch.cat([x, deeper], 1))).chunk(
-                    2, 1
-                )
-                x = own * x + other * deeper
-            found.append(stage["out"](x))
+                attention = torch.sigmoid(stage["attention"](torch.cat([x, deeper], 1)))
+                x = attention[:, :1] * x + attention[:, 1:] * deeper
+            fused.insert(0, stage["out"](x))
             deeper = x
-        return found[::-1]
+        return fused
 
 
 @dataclass(frozen=True)
@@ -448,6 +312,6 @@ class ReviewKD(Distiller):
 
     def terms(self, nets, logits, features, batch, progress):
         ours, theirs = zip(*features, strict=True)
-        fused = nets["review"](ours)
-        review = sum(review_loss(*pair) for pair in zip(fused, theirs, strict=True))
+        pairs = zip(nets["review"](ours), theirs, strict=True)
+        review = sum(review_loss(*pair) for pair in pairs)
         return {"review": (self.weight * rise(progress.fraction, self.warmup), review)}

@@ -11,6 +11,7 @@ softmax first. Sections refer to docs/methods.md.
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from kdlab.protocols import Method
@@ -44,7 +45,7 @@ class KD(CrossEntropy):
     def __post_init__(self):
         check_mixture(self.temperature, self.alpha)
 
-    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
+    def soft_targets(self, nets, batch, progress) -> Tensor:
         """The frozen teacher's softened probabilities ``(B, K)`` for its own view of the batch."""
         with torch.no_grad():
             return F.softmax(nets["teacher"](batch.views["teacher"]) / self.temperature, dim=-1)
@@ -61,8 +62,8 @@ class KD(CrossEntropy):
 
 
 def weighted_sum(
-    terms: dict[str, tuple[float, torch.Tensor]],
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    terms: dict[str, tuple[float, Tensor]],
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and the unweighted terms, from name → (weight, term). A term of weight 0 is only recorded."""
     return sum(w * term for w, term in terms.values() if w), {
         name: term for name, (_, term) in terms.items()
@@ -81,14 +82,12 @@ def check_mixture(temperature: float, alpha: float) -> None:
     fraction("0 is cross-entropy alone, 1 soft targets alone", alpha=alpha)
 
 
-def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+def entropy(probabilities: Tensor) -> Tensor:
     """Entropy in nats of ``probabilities (..., K)`` → ``(...)``; 0·ln 0 counts as 0."""
     return torch.special.entr(probabilities).sum(-1)
 
 
-def soft_target_loss(
-    student_logits: torch.Tensor, targets: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def soft_target_loss(student_logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     """``t² KL(targets ‖ softmax_t(z_S))``, mean over the batch, for target *probabilities* ``(B, K)`` (section 1).
 
     The factor t² keeps the scale of the gradient when t grows (Hinton et al., arXiv 1503.02531). Raises ``ValueError``
@@ -100,9 +99,7 @@ def soft_target_loss(
     return temperature**2 * F.kl_div(log_student, targets, reduction="batchmean")
 
 
-def kd_loss(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S). Zero exactly
     when the logits differ by a constant. Raises as :func:`soft_target_loss`."""
     return soft_target_loss(
@@ -110,7 +107,7 @@ def kd_loss(
     )
 
 
-def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -> torch.Tensor:
+def smoothed_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
     """Probabilities ``(B, K)``: ``1 − smoothing`` for the label, the rest spread evenly over the other classes."""
     integer(2, num_classes=num_classes)
     fraction(smoothing=smoothing)

@@ -6,17 +6,17 @@ need not copy the confidence of a larger or a foreign teacher.
 
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import AtLayer, Distiller, Tap
+from kdlab.distill.distiller import AtLayer, Distiller, Tap
 from kdlab.distill.method import kd_loss
 from kdlab.system.values import alike
 
 
 def standardised_kd_loss(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
-) -> torch.Tensor:
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float
+) -> Tensor:
     """``t² KL(softmax(Z(z_T) / t) ‖ softmax(Z(z_S) / t))``, mean over the batch; logits ``(B, K)`` (Sun et al., arXiv
     2403.01427).
 
@@ -32,12 +32,12 @@ def standardised_kd_loss(
 
 
 def dist_loss(
-    student_logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
     temperature: float,
     inter: float,
     intra: float,
-) -> torch.Tensor:
+) -> Tensor:
     """``t² [inter · mean_b (1 − ρ(p_S[b, :], p_T[b, :])) + intra · mean_k (1 − ρ(p_S[:, k], p_T[:, k]))]`` for softened
     probabilities p of logits ``(B, K)`` (Huang et al., arXiv 2205.10536).
 
@@ -47,14 +47,14 @@ def dist_loss(
     alike(student_logits=student_logits, teacher_logits=teacher_logits)
     student, teacher = (F.softmax(z / temperature, dim=1) for z in (student_logits, teacher_logits))
 
-    def unlike(dim: int) -> torch.Tensor:
+    def unlike(dim: int) -> Tensor:
         centred = (p - p.mean(dim, keepdim=True) for p in (student, teacher))
         return 1 - F.cosine_similarity(*centred, dim=dim).mean()
 
     return temperature**2 * (inter * unlike(1) + intra * unlike(0))
 
 
-def distance_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD-D: Huber loss between the distances of clips, mean over all ordered pairs of the batch (Park et al., arXiv
     1904.05068).
 
@@ -70,7 +70,7 @@ def distance_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     return F.smooth_l1_loss(distances(student), distances(teacher))
 
 
-def angle_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD-A: Huber loss between the cosines of the angle at clip j between clips i and k, mean over all ordered triples
     of the batch (Park et al., arXiv 1904.05068). Features are ``(B, C)``, with any C in either network. Triples of
     fewer than three different clips count as 0, so a batch of two clips has the loss 0."""

@@ -31,6 +31,8 @@ AVERAGES = {
 }
 TIOUS = tuple(sorted({threshold for average in AVERAGES.values() for threshold in average}))
 SPAN = ["start", "end"]
+#: Segments with the same values here are those of one class in one video.
+GROUP = ["video", "label"]
 #: GenKD's own average on THUMOS14; fixed before any test video was looked at.
 HEADLINE = "0.1-0.5"
 #: The number of detections kept per video, those with the highest scores after soft-NMS.
@@ -58,37 +60,32 @@ def soft_nms(
     positive("0.5 is usual", sigma=sigma)
     not_negative(least=least)
     integer(1, most=1 if most is None else most)
-    # All groups (a class in a video) are processed at once, one row per group, the largest group first. Pass k selects
-    # the segment with the k-th highest score in every group of at least k segments.
-    groups = found.groupby(["video", "label"])
+    # All groups (a class in a video) are processed at once, one row per group. Turn k selects the segment with the k-th
+    # highest score in every group of more than k segments.
+    groups = found.groupby(GROUP)
     group, column = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
     sizes = np.bincount(group)
-    place = np.argsort(np.argsort(-sizes, kind="stable"))[group], column
-    sizes = -np.sort(-sizes)
-    segments, scores = (
-        np.zeros((len(sizes), max(sizes, default=0), 2)),
-        np.zeros((len(sizes), max(sizes, default=0))),
-    )
-    segments[place], scores[place] = found[SPAN], found["score"]
-    left = scores.copy()  # −1 marks segments that were selected
+    segments = np.zeros((len(sizes), max(sizes, default=0), 2))
+    scores = np.zeros(segments.shape[:2])
+    segments[group, column], scores[group, column] = found[SPAN], found["score"]
+    selected = np.zeros(scores.shape, bool)
     for turn in range(min(scores.shape[1], most or scores.shape[1])):
-        rows = np.arange(np.searchsorted(-sizes, -turn))
-        waiting, best = left[: len(rows)], left[: len(rows)].argmax(1)
-        scores[rows, best], waiting[rows, best] = waiting[rows, best], -1
-        overlap = tiou(segments[: len(rows)], segments[rows, best][:, None])
-        waiting *= np.where(waiting > 0, np.exp(-(overlap**2) / sigma), 1)
-    return found.assign(score=scores[place])[(left[place] < 0) & (scores[place] >= least)]
+        rows = np.flatnonzero(sizes > turn)
+        best = np.where(selected[rows], -1, scores[rows]).argmax(1)
+        selected[rows, best] = True
+        overlap = tiou(segments[rows], segments[rows, best][:, None])
+        scores[rows] *= np.where(selected[rows], 1, np.exp(-(overlap**2) / sigma))
+    soft = found.assign(score=scores[group, column])
+    return soft[selected[group, column] & (soft["score"] >= least)]
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     """The true segments of the videos of ``windows``."""
     videos = {window.video: window.segments for window in windows}
-    rows = [
-        (video, label, start, end)
-        for video, segments in videos.items()
-        for start, end, label in segments
-    ]
-    return pd.DataFrame(rows, columns=["video", "label", *SPAN])
+    rows = []
+    for video, segments in videos.items():
+        rows += [(video, label, start, end) for start, end, label in segments]
+    return pd.DataFrame(rows, columns=[*GROUP, *SPAN])
 
 
 def decode(
@@ -116,18 +113,20 @@ def decode(
     outputs = np.asarray(outputs, float)
     scores = expit(outputs[..., :-3]).mean(1) * expit(outputs[:, -1, :, -1:])
     w, prior, label = np.nonzero(scores > 0.01)
-    times = (
-        outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]
-    ) / rate
-    start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
     videos = np.array([window.video for window in windows])[w]
-    found = pd.DataFrame(
-        dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label])
-    )
-    found = found[end > start].sort_values("score", ascending=False, kind="stable")
-    found = found if most is None else found.groupby("video").head(most)
-    found = soft_nms(found, sigma, least, each)
-    return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    firsts = np.array([window.first for window in windows])[w, None]
+    seconds = np.array([window.seconds for window in windows])[w, None]
+    start, end = ((outputs[w, -1, prior, -3:-1] + firsts) / rate).clip(0, seconds).T
+    score = scores[w, prior, label]
+    table = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=score))
+    table = _falling(table[end > start])
+    if most is not None:
+        table = table.groupby("video").head(most)
+    return _falling(soft_nms(table, sigma, least, each))
+
+
+def _falling(predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -146,17 +145,16 @@ class Evaluation:
         segment. ``weights (R, V)`` are the times that each video counts, so a bootstrap needs no new matching. Integer
         weights (at least 32 bits) are summed as integers, which is faster."""
         place = {video: i for i, video in enumerate(videos)}
-        found, truth = (
+        video_of, video_of_truth = (
             table["video"].map(place).to_numpy(int) for table in (self.found, self.truth)
         )
+        labels, true_labels = self.found["label"].to_numpy(), self.truth["label"].to_numpy()
+        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run along V
         result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
-        labels, true_labels = (table["label"].to_numpy() for table in (self.found, self.truth))
-        drawn = np.ascontiguousarray(
-            weights.T
-        )  # (V, R): sums run along V, with samples side by side in memory
         for label in np.unique(true_labels):
             rows = np.flatnonzero(labels == label)
-            often, there = drawn[found[rows]], drawn[truth[true_labels == label]].sum(0)
+            often = drawn[video_of[rows]]
+            there = drawn[video_of_truth[true_labels == label]].sum(0)
             seen = often.cumsum(0, drawn.dtype)
             for t in range(len(self.tious)):
                 right = np.flatnonzero(self.true[rows, t])  # precision peaks only at true positives
@@ -172,12 +170,11 @@ class Evaluation:
         videos = pd.concat([self.truth["video"], self.found["video"]]).unique()
         means = np.nanmean(self.average_precision(videos, np.ones((1, len(videos))))[0], 0)
         at = dict(zip(self.tious, means.tolist(), strict=True))
-        averages = {
-            name: float(np.mean([at[t] for t in of]))
-            for name, of in AVERAGES.items()
-            if set(of) <= set(at)
-        }
-        return {f"{threshold:g}": value for threshold, value in at.items()} | averages
+        scores = {f"{threshold:g}": value for threshold, value in at.items()}
+        for name, thresholds in AVERAGES.items():
+            if set(thresholds) <= set(at):
+                scores[name] = float(np.mean([at[threshold] for threshold in thresholds]))
+        return scores
 
 
 def evaluate(
@@ -199,7 +196,8 @@ def evaluate(
     integer(1, classes=classes)
     fraction(tious=list(tious))
     positive(tious=list(tious))
-    truth, found = _checked("true segment", truth, classes), _checked("prediction", found, classes)
+    truth = _checked("true segment", truth, classes)
+    ranked = _falling(_checked("prediction", found, classes))
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
     unknown = found["video"][~found["video"].isin([*truth["video"], *videos])].unique().tolist()
@@ -209,29 +207,28 @@ def evaluate(
             f"names {truth['video'].tolist()[0]!r}: give both the same names, and name tested videos "
             "without a true segment in videos=…"
         )
-    found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-    i, j, overlap = _pairs(found, truth, ["video", "label"])
+    i, j, overlap = _pairs(ranked, truth)
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
-    true = [
-        _taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth))
-        for threshold in tious
-    ]
-    return Evaluation(truth, found, classes, tuple(tious), np.stack(true, 1))
+    i, j, overlap = i[best], j[best], overlap[best]
+    true = []
+    for threshold in tious:
+        near = overlap >= threshold
+        true.append(_taken(i[near], j[near], len(ranked), len(truth)))
+    return Evaluation(truth, ranked, classes, tuple(tious), np.stack(true, 1))
 
 
 def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     """``table`` with its numbers as numbers. Raises ``ValueError`` for its first impossible row."""
-    columns = ["label", *SPAN, "score"] if what == "prediction" else ["label", *SPAN]
+    predicted = what == "prediction"
+    columns = ["label", *SPAN, "score"] if predicted else ["label", *SPAN]
     if missing := {"video", *columns} - set(table):
         raise ValueError(
             f"a {what} has no {min(missing)}: give the columns video, {', '.join(columns)}"
         )
     numbers = table[columns].apply(pd.to_numeric, errors="coerce").astype(float)
-    good = np.isfinite(numbers).all(axis=1) & numbers["label"].isin(range(classes))
-    if what == "prediction":
-        good &= (numbers["end"] >= numbers["start"]) & (numbers["score"] > 0)
-    else:
-        good &= numbers["end"] > numbers["start"]
+    start, end = numbers["start"], numbers["end"]
+    ordered = (end >= start) & (numbers["score"] > 0) if predicted else end > start
+    good = ordered & np.isfinite(numbers).all(axis=1) & numbers["label"].isin(range(classes))
     if not good.all():
         raise ValueError(
             f"impossible {what}: {table[~good].iloc[0].to_dict()}. Starts lie before ends, labels are "
@@ -240,27 +237,18 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     return table.assign(**numbers.astype({"label": int}))
 
 
-def _pairs(
-    one: pd.DataFrame, other: pd.DataFrame, on: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of rows (i, j) that agree in the columns ``on``, and their tIoU."""
-    both = (
-        one[on]
-        .assign(i=np.arange(len(one)))
-        .merge(other[on].assign(j=np.arange(len(other))), on=on)
-    )
-    i, j = both["i"].to_numpy(), both["j"].to_numpy()
-    return i, j, tiou(one[SPAN].to_numpy(float)[i], other[SPAN].to_numpy(float)[j])
+def _pairs(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows (i, j) of each prediction and each true segment of its video and class, and their tIoU."""
+    rows = (table[GROUP].reset_index(drop=True).reset_index() for table in (found, truth))
+    i, j = pd.merge(*rows, on=GROUP)[["index_x", "index_y"]].to_numpy().T
+    return i, j, tiou(found[SPAN].to_numpy(float)[i], truth[SPAN].to_numpy(float)[j])
 
 
-def _taken(
-    i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int
-) -> np.ndarray:
+def _taken(i: np.ndarray, j: np.ndarray, predictions: int, truths: int) -> np.ndarray:
     """A bool mask ``(predictions,)`` of the predictions that get a true segment. Predictions choose by falling score;
-    the pairs (i, j) that are ``near`` enough stand in order of choice. In each round all predictions choose at once.
-    Where two choose the same true segment, the one with the lower score drops it and chooses again. The result equals
-    that of taking turns, since every true segment prefers the higher score, but needs only a few rounds."""
-    i, j = i[near], j[near]
+    the pairs (i, j) stand in order of choice. In each round all predictions choose at once. Where two choose the same
+    true segment, the one with the lower score drops it and chooses again. The result equals that of taking turns, since
+    every true segment prefers the higher score, but needs only a few rounds."""
     holder = np.full(truths, predictions)
     while True:
         first = np.flatnonzero(np.diff(i, prepend=-1))[::-1]
@@ -284,11 +272,11 @@ def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
 def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluation:
     """The :class:`Evaluation` of ``run`` on its own videos: the :data:`KEPT` highest scores of each video, after
     soft-NMS of width ``sigma``."""
-    selected = of_split(run, split)
-    found = decode(run.predictions(split).logits, selected, run.recipe.window.rate, sigma=sigma)
-    found = found.groupby("video", sort=False).head(KEPT).reset_index(drop=True)
-    videos = [window.video for window in selected]
-    return evaluate(annotated(selected), found, len(run.provenance["classes"]), videos=videos)
+    tested = of_split(run, split)
+    predictions = decode(run.predictions(split).logits, tested, run.recipe.window.rate, sigma)
+    kept = predictions.groupby("video").head(KEPT)
+    videos = [window.video for window in tested]
+    return evaluate(annotated(tested), kept, len(run.provenance["classes"]), videos=videos)
 
 
 def best_width(student: Run) -> float:

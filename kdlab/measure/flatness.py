@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.nets.layers import one_thread
+from kdlab.nets.layers import evaluating, one_thread
 from kdlab.system.values import integer, positive
 from kdlab.train.device import seeded
 
@@ -24,7 +24,7 @@ from kdlab.train.device import seeded
 BLOCKS = 8
 
 
-def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+def flat(tensors: Iterable[Tensor]) -> Tensor:
     """All ``tensors`` as one vector ``(P,)`` in fp64."""
     return torch.cat([t.detach().reshape(-1) for t in tensors]).double()
 
@@ -56,37 +56,19 @@ class Hessian:
         gauss_newton: bool = False,
     ):
         self.weights = [w for w in net.parameters() if w.requires_grad]
-        if not self.weights:
-            raise ValueError(
-                f"{type(net).__name__} has no parameter to measure that needs gradients: call "
-                "net.requires_grad_(True)"
-            )
-        for name, tensor in net.named_parameters():  # a buffer may be a mask of infinities
-            if tensor.dtype not in (torch.float32, torch.float64):
-                raise ValueError(
-                    f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
-                    "call net.float(), and let no weight be complex"
-                )
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} holds NaN or infinity: the training diverged")
-        if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
-            raise ValueError(
-                "the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False"
-            )
-        if isinstance(data, Iterator):
-            raise ValueError(
-                "the data is used up by one pass: give a list, or a function that returns an iterator"
-            )
+        _check_weights(net, self.weights)
+        _check_fixed(data)
         self.net, self.data, self.criterion, self.gauss_newton = net, data, criterion, gauss_newton
-        self.size, self.products, self._kept = sum(w.numel() for w in self.weights), 0, (None, None)
         self.dtype, self.device = self.weights[0].dtype, self.weights[0].device
+        self.products, self._kept = 0, (None, None)
         self._parts = _stretches(self.weights)
-        ends = np.cumsum([0, *(w.numel() for w in self.weights)])
-        self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
-        self._check()
+        ends = np.cumsum([0, *(w.numel() for w in self.weights)]).tolist()
+        self.size = ends[-1]
+        self.blocks = [slice(ends[part.start], ends[part.stop]) for part in self._parts]
+        self._check_passes()
 
     @classmethod
-    def of(cls, loss: Callable[[], torch.Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
+    def of(cls, loss: Callable[[], Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
         """The Hessian of any ``loss()`` in ``weights``, such as a formula or a loss that is no mean over mini-batches."""
         net = nn.Module()
         net.weights, net.forward = nn.ParameterList(weights), lambda _: loss()
@@ -99,15 +81,12 @@ class Hessian:
             for x, y in self._batches():
                 z = self.net(x)
                 loss += len(y) * float(self.criterion(z, y))
-                right += (
-                    float((z.argmax(1) == y).sum())
-                    if z.dim() == 2 and y.dim() == 1
-                    else float("nan")
-                )
+                logits = z.dim() == 2 and y.dim() == 1
+                right += float((z.argmax(1) == y).sum()) if logits else np.nan
                 count += len(y)
         return loss / count, right / count
 
-    def gradient(self) -> tuple[float, torch.Tensor]:
+    def gradient(self) -> tuple[float, Tensor]:
         """Loss and its gradient ``(P,)`` in fp64."""
         total = gradient = count = 0
         with self._mode():
@@ -117,22 +96,21 @@ class Hessian:
                     raise ValueError(
                         f"the loss has no gradient: {type(self.net).__name__} detaches what it computes"
                     )
+                slopes = torch.autograd.grad(loss, self.weights, materialize_grads=True)
                 total += len(y) * float(loss.detach())
-                gradient += flat(
-                    torch.autograd.grad(loss, self.weights, materialize_grads=True)
-                ).mul_(len(y))
+                gradient += len(y) * flat(slopes)
                 count += len(y)
         self.samples = count
-        return total / count, gradient.div_(count)
+        return total / count, gradient / count
 
-    def product(self, rows: torch.Tensor) -> torch.Tensor:
+    def product(self, rows: Tensor) -> Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
         images = torch.zeros(len(rows), self.size, dtype=torch.float64, device=self.device)
         self._add([(slice(None), row) for row in rows], images)
         self.products += len(rows)
         return images
 
-    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
+    def within(self, probes: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
         """H v within one block, ``(P_block,)``, for each pair (block number, ``v (P_block,)``) in ``probes``; v is 0 in
         all other weights.
 
@@ -143,23 +121,20 @@ class Hessian:
         self._add([(self._parts[block], row) for block, row in probes], images)
         return images
 
-    def _add(
-        self, rows: Sequence[tuple[slice, torch.Tensor]], images: Iterable[torch.Tensor]
-    ) -> None:
+    def _add(self, rows: Sequence[tuple[slice, Tensor]], images: Iterable[Tensor]) -> None:
         """Add the Hessian times each row to the matching one of ``images``, within the row's part of the weights."""
         with self._mode():
             for size, times in self._graphs():
                 for (part, row), image in zip(rows, images, strict=True):
                     pieces = times(self._split(row, part), part)
-                    for place, piece in zip(
-                        image.split([p.numel() for p in pieces]), pieces, strict=True
-                    ):
+                    places = image.split([piece.numel() for piece in pieces])
+                    for place, piece in zip(places, pieces, strict=True):
                         place.view(piece.shape).add_(piece, alpha=size / self.samples)
                 del times  # frees its graph before the next one is built
 
     @contextlib.contextmanager
     @torch.no_grad()
-    def moved(self, step: torch.Tensor):
+    def moved(self, step: Tensor):
         """A context in which the weights are moved by ``step (P,)``. Afterwards they are restored bit by bit."""
         before = [w.clone() for w in self.weights]
         try:
@@ -170,14 +145,15 @@ class Hessian:
             for w, b in zip(self.weights, before, strict=True):
                 w.copy_(b)
 
-    def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
+    def _split(self, row: Tensor, part: slice = slice(None)) -> list[Tensor]:
         """One tensor per weight, in the weight's memory layout: convolutions would convert others in every product."""
         weights = self.weights[part]
-        pairs = [
-            (p.view(w.shape), w)
-            for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)
+        pieces = row.split([w.numel() for w in weights])
+        split = [piece.view(w.shape) for piece, w in zip(pieces, weights, strict=True)]
+        return [
+            piece if w.is_contiguous() else torch.empty_like(w).copy_(piece)
+            for piece, w in zip(split, weights, strict=True)
         ]
-        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p) for p, w in pairs]
 
     @contextlib.contextmanager
     def _mode(self):
@@ -185,71 +161,84 @@ class Hessian:
             raise ValueError(
                 "flatness needs gradients, which inference mode forbids: leave torch.inference_mode()"
             )
-        modes = {module: module.training for module in self.net.modules()}
-        self.net.eval()
-        try:
+        with (
+            evaluating(self.net),
+            torch.enable_grad(),
+            torch.autocast(self.device.type, enabled=False),
             # The fused attention kernels have no second derivative; the plain kernel computes the same function.
-            with (
-                torch.enable_grad(),
-                torch.autocast(self.device.type, enabled=False),
-                sdpa_kernel(SDPBackend.MATH),
-                one_thread() if self.device.type == "cpu" else contextlib.nullcontext(),
-            ):
-                yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+            sdpa_kernel(SDPBackend.MATH),
+            one_thread(self.device.type),
+        ):
+            yield
 
-    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         samples = 0
         for x, y in self.data() if callable(self.data) else self.data:
             samples += len(y)
-            yield (
-                x.to(self.device, self.dtype if x.is_floating_point() else None),
-                y.to(self.device),
-            )
+            dtype = self.dtype if x.is_floating_point() else None
+            yield x.to(self.device, dtype), y.to(self.device)
         if not samples:
             raise ValueError("the data holds no mini-batch with samples")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""
-        state, kept = (
-            [w._version for w in self.weights],
-            None,
-        )  # autograd's own count of changes in place
+        state = [w._version for w in self.weights]  # autograd's own count of changes in place
         if self._kept[0] == state:
             yield self._kept[1]
             return
-        self._kept, number = (None, None), 0
+        self._kept = None, None
         for x, y in self._batches():
-            kept = None
-            kept = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
-            yield kept
-            number += 1
-        if number == 1:
-            self._kept = state, kept
+            graph = None  # frees the last one
+            graph = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
+            if len(y) == self.samples:  # the only mini-batch
+                self._kept = state, graph
+            yield graph
 
-    def _check(self) -> None:
+    def _check_passes(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
         (loss, gradient), (again, other) = self.gradient(), self.gradient()
         if not np.isfinite(loss):
             raise ValueError(f"the loss is {loss}: look at the inputs")
         rounding = 1e3 * torch.finfo(self.dtype).eps
-        if (
-            abs(loss - again) > rounding * abs(loss)
-            or (gradient - other).norm() > rounding * gradient.norm()
-        ):
+        apart = abs(loss - again), (gradient - other).norm()
+        if apart[0] > rounding * abs(loss) or apart[1] > rounding * gradient.norm():
             raise ValueError(
                 f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
                 "shuffles or augments, or a layer that is random in evaluation mode"
             )
-        if changed := [
-            name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])
-        ]:
-            raise ValueError(f"a pass in evaluation mode changes the buffer {changed[0]}")
+        for name, b in self.net.named_buffers():
+            if not torch.equal(b, buffers[name]):
+                raise ValueError(f"a pass in evaluation mode changes the buffer {name}")
 
 
-def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
+def _check_weights(net: nn.Module, weights: Sequence[Tensor]) -> None:
+    if not weights:
+        raise ValueError(
+            f"{type(net).__name__} has no parameter to measure that needs gradients: call "
+            "net.requires_grad_(True)"
+        )
+    for name, weight in net.named_parameters():  # a buffer may be a mask of infinities
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"{name} is {weight.dtype}; flatness needs fp32 or fp64: "
+                "call net.float(), and let no weight be complex"
+            )
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity: the training diverged")
+
+
+def _check_fixed(data: Iterable | Callable) -> None:
+    if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
+        raise ValueError(
+            "the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False"
+        )
+    if isinstance(data, Iterator):
+        raise ValueError(
+            "the data is used up by one pass: give a list, or a function that returns an iterator"
+        )
+
+
+def _stretches(weights: Sequence[Tensor]) -> list[slice]:
     """At most :data:`BLOCKS` slices of consecutive ``weights``, with equal numbers of layers. A layer is a weight of
     two or more dimensions with the biases and norms that follow it."""
     layers = [i for i, w in enumerate(weights) if w.dim() > 1 or i == 0]
@@ -258,9 +247,7 @@ def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
     return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
 
 
-def _times(
-    net, criterion, x, y, weights, gauss_newton: bool
-) -> Callable[..., Sequence[torch.Tensor]]:
+def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence]:
     """The function (v, part) → H v within ``part`` of the weights, or with ``gauss_newton`` Jᵀ C J v. J is the Jacobian
     of the outputs, C the Hessian of the criterion."""
     z = net(x)
@@ -268,10 +255,8 @@ def _times(
         gradient = _gradient(criterion(z, y), weights)
         return lambda vector, part: _gradient(gradient[part], weights[part], vector, last=True)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
-    slope, back = (
-        _gradient(criterion(free, y), [free]),
-        _gradient(z, weights, [u]),
-    )  # Jᵀu is linear in u and gives Jv
+    slope = _gradient(criterion(free, y), [free])
+    back = _gradient(z, weights, [u])  # Jᵀu is linear in u, so its derivative gives Jv
 
     def times(vector, part):
         forward = _gradient(back[part], [u], vector, last=True)
@@ -280,53 +265,39 @@ def _times(
     return times
 
 
-def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[torch.Tensor]:
+def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[Tensor]:
     """The gradient, with a graph of its own unless it is the ``last``; zeros where ``outputs`` do not depend on
     ``inputs``. Raises ``ValueError`` for an operation without a second derivative."""
-    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
-    pairs = [
-        (z, v)
-        for z, v in zip(outputs, vectors or [None] * len(outputs), strict=True)
-        if z.requires_grad
-    ]
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    vectors = vectors or [None] * len(outputs)
+    pairs = [(z, v) for z, v in zip(outputs, vectors, strict=True) if z.requires_grad]
     if not pairs:  # a loss that is linear in the weights
         return [torch.zeros_like(w) for w in inputs]
     outputs, vectors = zip(*pairs, strict=True)
+    settings = dict(retain_graph=True, create_graph=not last, materialize_grads=True)
     try:
-        found = torch.autograd.grad(
-            outputs,
-            inputs,
-            vectors,
-            retain_graph=True,
-            create_graph=not last,
-            materialize_grads=True,
-        )
+        gradients = torch.autograd.grad(outputs, inputs, vectors, **settings)
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
         raise ValueError(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable, torch would silently return zeros.
-    if not last and any("Error" in node.name() for node in _nodes(found)):
-        own = {
-            n.name()
-            for n in _nodes(outputs)
-            if isinstance(n, torch.autograd.function.BackwardCFunction)
-        }
+    if not last and any("Error" in node.name() for node in _nodes(gradients)):
+        own = torch.autograd.function.BackwardCFunction
+        names = sorted({node.name() for node in _nodes(outputs) if isinstance(node, own)})
         raise ValueError(
-            f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable"
+            f"an operation has no second derivative: {', '.join(names)} is once_differentiable"
         )
-    return found
+    return gradients
 
 
-def _nodes(tensors: Iterable[torch.Tensor]) -> list:
+def _nodes(tensors: Iterable[Tensor]) -> set:
     """The nodes of the graph behind ``tensors``."""
-    found = [t.grad_fn for t in tensors if t.grad_fn is not None]
-    seen = set(found)
-    for node in found:
-        new = {parent for parent, _ in node.next_functions if parent is not None} - seen
-        seen |= new
-        found += new
-    return found
+    nodes, new = set(), {tensor.grad_fn for tensor in tensors}
+    while new := new - nodes - {None}:
+        nodes |= new
+        new = {parent for node in new for parent, _ in node.next_functions}
+    return nodes
 
 
 class Sharpness(NamedTuple):
@@ -354,15 +325,15 @@ def sharpness(
     integer(1, starts=starts)
     integer(0, steps=steps)
     stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
-    random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(
-        hessian.device
-    )
+    random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64)
+    random = random.to(hessian.device)
     base, gradient = hessian.gradient()
-    norm = float((stretch * gradient).norm())
-    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(
-        1.0, abs(base)
-    )  # a rise within rounding
-    first = random[1] if blind else stretch * gradient
+    first = stretch * gradient
+    norm = float(first.norm())
+    # A rise within rounding has no direction.
+    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))
+    if blind:
+        first = random[1]
     rises = []
     for start in (first, -first, random[0])[:starts]:
         u = start * (radius / start.norm())
@@ -375,6 +346,4 @@ def sharpness(
             u = u * (radius / u.norm()).clamp_max(1.0)
         with hessian.moved(stretch * u):
             rises.append(hessian.value()[0] - base)
-    return Sharpness(
-        float("nan") if blind else rises[0], float(np.max([0.0, *rises])), radius, norm
-    )
+    return Sharpness(np.nan if blind else rises[0], float(np.max([0.0, *rises])), radius, norm)

@@ -8,6 +8,7 @@ are gone. The variance itself is estimated from all numbers of a probe's image, 
 estimate from the probes' sums.
 """
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import ndtri, stdtrit
+from torch import Tensor
 
 from kdlab.train.device import seeded
 
@@ -33,25 +35,25 @@ class Scaled:
     """The operator D H D with the diagonal ``scale (P,)``: H in coordinates in which a step of 1 moves each weight by
     its ``scale``."""
 
-    def __init__(self, operator, scale: torch.Tensor):
+    def __init__(self, operator, scale: Tensor):
         self.operator, self.scale = operator, scale
         self.size, self.dtype, self.device = operator.size, operator.dtype, operator.device
         self.blocks = operator.blocks
 
-    def product(self, rows: torch.Tensor) -> torch.Tensor:
+    def product(self, rows: Tensor) -> Tensor:
         return self.scale * self.operator.product(rows * self.scale)
 
-    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
-        images = self.operator.within(
-            [(b, (row * self._part(b)).to(self.dtype)) for b, row in probes]
-        )
-        return [
-            (image * self._part(b)).to(self.dtype)
-            for (b, _), image in zip(probes, images, strict=True)
-        ]
+    def within(self, probes: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
+        numbers, rows = zip(*probes, strict=True)
+        images = self.operator.within(list(zip(numbers, self._times(numbers, rows), strict=True)))
+        return self._times(numbers, images)
 
-    def _part(self, block: int) -> torch.Tensor:
-        return self.scale[self.blocks[block]]
+    def _times(self, numbers: Sequence[int], rows: Sequence[Tensor]) -> list[Tensor]:
+        """Each row times the scale in its block."""
+        return [
+            (row * self.scale[self.blocks[b]]).to(self.dtype)
+            for b, row in zip(numbers, rows, strict=True)
+        ]
 
 
 class Krylov(NamedTuple):
@@ -59,17 +61,17 @@ class Krylov(NamedTuple):
     ``diagonal`` and ``beside``, each ``(m,)``. The last of ``beside`` couples the basis to the next vector, ``beyond
     (P,)``, of length 1."""
 
-    basis: torch.Tensor
+    basis: Tensor
     diagonal: np.ndarray
     beside: np.ndarray
-    beyond: torch.Tensor
+    beyond: Tensor
 
     @property
     def captured(self) -> float:
         """The trace of the operator on the span of the basis."""
         return float(self.diagonal.sum())
 
-    def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    def outside(self, block: slice, row: Tensor, image: Tensor) -> Tensor:
         """``row`` under (I − Q) H (I − Q), ``(P_block,)``, where Q projects onto the basis: the operator H on the
         complement of the basis. ``image`` is H times ``row`` within the block; both are ``(P_block,)``, and the row is
         0 in all other weights."""
@@ -126,7 +128,7 @@ class _Block:
     def __init__(self):
         self.values, self.mean, self.apart = [], 0.0, 0.0
 
-    def add(self, numbers: torch.Tensor) -> None:
+    def add(self, numbers: Tensor) -> None:
         self.values.append(
             sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE))
         )
@@ -140,56 +142,54 @@ class _Block:
         return (2 * self.apart / (len(self.values) - 1)) ** 0.5
 
 
-def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
-    coins = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
-    return coins.to(operator.device, operator.dtype).mul_(2).sub_(1)
-
-
-def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
+def _steps(operator, steps: int, start: Tensor | None, seed: int) -> Iterator[Krylov]:
+    """The Lanczos run after each of its steps. Its basis is orthogonal to rounding."""
     steps = min(steps, operator.size)
-    basis = torch.empty(
-        min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device
-    )
-    if (
-        start is None
-    ):  # random signs can be orthogonal to an eigenvector of a few weights, numbers almost surely not
+    if start is None:
+        # Random signs can be orthogonal to an eigenvector of a few weights, Gaussian numbers almost surely not.
         start = torch.randn(operator.size, generator=seeded(seed, 2), dtype=torch.float64)
+    rows = min(steps + 1, _ROWS)
+    basis = torch.empty(rows, operator.size, dtype=operator.dtype, device=operator.device)
     basis[0] = start
     basis[0] /= dot(basis[0], basis[0]) ** 0.5
     diagonal, beside = [], []
     for m in range(1, steps + 1):
         w = operator.product(basis[m - 1 : m])[0].double()
         diagonal.append(dot(basis[m - 1], w))
-        known, again = (
-            basis[:m].split(PIECE, 1),
-            torch.zeros(m, dtype=torch.float64, device=w.device),
-        )
-        for rows, part in zip(known, w.split(PIECE), strict=True):
-            part.sub_(rows[-1], alpha=diagonal[-1])
-            if m > 1:
-                part.sub_(rows[-2], alpha=beside[-1])
-            again += rows @ part.to(rows.dtype)
-        # Exact arithmetic needs no more. Without this, rounding makes copies of eigenvalues that have converged.
-        for rows, part in zip(known, w.split(PIECE), strict=True):
-            part.sub_(again.to(rows.dtype) @ rows)
+        _orthogonalise(w, basis[:m], [*beside[-1:], diagonal[-1]])
         beside.append(dot(w, w) ** 0.5)
         if m == len(basis):  # allocated late, since most searches end long before ``steps``
             basis = torch.cat([basis, basis.new_empty(min(m, steps + 1 - m), operator.size)])
-        for part, piece in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
+        for part, piece in _pieces(w, basis[m]):
             piece.copy_(part.div_(beside[-1] or 1.0))
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
         if beside[-1] <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
             return
 
 
-def dot(a: torch.Tensor, b: torch.Tensor) -> float:
+def _orthogonalise(w: Tensor, basis: Tensor, overlaps: Sequence[float]) -> None:
+    """Subtract from ``w`` its part in the ``basis``. In exact arithmetic only the last two rows have ``overlaps`` with
+    it. The other rows are subtracted too, because rounding would make copies of eigenvalues that have converged."""
+    rest = torch.zeros(len(basis), dtype=torch.float64, device=w.device)
+    for part, rows in _pieces(w, basis):
+        for back, overlap in enumerate(reversed(overlaps), 1):
+            part.sub_(rows[-back], alpha=overlap)
+        rest += rows @ part.to(rows.dtype)
+    for part, rows in _pieces(w, basis):
+        part.sub_(rest.to(rows.dtype) @ rows)
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The ``tensors (..., P)``, piece by piece."""
+    return zip(*(tensor.split(PIECE, -1) for tensor in tensors), strict=True)
+
+
+def dot(a: Tensor, b: Tensor) -> float:
     """The dot product of two vectors in fp64, piece by piece: fp32 sums over millions of weights lose three digits."""
-    return sum(
-        float(x.double() @ y.double()) for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True)
-    )
+    return sum(float(x.double() @ y.double()) for x, y in _pieces(a, b))
 
 
-def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
+def lanczos(operator, steps: int, start: Tensor | None = None, seed: int = 0) -> Krylov:
     """A Lanczos run of ``steps`` products from ``start (P,)`` (default: Gaussian). It has fewer where the operator
     maps the span of the basis to itself."""
     *_, last = _steps(operator, steps, start, seed)
@@ -208,26 +208,25 @@ def extremes(
     before = np.inf
     for run in _steps(operator, max_steps, None, seed):
         values, _, residuals = run.ritz()
-        sizes = np.maximum((abs(values[-1]), np.abs(values).max()), np.finfo(float).tiny)
-        found = Extremes(
-            float(values[-1]), float(values[0]), tuple((residuals[[-1, 0]] / sizes).tolist()), run
-        )
-        good = max(found.residuals[: 1 + smallest]) <= tolerance
-        if good and abs(found.largest - before) <= 1e-3 * abs(found.largest):
+        largest, least = values[[-1, 0]].tolist()
+        sizes = np.maximum((abs(largest), np.abs(values).max()), np.finfo(float).tiny)
+        relative = residuals[[-1, 0]] / sizes
+        good = max(relative[: 1 + smallest]) <= tolerance
+        if good and abs(largest - before) <= 1e-3 * abs(largest):
             break
-        before = found.largest
+        before = largest
     if not good:
         raise ValueError(
-            f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
-            f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
-            f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance."
+            f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {largest:.4g} has a "
+            f"relative residual of {relative[0]:.2g}, the smallest, {least:.4g}, one of "
+            f"{relative[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance."
         )
-    if found.largest == found.smallest == 0:
+    if largest == least == 0:
         warnings.warn(
             "the operator maps a Gaussian vector to 0: there is no curvature to compare",
             stacklevel=2,
         )
-    return found
+    return Extremes(largest, least, tuple(relative.tolist()), run)
 
 
 def trace(
@@ -249,43 +248,48 @@ def trace(
     block. It stops when the standard error is at most ``relative_error`` of the estimate, or when every block that
     needs more probes has ``max_probes``. Probes are independent of the run, at any seed.
     """
-    blocks, generator = operator.blocks, seeded(seed, 3)
-    all_of = [_Block() for _ in blocks]
+    generator = seeded(seed, 3)
+    blocks = [_Block() for _ in operator.blocks]
     wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
     while True:
-        for start in range(
-            0, max(wanted), FIRST
-        ):  # the probes of FIRST turns share a pass, and its graphs
-            due = [
-                b
-                for turn in range(start, start + FIRST)
-                for b in range(len(blocks))
-                if len(all_of[b].values) <= turn < wanted[b]
-            ]
-            if not due:
-                continue
-            rows = [
-                _signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due
-            ]
-            for b, row, image in zip(
-                due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True
-            ):
-                all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
-        counts, spread = (
-            np.array(part)
-            for part in zip(*((len(b.values), b.spread) for b in all_of), strict=True)
-        )
+        _probe(operator, known, blocks, wanted, generator)
+        counts = np.array([len(block.values) for block in blocks])
+        spread = np.array([block.spread for block in blocks])
         # One degree of freedom per probe, in any block: images give more, but the probes' values are skewed.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
-        value = (known.captured if known else 0.0) + sum(float(np.mean(b.values)) for b in all_of)
+        outside = sum(float(np.mean(block.values)) for block in blocks)
+        value = (known.captured if known else 0.0) + outside
         error = float(widened * np.sqrt((spread**2 / counts).sum()))
-        allowed = np.float64(
-            relative_error * abs(value)
-        )  # of a trace of 0 it is 0, and NumPy divides by that
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
-        wanted = np.minimum(
-            np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)
-        ).astype(int)
+        allowed = relative_error * abs(value)
+        wanted = _allocated(counts, spread, allowed / widened, max_probes)
         if error <= allowed or (wanted == counts).all():
-            return Trace(value, error, tuple(np.array(b.values) for b in all_of), spread)
+            probes = tuple(np.array(block.values) for block in blocks)
+            return Trace(value, error, probes, spread)
+
+
+def _probe(operator, known, blocks: Sequence[_Block], wanted, generator: torch.Generator) -> None:
+    """Add random signs to the ``blocks`` until they have ``wanted`` probes. The probes of :data:`FIRST` turns share a
+    pass, and its graphs."""
+    due = []
+    for b, block in enumerate(blocks):
+        due += [(turn, b) for turn in range(len(block.values), wanted[b])]
+    for _, turns in itertools.groupby(sorted(due), lambda pair: pair[0] // FIRST):
+        probes = []
+        for _, b in turns:
+            place = operator.blocks[b]
+            size = place.stop - place.start
+            coins = torch.randint(0, 2, (size,), generator=generator, dtype=torch.int8)
+            probes.append((b, coins.to(operator.device, operator.dtype).mul_(2).sub_(1)))
+        for (b, row), image in zip(probes, operator.within(probes), strict=True):
+            if known:
+                image = known.outside(operator.blocks[b], row, image)
+            blocks[b].add(row * image)
+
+
+def _allocated(counts: np.ndarray, spread: np.ndarray, error: float, max_probes: int) -> np.ndarray:
+    """The number of probes in each block for this ``error`` of their sum (Neyman's allocation): in proportion to the
+    block's ``spread``, none less than its ``counts``, and at most twice as many."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # a trace of 0 allows no error
+        ideal = np.nan_to_num(spread * spread.sum() / np.float64(error) ** 2, nan=0.0)
+    most = np.maximum(counts, max_probes)
+    return np.clip(np.ceil(ideal), counts, np.minimum(2 * counts, most)).astype(int)

@@ -34,13 +34,13 @@ class Effect:
     @classmethod
     def of(
         cls,
-        each: Sequence[float],
+        differences: Sequence[float],
         unit: float = 0.0,
         units: int = 1,
         clips: float | Sequence[float] = np.inf,
     ) -> Self:
-        """The effect of one difference per seed or world, ``each (S,)`` in points. ``unit`` is the variance in points²
-        between the ``units`` that all seeds share. ``clips`` is the number of test clips behind each difference, where
+        """The effect of ``differences (S,)`` in points, one per seed or world. ``unit`` is the variance in points² between
+        the ``units`` that all seeds share. ``clips`` is the number of test clips behind each difference, where
         differences are whole numbers of clips; of several numbers the smallest counts.
 
         The interval adds, in squares, a t-interval over the seeds and a t-interval over the units. One clip is a step
@@ -49,25 +49,21 @@ class Effect:
         seed and one unit, and for equal differences of which no ``clips`` are known. Raises ``ValueError`` for
         differences that are not finite, and for none.
         """
-        each = np.asarray(each, float)
-        if not len(each) or not np.isfinite(each).all():
+        d = np.asarray(differences, float)
+        if not len(d) or not np.isfinite(d).all():
             raise ValueError(
-                f"an effect needs a finite difference of each seed or world, got {each.tolist()}"
+                f"an effect needs a finite difference of each seed or world, got {d.tolist()}"
             )
-        step = 100 / np.min(clips)
-        spread = each.std(ddof=1) if np.ptp(each) > 1e-9 else 0.0  # the rest is rounding
-        spreads = (len(each), spread if units > 1 else max(spread, step)), (units, np.sqrt(unit))
-        half = np.linalg.norm([quantile(n) * one / np.sqrt(n) for n, one in spreads if n > 1])
+        mean, step = float(d.mean()), 100 / np.min(clips)
+        spread = d.std(ddof=1) if np.ptp(d) > 1e-9 else 0.0  # the rest is rounding
+        if units == 1:
+            spread = max(spread, step)
+        samples = (len(d), spread), (units, np.sqrt(unit))
+        half = np.linalg.norm([quantile(n) * one / np.sqrt(n) for n, one in samples if n > 1])
         if units > 1:
             half = max(half, 2 * step * quantile(units))
         half = half or np.inf  # nothing is known of the spread
-        return cls(
-            float(each.mean()),
-            float(each.mean() - half),
-            float(each.mean() + half),
-            len(each),
-            units,
-        )
+        return cls(mean, float(mean - half), float(mean + half), len(d), units)
 
     @property
     def half_width(self) -> float:
@@ -115,9 +111,8 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
-    cells = (
-        sums - mean * sizes
-    ) / sizes.mean()  # units differ in size, so the mean is a ratio; it is linearised
+    # units differ in size, so the mean is a ratio; it is linearised
+    cells = (sums - mean * sizes) / sizes.mean()
     rows, columns = cells.mean(1), cells.mean(0)
     # a two-way analysis of variance: the rest, the interaction of seed and unit, is in the variance of both
     rest = ((cells - rows[:, None] - columns) ** 2).sum() / max(1, (seeds - 1) * (count - 1))

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from kdlab.measure.flatness import Hessian, flat
 from kdlab.train.device import seeded
 
 
-def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+def _filters(hessian: Hessian, rows: Callable[[Tensor], Tensor]) -> Tensor:
     """One vector ``(P,)`` of ``rows`` applied to each weight as ``(filters, filter size)``; 0 for biases and norms."""
     return flat(
         rows(w.detach().double().flatten(1)) if w.dim() > 1 else torch.zeros_like(w)
@@ -21,19 +22,19 @@ def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> 
     )
 
 
-def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
+def filter_direction(hessian: Hessian, seed: int = 0) -> Tensor:
     """A Gaussian direction ``(P,)`` in which every filter (an output channel of a convolution, a row of a linear layer)
     has the same norm as the network's filter (Li et al., arXiv 1712.09913)."""
     generator = seeded(seed, 5)
 
-    def rows(w: torch.Tensor) -> torch.Tensor:
+    def rows(w: Tensor) -> Tensor:
         d = torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w.device)
         return d * (w.norm(dim=1, keepdim=True) / (d.norm(dim=1, keepdim=True) + 1e-10))
 
     return _filters(hessian, rows)
 
 
-def filter_scale(hessian: Hessian) -> torch.Tensor:
+def filter_scale(hessian: Hessian) -> Tensor:
     """‖filter‖ / √(filter size) for each weight ``(P,)``. The trace of ``Scaled(hessian, filter_scale(hessian))`` is
     the expected curvature of :func:`curve` at 0. It is invariant to a scale of filters that the next layer undoes."""
     return _filters(
@@ -41,14 +42,12 @@ def filter_scale(hessian: Hessian) -> torch.Tensor:
     )
 
 
-def curve(hessian: Hessian, direction: torch.Tensor, at: np.ndarray) -> np.ndarray:
+def curve(hessian: Hessian, direction: Tensor, at: np.ndarray) -> np.ndarray:
     """The losses ``(A,)`` at w + a × ``direction`` for each a of ``at (A,)``."""
     return surface(hessian, direction, direction, at, np.zeros(1))[:, 0]
 
 
-def surface(
-    hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.ndarray, beside: np.ndarray
-):
+def surface(hessian: Hessian, first: Tensor, second: Tensor, at: np.ndarray, beside: np.ndarray):
     """The losses ``(A, B)`` at w + a × ``first`` + b × ``second``, for a of ``at (A,)`` and b of ``beside (B,)``."""
     losses = np.empty((len(at), len(beside)))
     for i, j in np.ndindex(losses.shape):

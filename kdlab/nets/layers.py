@@ -53,6 +53,17 @@ def one_thread(device: str = "cpu") -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode inside. Afterwards each layer has its own mode again, which ``net.train()`` would not give."""
+    modes = {layer: layer.training for layer in net.modules()}
+    try:
+        yield net.eval()
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode
+
+
 @dataclass
 class Outputs:
     """A network's outputs: ``logits (B, K)``; the requested ``taps``, by layer name; logits per exit,

@@ -12,14 +12,13 @@ import numpy as np
 
 from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.views import Raw, View
-from kdlab.night.drawing import draw_camera, exposed, linear_from_srgb, luma
+from kdlab.night.drawing import bisected, draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import integer, positive
 from kdlab.video.decode import gathered
 
 SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
-CONTRAST = (
-    7.5  # ratio of the light's 99th percentile to its median in dark places: the median over places
-)
+#: The ratio of the light's 99th percentile to its median in dark places: the median over places.
+CONTRAST = 7.5
 
 _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
@@ -50,9 +49,8 @@ class Darkened(View):
 
     @property
     def name(self) -> str:
-        return f"dark{self.exposure:g}-s{self.seed}" + (
-            "" if self.of.name == "raw" else f"-{self.of.name}"
-        )
+        of = "" if self.of.name == "raw" else f"-{self.of.name}"
+        return f"dark{self.exposure:g}-s{self.seed}{of}"
 
     def each_frame(
         self, path: Path, indices: Sequence[int] | np.ndarray | None = None
@@ -118,9 +116,9 @@ def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     colour = (1 + 0.22 * rng.normal() * np.array([1.0, 0.1, -1.0], np.float32)).clip(0.4)
     contrast = np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30)
     grey = luma(_few(radiance))
-    low, high = 0.0, 60.0
-    for _ in range(10):
-        power = 0.5 * (low + high)
+
+    def too_even(power: float) -> bool:
         middle, bright = np.percentile(grey * (1 + power * fall), (50, 99))
-        low, high = (power, high) if bright < contrast * middle else (low, power)
-    return 1 + power * fall[..., None] * colour
+        return bright < contrast * middle
+
+    return 1 + bisected(0.0, 60.0, 9, too_even) * fall[..., None] * colour

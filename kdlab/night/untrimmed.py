@@ -68,9 +68,8 @@ class Untrimmed(Data):
             raise ValueError(
                 f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on"
             )
-        Night(
-            self.classes, variety=self.variety, seed=self.seed
-        )  # checks the values that clips have too
+        # Night checks the values that clips have too.
+        Night(self.classes, variety=self.variety, seed=self.seed)
 
     @property
     def name(self) -> str:
@@ -80,7 +79,9 @@ class Untrimmed(Data):
 
     def fingerprint(self) -> str:
         """Hash of the values and of the generator's sources, 16 hex digits."""
-        return hashlib.sha256(json.dumps([asdict(self), _generator()]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([asdict(self), folder.sources()]).encode()).hexdigest()[
+            :16
+        ]
 
     def catalogue(self) -> Catalogue:
         """The labelled segments of the dark H.264 videos in the data folder; makes missing videos."""
@@ -124,9 +125,8 @@ def _performed(job: _Job) -> Performance:
 
 @cache  # each call of catalogue() needs it
 def _labelled(job: _Job) -> tuple[Segment, ...]:
-    return tuple(
-        segment for segment in _performed(job).segments if segment.label in job.spec.classes
-    )
+    segments = _performed(job).segments
+    return tuple(segment for segment in segments if segment.label in job.spec.classes)
 
 
 def make_untrimmed(
@@ -143,38 +143,29 @@ def make_untrimmed(
     :func:`kdlab.night.make_night`, the work is parallel with the same bits, and resumable; a folder holds one data set.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
-    values = json.loads(
-        json.dumps(asdict(spec) | {"context": None})
-    )  # unlike in trimmed clips' folders
+    values = json.loads(json.dumps(asdict(spec)))
+    values |= {"context": None}  # unlike in trimmed clips' folders
     del values["videos"]
     write_tables = partial(_write_tables, spec)
     folder.complete(
-        root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress
+        root, _jobs(spec), values, folder.sources(), _make_one, write_tables, workers, progress
     )
     records = []
     for job in _jobs(spec):
-        path, name = root / job.name(stream), job.name(stream).rpartition(".")[0]
-        records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
-                               start, end) for label, start, end in _labelled(job)]  # fmt: skip
-    return Catalogue(
-        spec.name if stream == "dark" else f"{spec.name}-{stream}",
-        root,
-        spec.classes,
-        tuple(records),
-    )
-
-
-def _generator() -> str:
-    """Hash of the sources that determine actions and pixels, 16 hex digits."""
-    return folder.sources()
+        file = job.name(stream)
+        for label, start, end in _labelled(job):
+            name = f"{file.rpartition('.')[0]}@{start:g}-{end:g}"
+            number = spec.classes.index(label)
+            records.append(ClipRecord(name, root / file, number, job.split, job.group, start, end))
+    name = spec.name if stream == "dark" else f"{spec.name}-{stream}"
+    return Catalogue(name, root, spec.classes, tuple(records))
 
 
 def _jobs(spec: Untrimmed) -> list[_Job]:
-    return [
-        _Job(spec, split, k)
-        for split, count in zip(SPLITS, spec.videos, strict=True)
-        for k in range(count)
-    ]
+    jobs = []
+    for split, count in zip(SPLITS, spec.videos, strict=True):
+        jobs += [_Job(spec, split, k) for k in range(count)]
+    return jobs
 
 
 def _make_one(job: _Job, root: Path) -> None:
@@ -192,10 +183,8 @@ def _write_tables(spec: Untrimmed, root: Path) -> None:
     for job in folder.made(root, lambda _, split, index: _Job(spec, split, index)):
         name = job.name("dark")
         videos.append([name, job.split, job.group, round(len(_performed(job).yaw) / FPS, 3)])
-        segments += [
-            [name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)
-        ]
-    folder.write_table(
-        root / "index.csv", segments, ("path", "label", "split", "group", "start", "end")
-    )
+        for label, start, end in _labelled(job):
+            segments.append([name, label, job.split, job.group, start, end])
+    columns = "path", "label", "split", "group", "start", "end"
+    folder.write_table(root / "index.csv", segments, columns)
     folder.write_table(root / "videos.csv", videos, ("path", "split", "group", "seconds"))

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import ClipBatches
-from kdlab.nets.layers import one_thread
+from kdlab.nets.layers import evaluating, one_thread
 from kdlab.system.files import write_atomically
 from kdlab.train.device import (
     Mixed,
@@ -352,15 +352,11 @@ class Training:
 def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
     where = next(net.parameters()).device
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    with torch.no_grad(), one_thread(where.type):
+    with evaluating(net), torch.no_grad(), one_thread(where.type):
         rows = [
             (net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids)
             for batch in batches
         ]
-    for module, mode in modes.items():  # net.train() would also set frozen layers to training mode
-        module.training = mode
     return (
         torch.cat([r[0] for r in rows]),
         torch.cat([r[1] for r in rows]),

@@ -9,16 +9,15 @@ import torch
 from kdlab.clips.windows import Window
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.baselines import (
-    ROLES,
     AttentionTransfer,
     FeatureNorm,
     FitNet,
     ReviewKD,
     SimKD,
-    _layers,
     feature_norm_loss,
     simkd_loss,
 )
+from kdlab.distill.distiller import ROLES, layers
 from kdlab.distill.relations import RelationalKD
 from kdlab.nets.i3d import Projected, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, build, for_classes
@@ -174,7 +173,7 @@ METHODS = [
 def test_stages_of_four_and_of_three_are_counted_from_the_last():
     nets = networks(TINY, Kelp())
     names = {
-        type(method): [_layers(nets, role, method.taps) for role in ROLES] for method in METHODS
+        type(method): [layers(nets, role, method.taps) for role in ROLES] for method in METHODS
     }
     assert (
         names[SimKD]
@@ -191,7 +190,7 @@ def test_stages_of_four_and_of_three_are_counted_from_the_last():
             ["net.holdfast.patch", "net.blades.0", "net.blades.1"],
         ]
     )
-    assert [_layers(nets, role, ((0, "net.blades"), "net")) for role in ROLES] == [
+    assert [layers(nets, role, ((0, "net.blades"), "net")) for role in ROLES] == [
         ["net.stages.0", "net"],
         ["net.blades", "net"],
     ]

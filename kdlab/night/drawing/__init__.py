@@ -8,7 +8,7 @@ from .actions import ACTIONS
 from .body import JOINTS
 from .clip import Clip, render_clip
 from .codec import FPS, write_h264, write_mpeg4
-from .draws import RANGES, SPLITS, group_of
+from .draws import RANGES, SPLITS, bisected, group_of
 from .light import (
     Camera,
     darken,

@@ -14,6 +14,9 @@ from .paint import paint
 from .scene import KINDS, Place, cuboid, distractors, draw_place
 from .stage import FRAMES, draw_moment, draw_props, draw_view, place_actor, things
 
+#: Factors of the pose of those who sit down where there is no seat.
+_SQUAT = {"thigh_r": 1.25, "thigh_l": 1.25, "knee_r": 1.5, "knee_l": 1.5, "bend": 0.6}
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -45,9 +48,8 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
     number, group = group_of(spec.seed, split, class_name, index)
     (look_rng,) = generators(spec.seed, 2, where, number, count=1)
     # One generator per purpose: removing the actor, or adding a draw elsewhere, leaves the other draws unchanged.
-    move, stand, lens, prop, mover, lit, noise = generators(
-        spec.seed, 3, where, label, index, count=7
-    )
+    rngs = generators(spec.seed, 3, where, label, index, count=7)
+    move, stand, lens, prop, mover, lit, noise = rngs
 
     in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
@@ -60,8 +62,7 @@ def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
     moment = draw_moment(class_name, variety, move, begin)
     pose = pose_of(class_name, moment, draw(move, "sway", variety), move)
     if class_name in ("Sit", "Stand") and props.seat == "none":
-        deeper = {"thigh_r": 1.25, "thigh_l": 1.25, "knee_r": 1.5, "knee_l": 1.5, "bend": 0.6}
-        pose |= {name: pose[name] * factor for name, factor in deeper.items()}
+        pose |= {name: pose[name] * factor for name, factor in _SQUAT.items()}
     placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
 
     parts = distractors(moment.time, distance * 1.6, variety, mover)
@@ -83,11 +84,8 @@ def _place(variety: float, kind: str | None, child: int, *seeds: int) -> Place:
 
 def _occluder(distance: float, variety: float, rng: Generator) -> list[Part]:
     """A post between camera and actor: rare, and only at high variety."""
-    wanted, x, albedo = (
-        draw(rng, "occluder", variety),
-        rng.uniform(-0.3, 0.3),
-        rng.uniform(0.02, 0.4),
-    )
+    wanted = draw(rng, "occluder", variety)
+    x, albedo = rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
     if wanted < 0.9:
         return []
     depth = 0.6 * distance

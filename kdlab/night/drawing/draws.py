@@ -1,5 +1,7 @@
 """Randomness in `night`: ranges that ``variety`` widens, generators, and groups of clips with one actor and place."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.random import Generator
 
@@ -65,6 +67,14 @@ def draw_skewed(rng: Generator, name: str, variety: float) -> float:
 def _range(name: str, variety: float) -> tuple[float, float]:
     (low0, high0), (low1, high1) = RANGES[name]
     return low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+
+
+def bisected(low: float, high: float, rounds: int, below: Callable[[float], bool]) -> float:
+    """The number between ``low`` and ``high`` up to which ``below`` holds, after so many halvings."""
+    for _ in range(rounds):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return 0.5 * (low + high)
 
 
 def group_of(seed: int, split: str, class_name: str, index: int) -> tuple[int, str]:

@@ -12,18 +12,16 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from .draws import bisected
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
-HIGHLIGHTS = (
-    27,
-    62,
-)  # range of grey levels into which the tone curve brings the 99th percentile, if possible
+# the range of grey levels into which the tone curve brings the 99th percentile, if possible
+HIGHLIGHTS = 27, 62
 NOISE = 0.72  # mean noise of a static clip after denoising, in grey levels
-STILL, CHANGE = (
-    0.40,
-    0.58,
-)  # change between frames at 85×64, in grey levels: by NOISE alone, and of a typical clip
+# the change between frames at 85×64, in grey levels: by NOISE alone, and of a typical clip
+STILL, CHANGE = 0.40, 0.58
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,11 @@ def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
 
     def miss(tone: float) -> float:
         light = min(_linear_at(replace(camera, tone=tone)) * bright / max(middle, 1e-6), 1.0)
-        level = (
-            camera.black + (255 - camera.black) * float(srgb_from_linear(np.array(light))) ** tone
-        )
+        shown = float(srgb_from_linear(np.array(light))) ** tone
+        level = camera.black + (255 - camera.black) * shown
         return max(HIGHLIGHTS[0] - level, level - HIGHLIGHTS[1], 0.0)
 
-    tones = [
-        camera.tone,
-        *np.linspace(camera.tone, 0.5, 8).tolist(),
-        *np.linspace(camera.tone, 1.25, 8).tolist(),
-    ]
+    tones = np.linspace(camera.tone, (0.5, 1.25), 8).T.ravel().tolist()
     return replace(camera, tone=min(tones, key=miss))
 
 
@@ -101,19 +94,17 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     grey /= max(np.median(grey), 1e-6)
     light = _linear_at(camera) * grey
     step = 0.02 * light + 1e-9
-    slope = (
-        srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone
-    ) / step
-    slope *= (255 - camera.black) * _linear_at(
-        camera
-    )  # grey levels per unit of light, where 1 is the median
+    shown, more = (srgb_from_linear(x) ** camera.tone for x in (light, light + step))
+    # Grey levels per unit of light, where 1 is the median.
+    slope = (more - shown) / step * ((255 - camera.black) * _linear_at(camera))
     left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
-    low, high = 0.0, 12.0  # bounds of log(electrons)
-    for _ in range(16):
-        electrons = np.exp(0.5 * (low + high))
-        found = left * np.mean(slope * np.sqrt(grey * electrons + camera.read_noise**2)) / electrons
-        low, high = (0.5 * (low + high), high) if found > noise else (low, 0.5 * (low + high))
-    return float(electrons)
+
+    def too_noisy(log_electrons: float) -> bool:
+        electrons = np.exp(log_electrons)
+        spread = np.sqrt(grey * electrons + camera.read_noise**2)
+        return left * np.mean(slope * spread) / electrons > noise
+
+    return float(np.exp(bisected(0.0, 12.0, 15, too_noisy)))
 
 
 def _movement(camera: Camera, radiance: np.ndarray) -> float:
@@ -148,9 +139,8 @@ def _linear_at(camera: Camera) -> float:
 
 def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
     """The sRGB curve; both sides in [0, 1]."""
-    return np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
-    )
+    power = 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, power)
 
 
 def linear_from_srgb(encoded: np.ndarray) -> np.ndarray:
@@ -165,10 +155,8 @@ _BRIGHT = np.round(255 * _SRGB).astype(np.uint8)
 def expose_well(radiance: np.ndarray) -> np.ndarray:
     """The noise-free bright twin, uint8, of radiance (T, H, W, 3): the median becomes a mid grey (level 88)."""
     grey = sample(radiance)
-    gain = min(
-        0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6)
-    )
-    return brighten(radiance, gain)
+    middle, high = float(np.median(grey)), float(np.percentile(grey, 98))
+    return brighten(radiance, min(0.098 / max(middle, 1e-6), 0.9 / max(high, 1e-6)))
 
 
 def brighten(radiance: np.ndarray, gain: float) -> np.ndarray:
@@ -205,14 +193,10 @@ def exposed(
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
     light = np.float32(camera.electrons * exposure / middle)
-    full = (
-        1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)
-    )  # electrons at full scale
-    adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
-    shown, curve = (
-        np.float32(65535 * _linear_at(camera) / camera.electrons),
-        _tone_curve(camera.tone, camera.black),
-    )
+    brightest = max(float(np.percentile(grey, 99.5)) / middle, 8.0)
+    adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / (1.2 * camera.electrons * brightest)
+    shown = np.float32(65535 * _linear_at(camera) / camera.electrons)
+    curve = _tone_curve(camera.tone, camera.black)
     previous = None
     for index, frame in enumerate(radiance):
         gain = next((gain for start, gain in reversed(camera.steps) if start <= index), 1.0)

@@ -9,16 +9,14 @@ from .body import Part
 from .scene import CANVAS, Lamps, Place
 
 WIDTH, HEIGHT = 160, 128
-_CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)], -1).astype(
-    np.float32
-)
+_ANGLES = np.arange(10) * 2 * np.pi / 10
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1).astype(np.float32)
 _HEADROOM = 4.0  # the highest radiance in the 8-bit drawing
 _SHIFT = 4  # fractional bits of cv2's coordinates
 _LINEAR = (_HEADROOM * (np.arange(256) / 255) ** 2.2).astype(np.float32)
 _SHARE = np.arange(256, dtype=np.float32) / 255  # of a part in a pixel
-_UNMIXED = 255 / np.maximum(
-    np.arange(256, dtype=np.float32), 1
-)  # what undoes the mixing of its colour with black
+# what undoes the mixing of a part's colour with black
+_UNMIXED = 255 / np.maximum(np.arange(256, dtype=np.float32), 1)
 _NEAREST = 0.3  # metres; nearer points are drawn at this distance
 
 
@@ -45,10 +43,8 @@ class View:
         """Pixels (T, n, 2) in the frame, from the result of :meth:`plane`."""
         c, s = np.cos(self.roll)[:, None], np.sin(self.roll)[:, None]
         d = plane - self.offset[:, None]
-        return np.stack([d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c], -1) + (
-            WIDTH / 2,
-            HEIGHT / 2,
-        )
+        x, y = d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c
+        return np.stack([x, y], -1) + (WIDTH / 2, HEIGHT / 2)
 
     def backdrop(self, radiance: np.ndarray) -> np.ndarray:
         """The moving camera's view of the canvas, float32 (T, 128, 160, 3)."""
@@ -56,12 +52,8 @@ class View:
         for index, (offset, roll) in enumerate(zip(self.offset, self.roll, strict=True)):
             c, s = np.cos(roll), np.sin(roll)
             back = np.array([[c, s], [-s, c]])
-            at = (
-                offset
-                + self.aim
-                + (CANVAS[1] / 2, CANVAS[0] / 2)
-                - (back * (WIDTH / 2, HEIGHT / 2)).sum(1)
-            )
+            canvas = offset + self.aim + (CANVAS[1] / 2, CANVAS[0] / 2)
+            at = canvas - (back * (WIDTH / 2, HEIGHT / 2)).sum(1)
             matrix = np.column_stack([back, at])
             cv2.warpAffine(
                 radiance, matrix, (WIDTH, HEIGHT), dst=out[index],
@@ -106,9 +98,8 @@ def _outlines(
     points = np.concatenate([part.points for part in parts], 1)
     plane, scale = view.plane(points)
     centre = view.screen(plane).astype(np.float32)
-    radius = (scale * np.concatenate([part.radius for part in parts])).astype(np.float32)[
-        ..., None, None
-    ]
+    radius = scale * np.concatenate([part.radius for part in parts])
+    radius = radius.astype(np.float32)[..., None, None]
     strongest = lamps.at[np.argmax(lamps.power.sum(1) * lamps.reach)]
     aim = strongest - plane.mean((0, 1))
     aim = (aim / max(np.linalg.norm(aim), 1e-6)).astype(np.float32)
@@ -117,9 +108,8 @@ def _outlines(
     first = np.cumsum([0, *(part.points.shape[1] for part in parts)])
 
     def fixed(values: np.ndarray) -> np.ndarray:
-        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(
-            np.int32
-        )  # cv2 overflows beyond this
+        # cv2 overflows beyond this.
+        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(np.int32)
 
     return fixed(outline), fixed(inner), first
 

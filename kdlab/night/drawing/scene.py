@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from .body import Part, to_world
-from .draws import draw
+from .body import Part, to_world, vector
+from .draws import bisected, draw
 
 KINDS = ("wall", "corridor", "street", "room")
 CONTRAST = 7.5  # ratio of the radiance's 99th percentile to its median: the median over places
@@ -29,15 +29,13 @@ class Lamps:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Irradiance (..., 3) at canvas positions; each lamp falls off with the square of the distance."""
-        light = [
-            np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient
-        ]  # one array per colour
+        light = np.empty((3, *np.shape(x)), np.float32)
+        for colour, ambient in zip(light, self.ambient, strict=True):
+            colour[...] = ambient
         for at, power, reach in zip(self.at, self.power, self.reach, strict=True):
             fall = (1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)).astype(np.float32)
-            light = [
-                colour + fall * strength
-                for colour, strength in zip(light, power.astype(np.float32), strict=True)
-            ]
+            for colour, strength in zip(light, power.astype(np.float32), strict=True):
+                colour += fall * strength
         return np.stack(light, -1)
 
 
@@ -56,18 +54,19 @@ def draw_place(rng: Generator, variety: float, kind: str | None = None) -> Place
     for _ in range(round(draw(rng, "clutter", variety))):
         _thing(albedo, rng)
     linear = _LINEAR.take(albedo)
-    grain = cv2.resize(
-        rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC
-    )
-    fine = cv2.resize(
-        rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR
-    )
+    grain = _noise((36, 60), cv2.INTER_CUBIC, rng)
+    fine = _noise((144, 240), cv2.INTER_LINEAR, rng)
     texture = np.clip(1 + rng.uniform(0.03, 0.14) * grain + rng.uniform(0.01, 0.06) * fine, 0.3, 2)
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]].astype(np.float32)
     lamps = _draw_lamps(linear, rng)
     radiance = linear * cv2.merge(3 * [texture]) * lamps(x - CANVAS[1] / 2, y - CANVAS[0] / 2)
     _bright_spots(radiance, rng)
     return Place(cv2.GaussianBlur(radiance, (0, 0), 0.7), lamps)
+
+
+def _noise(size: tuple[int, int], how: int, rng: Generator) -> np.ndarray:
+    noise = rng.normal(size=size).astype(np.float32)
+    return cv2.resize(noise, CANVAS[::-1], interpolation=how)
 
 
 _LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
@@ -89,18 +88,16 @@ def _draw_lamps(albedo: np.ndarray, rng: Generator) -> Lamps:
     contrast = float(np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30))
 
     y, x = np.mgrid[-80:80:4, -120:120:4].astype(np.float32)
-    seen = albedo[
-        CANVAS[0] // 2 - 80 : CANVAS[0] // 2 + 80 : 4,
-        CANVAS[1] // 2 - 120 : CANVAS[1] // 2 + 120 : 4,
-    ]
+    row, column = CANVAS[0] // 2, CANVAS[1] // 2
+    seen = albedo[row - 80 : row + 80 : 4, column - 120 : column + 120 : 4]
     base = seen * Lamps(at[:-1], power[:-1], reach[:-1], ambient)(x, y)
     spot = seen * Lamps(at[-1:], power[-1:], reach[-1:], np.zeros(3))(x, y)
-    low, high = 0.0, 60.0
-    for _ in range(9):
-        gain = 0.5 * (low + high)
+
+    def too_even(gain: float) -> bool:
         middle, bright = np.percentile((base + gain * spot).mean(-1), (50, 99))
-        low, high = (gain, high) if bright < contrast * middle else (low, gain)
-    power[-1] *= 0.5 * (low + high)
+        return bright < contrast * middle
+
+    power[-1] *= bisected(0.0, 60.0, 9, too_even)
     return Lamps(at, power, reach, ambient)
 
 
@@ -135,14 +132,8 @@ def _floor(image: np.ndarray, top: float, rng: Generator) -> None:
         centre = width / 2 + rng.uniform(-60, 60)
         line = tuple(int(c * rng.uniform(0.6, 0.9)) for c in colour)
         for x in np.arange(-8, 9) * rng.uniform(60, 120):
-            cv2.line(
-                image,
-                (int(centre + x * 0.4), int(top)),
-                (int(centre + 3 * x), height),
-                line,
-                1,
-                cv2.LINE_AA,
-            )
+            ends = (int(centre + x * 0.4), int(top)), (int(centre + 3 * x), height)
+            cv2.line(image, *ends, line, 1, cv2.LINE_AA)
 
 
 def _wall(rng: Generator) -> np.ndarray:
@@ -172,14 +163,10 @@ def _corridor(rng: Generator) -> np.ndarray:
     x, y = width / 2 + rng.uniform(-70, 70), height / 2 + rng.uniform(-8, 4)
     for side in (-1, 1):
         low, high, reach = rng.uniform(30, 150), rng.uniform(-160, 25), width * 0.7
-        _fill(
-            image,
-            [(x, y), (x + side * reach, y + 2.2 * low), (x + side * reach, y + high)],
-            _shade(rng, 60, 220),
-        )
-    _fill(
-        image, [(x, y), (x - width * 0.6, height), (x + width * 0.6, height)], _shade(rng, 35, 120)
-    )
+        far = x + side * reach
+        _fill(image, [(x, y), (far, y + 2.2 * low), (far, y + high)], _shade(rng, 60, 220))
+    ground = [(x, y), (x - width * 0.6, height), (x + width * 0.6, height)]
+    _fill(image, ground, _shade(rng, 35, 120))
     if rng.random() < 0.6:  # a lit band of windows along one side
         side = rng.choice([-1, 1])
         for k in np.geomspace(12, 220, int(rng.integers(4, 10))):
@@ -196,10 +183,8 @@ def _street(rng: Generator) -> np.ndarray:
         step, top = rng.uniform(30, 130), rng.uniform(30, 150)
         _box(image, x, top, x + step, height, _shade(rng, 30, 150))
         for _ in range(int(rng.integers(0, 5))):
-            u, v = x + rng.uniform(2, step), top + rng.uniform(5, 70)
-            cv2.rectangle(
-                image, (int(u), int(v)), (int(u) + 6, int(v) + 9), _shade(rng, 20, 240), -1
-            )
+            u, v = int(x + rng.uniform(2, step)), int(top + rng.uniform(5, 70))
+            cv2.rectangle(image, (u, v), (u + 6, v + 9), _shade(rng, 20, 240), -1)
         x += step
     _floor(image, height / 2 + rng.uniform(8, 40), rng)
     return image
@@ -239,21 +224,11 @@ def _thing(image: np.ndarray, rng: Generator) -> None:
     elif form == 2:
         for _ in range(14):
             dx, dy = rng.normal(0, size * 0.5, 2)
-            cv2.ellipse(
-                image, (int(x + dx), int(y + dy)), (5, 2), rng.uniform(0, 180), 0, 360, colour, -1
-            )
+            at = int(x + dx), int(y + dy)
+            cv2.ellipse(image, at, (5, 2), rng.uniform(0, 180), 0, 360, colour, -1)
     else:
-        cv2.ellipse(
-            image,
-            (int(x), int(y)),
-            (int(size), int(size * 0.7)),
-            0,
-            0,
-            360,
-            colour,
-            -1,
-            cv2.LINE_AA,
-        )
+        axes = int(size), int(size * 0.7)
+        cv2.ellipse(image, (int(x), int(y)), axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
 
 
 def _bright_spots(radiance: np.ndarray, rng: Generator) -> None:
@@ -292,11 +267,10 @@ def chair(
         back = seat - 0.24 * forward + np.array([0, 0.24, 0])
         parts.append(box(back, (width, rng.uniform(0.3, 0.5), 0.05), nearer=-0.02))
     if not sofa:
-        for a in (-0.45, 0.45):
-            for b in (-0.18, 0.18):
-                leg = seat + a * width * left + b * forward
-                leg[1] = seat[1] / 2
-                parts.append(box(leg, (0.035, seat[1], 0.035), nearer=-0.15))
+        for a, b in product((-0.45, 0.45), (-0.18, 0.18)):
+            leg = seat + a * width * left + b * forward
+            leg[1] = seat[1] / 2
+            parts.append(box(leg, (0.035, seat[1], 0.035), nearer=-0.15))
     return parts
 
 
@@ -305,11 +279,8 @@ def distractors(time: np.ndarray, depth: float, variety: float, rng: Generator) 
     parts = []
     for _ in range(int(draw(rng, "distractors", variety) + rng.random() * (variety > 0))):
         albedo = rng.uniform(0.03, 0.6) * np.ones(3)
-        x0, size, away = (
-            rng.uniform(-0.6, 0.6) * depth,
-            rng.uniform(0.1, 0.3),
-            depth * rng.uniform(0.9, 1.3),
-        )
+        x0, size = rng.uniform(-0.6, 0.6) * depth, rng.uniform(0.1, 0.3)
+        away = depth * rng.uniform(0.9, 1.3)
         speed, kind = rng.uniform(-1.2, 1.2), rng.integers(3)
         phase = 2 * np.pi * (rng.uniform(0.4, 1.6) * time + rng.random())
         if kind == 0:  # a passer-by
@@ -318,8 +289,7 @@ def distractors(time: np.ndarray, depth: float, variety: float, rng: Generator) 
             x, low, high = x0 + 0.12 * np.sin(phase), 1.4 + 0.05 * np.cos(phase), 2.3
         else:
             x, low, high = x0 + speed * time, 1 + 0.3 * np.sin(phase), 1.05 + 0.3 * np.sin(phase)
-        ends = [np.stack(np.broadcast_arrays(x, y, away), -1) for y in (low, high)]
-        parts.append(
-            Part(np.stack(ends, 1), np.array([size, size * 0.7]) * 0.6, albedo, actor=False)
-        )
+        ends = np.stack([vector(x, y, away) for y in (low, high)], 1)
+        radius = np.array([size, size * 0.7]) * 0.6
+        parts.append(Part(ends, radius, albedo, actor=False))
     return parts

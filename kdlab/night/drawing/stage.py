@@ -66,22 +66,16 @@ def draw_view(height: float, variety: float, rng: Generator) -> tuple[View, floa
     roll = np.deg2rad(draw(rng, "roll", variety)) * (rng.normal() + 0.3 * _tremor(time, 2, rng))
     move = move + shake * np.stack([_tremor(time, 4, rng), _tremor(time, 4, rng)], -1)
     aim = np.array([rng.uniform(-70, 70), rng.uniform(-6, 6)])
-    return (
-        View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim),
-        distance,
-        pan,
-        begin * SECONDS,
-    )
+    view = View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim)
+    return view, distance, pan, begin * SECONDS
 
 
 def _tremor(time: np.ndarray, waves: int, rng: Generator) -> np.ndarray:
     out = np.zeros_like(time)
     for _ in range(waves):
-        out += (
-            rng.normal()
-            * np.sin(2 * np.pi * (rng.uniform(1, 11) * time + rng.random()))
-            / np.sqrt(waves)
-        )
+        strength = rng.normal()
+        wave = np.sin(2 * np.pi * (rng.uniform(1, 11) * time + rng.random()))
+        out += strength * wave / np.sqrt(waves)
     return out
 
 
@@ -142,53 +136,57 @@ def things(
     at = {name: actor.joints[:, index] for index, name in enumerate(JOINTS)}
     feet = 0.5 * (at["ankle_r"] + at["ankle_l"])[FRAMES // 2] * (1, 0, 1)
     spots = [_near(feet, rng, low, high) for low, high in ((0.55, 1.1), (0.35, 0.8), (0.7, 1.3))]
-    turns, shades = (
-        rng.uniform(0, 360, 2),
-        np.clip(rng.choice([0.04, 0.15, 0.45], 4) * rng.uniform(0.7, 1.3, 4), 0, 1),
-    )
-    seats = _seat(class_name, props.seat, actor, look, spots[0], rng)
+    turns = rng.uniform(0, 360, 2)
+    shades = np.clip(rng.choice([0.04, 0.15, 0.45], 4) * rng.uniform(0.7, 1.3, 4), 0, 1)
+    albedos = shades[:, None] * np.ones(3)
+    parts = _seat(class_name, props.seat, actor, look, spots[0], rng)
     if not with_actor:
-        return seats
-    parts = list(seats)
+        return parts
     busy = max(("r", "l"), key=lambda side: np.ptp(at[f"hand_{side}"][:, 1] - at["neck"][:, 1]))
-    hand, elbow = at[f"hand_{busy}"], at[f"elbow_{busy}"]
+    hand = at[f"hand_{busy}"]
     if props.held != "none":
-        fore = (hand - elbow) / np.linalg.norm(hand - elbow, axis=-1, keepdims=True)
-        axis = np.array([0, 1.0, 0]) - fore * fore[:, 1:2]
-        axis /= np.linalg.norm(axis, axis=-1, keepdims=True) + 1e-3
-        low, high, girth = {"cup": (-0.03, 0.07, 0.036), "bottle": (-0.08, 0.17, 0.034)}[props.held]
-        ends = np.stack([hand + low * axis, hand + high * axis], 1)
-        parts.append(
-            Part(
-                ends,
-                np.array([girth, girth * 0.8]),
-                shades[0] * np.ones(3),
-                actor=False,
-                nearer=0.06,
-            )
-        )
+        parts.append(_held(props.held, hand, at[f"elbow_{busy}"], albedos[0]))
     if props.object:
-        spot = np.tile(spots[1] + (0, 0.07, 0), (FRAMES, 1))
-        if class_name == "Pick":
-            grasp = int(np.argmin(hand[:, 1]))
-            spot[:] = hand[grasp]
-            spot[grasp:] = hand[grasp:]
-            spot[:grasp, 1] = spot[grasp, 1]
-        parts.append(
-            cuboid(spot, (0.17, 0.13, 0.14), turns[0], shades[1] * np.ones(3), nearer=0.03)
-        )
+        path = _lifted(hand) if class_name == "Pick" else _still(spots[1] + (0, 0.07, 0))
+        parts.append(cuboid(path, (0.17, 0.13, 0.14), turns[0], albedos[1], nearer=0.03))
     if props.box:
         size = (0.55, 0.95, 0.4)
-        spot, turn = np.tile(spots[2] + (0, size[1] / 2, 0), (FRAMES, 1)), turns[1]
+        path, turn = _still(spots[2] + (0, size[1] / 2, 0)), turns[1]
         if class_name == "Push":
             turn = float(actor.yaw[0])
-            forward = np.array([np.sin(np.deg2rad(turn)), 0, -np.cos(np.deg2rad(turn))])
-            hands = 0.5 * (at["hand_r"] + at["hand_l"])
-            reach = np.maximum.accumulate(((hands - feet) * forward).sum(1))
-            start = reach[0] + 0.45 * (reach[-1] - reach[0])
-            spot = spot * (0, 1, 0) + feet + (np.maximum(reach, start) + 0.26)[:, None] * forward
-        parts.append(cuboid(spot, size, turn, shades[2] * np.ones(3)))
+            path = _pushed(path, feet, 0.5 * (at["hand_r"] + at["hand_l"]), turn)
+        parts.append(cuboid(path, size, turn, albedos[2]))
     return parts
+
+
+def _held(kind: str, hand: np.ndarray, elbow: np.ndarray, albedo: np.ndarray) -> Part:
+    """A cup or bottle in the hand, as upright as the forearm permits."""
+    fore = (hand - elbow) / np.linalg.norm(hand - elbow, axis=-1, keepdims=True)
+    axis = np.array([0, 1.0, 0]) - fore * fore[:, 1:2]
+    axis /= np.linalg.norm(axis, axis=-1, keepdims=True) + 1e-3
+    low, high, girth = {"cup": (-0.03, 0.07, 0.036), "bottle": (-0.08, 0.17, 0.034)}[kind]
+    ends = np.stack([hand + low * axis, hand + high * axis], 1)
+    return Part(ends, np.array([girth, girth * 0.8]), albedo, actor=False, nearer=0.06)
+
+
+def _still(spot: np.ndarray) -> np.ndarray:
+    return np.tile(spot, (FRAMES, 1))
+
+
+def _lifted(hand: np.ndarray) -> np.ndarray:
+    """The path of an object that lies where the ``hand`` is lowest, and then stays in the hand."""
+    grasp = int(np.argmin(hand[:, 1]))
+    path = hand.copy()
+    path[:grasp] = hand[grasp]
+    return path
+
+
+def _pushed(box: np.ndarray, feet: np.ndarray, hands: np.ndarray, yaw: float) -> np.ndarray:
+    """The path of a box before the ``feet`` that the ``hands`` push in the direction ``yaw``, at the height of ``box``."""
+    forward = np.array([np.sin(np.deg2rad(yaw)), 0, -np.cos(np.deg2rad(yaw))])
+    reach = np.maximum.accumulate(((hands - feet) * forward).sum(1))
+    start = reach[0] + 0.45 * (reach[-1] - reach[0])
+    return box * (0, 1, 0) + feet + (np.maximum(reach, start) + 0.26)[:, None] * forward
 
 
 def _near(feet: np.ndarray, rng: Generator, low: float, high: float) -> np.ndarray:
@@ -210,13 +208,6 @@ def _seat(
         return chair(seat, yaw, FRAMES, rng, sofa=kind == "sofa")
     if kind == "ledge":
         shade = float(rng.uniform(0.05, 0.5)) * np.ones(3)
-        return [
-            cuboid(
-                np.tile(seat * (1, 0.5, 1), (FRAMES, 1)),
-                (0.9, height, 0.42),
-                yaw,
-                shade,
-                nearer=-0.15,
-            )
-        ]
+        middle = _still(seat * (1, 0.5, 1))
+        return [cuboid(middle, (0.9, height, 0.42), yaw, shade, nearer=-0.15)]
     return []

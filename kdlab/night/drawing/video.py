@@ -1,5 +1,6 @@
 """Rendering of one untrimmed video: an actor's performance, and bright and dark frames in blocks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -78,14 +79,39 @@ def perform(spec, distance: float, rng: Generator) -> Performance:
     sway = draw(rng, "sway", spec.variety)
     never = Moment(time, time[-1] + 60, 1, 1, 1)  # an action that never begins: the actor stands
     pose = pose_of("Turn", never, sway, rng)
-    yaw, forward, gait = (
-        draw(rng, "view", spec.variety) + pose["yaw"],
-        np.zeros_like(time),
-        np.zeros_like(time),
-    )
-    cards = [("Sit", "Stand")] * bool({"Sit", "Stand"} & set(spec.classes))
-    cards += [(name,) for name in spec.classes if name not in ("Sit", "Stand")]
-    deck, segments, now = [], [], rng.uniform(1, 3)
+    yaw = draw(rng, "view", spec.variety) + pose["yaw"]
+    forward, gait = np.zeros_like(time), np.zeros_like(time)
+    segments = []
+    for name, start, span, pause, tempo in _programme(spec, time[-1], rng):
+        moment = Moment(time, start, span, draw(rng, "amplitude", spec.variety), tempo)
+        own, end = pose_of(name, moment, sway, rng), start + span
+        until = end + (pause if name == "Sit" else 0)  # seated until Stand takes over
+        weight = keys(time, (start - JOIN, 0), (start, 1), (until, 1), (until + JOIN, 0))
+        pose = {k: v + weight * (own[k] - v) for k, v in pose.items()}
+        first, last = np.searchsorted(time, (start - JOIN, end + JOIN))
+        inside = np.arange(len(time)).clip(first, min(last, len(time) - 1))
+        way, turn = (own[k][inside] - own[k][inside[0]] for k in ("forward", "yaw"))
+        if name in TRAVELLING:
+            gait = np.maximum(gait, weight)
+            ease = keys(time, (start - 0.3, 0), (start + 1.2, 1))
+            turn = turn + ease * _bend(yaw, ease, forward + way, distance)
+        yaw, forward = yaw + turn, forward + way
+        segments.append(Segment(name, round(float(start), 3), round(float(end), 3)))
+    at = _path(yaw, forward, distance)
+    at[:, 2] = at[:, 2].clip(1.1)  # keep the actor in front of the camera
+    del pose["yaw"]
+    return Performance(tuple(segments), pose | {"forward": 0 * time}, yaw, at, gait)
+
+
+def _programme(
+    spec, end: float, rng: Generator
+) -> Iterator[tuple[str, float, float, float, float]]:
+    """Each action's name, start, span, pause after it, and tempo, until ``end``; all times in seconds."""
+    seated = ("Sit", "Stand")
+    cards = [(name,) for name in spec.classes if name not in seated]
+    if len(cards) < len(spec.classes):
+        cards.insert(0, seated)
+    deck, now = [], rng.uniform(1, 3)
     while True:
         deck = deck or [cards[k] for k in rng.permutation(len(cards))]
         names = deck.pop()
@@ -94,42 +120,18 @@ def perform(spec, distance: float, rng: Generator) -> Performance:
             ACTIVE_SECONDS[n] / tempo * (rng.uniform(1, 2) if n in TRAVELLING else 1) for n in names
         ]
         pauses = rng.uniform(2 * JOIN + 0.2, 4, len(names))
-        if now + sum(spans) + sum(pauses[:-1]) + JOIN > time[-1]:
-            break
+        if now + sum(spans) + sum(pauses[:-1]) + JOIN > end:
+            return
         for name, span, pause in zip(names, spans, pauses, strict=True):
-            own = pose_of(
-                name,
-                Moment(time, now, span, draw(rng, "amplitude", spec.variety), tempo),
-                sway,
-                rng,
-            )
-            until = now + span + (pause if name == "Sit" else 0)  # seated until Stand takes over
-            weight = keys(time, (now - JOIN, 0), (now, 1), (until, 1), (until + JOIN, 0))
-            pose = {k: v + weight * (own[k] - v) for k, v in pose.items()}
-            first, last = np.searchsorted(time, (now - JOIN, now + span + JOIN))
-            inside = np.arange(len(time)).clip(first, min(last, len(time) - 1))
-            way = own["forward"][inside] - own["forward"][inside[0]]
-            turn = own["yaw"][inside] - own["yaw"][inside[0]]
-            if name in TRAVELLING:
-                gait = np.maximum(gait, weight)
-                ease = keys(time, (now - 0.3, 0), (now + 1.2, 1))
-                turn = turn + ease * _bend(yaw, ease, forward + way, distance)
-            yaw, forward = yaw + turn, forward + way
-            segments.append(Segment(name, round(float(now), 3), round(float(now + span), 3)))
+            yield name, now, span, pause, tempo
             now += span + pause
-    at = _path(yaw, forward, distance)
-    at[:, 2] = at[:, 2].clip(1.1)  # keep the actor in front of the camera
-    del pose["yaw"]
-    return Performance(tuple(segments), pose | {"forward": 0 * time}, yaw, at, gait)
 
 
 def _path(yaw: np.ndarray, forward: np.ndarray, distance: float) -> np.ndarray:
     """Positions (T, 3) in metres of an actor who moves ``forward`` (T,) metres in the directions ``yaw`` (T,), degrees."""
     step, facing = np.diff(forward, prepend=forward[0]), np.deg2rad(yaw)
-    return np.stack(
-        [np.cumsum(step * np.sin(facing)), 0 * step, distance - np.cumsum(step * np.cos(facing))],
-        -1,
-    )
+    aside, away = np.cumsum(step * np.sin(facing)), np.cumsum(step * np.cos(facing))
+    return np.stack([aside, 0 * step, distance - away], -1)
 
 
 def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: float) -> float:
@@ -139,9 +141,8 @@ def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: floa
     def cost(bend: float) -> float:
         x, _, z = _path(yaw + ease * bend, forward, distance).T
         outside = max((np.abs(x) - aside).max(), (near - z).max(), (z - far).max(), 0.0)
-        return (
-            10 * outside + max(float(np.hypot(x[-1], z[-1] - distance)) - 1.5, 0.0) + abs(bend) / 60
-        )
+        astray = max(float(np.hypot(x[-1], z[-1] - distance)) - 1.5, 0.0)
+        return 10 * outside + astray + abs(bend) / 60
 
     return float(min(range(-180, 180, 15), key=cost))
 
@@ -157,13 +158,11 @@ def render_video(spec, split: str, index: int) -> Video:
     (place_rng,) = generators(spec.seed, 7, where, index // GROUP, count=1)
     hand, seat, mover, lit, noise = generators(spec.seed, 8, where, index, count=5)
     place = draw_place(place_rng, variety)
-    own = joints(acted.pose, look.height, planted=True)
-    own += acted.gait[:, None, None] * (joints(acted.pose, look.height, planted=False) - own)
-    body = to_world(own, acted.yaw, acted.at[:, None])
+    body = _moved(acted, look.height)
     view = _follow(view, body[:, :3].mean(1), variety, hand)
 
-    time = np.arange(len(body)) / FPS
     parts = limbs(body, look)
+    time = np.arange(len(body)) / FPS
     for begin in np.arange(0, time[-1], 8):
         parts += distractors(time - begin, distance * 1.6, variety, mover)
     for segment in acted.segments:
@@ -172,23 +171,29 @@ def render_video(spec, split: str, index: int) -> Video:
             spot = body[then, 0] - (0, 0.06 * look.height * look.build, 0)
             parts += chair(spot, float(acted.yaw[then]), len(time), seat)
 
-    fill, bright, dark, masks = float(np.exp(0.35 * lit.normal())), [], [], []
+    fill, blocks = float(np.exp(0.35 * lit.normal())), []
     for start in range(0, len(time), BLOCK):
         lead = min(start, LEAD)
         cut = slice(start - lead, start + BLOCK)
         seen = replace(view, offset=view.offset[cut], roll=view.roll[cut])
         frames = seen.backdrop(place.radiance)
-        shown = paint(frames, [replace(p, points=p.points[cut]) for p in parts], seen, place, fill)
+        masks = paint(frames, [replace(p, points=p.points[cut]) for p in parts], seen, place, fill)
         if not start:  # the first block sets the exposure of all blocks
             camera = replace(draw_camera(lit, frames), steps=())
             metered, top = _metered(frames, camera)
         now = _metered(frames, camera)[0] / metered
-        dark.append(expose(frames, camera, noise, exposure=now)[lead:])
-        bright.append(brighten(frames, top)[lead:])
-        masks.append(shown[lead:])
+        dark = expose(frames, camera, noise, exposure=now)
+        blocks.append([shown[lead:] for shown in (brighten(frames, top), dark, masks)])
+    streams = (np.concatenate(stream) for stream in zip(*blocks, strict=True))
     pixels = view.screen(view.plane(body)[0]).astype(np.float32)
-    bright, dark, masks = (np.concatenate(blocks) for blocks in (bright, dark, masks))
-    return Video(bright, dark, masks, pixels, camera, group_of_video(split, index), acted.segments)
+    return Video(*streams, pixels, camera, group_of_video(split, index), acted.segments)
+
+
+def _moved(acted: Performance, height: float) -> np.ndarray:
+    """The joints (T, 19, 3) of the performance in the world, in metres. The feet are planted except while walking."""
+    own = joints(acted.pose, height, planted=True)
+    own += acted.gait[:, None, None] * (joints(acted.pose, height, planted=False) - own)
+    return to_world(own, acted.yaw, acted.at[:, None])
 
 
 def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
@@ -213,7 +218,6 @@ def _follow(view: View, target: np.ndarray, variety: float, rng: Generator) -> V
         return moved / moved.std()
 
     offset = view.offset.mean(0) + rng.uniform(0.6, 1) * (late - on_plane[0])
-    offset += draw(rng, "shake", variety) * wander(0.08) + 0.3 * WIDTH * draw(
-        rng, "pan", variety
-    ) * wander(2.5)
+    tremor = draw(rng, "shake", variety) * wander(0.08)
+    offset += tremor + 0.3 * WIDTH * draw(rng, "pan", variety) * wander(2.5)
     return replace(view, offset=offset, roll=np.full(len(target), view.roll.mean()))
