@@ -66,7 +66,8 @@ def test_a_wheel_works_without_the_repository(tmp_path):
     assert wheel.stat().st_size <= 20e6
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())
-        assert "kdlab/show/exercises.json" in packed.namelist()
+        for file in ("exercises.json", "kdlab.mplstyle"):
+            assert f"kdlab/show/{file}" in packed.namelist()
         packed.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith("KDLAB_")}

@@ -9,6 +9,7 @@ import base64
 import re
 from functools import partial
 from html import escape
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,10 +28,9 @@ from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
 from kdlab.train.sizes import Profile, current
 
-#: Pixels per inch of stored figures; live figures have twice as many.
-DPI = 110
 #: The most letters of an alternative text, which gives a listener only the gist.
 LONGEST = 600
+_LOOK = "look in {} for a division by 0 or a logarithm of 0"
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
@@ -60,36 +60,10 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
 def style() -> None:
     """Set sizes, fonts and colours of all figures, and their display in notebooks. Call it once per notebook.
 
-    Letters are at least "small", the size of a notebook's own letters on the page.
+    ``kdlab.mplstyle`` holds them. Letters are at least "small", the size of a notebook's own letters on the page.
     """
-    plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc(
-        "font",
-        **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]},
-    )
-    plt.rc(
-        "axes",
-        prop_cycle=plt.cycler(color=PALETTE),
-        linewidth=1.25,
-        titlesize="medium",
-        titleweight="bold",
-    )
-    plt.rc(("xtick", "ytick"), labelsize=9.35)
-    plt.rc("xtick", bottom=False)
-    plt.rc("ytick", left=False)
-    plt.rc("grid", linewidth=1)
-    plt.rc("legend", frameon=True, fontsize="small")
-    plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc(
-        "figure",
-        dpi=DPI,
-        figsize=(7, 3.6),
-        titlesize="medium",
-        titleweight="bold",
-        labelsize="medium",
-    )
-    plt.rc("figure.constrained_layout", use=True)
-    plt.rc("savefig", dpi=DPI, bbox="tight")
+    plt.style.use(["seaborn-v0_8-whitegrid", Path(__file__).with_name("kdlab.mplstyle")])
+    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE))
     _display_figures()
 
 
@@ -133,21 +107,20 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
         raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
     finite = np.isfinite(yours) & np.isfinite(kdlabs)
     apart = np.abs(np.subtract(yours, kdlabs, out=np.full(yours.shape, np.inf), where=finite))
-    if (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
-        at = np.unravel_index(np.argmax(apart), apart.shape)
-        place = f" at {tuple(map(int, at))}" if at else ""
-        told = f"they differ by {apart[at]:.2g}"
-        if not finite[at]:
-            cause = (
-                "your cell"
-                if np.isfinite(kdlabs[at])
-                else "the cells above, whose numbers both use,"
-            )
-            told = f"look in {cause} for a division by 0 or a logarithm of 0"
-        raise AssertionError(
-            f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {told}"
-        )
-    print(f"{what}: yours and kdlab's are the same")
+    if not (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
+        print(f"{what}: yours and kdlab's are the same")
+        return
+    at = np.unravel_index(np.argmax(apart), apart.shape)
+    place = f" at {tuple(map(int, at))}" if at else ""
+    if finite[at]:
+        advice = f"they differ by {apart[at]:.2g}"
+    elif np.isfinite(kdlabs[at]):
+        advice = _LOOK.format("your cell")
+    else:
+        advice = _LOOK.format("the cells above, whose numbers both use,")
+    raise AssertionError(
+        f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {advice}"
+    )
 
 
 def _display_figures() -> None:

@@ -53,21 +53,6 @@ def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
-def key(fig: Figure) -> None:
-    """Draw one legend below all axes, with each label once; it never lies over data."""
-    found: dict[str, object] = {}
-    for ax in fig.axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-        if ax.get_legend():
-            ax.get_legend().remove()
-    room = (
-        12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)
-    )  # letters are a twelfth of an inch
-    columns = min(max(1, int(room)), len(found) or 1)
-    fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
-
-
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
@@ -123,20 +108,15 @@ def effects(
 
 
 def soft_target_bars(
-    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16), label: int | None = None
+    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16)
 ) -> Figure:
     """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them."""
     fig, ax = plt.subplots(figsize=(8, 3))
     width = 0.8 / len(temperatures)
     for k, t in enumerate(temperatures):
-        ax.bar(
-            np.arange(len(classes)) + (k + 0.5) * width - 0.4,
-            softmax(logits / t),
-            width,
-            label=f"t = {t:g}",
-        )
-    key(fig)
-    truth = f"; the label is {classes[label]}" if label is not None else ""
-    ax.set(ylabel="probability", title=f"Soft targets{truth}")
+        places = np.arange(len(classes)) + (k + 0.5) * width - 0.4
+        ax.bar(places, softmax(logits / t), width, label=f"t = {t:g}")
+    fig.legend(loc="outside lower center", ncols=len(temperatures))
+    ax.set(ylabel="probability", title="Soft targets")
     ax.set_xticks(range(len(classes)), classes, rotation=30)
     return fig
