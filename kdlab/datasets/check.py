@@ -99,13 +99,13 @@ class Finding:
 
     def lines(self) -> list[str]:
         """The finding as lines of text, with the first places."""
-        head, more = "fatal: " if self.fatal else "to know: ", len(self.where) - _SHOWN
-        if not self.where:
-            return [head + self.what]
-        lines = [f"    {place}" for place in self.where[:_SHOWN]]
-        if more > 0:
-            lines.append(f"    and {more} more")
-        return [f"{head}{self.what} ({len(self.where)}):", *lines]
+        lines = [f"{'fatal' if self.fatal else 'to know'}: {self.what}"]
+        if self.where:
+            lines[0] += f" ({len(self.where)}):"
+        lines += [f"    {place}" for place in self.where[:_SHOWN]]
+        if len(self.where) > _SHOWN:
+            lines.append(f"    and {len(self.where) - _SHOWN} more")
+        return lines
 
 
 @dataclass(frozen=True)

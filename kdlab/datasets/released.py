@@ -8,14 +8,15 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
-from kdlab.datasets.catalogue import from_folder, group_from_name, open_clips
+from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
 from kdlab.datasets.files import (
+    EXPECTED,
     find_near,
     is_hidden,
     is_video,
@@ -127,19 +128,17 @@ def _thumos14(lists: Path, split: str) -> Lists:
     try:
         for video, info in json.loads(text)["database"].items():
             for number, label in enumerate(info["annotations"]):
-                where, start_end = (
-                    f"{path}, {video}, annotation {number}",
-                    map(str, label["segment"]),
-                )
-                clip, name = f"{video}.mp4", index[label["label"]]
-                rows.append((where, clip, name, info["subset"], video, *start_end))
+                where, times = f"{path}, {video}, annotation {number}", map(str, label["segment"])
+                name, part = index[label["label"]], info["subset"]
+                rows.append((where, f"{video}.mp4", name, part, video, *times))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogueError(
             f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
             "subset, annotations → segment, label. Take the file as it was released."
         ) from None
-    videos = Counter(part for part, _ in {row[3:5] for row in rows})
-    check_counts(f"{path} (videos)", videos, THUMOS_VIDEOS[split])
+    videos = {row[3:5] for row in rows}
+    counts = Counter(part for part, _ in videos)
+    check_counts(f"{path} (videos)", counts, THUMOS_VIDEOS[split])
     return index, rows
 
 
@@ -167,15 +166,21 @@ def _record(
 
 
 def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
-    """The records with the paths of their files, which lie in ``root`` or up to two folders below it.
+    """The records with the paths of their files, which lie up to three folders below ``root``.
 
     Suffixes may differ from the list (ARID's lists name .avi, the download has .mp4), and so may the case of a folder
     (HandstandPushups).
     """
     keys = [(record.path.parent.name.casefold(), record.path.stem) for record in records]
     wanted, names, there = set(keys), {name for name, _ in keys}, {}
-    for name, folder in _folders(root):
-        for file in folder.iterdir() if name in names else ():
+    folders = [root]
+    for pattern in ("*/", "*/*/", "*/*/*/"):
+        folders += sorted(root.glob(pattern))
+    for folder in folders:
+        name = "" if "" in names else folder.name.casefold()  # THUMOS14 has no class folders
+        if name not in names or any(map(is_hidden, folder.relative_to(root).parts)):
+            continue
+        for file in folder.iterdir():
             key = name, file.stem
             if key in wanted and is_video(file) and there.setdefault(key, file) != file:
                 raise CatalogueError(
@@ -194,15 +199,6 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
             "the whole data set there, or correct the list."
         )
     return located
-
-
-def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Folders that may hold clips, each by the name that a list may give it: its own, or none."""
-    for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
-        if not any(map(is_hidden, base.relative_to(root).parts)):
-            yield "", base
-            for folder in base.glob("*/"):
-                yield folder.name.casefold(), folder
 
 
 def check_counts(where: str, counts: Mapping[str, int], expected: Counts | None) -> None:
@@ -338,31 +334,42 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
 
 def _opened(path: Path, test_fold: str | None) -> Catalogue:
-    if not path.is_dir() or os.path.lexists(path / "index.csv"):
-        return open_clips(path, test_fold)
+    if not os.path.lexists(path):
+        raise FileNotFoundError(
+            f"{path}: no such file or folder. Give a CSV table or a folder of clips."
+        )
+    table = path / "index.csv" if path.is_dir() else path
+    if table.suffix.lower() == ".csv" and os.path.lexists(table) and not table.is_dir():
+        return from_csv(table, test_fold)
+    if not path.is_dir():
+        raise CatalogueError(f"{path}: found no folder and no table, expected {EXPECTED}.")
     root = path.absolute()  # an absolute path has a parent, where lists may lie
-    fitting = [(data, lists) for data in DATA_SETS if (lists := _lists(data, root))]
+    fitting = [data for data in DATA_SETS if _lists(data, root)]
     if len(fitting) > 1:
-        titles = " and of ".join(data.title for data, _ in fitting)
+        titles = " and of ".join(data.title for data in fitting)
         raise CatalogueError(
             f"{root}: here are the lists of {titles}. Open the folder of one data set, or move the "
             "other's lists away."
         )
     if fitting:
-        return _released(root, *fitting[0], test_fold)
+        return _released(root, fitting[0], test_fold)
     if all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
         folds = own_folds(from_folder(root), 3, test_fold)
         return replace(folds, name="ARID v1.5", notes=(*folds.notes, _ARID15_NOTE))
-    return open_clips(path, test_fold)
+    if test_fold is not None:
+        raise CatalogueError(
+            f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there."
+        )
+    return from_folder(path)
 
 
-def _released(root: Path, data: DataSet, lists: Path, test_fold: str | None) -> Catalogue:
+def _released(root: Path, data: DataSet, test_fold: str | None) -> Catalogue:
     split = test_fold or next(iter(data.counts), "1")
     if data.counts and split not in data.counts:
         raise CatalogueError(
             f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}."
         )
-    index, rows = data.read(lists, split)
+    index, rows = data.read(_lists(data, root), split)
     classes = tuple(index.values())
     records = [_record(index, *row) for row in rows]
     counts = Counter(record.split for record in records)

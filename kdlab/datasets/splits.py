@@ -178,8 +178,10 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     ]
     if number == len(records):
         notes.append(NO_GROUPS)
-    tested = {r.id for r, fold in zip(records, folds, strict=True) if fold == int(test_fold) - 1}
-    records = _moved([replace(r, split="train") for r in records], "test", tested, by="id")
+    records = [
+        replace(record, split="test" if fold == int(test_fold) - 1 else "train")
+        for record, fold in zip(records, folds, strict=True)
+    ]
     records, more = complete_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
 
