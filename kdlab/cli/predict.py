@@ -24,6 +24,7 @@ from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
+from kdlab.show.plots import evenly
 from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.preparing import batches
@@ -199,6 +200,6 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         grey = frames.mean(-1, keepdims=True)
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
-    moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
+    moments = evenly(len(frames), min(_MOMENTS, len(frames)))
     dark = np.median(frames) < 50
     write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))

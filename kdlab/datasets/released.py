@@ -201,10 +201,10 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
     return located
 
 
-def check_counts(where: str, counts: Mapping[str, int], expected: Counts | None) -> None:
+def check_counts(where: str, counts: Mapping[str, int], expected: Counts) -> None:
     """Raise CatalogueError if a count of the lists at ``where`` differs from the published one."""
     wrong = []
-    for part, number in (expected or {}).items():
+    for part, number in expected.items():
         if counts.get(part, 0) != number:
             wrong.append(f"{counts.get(part, 0)} {part} clips, expected {number}")
     if wrong:
@@ -373,7 +373,7 @@ def _released(root: Path, data: DataSet, test_fold: str | None) -> Catalogue:
     classes = tuple(index.values())
     records = [_record(index, *row) for row in rows]
     counts = Counter(record.split for record in records)
-    check_counts(f"{root} ({data.title})", counts, data.counts.get(split))
+    check_counts(f"{root} ({data.title})", counts, data.counts.get(split, {}))
     used = _located(root, [record for record in records if record.split in ("train", "test")])
     used, notes = complete_splits(used, classes, declared=True)
     return Catalogue(data.title, root, classes, used, (*data.notes, *notes))

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.show.plots import PAGE, image
+from kdlab.show.plots import PAGE, evenly, image
 from kdlab.system.files import begins_with, may_write, save_arrays, write_atomically
 from kdlab.video.compressed import read
 
@@ -36,7 +36,7 @@ def overview(arrays: dict[str, np.ndarray]) -> Figure:
     ``kdlab.video.compressed.read`` has returned the ``arrays``. The residual is accumulated, twice as strong and around
     mid grey."""
     frames = np.flatnonzero(arrays["group"] == 0)
-    frames = frames[np.unique(np.linspace(0, len(frames) - 1, 5).round().astype(int))]
+    frames = frames[np.unique(evenly(len(frames), 5))]
     fig, axes = plt.subplots(4, len(frames), figsize=(PAGE, 6), squeeze=False, layout="constrained")
     first = arrays["iframes"][0]
     y, x = np.indices(first.shape[:2])

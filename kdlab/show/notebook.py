@@ -10,6 +10,7 @@ import re
 from functools import partial
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
@@ -30,6 +32,10 @@ from kdlab.train.sizes import Profile, current
 
 #: The most letters of an alternative text, which gives a listener only the gist.
 LONGEST = 600
+_LEFT = [
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
+    {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
+]
 _LOOK = "look in {} for a division by 0 or a logarithm of 0"
 
 
@@ -71,17 +77,8 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     """``rows`` as a notebook display with a caption. A named index becomes the first column; an unnamed one is left
     out."""
     rows = rows.reset_index() if rows.index.name else rows
-    left = [
-        {
-            "selector": "th, td",
-            "props": "text-align: left; vertical-align: top; white-space: normal",
-        },
-        {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
-    ]
-    shown = (
-        rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
-    )
-    return shown.set_caption(caption) if caption else shown
+    shown = rows.style.format(precision=precision, na_rep="").hide(axis="index")
+    return shown.set_caption(caption).set_table_styles(_LEFT)
 
 
 def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
@@ -166,15 +163,14 @@ def alt(fig: Figure) -> str:
     titles, axes, names of rows, and keys, each once."""
     kind = "Pictures" if any(ax.images for ax in fig.axes) else "Chart"
     words = [fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
-    for ax in (ax for ax in fig.axes if ax.get_visible()):
-        words += [ax.get_title(), ax.get_ylabel(), *_words(ax.get_yticklabels()), ax.get_xlabel()]
-        words += _words(
-            [*ax.get_xticklabels(), *(ax.get_legend().get_texts() if ax.get_legend() else ())]
-        )
-    words += _words(text for legend in fig.legends for text in legend.get_texts())
+    for ax in fig.axes:
+        if ax.get_visible():
+            words += [ax.get_title(), ax.get_ylabel(), *_words(ax.get_yticklabels())]
+            words += [ax.get_xlabel(), *_words(ax.get_xticklabels())]
+    for legend in fig.findobj(Legend):
+        words += _words(legend.get_texts())
     once = dict.fromkeys(" ".join(text.split()) for text in words if text.strip())
-    text = fig.get_label() or f"{kind}: {'; '.join(once)}"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+    return shorten(fig.get_label() or f"{kind}: {'; '.join(once)}", LONGEST, placeholder="…")
 
 
 def _words(texts) -> list[str]:

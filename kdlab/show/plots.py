@@ -53,6 +53,11 @@ def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
+def evenly(length: int, count: int) -> np.ndarray:
+    """The places of ``count`` of ``length`` frames, evenly from the first to the last."""
+    return np.linspace(0, length - 1, count).round().astype(int)
+
+
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
@@ -61,7 +66,7 @@ def filmstrip(
 ) -> Figure:
     """Clips as rows of frames, with the same moments in every row: name → ``uint8 (T, H, W, 3)``."""
     first = next(iter(rows.values()))
-    moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
+    moments = evenly(len(first), columns)
     h, w = first.shape[1:3]
     wide = min(1.45, (PAGE - 0.3) / columns)
     size = wide * columns, wide * h / w * len(rows) + 0.35
@@ -84,25 +89,19 @@ def effects(
     """Paired differences by name with their 95 % intervals; grey band ± ``near`` points. The numbers stand beside the
     bars. The bar of an infinite interval crosses the whole axis."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    ends = [end for e in found.values() for end in (e.mean, e.low, e.high) if np.isfinite(end)] + [
-        -near,
-        near,
-    ]
-    left, right = min(ends) - 0.05 * np.ptp(ends), max(ends) + 0.05 * np.ptp(ends)
+    ends = np.array([(e.mean, e.low, e.high) for e in found.values()])
+    ends = np.append(ends[np.isfinite(ends)], [-near, near])
+    margin = 0.05 * np.ptp(ends)
+    left, right = ends.min() - margin, ends.max() + margin
     ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, e in enumerate(found.values()):
-        ax.plot(
-            np.clip([e.low, e.high], left, right),
-            [y, y],
-            color="C0",
-            linewidth=4,
-            solid_capstyle="butt",
-        )
+        bar = np.clip([e.low, e.high], left, right)
+        ax.plot(bar, [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
-        words, at = str(e).replace("-", "−"), ("axes fraction", "data")
-        ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
+        words, across = str(e).replace("-", "−"), ax.get_yaxis_transform()
+        ax.text(1.01, y, words, transform=across, va="center", fontsize="small")
     rows(ax, found, xlabel=f"{xlabel}\nbar: 95 % interval; grey: within ± {near:g}", title=title)
     return fig
 
