@@ -175,7 +175,9 @@ def transcode(source, out, codec, workers):
     report = transcode(source, out, CoviarFormat(codec=codec), workers)
     for row in report:
         outcome = row.reason or f"{row.frames} frames, {row.bytes:,} bytes"
-        click.echo(f"{row.source}: {outcome} (kept)" if row.kept else f"{row.source}: {outcome}")
+        if row.kept:
+            outcome += " (kept)"
+        click.echo(f"{row.source}: {outcome}")
     bad = sum(bool(row.reason) for row in report)
     kept = sum(row.kept for row in report)
     click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {kept} from before")
