@@ -45,18 +45,20 @@ def night(out, clips, workers, untrimmed, **dials):
     spec = {name: value for name, value in dials.items() if value is not None}
     if "classes" in spec:
         spec["classes"] = tuple(spec["classes"].split(","))
-    if untrimmed:
-        if "context" in spec:
-            raise click.UsageError("untrimmed videos have no --context")
-        spec |= {"videos": spread(clips, 1)} if clips is not None else {}
-        return _describe(make_untrimmed(Untrimmed(**spec), out, workers=workers))
+    if untrimmed and "context" in spec:
+        raise click.UsageError("untrimmed videos have no --context")
     if clips is not None:
-        count = len(spec.get("classes", ACTIONS))
-        spec["per_class"] = spread(clips, count)
-        made = sum(spec["per_class"]) * count
-        if made != clips:
-            click.echo(f"{clips} clips do not spread evenly over {count} classes: making {made}")
-    _describe(make_night(Night(**spec), out, workers=workers))
+        count = 1 if untrimmed else len(spec.get("classes", ACTIONS))
+        each_class = spread(clips, count)
+        spec["videos" if untrimmed else "per_class"] = each_class
+        if sum(each_class) * count != clips:
+            click.echo(
+                f"{clips} clips do not spread evenly over {count} classes: making {sum(each_class) * count}"
+            )
+    if untrimmed:
+        _describe(make_untrimmed(Untrimmed(**spec), out, workers=workers))
+    else:
+        _describe(make_night(Night(**spec), out, workers=workers))
 
 
 @data.command("list")
@@ -115,7 +117,7 @@ def check(path, test_fold, min_frames, decoders, workers):
     click.echo(report.render())
     if decoders:
         click.echo(by_decoder(report, workers))
-    sys.exit(0 if report.fit else 1)
+    sys.exit(not report.fit)
 
 
 @data.command()
@@ -138,62 +140,48 @@ def modalities(files, out):
         raise click.UsageError(
             "two FILEs have one name: write them into different folders, by two calls"
         )
-    unfit = 0
+    unfit = False
     for file in files:
         try:
-            found = scan(file)
+            stream = scan(file)
             if out:
                 from kdlab.show.codec_plots import export
 
                 export(file, out)
         except (Unsuited, DamagedClip, OSError) as error:
-            unfit += 1
+            unfit = True
             click.echo(str(error))
             continue
-        info, share = found.info, 100 * found.sizes[found.keys].sum() / found.sizes.sum()
+        info, share = stream.info, stream.sizes[stream.keys].sum() / stream.sizes.sum()
         click.echo(
-            f"{file}: {info.codec} {info.width}x{info.height}, {len(found.kinds)} frames in {len(found.keys)} "
-            f"groups; I-frames are {share:.0f} % of the bytes"
+            f"{file}: {info.codec} {info.width}x{info.height}, {len(stream.kinds)} frames in {len(stream.keys)} "
+            f"groups; I-frames are {100 * share:.0f} % of the bytes"
         )
-    sys.exit(1 if unfit else 0)
+    sys.exit(unfit)
 
 
 @data.command()
 @click.argument("source", type=_FILE)
 @click.option("--out", type=_FILE, required=True, help="Folder for the same tree of files.")
-@click.option(
-    "--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT"
-)
-@click.option(
-    "--gop",
-    type=click.IntRange(2),
-    default=12,
-    show_default=True,
-    help="Frames from I-frame to I-frame.",
-)
-@click.option(
-    "--quantiser",
-    type=click.IntRange(1, 31),
-    default=2,
-    show_default=True,
-    help="Coarser when larger.",
-)
 @click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
 @_WORKERS
-def transcode(source, out, size, gop, quantiser, codec, workers):
-    """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes."""
+def transcode(source, out, codec, workers):
+    """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes.
+
+    Frames become 340x256 pixels, every 12th is an I-frame, and the quantiser is 2. Python's CoviarFormat has others.
+    """
     from kdlab.datasets.transcode import CoviarFormat, transcode
 
-    report = transcode(source, out, CoviarFormat(*size, gop, quantiser, codec), workers)
+    report = transcode(source, out, CoviarFormat(codec=codec), workers)
     for row in report:
-        click.echo(
-            f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}"
-        )
+        outcome = row.reason or f"{row.frames} frames, {row.bytes:,} bytes"
+        if row.kept:
+            outcome += " (kept)"
+        click.echo(f"{row.source}: {outcome}")
     bad = sum(bool(row.reason) for row in report)
-    click.echo(
-        f"{len(report) - bad} of {len(report)} files in {out}, {sum(row.kept for row in report)} from before"
-    )
-    sys.exit(1 if bad else 0)
+    kept = sum(row.kept for row in report)
+    click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {kept} from before")
+    sys.exit(bad > 0)
 
 
 def spread(clips: int, classes: int) -> tuple[int, int, int]:
@@ -201,14 +189,14 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
 
     Raises ValueError for fewer than 3 clips per class.
     """
-    each = round(clips / classes)
-    if each < 3:
+    count = round(clips / classes)
+    if count < 3:
         raise ValueError(
             f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}"
         )
-    val = max(1, round(0.1 * each))
-    test = max(1, round(0.3 * each))
-    return each - val - test, val, test
+    val = max(1, round(0.1 * count))
+    test = max(1, round(0.3 * count))
+    return count - val - test, val, test
 
 
 def _describe(catalogue) -> None:

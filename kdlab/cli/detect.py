@@ -6,11 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.colors import to_rgba
 
 from kdlab.cli.predict import MARK, batches_of, existing, output_file, write_picture, write_table
 from kdlab.measure.detection import KEPT, decode
 from kdlab.nets.layers import one_thread
-from kdlab.show.plots import PALETTE
+from kdlab.show.plots import PALETTE, image, rows
 from kdlab.train.runs import Run
 from kdlab.video.container import timeline
 from kdlab.video.decode import read_frames
@@ -40,10 +41,10 @@ def detect(
     picture = output_file(
         picture, f"{film.stem}.segments.png", MARK["Software"], "picture of segments"
     )
-    found = _segments(film, run)
-    write_table(found, table)
-    write_picture(picture, lambda: over_time(found, film))
-    return found, table, picture
+    segments = _segments(film, run)
+    write_table(segments, table)
+    write_picture(picture, lambda: over_time(segments, film))
+    return segments, table, picture
 
 
 def _segments(film: Path, run: Run) -> pd.DataFrame:
@@ -54,57 +55,36 @@ def _segments(film: Path, run: Run) -> pd.DataFrame:
         batches_of(film, run.recipe, timeline(film).seconds) as seen,
     ):
         outputs = [net(batch.views["student"]).float().numpy() for batch in seen.evaluation(8)]
-    found = decode(np.concatenate(outputs), seen.records, rate).head(KEPT)
-    return found.assign(label=[classes[label] for label in found["label"]])[[*_COLUMNS]]
+    segments = decode(np.concatenate(outputs), seen.records, rate).head(KEPT)
+    return segments.assign(label=[classes[label] for label in segments["label"]])[[*_COLUMNS]]
 
 
-def over_time(found: pd.DataFrame, film: Path) -> plt.Figure:
-    """Frames of ``film`` above, and below a row for each class that was ``found``: bars from start to end in seconds,
-    the surer the darker."""
+def over_time(segments: pd.DataFrame, film: Path) -> plt.Figure:
+    """Frames of ``film`` above, and below a row for each class of ``segments``: bars from start to end in seconds, the
+    surer the darker."""
     line = timeline(film)
-    labels = list(dict.fromkeys(found["label"])) or ["nothing found"]
+    labels = segments["label"].unique()
+    height = 0.34 * max(1, len(labels))
     figure, (above, below) = plt.subplots(
         2,
         1,
-        figsize=(10, 1.9 + 0.34 * len(labels)),
+        figsize=(10, 1.9 + height),
         layout="constrained",
-        height_ratios=[1.3, 0.3 + 0.34 * len(labels)],
+        height_ratios=[1.3, 0.3 + height],
     )
     middles = (np.arange(_MOMENTS) + 0.5) / _MOMENTS
     frames = read_frames(film, (middles * line.count).astype(int)).frames
-    gain = max(
-        1.0, 110 / max(1.0, float(np.median(frames)))
-    )  # a film in the dark is shown brighter
-    above.imshow(
-        np.hstack([(frame * gain).clip(0, 255).astype(np.uint8) for frame in frames]), aspect="auto"
-    )
-    above.set(
-        xticks=[],
-        yticks=[],
-        title=film.name + (f", shown {gain:.0f} times as bright" if gain > 1.5 else ""),
-    )
+    gain = max(1.0, 110 / max(1.0, float(np.median(frames))))
+    bright = (frames * gain).clip(0, 255).astype(np.uint8)
+    title = f"{film.name}, shown {gain:.0f} times as bright" if gain > 1.5 else film.name
+    image(above, np.hstack(bright), title, "medium", aspect="auto")
     for row, label in enumerate(labels):
-        rows = found[found["label"] == label].iloc[::-1]
-        below.barh(
-            [row] * len(rows),
-            rows["end"] - rows["start"],
-            0.7,
-            rows["start"],
-            linewidth=0,
-            color=[
-                (
-                    *plt.matplotlib.colors.to_rgb(PALETTE[row % len(PALETTE)]),
-                    float(np.clip(score, 0.08, 1)),
-                )
-                for score in rows["score"]
-            ],
-        )
-    below.set(
-        yticks=range(len(labels)),
-        yticklabels=labels,
-        xlim=(0, line.seconds),
-        ylim=(len(labels) - 0.5, -0.5),
-        xlabel="seconds; a darker bar has a higher score",
-    )
+        bars = segments[segments["label"] == label].iloc[::-1]
+        colour = PALETTE[row % len(PALETTE)]
+        colours = [to_rgba(colour, alpha) for alpha in bars["score"].clip(0.08, 1)]
+        lengths = bars["end"] - bars["start"]
+        below.barh([row] * len(bars), lengths, 0.7, bars["start"], linewidth=0, color=colours)
+    named = labels if len(labels) else ["nothing found"]
+    rows(below, named, xlabel="seconds; a darker bar has a higher score", xlim=(0, line.seconds))
     below.grid(axis="y", visible=False)
     return figure

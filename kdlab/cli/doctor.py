@@ -9,65 +9,60 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kdlab.system import paths
 
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
+PLACES = "mend its permissions, or name another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE"
 SHOWN = ("torch", "torchvision", "numpy", "pandas", "av", "jupyterlab", "papermill")
 
 
 def report() -> tuple[str, bool]:
     """All checks as text, one line each with advice below each fault; and whether all succeed."""
-    rows = checks()
-    lines = [
-        f"{'!!' if fault else 'ok'}  {name:18} {fault or value}"
-        + f"\n    -> {advice}" * bool(fault)
-        for name, value, fault, advice in rows
-    ]
-    good = not any(fault for _, _, fault, _ in rows)
+    lines, good = [], True
+    for name, value, fault, advice in checks():
+        if fault:
+            good = False
+            lines.append(f"!!  {name:18} {fault}\n    -> {advice}")
+        else:
+            lines.append(f"ok  {name:18} {value}")
     return "\n".join([*lines, "", "everything fits" if good else "mend what is marked !!"]), good
 
 
 def checks() -> list[tuple[str, str, str, str]]:
     """(name, value, fault, advice) of each check; the fault is empty if the check succeeds."""
-    places = (paths.runs_dir, paths.data_dir, paths.cache_dir)
-    asked = [
-        ("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""),
-        *((name, lambda name=name: importlib.metadata.version(name), MENDS) for name in SHOWN),
+    asked = [("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", "")]
+    for name in SHOWN:
+        asked.append((name, partial(importlib.metadata.version, name), MENDS))
+    asked += [
         ("versions fit", _fit, MENDS),
         ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
         ("device", _device, "unset KDLAB_DEVICE, or name a device that is here"),
         ("decoder", _decoder, MENDS),
-        *(
-            (
-                place.__name__.removesuffix("_dir"),
-                lambda place=place: _writable(place()),
-                "mend its permissions, or name "
-                "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE",
-            )
-            for place in places
-        ),
-        *(
-            (name, lambda name=name: os.environ[name], "")
-            for name in sorted(os.environ)
-            if name.startswith("KDLAB_")
-        ),
     ]
-    found = []
+    for name in ("runs", "data", "cache"):
+        place = getattr(paths, f"{name}_dir")
+        asked.append((name, partial(_writable, place), PLACES))
+    for name in sorted(os.environ):
+        if name.startswith("KDLAB_"):
+            asked.append((name, partial(os.getenv, name), ""))
+    answers = []
     for name, ask, advice in asked:
         try:
-            found.append((name, ask(), "", advice))
+            answers.append((name, ask(), "", advice))
         except Exception as error:  # a broken compiled package may raise anything
             fault = " ".join(str(error).split())[:160] or type(error).__name__
-            found.append((name, "", f"no: {fault}", advice))
-    return found
+            answers.append((name, "", f"no: {fault}", advice))
+    return answers
 
 
 def _fit() -> str:
-    found = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
-    if found.returncode:
-        raise ValueError(found.stdout or found.stderr)
+    pip = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    if pip.returncode:
+        raise ValueError(pip.stdout or pip.stderr)
     return "yes"
 
 
@@ -95,10 +90,9 @@ def _decoder() -> str:
     return f"PyAV {av.__version__} reads videos"
 
 
-def _writable(place: Path) -> str:
-    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-    with tempfile.TemporaryFile(
-        dir=nearest
-    ) as file:  # writing is a stricter test than reading permissions
-        file.write(b"kdlab")
+def _writable(folder: Callable[[], Path]) -> str:
+    place = folder()
+    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"kdlab")  # a stricter test than reading permissions
     return f"{place} ({shutil.disk_usage(nearest).free / 1e9:.0f} GB free)"

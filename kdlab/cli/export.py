@@ -18,14 +18,11 @@ from kdlab.train.runs import NoPredictions, Run
 
 _CLIPS = 10
 _BATCHES = [1, 2, 3, 7]  # clips at a time in the comparison with torch, where any number will do
-_LIGHTS = [
-    0.2,
-    0.0,
-]  # factors that make further clips dark and black: a network may branch on what it sees
+#: Factors that make further clips dark and black: a network may branch on what it sees.
+_LIGHTS = [0.2, 0.0]
 _PRODUCER = "kdlab"
-_HEAD = (
-    f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"  # the producer's field, the second one of an ONNX file
-)
+#: The producer's field, the second one of an ONNX file.
+_HEAD = f"\x12{chr(len(_PRODUCER))}{_PRODUCER}"
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,19 @@ class _Named(nn.Module):
         self.net, self.names = net, names
 
     def forward(self, *clips: torch.Tensor) -> torch.Tensor:
-        found = self.net(clips[0] if len(clips) == 1 else dict(zip(self.names, clips, strict=True)))
-        return found if isinstance(found, torch.Tensor) else found.exits
+        named = dict(zip(self.names, clips, strict=True))
+        output = self.net(clips[0] if len(clips) == 1 else named)
+        return output if isinstance(output, torch.Tensor) else output.exits
 
 
-def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
+def to_onnx(run: Run, file: Path | str) -> Exported:
     """Write the network of ``run`` into ``file``.
 
     It takes pixels in [0, 1], ``(B, C, T, H, W)``, and gives logits ``(B, K)``; exits take three inputs and give
     ``(B, 12, K)``, a detector gives ``(B, S, P, K + 3)``. Normalisation is inside, the classes stand in the metadata.
-    ``batch`` fixes B. Else any will do, or one clip at a time where the exported network fixes its batch.
+    Any B will do, or one clip at a time where the exported network fixes its batch.
 
-    The file is compared with torch on batches of 1, 2, 3 and 7 clips (or of ``batch``), and on a dark and a black one.
+    The file is compared with torch on batches of 1, 2, 3 and 7 clips (or of one), and on a dark and a black one.
     Raises ``ValueError`` without the extra ``onnx``, for what cannot be exported, and for a ``difference`` above 1e-3;
     NotOurs where ``file`` is somebody else's.
     """
@@ -75,76 +73,65 @@ def to_onnx(run: Run, file: Path | str, batch: int | None = None) -> Exported:
         import onnxscript as onnxscript  # torch's exporter needs it
     except ImportError as error:
         raise ValueError(f"{error.name} is missing: pip install 'kdlab[onnx]'") from error
-    file = Path(file)
+    file, name = Path(file), run.folder.name
     may_write(file, lambda there: begins_with(there, _HEAD, 16), "network")
     with one_thread(), torch.no_grad():
         net, views = _network_and_views(run)
-        net, clips, fault = _Named(net, tuple(views)).eval(), list(views.values()), None
-        for size, strict in product([batch] if batch else [None, 1], [False, True]):
+        net, clips, why = _Named(net, tuple(views)).eval(), list(views.values()), ""
+        for batch, strict in product([None, 1], [False, True]):
             try:
-                program = _exported(net, clips, size, strict)
+                program = _exported(net, clips, batch, strict)
                 program.model.producer_name = _PRODUCER
                 program.model.metadata_props["classes"] = "\n".join(run.provenance["classes"])
-                program.model.metadata_props["run"] = run.folder.name
+                program.model.metadata_props["run"] = name
                 content = program.model_proto.SerializeToString()
-                logits, difference = _compared(net, clips, size, content)
+                logits, difference = _compared(net, clips, batch, content)
                 break
             except Exception as error:
                 fault = error.__cause__ or error
+                why = str(fault).strip().partition("\n")[0]
         else:
-            raise ValueError(
-                f"{run.folder.name} cannot be exported, so no file was written: {_line(fault)}"
-            ) from fault
+            raise ValueError(f"{name} cannot be exported, so no file was written: {why}")
     write_atomically(file, lambda path: path.write_bytes(content))
     shapes = {name: tuple(x.shape[1:]) for name, x in views.items()}
-    why = "" if size == batch else _line(fault)
-    return Exported(
-        file, shapes, size, why, len(clips[0]), difference, _of_run(run, logits[: len(clips[0])])
-    )
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    count = len(clips[0])
+    why = why if batch else ""
+    return Exported(file, shapes, batch, why, count, difference, _of_run(run, logits[:count]))
 
 
 def _exported(
-    net: _Named, clips: list[torch.Tensor], size: int | None, strict: bool
+    net: _Named, clips: list[torch.Tensor], batch: int | None, strict: bool
 ) -> torch.onnx.ONNXProgram:
-    """``net`` for batches of ``size`` clips, or of any number. Where a network asks for ``len(x)``, only ``strict``
+    """``net`` for batches of ``batch`` clips, or of any number. Where a network asks for ``len(x)``, only ``strict``
     leaves the number free; not every network can be traced so."""
-    numbers = torch.arange(size or 2) % len(
-        clips[0]
-    )  # of a batch of one, the exporter fixes the size
+    # of a batch of one, the exporter fixes the size
+    numbers = torch.arange(batch or 2) % len(clips[0])
     example = tuple(x[numbers] for x in clips)
-    any_number = (({0: torch.export.Dim("batch")},) * len(clips),)
+    shapes = None if batch else (({0: torch.export.Dim("batch")},) * len(clips),)
     with redirect_stderr(StringIO()):  # torch prints the graphs that it cannot export
-        traced = torch.export.export(
-            net, example, dynamic_shapes=None if size else any_number, strict=strict
-        )
+        traced = torch.export.export(net, example, dynamic_shapes=shapes, strict=strict)
         return torch.onnx.export(
             traced, input_names=net.names, output_names=["logits"], verbose=False
         )
 
 
 def _compared(
-    net: _Named, clips: list[torch.Tensor], size: int | None, content: bytes
+    net: _Named, clips: list[torch.Tensor], batch: int | None, content: bytes
 ) -> tuple[np.ndarray, float]:
     """The logits of the ONNX file ``content`` on all clips, and their largest difference from those of torch. Raises
     ``ValueError`` where it is too large."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    sizes = [size] * -(-len(clips[0]) // size) if size else _BATCHES
+    sizes = [1] * len(clips[0]) if batch else _BATCHES
     parts = (torch.arange(sum(sizes)) % len(clips[0])).split(sizes)
-    logits, differences = [], []
     # Where a clip is constant, a norm over the clip amplifies rounding: a branch that was frozen differs more.
-    for part, light, most in [
-        *((part, 1.0, 1e-3) for part in parts),
-        *((parts[0], light, 0.1) for light in _LIGHTS),
-    ]:
-        batch = [light * x[part] for x in clips]
-        expected = np.nan_to_num(net(*batch).numpy())
-        inputs = {name: x.numpy() for name, x in zip(net.names, batch, strict=True)}
+    trials = [(part, 1.0, 1e-3) for part in parts] + [(parts[0], light, 0.1) for light in _LIGHTS]
+    logits, differences = [], []
+    for part, light, most in trials:
+        given = [light * x[part] for x in clips]
+        expected = np.nan_to_num(net(*given).numpy())
+        inputs = {name: x.numpy() for name, x in zip(net.names, given, strict=True)}
         answer = np.nan_to_num(session.run(None, inputs)[0])
         if answer.shape != expected.shape:
             raise ValueError(f"the file gives {answer.shape} where torch gives {expected.shape}")
@@ -166,15 +153,13 @@ def _of_run(run: Run, logits: np.ndarray) -> float | None:
 
 def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """The network of ``run``, and ten clips of its tests as its inputs, by name."""
-    recipe = run.recipe
-    if recipe.prepare:  # exits on three networks
-        net = import_module("kdlab.papers.progressive.anytime").trio_of(run)
-        return net, {name: _clips(each) for name, each in recipe.needs().items()}
-    return run.net(), {"clips": _clips(recipe)}
+    if not run.recipe.prepare:
+        return run.net(), {"clips": _clips(run.recipe)}
+    trio_of = import_module("kdlab.papers.progressive.anytime").trio_of
+    return trio_of(run), {name: _clips(recipe) for name, recipe in run.recipe.needs().items()}
 
 
 def _clips(recipe) -> torch.Tensor:
-    selected = batches(recipe, "test", {"student": recipe.view})
-    return next(replace(selected, records=selected.records[:_CLIPS]).evaluation(_CLIPS)).views[
-        "student"
-    ]
+    tests = batches(recipe, "test", {"student": recipe.view})
+    first = replace(tests, records=tests.records[:_CLIPS])
+    return next(first.evaluation(_CLIPS)).views["student"]

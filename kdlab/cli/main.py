@@ -46,9 +46,6 @@ _IMPORT = click.option(
     callback=_imported,
     help="A module of yours in which classes of runs stand; looked for in this folder, too.",
 )
-_TIMEOUT = click.option(
-    "--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +64,7 @@ def doctor():
 
     text, good = report()
     click.echo(text)
-    sys.exit(0 if good else 1)
+    sys.exit(not good)
 
 
 @cli.command()
@@ -81,19 +78,20 @@ def doctor():
     help="Set a parameter of the notebook.",
 )
 @click.option("--data", metavar="PATH", help="Your own clips; as -p data PATH.")
-@_TIMEOUT
-@click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
-def run(notebook, pairs, data, timeout, verbose):
+@click.option(
+    "--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none."
+)
+def run(notebook, pairs, data, timeout):
     """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
     import yaml
 
     from kdlab.cli import notebooks
 
     # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
-    given = {name: yaml.safe_load(value) for name, value in pairs} | (
-        {"data": data} if data is not None else {}
-    )
-    click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout, verbose=verbose))
+    given = {name: yaml.safe_load(value) for name, value in pairs}
+    if data is not None:
+        given["data"] = data
+    click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout))
 
 
 @cli.command()
@@ -112,23 +110,17 @@ def notebooks(folder):
 
 
 @cli.command()
-@click.option(
-    "--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo"
-)
-@click.option("--again", is_flag=True, help="Also execute what is finished.")
-@_TIMEOUT
-def reproduce(profile, again, timeout):
+@click.option("--profile", envvar="KDLAB_PROFILE", default="demo", show_default=True)
+def reproduce(profile):
     """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
 
-    for name, how in notebooks.reproduce(
-        profile, again=again, timeout=timeout, say=click.echo
-    ).items():
-        click.echo(f"{name:42} {how}")
+    for name, outcome in notebooks.reproduce(profile, click.echo).items():
+        click.echo(f"{name:42} {outcome}")
     if profile == "demo":
         lines, good = notebooks.compared_with_pretrained()
         click.echo("\n  ".join(["your runs beside pretrained/", *lines]))
-        sys.exit(0 if good else 1)
+        sys.exit(not good)
 
 
 @cli.command()
@@ -138,11 +130,12 @@ def fresh():
     from kdlab.cli import notebooks
     from kdlab.train.runs import committed_runs, why_unusable
 
-    stale = [
-        f"{run.folder.name}: {why}" for run in committed_runs() if (why := why_unusable(run))
-    ] + notebooks.stale()
+    stale = notebooks.stale()
+    for run in committed_runs():
+        if why := why_unusable(run):
+            stale.append(f"{run.folder.name}: {why}")
     click.echo("\n".join(stale) or "all committed outputs were made by these sources")
-    sys.exit(1 if stale else 0)
+    sys.exit(bool(stale))
 
 
 @cli.command()
@@ -175,20 +168,16 @@ def study(file, every, profile, worlds, workers):
     from kdlab.train.sizes import current
 
     if every:
-        return run_all(
-            paths.project_root() / "studies", paths.figures_dir() / "edition-2", workers, click.echo
-        )
-    if not (found := file and studies_in(file)):
+        scripts, rows = paths.project_root() / "studies", paths.figures_dir() / "edition-2"
+        return run_all(scripts, rows, workers, click.echo)
+    studies = file and studies_in(file)
+    if not studies:
         raise ValueError(
             f"{file or 'no file'} has no Study: name a Python file with one, or say --all"
         )
-    for each in found:
-        each.run(
-            worlds,
-            current(profile, type(each.size or current())) if profile else None,
-            workers,
-            click.echo,
-        )
+    for one in studies:
+        size = current(profile, type(one.size or current())) if profile else None
+        one.run(worlds, size, workers, click.echo)
 
 
 @cli.command()
@@ -223,57 +212,51 @@ def predict(clip, name, out, theta):
     from kdlab.clips.untrimmed import Windows
 
     run = open_run(name)
+    lines = [f"{clip} by {run.folder.name}"]
     if run.recipe.prepare:
-        found, theta, table = predict_exits(clip, run, theta, out)
-        click.echo(
-            f"{clip} by {run.folder.name}: WISE's answer after each exit, of the exits so far"
-        )
-        for row in found.itertuples():
-            click.echo(
-                f"  {row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
-                + "  it would stop here" * row.stops
-            )
-        return click.echo(f"stops above {theta:.1%} or at the last exit; all in {table}")
-    if isinstance(run.recipe.window, Windows):
-        found, table, picture = detect(clip, run, picture=out)
-        click.echo(f"{clip} by {run.folder.name}: {len(found)} segments, the surest first")
-        for segment in found.head(5).itertuples():
-            click.echo(
-                f"  {segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:.2f}  {segment.label}"
-            )
-        return click.echo(f"all in {table}, over time in {picture}")
-    found = predict(clip, run, out)
-    click.echo(f"{clip} by {run.folder.name}")
-    for k in found.probabilities.argsort()[::-1][:5]:
-        click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
-    click.echo(
-        f"Grad-CAM at {found.layer}: {found.picture}"
-        if found.picture
-        else f"no picture: {found.why}"
-    )
+        answers, theta, table = predict_exits(clip, run, theta, out)
+        lines[0] += ": WISE's answer after each exit, of the exits so far"
+        for row in answers.itertuples():
+            words = f"{row.exit}  {100 * row.probability:5.1f} %  {row.label:12} {row.macs / 1e6:9.1f} MMACs"
+            lines.append(f"{words}  it would stop here" if row.stops else words)
+        last = f"stops above {theta:.1%} or at the last exit; all in {table}"
+    elif isinstance(run.recipe.window, Windows):
+        segments, table, picture = detect(clip, run, picture=out)
+        lines[0] += f": {len(segments)} segments, the surest first"
+        for row in segments.head(5).itertuples():
+            lines.append(f"{row.start:7.2f} to {row.end:7.2f} s  {row.score:.2f}  {row.label}")
+        last = f"all in {table}, over time in {picture}"
+    else:
+        answer = predict(clip, run, out)
+        for k in answer.probabilities.argsort()[::-1][:5]:
+            lines.append(f"{100 * answer.probabilities[k]:5.1f} %  {answer.classes[k]}")
+        last = f"no picture: {answer.why}"
+        if answer.picture:
+            last = f"Grad-CAM at {answer.layer}: {answer.picture}"
+    click.echo("\n  ".join(lines))
+    click.echo(last)
 
 
 @cli.command()
 @click.argument("name", metavar="RUN")
 @click.option("--onnx", "file", type=_FILE, required=True, metavar="FILE")
-@click.option("--batch", type=click.IntRange(1), help="Clips at a time; default: any number.")
 @_IMPORT
-def export(name, file, batch):
+def export(name, file):
     """Write the network of RUN as ONNX, and compare its logits with torch's on ten clips (extra: kdlab[onnx])."""
     from kdlab.cli.export import to_onnx
     from kdlab.cli.predict import open_run
 
-    made = to_onnx(open_run(name), file, batch)
+    network = to_onnx(open_run(name), file)
     inputs = ", ".join(
-        f"{name} {(made.batch or 'batch', *shape)}" for name, shape in made.inputs.items()
+        f"{name} {(network.batch or 'batch', *shape)}" for name, shape in network.inputs.items()
     )
-    kept = "" if made.of_run is None else f", and within {made.of_run:.1e} of the run's predictions"
-    click.echo(
-        f"{made.file}: {inputs}; logits within {made.difference:.1e} of torch's on {made.clips} clips{kept}"
-    )
-    if made.why:
+    line = f"{file}: {inputs}; logits within {network.difference:.1e} of torch's on {network.clips} clips"
+    if network.of_run is not None:
+        line += f", and within {network.of_run:.1e} of the run's predictions"
+    click.echo(line)
+    if network.why:
         click.echo(
-            f"The file takes one clip at a time, since it failed with any number: {made.why}"
+            f"The file takes one clip at a time, since it failed with any number: {network.why}"
         )
 
 
@@ -291,10 +274,8 @@ def export(name, file, batch):
 )
 def released(file, folder, split, flow, other):
     """Test a student that GenKD's authors released, FILE, on UCF-101, HMDB-51 or THUMOS14 in FOLDER."""
-    click.echo(
-        f"{file}: "
-        + import_module("kdlab.papers.generative.released").tested(file, folder, split, flow, other)
-    )
+    tested = import_module("kdlab.papers.generative.released").tested
+    click.echo(f"{file}: {tested(file, folder, split, flow, other)}")
 
 
 @cli.command()
@@ -304,11 +285,6 @@ def released(file, folder, split, flow, other):
     is_flag=True,
     help="Train nothing; print what is needed, what it costs, what others report.",
 )
-@click.option(
-    "--data-root",
-    type=_FILE,
-    help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.",
-)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--precision",
@@ -316,13 +292,6 @@ def released(file, folder, split, flow, other):
     default="bf16",
     show_default=True,
     help="Number format of all trainings; bf16 only where the hardware has it.",
-)
-@click.option(
-    "--tflops",
-    type=click.FloatRange(1),
-    default=400,
-    show_default=True,
-    help="Dense bf16 rate of your GPU, for the dry run's hours.",
 )
 @click.option(
     "--weights",
@@ -343,32 +312,28 @@ def released(file, folder, split, flow, other):
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="generative, detection: folder of flow pictures, one a set; else computed.",
 )
-def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
+def paper(name, dry_run, seed, precision, weights, **own):
     """Train a paper's methods and controls at the paper's size, on its data sets. This needs a GPU; --dry-run estimates
     the cost.
 
-    The same command resumes an interrupted one.
+    The data sets lie in $KDLAB_REAL_CLIPS, else in data/. The same command resumes an interrupted one.
     """
     module, nets = PAPERS[name]
-    found, given = (
-        import_module(f"kdlab.papers.{module}"),
-        {key: value for key, value in own.items() if value},
-    )
-    if unknown := given.keys() - signature(found.paper_profile).parameters:
+    recipes = import_module(f"kdlab.papers.{module}")
+    given = {option: value for option, value in own.items() if value}
+    if unknown := given.keys() - signature(recipes.paper_profile).parameters:
         raise click.UsageError(f"{name} has no --{min(unknown).removesuffix('_folder')}")
-    if wrong := [net for net, _ in weights if net not in nets]:
-        raise click.UsageError(
-            f"--weights {wrong[0]}: of {name} the checkpoint of {' or '.join(nets)} is read"
-        )
-    if weights:
-        given["weights"] = weights if len(nets) > 1 else weights[0][1]
-    root, size = (
-        data_root or paths.real_clips() or paths.data_dir(),
-        found.paper_profile(precision=precision, **given),
-    )
+    for net, file in weights:
+        if net not in nets:
+            raise click.UsageError(
+                f"--weights {net}: of {name} the checkpoint of {' or '.join(nets)} is read"
+            )
+        given["weights"] = weights if len(nets) > 1 else file
+    root = paths.real_clips() or paths.data_dir()
+    size = recipes.paper_profile(precision=precision, **given)
     if dry_run:
-        return click.echo(found.PAPER.overview(root, size, tflops))
-    found.PAPER.run(root, size, seed, say=click.echo)
+        return click.echo(recipes.PAPER.overview(root, size))
+    recipes.PAPER.run(root, size, seed, say=click.echo)
 
 
 def main(arguments: list[str] | None = None) -> None:

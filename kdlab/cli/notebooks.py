@@ -1,15 +1,11 @@
 """Headless execution of the chapters by papermill: one chapter, or all in parallel, skipping finished ones."""
 
-import ast
 import contextlib
 import hashlib
 import json
 import os
-import re
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
-from functools import cache
-from importlib.util import resolve_name
 from pathlib import Path
 
 from kdlab.system import paths
@@ -19,6 +15,7 @@ _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_RE
 _PACKAGE = Path(__file__).parents[1]
 #: Assumed duration in seconds of the reproduction of a chapter whose committed copy does not record one.
 USUAL = 30
+_FAR = " TOO FAR"
 
 
 class NotebookFailed(ValueError):
@@ -31,12 +28,13 @@ def chapters() -> list[Path]:
     Raises ``ValueError`` if there are none.
     """
     folder = paths.project_root() / "notebooks"
-    found = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if "-Copy" not in path.stem]
-    if not found:
+    copies = set(folder.glob("*-Copy*"))
+    numbered = sorted({*folder.glob("[0-9][0-9]_*.ipynb")} - copies)
+    if not numbered:
         raise ValueError(
             f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there"
         )
-    return found
+    return numbered
 
 
 def find(name: str) -> Path:
@@ -83,56 +81,17 @@ def executed(notebook: Path, given: dict[str, object]) -> Path:
 def made_by(notebook: Path, given: dict[str, object]) -> str:
     """A digest of everything that the outputs of ``notebook`` depend on.
 
-    It covers cells, parameters, the committed evidence, and the modules of kdlab that the cells import, directly or
-    indirectly.
+    It covers cells, parameters, the committed evidence, and all modules of kdlab.
     """
     cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    todo = _imported(re.sub(r"^[%!].*", "", code, flags=re.MULTILINE))
-    files = set(paths.figures_dir().rglob("*.csv"))
-    while todo:
-        files.add(file := todo.pop())
-        todo |= _imports_of(file) - files
-    digest = hashlib.sha256(
-        json.dumps([[cell["source"] for cell in cells], given], default=str).encode()
-    )
-    for file in sorted(files):
+    question = json.dumps([[cell["source"] for cell in cells], given], default=str)
+    digest = hashlib.sha256(question.encode())
+    for file in sorted([*_PACKAGE.rglob("*.py"), *paths.figures_dir().rglob("*.csv")]):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
-@cache
-def _imports_of(file: Path) -> set[Path]:
-    return _imported(
-        file.read_text("utf-8"), ".".join(file.relative_to(_PACKAGE.parent).parts[:-1])
-    )
-
-
-def _imported(code: str, package: str = "") -> set[Path]:
-    """The files of kdlab's modules that ``code`` in ``package`` imports, inside functions too."""
-    names = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            origin = resolve_name("." * node.level + (node.module or ""), package)
-            names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
-    bases = [
-        _PACKAGE.parent.joinpath(*name.split("."))
-        for name in names
-        if name.split(".")[0] == "kdlab"
-    ]
-    return {
-        file
-        for base in bases
-        for file in (base.with_suffix(".py"), base / "__init__.py")
-        if file.is_file()
-    }
-
-
-def run(
-    notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False
-) -> Path:
+def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None) -> Path:
     """Execute ``notebook`` with the parameters ``given`` and return the path of the copy.
 
     ``timeout`` is in seconds per cell. Raises ``ValueError`` for an unknown parameter, before a kernel starts. Raises
@@ -141,10 +100,9 @@ def run(
     import papermill
 
     given, began = checked(notebook, given), time.time()
-    for name in (
-        name for name in _PLACES if os.environ.get(name)
-    ):  # the kernel runs in another folder
-        os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    for name in _PLACES:
+        if os.environ.get(name):  # the kernel runs in another folder
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     os.environ["KDLAB_HEADLESS"] = "1"
     final = executed(notebook, given)
     partial = final.with_suffix(".partial.ipynb")
@@ -155,7 +113,7 @@ def run(
             str(notebook),
             str(partial),
             given,
-            log_output=verbose,
+            log_output=False,
             progress_bar=False,
             execution_timeout=timeout,
             start_timeout=120,
@@ -167,24 +125,26 @@ def run(
             f"{notebook.stem}: {_briefly(error)}; what it did so far: {partial}"
         ) from error
     page = json.loads(partial.read_text("utf-8"))
-    # papermill reports a cell as completed if its kernel died in it, or if it called sys.exit()
-    for cell in page["cells"]:
-        if (
-            cell["cell_type"] == "code"
-            and "".join(cell["source"]).strip()
-            and not cell["execution_count"]
-        ):
-            first = "".join(cell["source"]).splitlines()[0]
-            raise NotebookFailed(
-                f"{notebook.stem}: its kernel died before it had run {first!r}; what it did so far: "
-                f"{partial}"
-            )
+    if line := _not_run(page):
+        raise NotebookFailed(
+            f"{notebook.stem}: its kernel died before it had run {line!r}; what it did so far: {partial}"
+        )
     page["metadata"]["kdlab"] = {
         "made_by": made_by(notebook, given),
         "seconds": round(time.time() - began, 1),
     }
     partial.write_text(json.dumps(page, indent=1), "utf-8")
     return partial.replace(final)
+
+
+def _not_run(page: dict) -> str:
+    """The first line of the first cell that was not run, or an empty text: papermill reports a cell as completed if its
+    kernel died in it, or if it called ``sys.exit()``."""
+    for cell in page["cells"]:
+        code = "".join(cell["source"])
+        if cell["cell_type"] == "code" and code.strip() and not cell["execution_count"]:
+            return code.splitlines()[0]
+    return ""
 
 
 def _briefly(error: Exception) -> str:
@@ -194,56 +154,47 @@ def _briefly(error: Exception) -> str:
     return f"{name}: {' '.join(' '.join(lines[:2]).split())}"
 
 
-def reproduce(
-    profile: str = "demo", *, again: bool = False, timeout: int | None = None, say=print
-) -> dict[str, str]:
+def reproduce(profile: str = "demo", say=print) -> dict[str, str]:
     """Execute all chapters, training from scratch, one per core in parallel; return chapter → outcome.
 
-    Finished and unchanged chapters are skipped, unless ``again``. After the first failure no further chapter starts;
-    running ones finish, and then :class:`NotebookFailed` is raised.
+    Finished and unchanged chapters are skipped; delete ``runs/notebooks/`` to execute them again. After the first
+    failure no further chapter starts; running ones finish, and then :class:`NotebookFailed` is raised.
     """
     plan = {path: _known(path, {"profile": profile, "pretrained": False}) for path in chapters()}
-    ended = {path.stem: "not run" for path in plan}
-    todo = []
+    outcomes, todo = {}, []
     for path, given in plan.items():
-        if (
-            not again
-            and (about := _about(executed(path, given)))
-            and about.get("made_by") == made_by(path, given)
-        ):
-            ended[path.stem] = f"skipped, finished in {about['seconds']:.0f} s (--again runs it)"
+        about = _about(executed(path, given))
+        if about.get("made_by") == made_by(path, given):
+            outcomes[path.stem] = f"skipped, finished in {about['seconds']:.0f} s"
         else:
+            outcomes[path.stem] = "not run"
             todo.append(path)
-    todo.sort(
-        key=lambda path: -_about(path).get("seconds", USUAL)
-    )  # longest first, so the last ones are short
+    todo.sort(key=lambda path: _about(path).get("seconds", USUAL))
     workers = min(available_cores(), len(todo) or 1)
-    cores, running, failed = max(1, available_cores() // workers), {}, []
+    cores, running, failed = max(1, available_cores() // workers), {}, None
     with pool(workers) as executor:
         while running or (todo and not failed):
             while todo and not failed and len(running) < workers:
-                path = todo.pop(0)
-                running[executor.submit(_run_on, path, plan[path], timeout, cores)] = path
+                path = todo.pop()  # the longest one first, so the last ones are short
+                running[executor.submit(_run_on, path, plan[path], cores)] = path.stem
             for job in wait(running, return_when=FIRST_COMPLETED).done:
-                name = running.pop(job).stem
+                name = running.pop(job)
                 try:
-                    ended[name] = f"done in {_about(job.result())['seconds']:.0f} s"
-                    say(f"{name}: {ended[name]}")
+                    outcomes[name] = f"done in {_about(job.result())['seconds']:.0f} s"
+                    say(f"{name}: {outcomes[name]}")
+                except NotebookFailed as error:
+                    failed = failed or error
                 except Exception as error:  # including a killed process
-                    failed.append(
-                        error
-                        if isinstance(error, NotebookFailed)
-                        else NotebookFailed(f"{name}: {error}")
-                    )
+                    failed = failed or NotebookFailed(f"{name}: {error}")
     if failed:
-        raise failed[0]
-    return ended
+        raise failed
+    return outcomes
 
 
-def _run_on(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
+def _run_on(notebook: Path, given: dict[str, object], cores: int) -> Path:
     """:func:`run` in a worker process that may use ``cores`` cores."""
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
-    return run(notebook, given, timeout=timeout)
+    return run(notebook, given)
 
 
 def compared_with_pretrained() -> tuple[list[str], bool]:
@@ -257,50 +208,48 @@ def compared_with_pretrained() -> tuple[list[str], bool]:
 
     from kdlab.train.runs import NoPredictions, Run, committed_runs
 
-    lines, gaps, good = [], [], True
+    lines, gaps = [], []
     for committed in committed_runs():
-        folder = paths.runs_dir() / committed.folder.name
-        if not (folder / "run.json").is_file():
+        run = Run(paths.runs_dir() / committed.folder.name)
+        name, their = committed.folder.name, committed.provenance
+        if not (run.folder / "run.json").is_file():
             continue
-        own, their = Run(folder).provenance, committed.provenance
+        own = run.provenance
         if own["weights"] == their["weights"]:
-            lines.append(f"{folder.name}: the same bits")
+            lines.append(f"{name}: the same bits")
         elif own["needed"] != their["needed"]:
-            lines.append(f"{folder.name}: not judged, its teacher has other weights")
+            lines.append(f"{name}: not judged, its teacher has other weights")
         else:
             apart = float(np.abs(np.subtract(own["first_losses"], their["first_losses"])).max())
-            good &= apart <= 1e-2
-            lines.append(
-                f"{folder.name}: other bits, first losses within {apart:.1g}{' TOO FAR' * (apart > 1e-2)}"
-            )
+            far = "" if apart <= 1e-2 else _FAR
+            lines.append(f"{name}: other bits, first losses within {apart:.1g}{far}")
             with contextlib.suppress(NoPredictions):
-                gaps.append(Run(folder).predictions().accuracy - committed.predictions().accuracy)
-    if gaps := [gap for gap in gaps if not np.isnan(gap)]:  # detectors have no accuracy
-        far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / len(gaps) ** 0.5)
-        lines.append(
-            f"accuracy, mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{' TOO FAR' * bool(far)}"
-        )
-        good &= not far
-    return lines, good
+                gaps.append(run.predictions().accuracy - committed.predictions().accuracy)
+    gaps = np.array(gaps)[~np.isnan(gaps)]  # detectors have no accuracy
+    if len(gaps):
+        mean, allowed = gaps.mean(), max(3, 3 * gaps.std() / len(gaps) ** 0.5)
+        far = "" if abs(mean) <= allowed else _FAR
+        lines.append(f"accuracy, mean of {len(gaps)} runs: {mean:+.1f} points{far}")
+    return lines, not any(line.endswith(_FAR) for line in lines)
 
 
 def refresh(say=print) -> None:
     """Execute all chapters at demo size and copy their outputs into the committed chapters."""
     for path in chapters():
         final = run(path, _known(path, {"profile": "demo"}))
+        trained = executed(path, _known(path, {"profile": "demo", "pretrained": False}))
         copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
-        cells = [
-            c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
-        ]
-        for cell, made in zip(committed["cells"], cells, strict=True):
+        fresh = []
+        for cell in copy["cells"]:
+            if "injected-parameters" not in cell["metadata"].get("tags", []):
+                fresh.append(cell)
+        for cell, new in zip(committed["cells"], fresh, strict=True):
             if cell["cell_type"] == "code":
-                cell |= {"outputs": made["outputs"], "execution_count": made["execution_count"]}
+                cell |= {"outputs": new["outputs"], "execution_count": new["execution_count"]}
         # how long it trains decides the order of the next reproduction
-        trained = _about(
-            executed(path, _known(path, {"profile": "demo", "pretrained": False}))
-        ) or _about(path)
-        seconds = trained.get("seconds", copy["metadata"]["kdlab"]["seconds"])
-        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": seconds}
+        about = _about(final) | _about(path) | _about(trained)
+        note = {"made_by": made_by(path, {}), "seconds": about["seconds"]}
+        committed["metadata"]["kdlab"] = note
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
         say(f"{path.stem}: refreshed")
 

@@ -25,6 +25,7 @@ from kdlab.nets.video import stages
 from kdlab.protocols import Data
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
+from kdlab.show.plots import evenly
 from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.preparing import batches
@@ -83,16 +84,12 @@ def open_run(name: str | Path) -> Run:
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
-    hint = (
-        f"there are {', '.join(near)}" + " …" * (len(known) > len(near))
-        if known
-        else "train one: kdlab run 02"
-    )
-    what = (
-        "is not finished (it has no run.json)"
-        if Path(name).is_dir()
-        else "is no run's folder, nor a run's name"
-    )
+    hint = f"there are {', '.join(near)}" if known else "train one: kdlab run 02"
+    if len(known) > len(near):
+        hint += " …"
+    what = "is no run's folder, nor a run's name"
+    if Path(name).is_dir():
+        what = "is not finished (it has no run.json)"
     raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
 
 
@@ -107,30 +104,26 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clip = existing(clip)
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    if recipe.prepare or isinstance(recipe.window, Windows):
-        kind = (
-            "a detector: use detect"
-            if isinstance(recipe.window, Windows)
-            else "exits: use predict_exits"
-        )
+    if recipe.prepare:
+        kind = "exits: use predict_exits"
+    elif isinstance(recipe.window, Windows):
+        kind = "a detector: use detect"
+    else:
+        kind = ""
+    if kind:
         raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
         x, net = _input_of(recipe, clip), run.net()
         probabilities = _logits(net, x, run, len(classes)).softmax(0).numpy()
-        best, layer, why = int(probabilities.argmax()), "", ""
+        best, layer = int(probabilities.argmax()), ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
             heat = grad_cam(net, x, best, layer).maps[0]
         except ValueError as error:  # a network without named stages or spatial extent
-            why = str(error)
-    if not why:
-        _draw(
-            picture,
-            x,
-            heat,
-            f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}",
-        )
-    return Prediction(classes, probabilities, None if why else picture, layer, why)
+            return Prediction(classes, probabilities, None, layer, str(error))
+    title = f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}"
+    _draw(picture, x, heat, title)
+    return Prediction(classes, probabilities, picture, layer, "")
 
 
 def _logits(net: nn.Module, x: torch.Tensor, run: Run, classes: int) -> torch.Tensor:
@@ -165,11 +158,10 @@ def predict_exits(
     table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
     with one_thread():
         views = {name: _input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
-        found, theta = import_module("kdlab.papers.progressive.anytime").exit_table(
-            run, views, theta
-        )
-    write_table(found, table)
-    return found, theta, table
+        exit_table = import_module("kdlab.papers.progressive.anytime").exit_table
+        answers, theta = exit_table(run, views, theta)
+    write_table(answers, table)
+    return answers, theta, table
 
 
 def existing(clip: Path | str) -> Path:
@@ -188,12 +180,10 @@ def output_file(
     return file
 
 
-def write_table(found: pd.DataFrame, table: Path) -> None:
-    """Write ``found`` as the CSV ``table``, with three digits."""
-    write_atomically(
-        table,
-        lambda path: found.to_csv(path, index=False, float_format="%.3f", lineterminator="\n"),
-    )
+def write_table(rows: pd.DataFrame, table: Path) -> None:
+    """Write ``rows`` as the CSV ``table``, with three digits."""
+    text = rows.to_csv(index=False, float_format="%.3f", lineterminator="\n")
+    write_atomically(table, lambda path: path.write_text(text, "utf-8", newline=""))
 
 
 def write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
@@ -211,6 +201,6 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         grey = frames.mean(-1, keepdims=True)
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
-    moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
+    moments = evenly(len(frames), min(_MOMENTS, len(frames)))
     dark = np.median(frames) < 50
     write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))

@@ -1,12 +1,10 @@
 """Catalogues of clips, read from class folders or a CSV table."""
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.datasets.files import (
-    EXPECTED,
     SPLIT_WORDS,
     class_folders,
     composed,
@@ -15,34 +13,9 @@ from kdlab.datasets.files import (
     read_table,
     relative_name,
     seconds,
-    user_path,
 )
 from kdlab.datasets.splits import complete_splits, shared_groups
 from kdlab.system.values import some
-
-
-def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
-    """The clips of a CSV table, of a folder with an ``index.csv``, or of a folder with one subfolder per class.
-
-    ``test_fold`` is for tables with a ``fold`` column, see ``from_csv``. Raises FileNotFoundError for a missing path
-    and CatalogueError for a path of none of the three kinds.
-    """
-    path = user_path(path)
-    if not os.path.lexists(path):
-        raise FileNotFoundError(
-            f"{path}: no such file or folder. Give a CSV table or a folder of clips."
-        )
-    if path.is_dir() and os.path.lexists(path / "index.csv"):
-        path = path / "index.csv"
-    if path.suffix.lower() == ".csv" and not path.is_dir():
-        return from_csv(path, test_fold)
-    if not path.is_dir():
-        raise CatalogueError(f"{path}: found no folder and no table, expected {EXPECTED}.")
-    if test_fold is not None:
-        raise CatalogueError(
-            f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there."
-        )
-    return from_folder(path)
 
 
 def name_of(path: Path) -> str:
@@ -59,18 +32,17 @@ def from_folder(root: Path) -> Catalogue:
     followed; each folder may appear once. Raises CatalogueError if no class folder holds videos, if a folder cannot be
     read, or if its name is no class name.
     """
-    found, notes, by_split = class_folders(root)
-    classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in found))
+    clips, notes, by_split = class_folders(root)
+    classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in clips))
     records = []
-    for file, name, split in found:
+    for file, name, split in clips:
         id_ = composed(file.relative_to(root).with_suffix("").as_posix())
         if id_ != id_.encode(errors="replace").decode():
             raise CatalogueError(
                 f"{root}: the name {id_!a} is no text in UTF-8. Rename the file or its folder."
             )
-        records.append(
-            ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name))
-        )
+        group = group_from_name(id_, name)
+        records.append(ClipRecord(id_, file, classes.index(name), split, group))
     records, more = complete_splits(records, classes, declared=by_split)
     return Catalogue(name_of(root), root, tuple(classes), records, (*notes, *more))
 
@@ -89,31 +61,14 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     for column in ("fold", "group"):
         one_spelling(column, ((cell, where) for where, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
-    test_fold = test_fold or (folds[-1] if folds and "split" not in columns else None)
+    if folds and "split" not in columns:
+        test_fold = test_fold or folds[-1]
     if test_fold and test_fold not in folds:
         raise CatalogueError(
             f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}."
         )
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
-    records = []
-    for where, row in rows:
-        if test_fold:
-            split = "test" if row["fold"] == test_fold else "train"
-        elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
-            raise CatalogueError(
-                f"{where}: unknown split {row['split']!r}. Write train, val or test."
-            )
-        start, end = seconds(row.get("start"), row.get("end"), where)
-        file = relative_name(row["path"], where)
-        id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
-        group = row.get("group") or group_from_name(id_, row["label"])
-        if start is not None or end is not None:
-            id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
-        label = classes.index(row["label"])
-        records.append(
-            ClipRecord(id_, on_disk(path.parent, file), label, split, group, start, end, where)
-        )
-
+    records = [_record(path.parent, classes, row, where, test_fold) for where, row in rows]
     declared = bool(test_fold) or "split" in columns
     if declared and "group" in columns and (shared := shared_groups(records)):
         raise CatalogueError(
@@ -121,12 +76,31 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
             "recognising the group. Put whole groups on one side, or remove the `group` column."
         )
     records, notes = complete_splits(records, classes, declared)
-    if "group" in columns and 0 < (alone := sum(not row["group"] for _, row in rows)) < len(rows):
-        notes = (
-            *notes,
+    alone = sum(row.get("group") == "" for _, row in rows)
+    if 0 < alone < len(rows):
+        notes += (
             f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is its own group.",
         )
     return Catalogue(name_of(path), path.parent, tuple(classes), records, notes)
+
+
+def _record(
+    folder: Path, classes: list[str], row: dict[str, str], where: str, test_fold: str | None
+) -> ClipRecord:
+    """The record of a ``row`` in a table that lies in ``folder``."""
+    split = SPLIT_WORDS.get(row.get("split", "train").lower())
+    if test_fold:
+        split = "test" if row["fold"] == test_fold else "train"
+    elif split is None:
+        raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
+    start, end = seconds(row.get("start"), row.get("end"), where)
+    file = relative_name(row["path"], where)
+    id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
+    group = row.get("group") or group_from_name(id_, row["label"])
+    if start is not None or end is not None:
+        id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
+    label, path = classes.index(row["label"]), on_disk(folder, file)
+    return ClipRecord(id_, path, label, split, group, start, end, where)
 
 
 def group_from_name(id_: str, label: str) -> str:

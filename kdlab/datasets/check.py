@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, product, zip_longest
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
@@ -30,9 +31,7 @@ from kdlab.video.decoders import OTHERS, frames_by, library
 
 _SHOWN = 8  # lines of a finding
 _COLOURS = 1  # mean difference of two decoders' colour conversions, of 255 levels; it is 0.2 where they differ
-_ROUNDED = (
-    0.5  # seconds that the end of a segment may lie after its film, because tables round times
-)
+_ROUNDED = 0.5  # seconds that the end of a segment may lie after its film: tables round times
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
 #: Names of files that tell a group.
 _RECORDINGS = [
@@ -45,9 +44,8 @@ _RECORDINGS = [
         r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
     )
 ]
-_JUDGEMENT = (
-    4  # raise it when the rules of damage change: a sound file becomes damaged, or the reverse
-)
+#: Raise it when the rules of damage change: a sound file becomes damaged, or the reverse.
+_JUDGEMENT = 4
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ def inspect(path: Path) -> Facts:
         return Facts(f"unreadable: {error.strerror or error}")
 
 
-#: Findings of one kind: whether they are fatal, what, and where.
-Found = Iterator[tuple[bool, str, list[str]]]
+#: Of a finding: whether it is fatal, what it is, and where it applies.
+Findings = Iterator[tuple[bool, str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,16 @@ class Finding:
     fatal: bool
     what: str
     where: Sequence[str] = ()
+
+    def lines(self) -> list[str]:
+        """The finding as lines of text, with the first places."""
+        lines = [f"{'fatal' if self.fatal else 'to know'}: {self.what}"]
+        if self.where:
+            lines[0] += f" ({len(self.where)}):"
+        lines += [f"    {place}" for place in self.where[:_SHOWN]]
+        if len(self.where) > _SHOWN:
+            lines.append(f"    and {len(self.where) - _SHOWN} more")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -126,15 +134,10 @@ class Report:
             "  format  " + most(f"{f.info.codec} in {f.info.container}" for f in read),
             "  size    " + most(f"{f.info.width}x{f.info.height}" for f in read),
             "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps" for f in read),
+            indent(catalogue.counts().to_string(), "  "),
         ]
-        lines += [f"  {line}" for line in catalogue.counts().to_string().splitlines()]
         for finding in sorted(self.findings, key=lambda finding: finding.fatal):
-            kind = "fatal" if finding.fatal else "to know"
-            lines.append(
-                f"{kind}: {finding.what}" + (f" ({len(finding.where)}):" if finding.where else "")
-            )
-            lines += [f"    {place}" for place in finding.where[:_SHOWN]]
-            lines += [f"    and {len(finding.where) - _SHOWN} more"] * (len(finding.where) > _SHOWN)
+            lines += finding.lines()
         return "\n".join([*lines, "fit to train on" if self.fit else "NOT fit to train on"])
 
 
@@ -159,9 +162,8 @@ def check(
         _of_splits(catalogue),
     ):
         places[fatal, what] += where
-    return Report(
-        catalogue, facts, tuple(Finding(*finding, where) for finding, where in places.items())
-    )
+    findings = tuple(Finding(*kind, where) for kind, where in places.items())
+    return Report(catalogue, facts, findings)
 
 
 def by_decoder(report: Report, workers: int | None = None) -> str:
@@ -173,15 +175,12 @@ def by_decoder(report: Report, workers: int | None = None) -> str:
         except ValueError as error:
             lines.append(str(error))
             continue
-        differences = _each_file(partial(_difference, name), sound, workers)
-        root, where = report.catalogue.root, []
-        for path, how in differences.items():
+        apart = []
+        for path, how in _each_file(partial(_difference, name), sound, workers).items():
             if how:
-                where.append(f"    {os.path.relpath(path, root)}: {how}")
-        lines += [
-            f"{name} reads {len(sound) - len(where)} of {len(sound)} sound files as PyAV does",
-            *where,
-        ]
+                apart.append(f"    {os.path.relpath(path, report.catalogue.root)}: {how}")
+        alike = len(sound) - len(apart)
+        lines += [f"{name} reads {alike} of {len(sound)} sound files as PyAV does", *apart]
     return "\n".join(lines)
 
 
@@ -190,10 +189,8 @@ def _difference(name: str, path: Path) -> str:
     both = zip_longest(frames_by(name, path), each_frame(path), fillvalue=np.empty(0, np.uint8))
     try:
         for number, (theirs, ours) in enumerate(both):
-            if (
-                theirs.shape != ours.shape
-                or np.abs(np.subtract(theirs, ours, dtype=np.int16)).mean() > _COLOURS
-            ):
+            alike = theirs.shape == ours.shape
+            if not alike or np.abs(np.subtract(theirs, ours, dtype=np.int16)).mean() > _COLOURS:
                 return f"frame {number} is another or missing"
     except ValueError as error:
         return str(error)
@@ -212,17 +209,14 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     except (OSError, ValueError, TypeError, RecursionError):
         facts = _each_file(inspect, _files_of(catalogue))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        write_atomically(
-            known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8")
-        )
+        text = json.dumps(damaged, indent=1)
+        write_atomically(known, lambda path: path.write_text(text, "utf-8"))
     if not damaged:
         return catalogue
-    note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
-    return replace(
-        catalogue,
-        records=tuple(r for r in catalogue.records if r.id not in damaged),
-        notes=(*catalogue.notes, note),
-    )
+    sound = tuple(record for record in catalogue.records if record.id not in damaged)
+    named = ", ".join(f"{id_} ({why})" for id_, why in damaged.items())
+    note = f"Left out as damaged ({len(damaged)}): {named}."
+    return replace(catalogue, records=sound, notes=(*catalogue.notes, note))
 
 
 def _files_of(catalogue: Catalogue) -> list[Path]:
@@ -231,31 +225,28 @@ def _files_of(catalogue: Catalogue) -> list[Path]:
 
 def _each_file(work: Callable, files: list[Path], workers: int | None = None) -> dict:
     """The result of ``work`` for each file; more than 16 files are read by several processes."""
-    found = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
-    return dict(zip(files, track(found, "opening clips", len(files)), strict=True))
+    results = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
+    return dict(zip(files, track(results, "opening clips", len(files)), strict=True))
 
 
 # --- findings ------------------------------------------------------------------------------------------------------
 
 
-def _of_files(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
+def _of_files(catalogue: Catalogue, facts: dict[Path, Facts]) -> Findings:
     for path, entry in facts.items():
         name = os.path.relpath(path, catalogue.root)
         if entry.reason:
             kind, _, detail = entry.reason.partition(": ")
             yield True, kind, [f"{name}: {detail}"]
         elif not entry.announced:
-            yield (
-                False,
-                "length unknown: cannot tell whether it is whole",
-                [f"{name}: {entry.decoded} frames"],
-            )
+            what = "length unknown: cannot tell whether it is whole"
+            yield False, what, [f"{name}: {entry.decoded} frames"]
         if entry.info and abs(entry.info.pixel - 1) > _SQUARE:
             what = "pixels that are not square, but are read as square: scale the clips if shapes matter"
             yield False, what, [f"{name}: {entry.info.pixel:.3g} times as wide as high"]
 
 
-def _of_clips(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Found:
+def _of_clips(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Findings:
     for record in catalogue.records:
         entry, length = facts[record.path], facts[record.path].decoded
         if entry.reason:
@@ -271,36 +262,34 @@ def _of_clips(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             yield False, what, [f"{name}: to {record.end:g} s, of a film of {entry.seconds:g} s"]
 
 
-def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Found:
+def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Findings:
     """Clips with equal pictures: of several files, or parts of one file in test and in another split.
 
     Fatal if equal segments have several labels, if test shares a file's pictures with another file in another split, or
     if parts of one file overlap across the splits.
     """
-    same: dict[str, list[ClipRecord]] = defaultdict(list)
+    alike = defaultdict(list)
     for record in catalogue.records:
-        same[facts[record.path].pictures].append(record)
-    same.pop("", None)
-    for records in same.values():
+        alike[facts[record.path].pictures].append(record)
+    alike.pop("", None)
+    for records in alike.values():
         tested = [record for record in records if record.split == "test"]
         others = [record for record in records if record.split != "test"]
         crossing = bool(tested and others)
-        several = len({(r.start, r.end, r.label) for r in records}) > len(
-            {(r.start, r.end) for r in records}
-        )
+        times = {(record.start, record.end) for record in records}
+        several = len({(record.start, record.end, record.label) for record in records}) > len(times)
         what, fatal = "duplicate: the same pictures", several or crossing
         if len({record.path for record in records}) == 1:
-            fatal = any(_overlap(one, other) for one in tested for other in others)
-            what = "overlapping parts of one film" if fatal else "parts of one film"
             if not crossing:
                 continue
-        what += ", under several labels" if several else ""
-        what += ", in test and in another split" if crossing else ""
-        yield (
-            fatal,
-            what,
-            [some((f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records), 4)],
-        )
+            fatal = any(_overlap(one, other) for one, other in product(tested, others))
+            what = "overlapping parts of one film" if fatal else "parts of one film"
+        if several:
+            what += ", under several labels"
+        if crossing:
+            what += ", in test and in another split"
+        clips = [f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records]
+        yield fatal, what, [some(clips, 4)]
 
 
 def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
@@ -308,13 +297,10 @@ def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
     return second[0] < first[1]
 
 
-def _of_splits(catalogue: Catalogue) -> Found:
+def _of_splits(catalogue: Catalogue) -> Findings:
     if shared := shared_groups(catalogue.records):
-        yield (
-            True,
-            "group that straddles test and another split: testing rewards recognising it",
-            shared,
-        )
+        what = "group that straddles test and another split: testing rewards recognising it"
+        yield True, what, shared
     try:
         catalogue.require()
     except CatalogueError as error:
@@ -331,11 +317,7 @@ def _of_splits(catalogue: Catalogue) -> Found:
 def notes_of(catalogue: Catalogue) -> list[str]:
     """The catalogue's notes, and two more: whether its classes look like one class, and whether groups that file names
     tell are in test and in another split, with the mend."""
-    notes, root, of_list = (
-        list(catalogue.notes),
-        catalogue.root,
-        any(record.where for record in catalogue.records),
-    )
+    notes, of_list = list(catalogue.notes), any(record.where for record in catalogue.records)
     if len({re.sub(r"(?<=\D)\d+", "", name) for name in catalogue.classes}) == 1:
         notes.append(
             f"The classes look like one: {some(catalogue.classes)}. Name the folder that holds a subfolder "
@@ -344,16 +326,16 @@ def notes_of(catalogue: Catalogue) -> list[str]:
     shared = shared_groups(replace(record, group=_group(record)) for record in catalogue.records)
     if not shared or (of_list and shared == shared_groups(catalogue.records)):
         return notes
-    mend = (
-        "name them in a `group` column"
-        if of_list
-        else f"kdlab data list {shlex.quote(str(root))} --split-by-group"
-    )
-    return [
-        *(note for note in notes if note != NO_GROUPS),
+    mend = f"kdlab data list {shlex.quote(str(catalogue.root))} --split-by-group"
+    if of_list:
+        mend = "name them in a `group` column"
+    if NO_GROUPS in notes:
+        notes.remove(NO_GROUPS)
+    notes.append(
         "File names tell groups that have clips in test and in "
-        f"another split: {some(shared)}. To split by whole groups: {mend}",
-    ]
+        f"another split: {some(shared)}. To split by whole groups: {mend}"
+    )
+    return notes
 
 
 def write_groups(root: Path) -> Path:
@@ -369,16 +351,14 @@ def write_groups(root: Path) -> Path:
         raise NotOurs(
             f"{place} is there already: name the groups in its `group` column, or move it away"
         )
-    table = pd.DataFrame(
-        {
-            "path": [
-                record.path.relative_to(catalogue.root).as_posix() for record in catalogue.records
-            ],
-            "label": [catalogue.classes[record.label] for record in catalogue.records],
-            "group": [_group(record) for record in catalogue.records],
-        }
+    rows = []
+    for record in catalogue.records:
+        path = record.path.relative_to(root).as_posix()
+        rows.append((path, catalogue.classes[record.label], _group(record)))
+    text = pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(
+        index=False, lineterminator="\n"
     )
-    write_atomically(place, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))
+    write_atomically(place, lambda draft: draft.write_text(text, "utf-8", newline=""))
     return place
 
 

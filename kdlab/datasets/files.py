@@ -112,39 +112,40 @@ def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], b
         if why := why_no_file(path):
             raise CatalogueError(f"{path}: {why}. Put a video there, or remove it.")
     by_split = any(path.name.lower() in SPLIT_WORDS and path.is_dir() for path in root.iterdir())
-    found, stray = [], []
+    clips, stray = [], []
     for file in videos:
-        *folders, _ = file.relative_to(root).parts
-        split = SPLIT_WORDS.get(folders[0].lower(), "") if by_split and folders else "train"
-        folders = folders[by_split:]
+        name = file.relative_to(root)
+        folders, split = [*name.parts[:-1]], "train"
+        if by_split and folders:
+            split = SPLIT_WORDS.get(folders.pop(0).lower())
         if folders and split:
-            found.append((file, folders[0], split))
+            clips.append((file, folders[0], split))
         else:
-            stray.append(file.relative_to(root).as_posix())
-    if not found:
+            stray.append(name.as_posix())
+    if not clips:
+        named = f" ({some(stray)})" if stray else ""
         raise CatalogueError(
-            f"{root}: no video in a class folder; found {len(stray)} videos elsewhere"
-            f"{' (' + some(stray) + ')' if stray else ''}, expected {EXPECTED}. Folders named "
-            f"{', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class."
+            f"{root}: no video in a class folder; found {len(stray)} videos elsewhere{named}, "
+            f"expected {EXPECTED}. Folders named {', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class."
         )
-    others = [file.relative_to(root).as_posix() for file in others if file.parent != root]
-    notes = [f"Videos that lie in no class folder are left out: {some(stray)}."] * bool(stray)
-    notes += [
-        f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
-        f"{some(others)}."
-    ] * bool(others)
-    return found, notes, by_split
+    notes = []
+    if stray:
+        notes.append(f"Videos that lie in no class folder are left out: {some(stray)}.")
+    if others := [file.relative_to(root).as_posix() for file in others if file.parent != root]:
+        notes.append(
+            f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
+            f"{some(others)}."
+        )
+    return clips, notes, by_split
 
 
 def find_near(root: Path, pattern: str) -> Path | None:
     """The first match of ``pattern`` in ``root``, a subfolder, the parent or the grandparent; ``None`` if none."""
-    found = (
-        root.glob(pattern),
-        root.glob(f"*/{pattern}"),
-        root.parent.glob(pattern),
-        root.parent.parent.glob(pattern),
-    )
-    return next((path for paths in found for path in sorted(paths)), None)
+    for folder, depth in ((root, ""), (root, "*/"), (root.parent, ""), (root.parent.parent, "")):
+        matches = sorted(folder.glob(depth + pattern))
+        if matches:
+            return matches[0]
+    return None
 
 
 # --- tables and lists ----------------------------------------------------------------------------------------------
@@ -180,29 +181,18 @@ def read_table(
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows = []
     try:
-        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        if (missing := [name for name in required if name not in columns]) or len(
-            set(columns)
-        ) < len(columns):
-            what = (
-                f"no column {' and no column '.join(missing)}"
-                if missing
-                else "two columns of one name"
-            )
-            raise CatalogueError(
-                f"{path}, row 1: {what} (found: {', '.join(columns) or 'an empty file'}). The first "
-                f"row must name at least the columns {','.join(required)}, separated by commas."
-            )
+        reader.fieldnames = _columns(reader.fieldnames or (), required, path)
         for row in reader:
             where = f"{path}, row {reader.line_num}"
             if None in row or None in row.values():
                 raise CatalogueError(
-                    f"{where}: {len(columns)} cells expected as in row 1. Add or remove cells; put a "
+                    f"{where}: {len(reader.fieldnames)} cells expected as in row 1. Add or remove cells; put a "
                     "cell that contains a comma in quotes."
                 )
             row = {name: cell.strip() for name, cell in row.items()}
-            if empty := [name for name in (*required, *filled) if row.get(name) == ""]:
-                raise CatalogueError(f"{where}: the {empty[0]} is empty. Fill it in.")
+            for name in (*required, *filled):
+                if row.get(name) == "":
+                    raise CatalogueError(f"{where}: the {name} is empty. Fill it in.")
             rows.append((where, row))
     except csv.Error as error:
         raise CatalogueError(
@@ -214,25 +204,36 @@ def read_table(
     return rows
 
 
+def _columns(header: Iterable[str], required: tuple[str, ...], path: Path) -> list[str]:
+    """The column names of a ``header``, in lower case."""
+    columns = [name.strip().lower() for name in header]
+    faults = [f"no column {name}" for name in required if name not in columns]
+    if not faults and len(set(columns)) < len(columns):
+        faults = ["two columns of one name"]
+    if faults:
+        raise CatalogueError(
+            f"{path}, row 1: {' and '.join(faults)} (found: {', '.join(columns) or 'an empty file'}). The first "
+            f"row must name at least the columns {','.join(required)}, separated by commas."
+        )
+    return columns
+
+
 def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str, list[str]]]:
     """The non-blank lines of a list whose cells are separated by blanks: ("file, row n", cells); rows count from 1.
 
     The file name may contain blanks. It is the first of the ``cells`` if ``name_first``, else the last. Raises
     FileNotFoundError or CatalogueError.
     """
-    rows = []
-    for row, line in enumerate(io.StringIO(read_text(path)), 1):
-        found = (
-            line.strip().rsplit(maxsplit=cells - 1)
-            if name_first
-            else line.strip().split(maxsplit=cells - 1)
-        )
-        if found and len(found) != cells:
+    rows, split = [], str.rsplit if name_first else str.split
+    for number, line in enumerate(io.StringIO(read_text(path)), 1):
+        row = split(line.strip(), maxsplit=cells - 1)
+        if len(row) not in (0, cells):
             raise CatalogueError(
-                f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
+                f"{path}, row {number}: {line.strip()!r} has {len(row)} cells, expected {cells} "
                 "separated by blanks. Take the list as it was released."
             )
-        rows += [(f"{path}, row {row}", found)] * bool(found)
+        if row:
+            rows.append((f"{path}, row {number}", row))
     if not rows:
         raise CatalogueError(f"{path}: an empty list. Take the list as it was released.")
     return rows
@@ -271,7 +272,7 @@ def on_disk(folder: Path, name: str) -> Path:
     path = folder
     for part in PurePosixPath(name).parts:
         forms = (part, composed(part), unicodedata.normalize("NFD", part))
-        path = next((path / form for form in forms if os.path.lexists(path / form)), path / part)
+        path /= next((form for form in forms if os.path.lexists(path / form)), part)
     return path
 
 
@@ -284,30 +285,32 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     places: dict[str, str] = {}
     spelled: dict[str, str] = {}
     for name, where in names:
-        places.setdefault(name, where)
-    for name, where in places.items():
-        plain = "".join(
-            sign
-            for sign in unicodedata.normalize("NFKC", name)
-            if unicodedata.category(sign) != "Cf"
-        )
-        plain = " ".join(plain.casefold().split())
+        if name in places:
+            continue
+        places[name] = where
+        plain = _plain(name)
         if plain in ("nan", "null", "none", "n/a") or not re.search(r"\w", plain):
             raise CatalogueError(
                 f"{where}: the {column} {name!r} is no name but what stands in an empty cell. Write a "
                 "name; that of clips without an action could be called no_action."
             )
-        plain = re.sub(r"^0*(\d+?)(\.0*)?$", r"\1", plain)
-        if (known := spelled.setdefault(plain, name)) != name:
-            these = (
-                (name, known) if (name + known).isascii() else (ascii(name), ascii(known))
-            )  # the two may look alike
+        known = spelled.setdefault(plain, name)
+        if known != name:
+            show = str if (name + known).isascii() else ascii  # the two may look alike
             raise CatalogueError(
-                f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one."
+                f"{where}: the {column} {show(name)} is spelled {show(known)} elsewhere. Choose one."
             )
-    return sorted(
-        places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)
-    )
+    numbers = sorted(filter(str.isdecimal, places), key=lambda name: (int(name), name))
+    return numbers + sorted(places.keys() - set(numbers))
+
+
+def _plain(name: str) -> str:
+    """What the spellings of one name share: letters without case, width and invisible signs, numbers without zeros."""
+    seen = [
+        sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf"
+    ]
+    words = " ".join("".join(seen).casefold().split())
+    return re.sub(r"^0*(\d+?)(\.0*)?$", r"\1", words)
 
 
 def seconds(start: str | None, end: str | None, where: str) -> tuple[float | None, float | None]:

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
-from kdlab.datasets.catalogue import from_folder, group_from_name, open_clips
+from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
 from kdlab.datasets.files import (
+    EXPECTED,
     find_near,
     is_hidden,
     is_video,
@@ -68,52 +69,42 @@ THUMOS_SEGMENTS = {"json": {"train": 3007, "test": 3311}}
 
 def _arid(lists: Path, split: str) -> Lists:
     rows = []
-    for part in (
-        "train",
-        "other",
-        "others",
-        "test",
-    ):  # one README writes _others; your own lists may lack it
+    for part in ("train", "other", "others", "test"):  # one README writes _others
         path = lists.with_name(f"ARID_split{split}_{part}.txt")
-        if part in ("train", "test") or path.is_file():
-            rows += [
-                (where, clip, number, part)
-                for where, (_, number, clip) in read_list(path, 3, name_first=False)
-            ]
+        if part.startswith("other") and not path.is_file():
+            continue  # your own lists may lack it
+        for where, (_, number, clip) in read_list(path, 3, name_first=False):
+            rows.append((where, clip, number, part))
     return _class_index(lists, 0), rows
 
 
 def _dark48(lists: Path, split: str) -> Lists:
     """A group is a source video."""
-    rows = [
-        (where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem))
-        for part in ("train", "test")
-        for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)
-    ]
+    rows = []
+    for part in ("train", "test"):
+        for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2):
+            group = re.sub(r"_\d+$", "", PurePosixPath(clip).stem)
+            rows.append((where, clip, number, part, group))
     return _class_index(lists, 0), rows
 
 
 def _ucf101(lists: Path, split: str) -> Lists:
     """In test lists the folder's name gives the class."""
-    index = _class_index(lists, 1)
+    index, rows = _class_index(lists, 1), []
+    for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2):
+        rows.append((where, clip, number, "train"))
     number_of = {name: number for number, name in index.items()}
-    rows = [
-        (where, clip, number, "train")
-        for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)
-    ]
-    rows += [
-        (where, clip, number_of.get(clip.split("/")[0], clip.split("/")[0]), "test")
-        for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1)
-    ]
+    for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1):
+        folder = clip.split("/")[0]
+        rows.append((where, clip, number_of.get(folder, folder), "test"))
     return index, rows
 
 
 def _hmdb51(lists: Path, split: str) -> Lists:
     """Classes are in alphabetical order; clips with flag 0 are neither in train nor in test."""
     ending, rows = f"_test_split{split}.txt", []
-    names = sorted(
-        path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}")
-    )  # climb, climb_stairs
+    # the order is that of the names, such as climb, climb_stairs, not that of the files
+    names = sorted(path.name.removesuffix(ending) for path in lists.parent.glob(f"*{ending}"))
     for number, name in enumerate(names):
         for where, (clip, flag) in read_list(lists.with_name(name + ending), 2):
             if (source := re.match(rf"(.+)_{re.escape(name)}_[a-z]+_", clip)) is None:
@@ -132,30 +123,22 @@ def _thumos14(lists: Path, split: str) -> Lists:
     videos, without video_test_0000270 and video_test_0001496. Some segments end after their video.
     """
     index = {name: name for _, (_, name) in read_list(lists, 2, name_first=False)}
-    text = read_text(path := lists.with_name("thumos_gt.json"))
+    path, rows = lists.with_name("thumos_gt.json"), []
+    text = read_text(path)
     try:
-        rows = [
-            (
-                f"{path}, {video}, annotation {number}",
-                f"{video}.mp4",
-                index[label["label"]],
-                info["subset"],
-                video,
-                *map(str, label["segment"]),
-            )
-            for video, info in json.loads(text)["database"].items()
-            for number, label in enumerate(info["annotations"])
-        ]
+        for video, info in json.loads(text)["database"].items():
+            for number, label in enumerate(info["annotations"]):
+                where, times = f"{path}, {video}, annotation {number}", map(str, label["segment"])
+                name, part = index[label["label"]], info["subset"]
+                rows.append((where, f"{video}.mp4", name, part, video, *times))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogueError(
             f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
             "subset, annotations → segment, label. Take the file as it was released."
         ) from None
-    check_counts(
-        f"{path} (videos)",
-        Counter(part for part, _ in {row[3:5] for row in rows}),
-        THUMOS_VIDEOS[split],
-    )
+    videos = {row[3:5] for row in rows}
+    counts = Counter(part for part, _ in videos)
+    check_counts(f"{path} (videos)", counts, THUMOS_VIDEOS[split])
     return index, rows
 
 
@@ -183,43 +166,50 @@ def _record(
 
 
 def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
-    """The records with the paths of their files, which lie in ``root`` or up to two folders below it.
+    """The records with the paths of their files, which lie up to three folders below ``root``.
 
     Suffixes may differ from the list (ARID's lists name .avi, the download has .mp4), and so may the case of a folder
     (HandstandPushups).
     """
     keys = [(record.path.parent.name.casefold(), record.path.stem) for record in records]
     wanted, names, there = set(keys), {name for name, _ in keys}, {}
-    for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
-        folders = [("", base), *((folder.name.casefold(), folder) for folder in base.glob("*/"))]
-        for name, folder in (
-            folders if not any(map(is_hidden, base.relative_to(root).parts)) else ()
-        ):
-            for file in folder.iterdir() if name in names else ():
-                key = name, file.stem
-                if key in wanted and is_video(file) and there.setdefault(key, file) != file:
-                    raise CatalogueError(
-                        f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
-                        "the one you mean, or move the other away."
-                    )
-    if lost := [
-        f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there
-    ]:
+    folders = [root]
+    for pattern in ("*/", "*/*/", "*/*/*/"):
+        folders += sorted(root.glob(pattern))
+    for folder in folders:
+        name = "" if "" in names else folder.name.casefold()  # THUMOS14 has no class folders
+        if name not in names or any(map(is_hidden, folder.relative_to(root).parts)):
+            continue
+        for file in folder.iterdir():
+            key = name, file.stem
+            if key in wanted and is_video(file) and there.setdefault(key, file) != file:
+                raise CatalogueError(
+                    f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
+                    "the one you mean, or move the other away."
+                )
+    lost, located = [], []
+    for record, key in zip(records, keys, strict=True):
+        if key in there:
+            located.append(replace(record, path=there[key]))
+        else:
+            lost.append(f"{record.path} ({record.where})")
+    if lost:
         raise FileNotFoundError(
             f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
             "the whole data set there, or correct the list."
         )
-    return [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
+    return located
 
 
-def check_counts(where: str, found: Mapping[str, int], expected: Counts | None) -> None:
+def check_counts(where: str, counts: Mapping[str, int], expected: Counts) -> None:
     """Raise CatalogueError if a count of the lists at ``where`` differs from the published one."""
-    if wrong := [what for what, number in (expected or {}).items() if found.get(what, 0) != number]:
-        differ = ", ".join(
-            f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong
-        )
+    wrong = []
+    for part, number in expected.items():
+        if counts.get(part, 0) != number:
+            wrong.append(f"{counts.get(part, 0)} {part} clips, expected {number}")
+    if wrong:
         raise CatalogueError(
-            f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
+            f"{where}: the lists name {', '.join(wrong)}. Take the lists as they were released; for a choice of "
             "your own write an index.csv with columns path,label,split,group there."
         )
 
@@ -344,48 +334,57 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
 
 def _opened(path: Path, test_fold: str | None) -> Catalogue:
-    if not path.is_dir() or os.path.lexists(path / "index.csv"):
-        return open_clips(path, test_fold)
+    if not os.path.lexists(path):
+        raise FileNotFoundError(
+            f"{path}: no such file or folder. Give a CSV table or a folder of clips."
+        )
+    table = path / "index.csv" if path.is_dir() else path
+    if table.suffix.lower() == ".csv" and os.path.lexists(table) and not table.is_dir():
+        return from_csv(table, test_fold)
+    if not path.is_dir():
+        raise CatalogueError(f"{path}: found no folder and no table, expected {EXPECTED}.")
     root = path.absolute()  # an absolute path has a parent, where lists may lie
-    fitting = [(data, lists) for data in DATA_SETS if (lists := _lists(data, root))]
+    fitting = [data for data in DATA_SETS if _lists(data, root)]
     if len(fitting) > 1:
-        titles = " and of ".join(data.title for data, _ in fitting)
+        titles = " and of ".join(data.title for data in fitting)
         raise CatalogueError(
             f"{root}: here are the lists of {titles}. Open the folder of one data set, or move the "
             "other's lists away."
         )
     if fitting:
-        return _released(root, *fitting[0], test_fold)
+        return _released(root, fitting[0], test_fold)
     if all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
         folds = own_folds(from_folder(root), 3, test_fold)
         return replace(folds, name="ARID v1.5", notes=(*folds.notes, _ARID15_NOTE))
-    return open_clips(path, test_fold)
+    if test_fold is not None:
+        raise CatalogueError(
+            f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there."
+        )
+    return from_folder(path)
 
 
-def _released(root: Path, data: DataSet, lists: Path, test_fold: str | None) -> Catalogue:
+def _released(root: Path, data: DataSet, test_fold: str | None) -> Catalogue:
     split = test_fold or next(iter(data.counts), "1")
     if data.counts and split not in data.counts:
         raise CatalogueError(
             f"{root}: {data.title} has no split {split!r}. Its splits are {data.splits}."
         )
-    index, rows = data.read(lists, split)
+    index, rows = data.read(_lists(data, root), split)
+    classes = tuple(index.values())
     records = [_record(index, *row) for row in rows]
-    check_counts(
-        f"{root} ({data.title})",
-        Counter(record.split for record in records),
-        data.counts.get(split),
-    )
+    counts = Counter(record.split for record in records)
+    check_counts(f"{root} ({data.title})", counts, data.counts.get(split, {}))
     used = _located(root, [record for record in records if record.split in ("train", "test")])
-    used, notes = complete_splits(used, list(index.values()), declared=True)
-    return Catalogue(data.title, root, tuple(index.values()), used, (*data.notes, *notes))
+    used, notes = complete_splits(used, classes, declared=True)
+    return Catalogue(data.title, root, classes, used, (*data.notes, *notes))
 
 
 def _lists(data: DataSet, root: Path) -> Path | None:
     """The list file of ``data`` in or beside ``root``; lists beside ``root`` count if ``root`` has class folders."""
-    found = find_near(root, data.marker)
-    if found and not found.is_relative_to(root):
-        own = data.example and any(
-            any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/")
-        )
-        return found if own else None
-    return found
+    near = find_near(root, data.marker)
+    if near is None or near.is_relative_to(root):
+        return near
+    for depth in ("", "*/", "*/*/"):
+        if data.example and any(root.glob(depth + data.example)):
+            return near
+    return None

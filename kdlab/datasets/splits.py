@@ -6,8 +6,9 @@ network that has seen the scene in training may recognise the scene instead of t
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -32,22 +33,20 @@ def complete_splits(
     taken from all clips, without sharing a group with another split.
     """
     records, notes = sorted(records, key=lambda record: record.id), []
-    if declared:
-        if shared := shared_groups(records):
-            notes.append(
-                f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
-                "the recording."
-            )
-    else:
-        if len({r.group for r in records}) == len(records):
+    if not declared:
+        if len({record.group for record in records}) == len(records):
             notes.append(NO_GROUPS)
-        chosen = deal([r.label for r in records], [r.group for r in records], TEST_SHARE)
-        records = [replace(r, split="test" if r.group in chosen else "train") for r in records]
-    if not any(r.split == "val" for r in records):
+        records = _moved(records, "test", deal(records, TEST_SHARE))
+    elif shared := shared_groups(records):
+        notes.append(
+            f"Group {some(shared)} is both in test and outside it: test accuracy may reward recognising "
+            "the recording."
+        )
+    if not any(record.split == "val" for record in records):
         records, more = _carve_validation(records, classes)
         notes += more
     for split in ("val", "test"):
-        there = {r.label for r in records if r.split == split}
+        there = {record.label for record in records if record.split == split}
         if absent := [name for label, name in enumerate(classes) if label not in there]:
             notes.append(
                 f"No {split} clips for {some(absent, 10)}, so {split} accuracy says nothing of them."
@@ -55,50 +54,48 @@ def complete_splits(
     return tuple(records), tuple(notes)
 
 
+def _moved(
+    records: Iterable[ClipRecord], split: str, names: Container[str], by: str = "group"
+) -> list[ClipRecord]:
+    """The records; those whose group (or id) is among ``names`` are in ``split``."""
+    return [replace(r, split=split) if getattr(r, by) in names else r for r in records]
+
+
 def _carve_validation(
     records: list[ClipRecord], classes: Sequence[str]
 ) -> tuple[list[ClipRecord], list[str]]:
     """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips of classes that cannot spare a group."""
-    train = [r for r in records if r.split == "train"]
-    groups = deal([r.label for r in train], [r.group for r in train], VAL_SHARE)
-    covered = {r.label for r in train if r.group in groups}
-    rest = [r for r in train if r.label not in covered]
-    singles = deal([r.label for r in rest], [r.id for r in rest], VAL_SHARE)
-    records = [
-        replace(r, split="val")
-        if r.split == "train" and (r.group in groups or r.id in singles)
-        else r
-        for r in records
+    train = [record for record in records if record.split == "train"]
+    groups = deal(train, VAL_SHARE)
+    covered = {record.label for record in train if record.group in groups}
+    rest = [record for record in train if record.label not in covered]
+    singles = deal(rest, VAL_SHARE, by="id")
+    chosen = {record.id for record in train if record.group in groups}
+    records = _moved(records, "val", chosen | singles, by="id")
+    if not singles:
+        return records, []
+    labels = {record.label for record in rest if record.id in singles}
+    names = some([classes[label] for label in sorted(labels)], 10)
+    return records, [
+        f"Validation clips of {names} are of groups that training has too, for want of a second "
+        "group: validation accuracy is flattered there, test accuracy is not."
     ]
-    notes = []
-    if singles:
-        names = [classes[label] for label in sorted({r.label for r in rest if r.id in singles})]
-        notes.append(
-            f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
-            "group: validation accuracy is flattered there, test accuracy is not."
-        )
-    return records, notes
 
 
-def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]:
+def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[str]:
     """Choose groups that hold about ``share`` of each class and leave at least one clip of each class behind.
 
     Groups are visited in the order of a hash of their names, so that neither alphabet nor recording date matters. A
     group is chosen if it brings the shares of its classes closer to ``share``. Then each class without a chosen clip
-    adds its smallest group that can be spared. Groups may lie within one class or span classes.
+    adds its smallest group that can be spared. Groups may lie within one class or span classes. With ``by="id"`` each
+    clip is a group.
     """
-    names = sorted(
-        set(groups), key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest()
-    )
-    kinds, number = list(dict.fromkeys(labels)), Counter(zip(groups, labels, strict=True))
-    sizes = np.array([[number[name, kind] for kind in kinds] for name in names]).reshape(
-        len(names), len(kinds)
-    )
-    total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), np.zeros(len(names), bool)
-
-    def take(at: int) -> None:
-        nonlocal taken
-        chosen[at], taken = True, taken + sizes[at]
+    number = Counter((getattr(record, by), record.label) for record in records)
+    kinds = list(dict.fromkeys(record.label for record in records))
+    names = sorted({name for name, _ in number}, key=_hash)
+    sizes = np.array([number[pair] for pair in product(names, kinds)], int)
+    sizes = sizes.reshape(len(names), len(kinds))
+    total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), []
 
     def can_be_spared(at: int) -> bool:
         return (total - taken > sizes[at])[sizes[at] > 0].all()
@@ -106,12 +103,20 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
     for at, size in enumerate(sizes):
         gain = ((taken / total - share) ** 2 - ((taken + size) / total - share) ** 2).sum()
         if gain > 1e-9 and can_be_spared(at):
-            take(at)
-    for kind in np.flatnonzero(taken == 0):
-        rest = [at for at in np.flatnonzero(~chosen & (sizes[:, kind] > 0)) if can_be_spared(at)]
-        if rest and not taken[kind]:
-            take(min(rest, key=lambda at: sizes[at].sum()))
-    return {names[at] for at in np.flatnonzero(chosen)}
+            chosen.append(at)
+            taken += size
+    for kind in range(len(kinds)):
+        if taken[kind]:
+            continue
+        spare = [at for at in np.flatnonzero(sizes[:, kind]) if can_be_spared(at)]
+        if spare:
+            chosen.append(min(spare, key=lambda at: sizes[at].sum()))
+            taken += sizes[chosen[-1]]
+    return {names[at] for at in chosen}
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
 
 
 def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:
@@ -138,10 +143,9 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list
 
 def shared_groups(records: Iterable[ClipRecord]) -> list[str]:
     """Groups with clips both in test and in another split, sorted."""
-    sides = {(record.group, record.split == "test") for record in records}
-    return sorted(
-        group for group, number in Counter(group for group, _ in sides).items() if number > 1
-    )
+    records = list(records)
+    tested = {record.group for record in records if record.split == "test"}
+    return sorted(tested & {record.group for record in records if record.split != "test"})
 
 
 def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
@@ -152,34 +156,32 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     a class within one fold, which could not be both trained and tested.
     """
     records, test_fold = catalogue.records, test_fold or "1"
-    groups = {r.group for r in records}
-    if count > len(groups):
+    labels, groups = [r.label for r in records], [r.group for r in records]
+    number = len(set(groups))
+    if count > number:
         raise CatalogueError(
-            f"{catalogue.root}: own_folds={count} needs a group for each; there are {len(groups)}."
+            f"{catalogue.root}: own_folds={count} needs a group for each; there are {number}."
         )
     if test_fold not in map(str, range(1, count + 1)):
         raise CatalogueError(
             f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}."
         )
-    folds = deal_folds([r.label for r in records], [r.group for r in records], count)
-    tested_in = Counter(
-        label for label, _ in {(r.label, fold) for r, fold in zip(records, folds, strict=True)}
-    )
-    if lone := [
-        catalogue.classes[label] for label, number in sorted(tested_in.items()) if number == 1
-    ]:
+    folds = deal_folds(labels, groups, count)
+    folds_of = Counter(label for label, _ in set(zip(labels, folds, strict=True)))
+    if lone := [name for label, name in enumerate(catalogue.classes) if folds_of[label] == 1]:
         raise CatalogueError(
             f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
             "trained and tested. Add groups of that class, or leave the class out."
         )
     notes = [
-        f"These are own folds, made by kdlab from {len(groups)} groups, no published split: fold {test_fold} of "
+        f"These are own folds, made by kdlab from {number} groups, no published split: fold {test_fold} of "
         f"{count} is the test set."
     ]
-    notes += [NO_GROUPS] * (len(groups) == len(records))
+    if number == len(records):
+        notes.append(NO_GROUPS)
     records = [
-        replace(r, split="test" if fold == int(test_fold) - 1 else "train")
-        for r, fold in zip(records, folds, strict=True)
+        replace(record, split="test" if fold == int(test_fold) - 1 else "train")
+        for record, fold in zip(records, folds, strict=True)
     ]
     records, more = complete_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
@@ -213,7 +215,7 @@ class HeldOut(Data):
         """
         of = self.of.catalogue()
         known = sorted(
-            {r.group for r in of.records if r.split != "test"},
+            {record.group for record in of.records if record.split != "test"},
             key=lambda name: hashlib.sha256(name.encode()).digest(),
         )
         if len(known) <= self.groups:
@@ -221,16 +223,13 @@ class HeldOut(Data):
                 f"{of.root}: {self.groups} groups cannot be held out of {len(known)} that are not in "
                 "test; ask for fewer, or name more in a `group` column"
             )
-        held = set(known[: self.groups])
+        held = known[: self.groups]
         records = tuple(
             r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
             for r in of.records
         )
-        return replace(
-            of,
-            records=records,
-            notes=(*of.notes, f"Held out of training: {', '.join(sorted(held))}."),
-        )
+        note = f"Held out of training: {', '.join(sorted(held))}."
+        return replace(of, records=records, notes=(*of.notes, note))
 
 
 @dataclass(frozen=True)
@@ -252,15 +251,11 @@ class Half(Data):
         """The data set's catalogue with half of the training groups. Raises ValueError if there is only one group."""
         of = self.of.catalogue()
         train = of.split("train")
-        kept = {
-            r.id
-            for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
-            if first == self.first
-        }
-        records = tuple(r for r in of.records if r.split != "train" or r.id in kept)
-        return replace(
-            of, records=records, notes=(*of.notes, f"Half of the training groups: {self.name}.")
-        )
+        kept = halves(np.array([record.group for record in train])) == self.first
+        left_out = {record.id for record, own in zip(train, kept, strict=True) if not own}
+        records = tuple(record for record in of.records if record.id not in left_out)
+        note = f"Half of the training groups: {self.name}."
+        return replace(of, records=records, notes=(*of.notes, note))
 
 
 def with_halves(data):

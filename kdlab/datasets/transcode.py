@@ -68,9 +68,8 @@ class CoviarFormat:
                 "sc_threshold": "1000000000",
                 "bf": "0",
             }
-        step = round(
-            4 + 6 * log2(2 * self.quantiser)
-        )  # 2 ** ((QP - 4) / 6), in MPEG-4 twice the quantiser
+        # a step of 2 ** ((QP - 4) / 6), in MPEG-4 twice the quantiser
+        step = round(4 + 6 * log2(2 * self.quantiser))
         return "libx264", {
             "x264-params": f"qp={step}:ref=1:bframes=0:weightp=0:scenecut=0:keyint={self.gop}:"
             f"min-keyint={self.gop}:threads=1"
@@ -111,51 +110,57 @@ def transcode(
     source, out = (Path(os.path.realpath(user_path(place))) for place in (source, out))
     if source == out:
         raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
-    root = source if source.is_dir() else source.parent
-    files = (
-        files_below(source)[0] if source.is_dir() else [source]
-    )  # first, as it refuses folders that are unreadable
-    rows = read_table(source / "index.csv", ("path",)) if (source / "index.csv").is_file() else []
+    if source.is_dir():
+        root, files = source, files_below(source)[0]  # first, as it refuses unreadable folders
+    else:
+        root, files = source.parent, [source]
+    table = source / "index.csv"
+    rows = read_table(table, ("path",)) if table.is_file() else []
     rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
-    if source in out.parents:
-        files = [
-            file for file in files if out not in file.parents
-        ]  # earlier targets are no sources
+    if source in out.parents:  # earlier targets are no sources
+        files = [file for file in files if out not in file.parents]
     if not any(map(Path.is_file, files)):
         raise FileNotFoundError(
             f"{source}: no video there. Name a video, or a folder with videos in it."
         )
-    targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in files}
-    if twice := [
-        path for path, number in Counter([*files, *targets.values()]).items() if number > 1
-    ]:
-        of = " and of ".join(str(file) for file in files if targets[file] == twice[0])
-        raise ValueError(f"{twice[0]} would be made of {of}: rename one, or choose another folder.")
-    if others := [
-        target for target in targets.values() if os.path.lexists(target) and not _is_ours(target)
-    ]:
-        raise NotOurs(
-            f"{others[0]} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
-            "choose another folder"
-        )
-    for folder in {target.parent for target in targets.values()}:
+    targets = [out / file.relative_to(root).with_suffix(".avi") for file in files]
+    _check(files, targets)
+    for folder in {target.parent for target in targets}:
         delete_old_drafts(folder)
-    made = each(_make, files, targets.values(), [form] * len(files), workers=workers)
-    report = list(track(made, "transcoding", len(files)))
+    results = each(_make, files, targets, [form] * len(files), workers=workers)
+    report = list(track(results, "transcoding", len(files)))
     _write_table(rows, out)
     return report
+
+
+def _check(files: list[Path], targets: list[Path]) -> None:
+    """Refuse a target that is made of two files, that is a file itself, or that somebody else has made."""
+    for path, number in Counter([*files, *targets]).items():
+        if number > 1:
+            pairs = zip(files, targets, strict=True)
+            of = " and of ".join(str(file) for file, target in pairs if target == path)
+            raise ValueError(f"{path} would be made of {of}: rename one, or choose another folder.")
+    for target in targets:
+        if os.path.lexists(target) and not _is_ours(target):
+            raise NotOurs(
+                f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
+                "choose another folder"
+            )
 
 
 def _write_table(rows: list[dict[str, str]], out: Path) -> None:
     """Write ``index.csv`` to ``out``: the ``rows`` of the clips that have a target there."""
     import pandas as pd  # importing it takes a second, which workers save
 
-    rows = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    made, place = [row for row in rows if (out / row["path"]).is_file()], out / "index.csv"
-    text = pd.DataFrame(made).to_csv(index=False, lineterminator="\n")
-    if made and not os.path.lexists(place):
+    place, whole = out / "index.csv", []
+    for row in rows:
+        path = PurePosixPath(row["path"]).with_suffix(".avi")
+        if (out / path).is_file():
+            whole.append(row | {"path": str(path)})
+    text = pd.DataFrame(whole).to_csv(index=False, lineterminator="\n")
+    if whole and not os.path.lexists(place):
         write_atomically(place, lambda path: path.write_text(text, "utf-8", newline=""))
-    elif made and place.read_bytes() != text.encode():
+    elif whole and place.read_bytes() != text.encode():
         print(
             f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "
             "the same call writes theirs"
@@ -165,10 +170,11 @@ def _write_table(rows: list[dict[str, str]], out: Path) -> None:
 def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
     try:
         line = timeline(source)
-        note = f"{form} of {content_keys([source])[source]}" + (
-            "" if line.times is None else ", at its frames' times"
-        )
-        if not (kept := _is_whole(target, note)):
+        note = f"{form} of {content_keys([source])[source]}"
+        if line.times is not None:
+            note += ", at its frames' times"
+        kept = _is_whole(target, note)
+        if not kept:
             write_atomically(target, lambda path: _write(line, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
     except (UnusableFile, av.error.FFmpegError, FileNotFoundError, PermissionError) as error:
@@ -196,16 +202,14 @@ def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
     """
     if line.times is None:
         fps = line.info.fps or 25.0
-        return Fraction(fps).limit_denominator(
-            65535 // ceil(fps)
-        ), count()  # MPEG-4 has 16 bits for the clock
+        most = 65535 // ceil(fps)  # MPEG-4 has 16 bits for the clock
+        return Fraction(fps).limit_denominator(most), count()
     times, numbers = np.rint(1000 * line.times), np.arange(line.count)
     pause = np.diff(times).max(initial=0)
     tick = max(1, int(np.gcd.reduce(times.astype(int))), ceil(pause / _LONGEST_PAUSE))
-    ticks = (
-        np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers
-    ).tolist()  # distinct ticks
-    return Fraction(1000, tick), chain(ticks, count(ticks[-1] + 1))
+    ticks = np.rint(times / tick).astype(int)
+    distinct = (np.maximum.accumulate(ticks - numbers) + numbers).tolist()
+    return Fraction(1000, tick), chain(distinct, count(distinct[-1] + 1))
 
 
 def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
@@ -218,18 +222,16 @@ def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
         reader, converter = StreamReader(stream), VideoReformatter()
         file.metadata["comment"] = note
         name, options = form.encoder()
-        made = file.add_stream(name, rate=rate, options=options)
-        made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
-        made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
+        video = file.add_stream(name, rate=rate, options=options)
+        video.width, video.height, video.pix_fmt = form.width, form.height, "yuv420p"
+        video.codec_context.gop_size, video.codec_context.thread_count = form.gop, 1
         for frame, tick in zip(reader.frames(), ticks, strict=False):
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
-                turned = upright(
-                    converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix
-                )
-                frame = av.VideoFrame.from_ndarray(turned, "rgb24")
+                pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                frame = av.VideoFrame.from_ndarray(upright(pixels, matrix), "rgb24")
             frame = converter.reformat(
                 frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1
             )
             frame.pts, frame.time_base, frame.pict_type = tick, 1 / rate, PictureType.NONE
-            file.mux(made.encode(frame))
-        file.mux(made.encode())
+            file.mux(video.encode(frame))
+        file.mux(video.encode())

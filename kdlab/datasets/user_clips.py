@@ -43,12 +43,10 @@ class UserClips(Data):
 
     @property
     def name(self) -> str:
-        fold = (
-            f"-own{self.test_fold or 1}of{self.own_folds}"
-            if self.own_folds
-            else f"-{self.test_fold or ''}"
-        )
-        return name_of(self._place).lower() + fold.removesuffix("-")
+        name = name_of(self._place).lower()
+        if self.own_folds:
+            return f"{name}-own{self.test_fold or 1}of{self.own_folds}"
+        return f"{name}-{self.test_fold or ''}".removesuffix("-")
 
     def catalogue(self) -> Catalogue:
         """The catalogue of the clips in their current state."""
@@ -65,8 +63,8 @@ class UserClips(Data):
     def recent_fingerprint(self) -> str:
         """The last :meth:`fingerprint` of this process, for twenty times as long as it took to compute; cheap enough
         for each clip. A training computes it anew before it asks for any clip."""
-        until, found = _recent.get((self, self._place), (0.0, ""))
-        return found if time.monotonic() < until else self.fingerprint()
+        until, fingerprint = _recent.get((self, self._place), (0.0, ""))
+        return fingerprint if time.monotonic() < until else self.fingerprint()
 
     def contents(self) -> str:
         """The fingerprint in a recipe's identity, of all listed clips, sound or damaged."""

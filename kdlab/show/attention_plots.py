@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
@@ -13,24 +11,6 @@ from kdlab.show.plots import image
 
 #: The style of a map over a frame.
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
-
-
-def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray) -> None:
-    """Draw a frame (H, W, 3) in grey under ``heat (H, W)`` in [0, 1]."""
-    image(ax, frame.mean(-1), cmap="gray", vmin=0, vmax=255)
-    ax.imshow(heat, **HEAT)
-
-
-def _scale(fig, axes: np.ndarray) -> None:
-    """Draw the colour bar of the maps on ``axes``."""
-    bar = fig.colorbar(
-        ScalarMappable(Normalize(0, 1), HEAT["cmap"]),
-        ax=axes.ravel().tolist(),
-        alpha=HEAT["alpha"],
-        fraction=0.03,
-        pad=0.02,
-    )
-    bar.set_label("part of the map's\nlargest value", fontsize="small")
 
 
 def maps_picture(
@@ -51,8 +31,10 @@ def maps_picture(
     for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
         heat = heat / max(heat.max(), 1e-12)
         for ax, t in zip(line, moments, strict=True):
-            _over(ax, shown[t], heat[t])
+            image(ax, shown[t].mean(-1), cmap="gray", vmin=0, vmax=255)
+            over = ax.imshow(heat[t], **HEAT)
         line[0].set_ylabel(name, fontsize="small")
-    _scale(fig, axes)
+    bar = fig.colorbar(over, ax=axes.ravel().tolist(), fraction=0.03, pad=0.02)
+    bar.set_label("part of the map's\nlargest value", fontsize="small")
     fig.suptitle(title, parse_math=False)  # the title may hold the name of a user's file
     return fig

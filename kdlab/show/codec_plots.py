@@ -6,13 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.show.plots import PAGE, image
+from kdlab.show.plots import PAGE, evenly, image
 from kdlab.system.files import begins_with, may_write, save_arrays, write_atomically
 from kdlab.video.compressed import read
 
-_RIGHT = np.array(
-    [0.4, -0.107, -0.5]
-)  # from grey to orange at equal luma; the opposite direction leads to blue
+#: From grey to orange at equal luma; the opposite direction leads to blue.
+_RIGHT = np.array([0.4, -0.107, -0.5])
+_MOST = 20  # pixels of motion that have full colour
 _EXPORT = "kdlab data modalities"  # marks the pictures of :func:`export`
 
 
@@ -31,30 +31,26 @@ def _wheel(ax: plt.Axes, most: float) -> None:
     inset.set_xlabel(f"edge: {most:g} px", fontsize="small", labelpad=1)
 
 
-def overview(
-    found: dict[str, np.ndarray], columns: int = 5, most: float = 20, gain: float = 2
-) -> Figure:
-    """Frame, motion, accumulated motion and residual at up to ``columns`` positions of the first GOP of a clip, of
-    which ``kdlab.video.compressed.read`` has returned the arrays. The residual is accumulated, ``gain`` times as strong
-    and around mid grey."""
-    frames = np.flatnonzero(found["group"] == 0)
-    frames = frames[np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))]
+def overview(arrays: dict[str, np.ndarray]) -> Figure:
+    """Frame, motion, accumulated motion and residual at up to five positions of the first GOP of a clip, of which
+    ``kdlab.video.compressed.read`` has returned the ``arrays``. The residual is accumulated, twice as strong and around
+    mid grey."""
+    frames = np.flatnonzero(arrays["group"] == 0)
+    frames = frames[np.unique(evenly(len(frames), 5))]
     fig, axes = plt.subplots(4, len(frames), figsize=(PAGE, 6), squeeze=False, layout="constrained")
-    y, x = np.indices(found["iframes"].shape[1:3])
-    for position, (t, column) in enumerate(zip(frames, axes.T, strict=True)):
-        back, residual = found["accumulated_motion"][t], found["accumulated_residual"][t]
-        picture = found["iframes"][0][y - back[..., 1], x - back[..., 0]] + residual
-        image(
-            column[0], picture.astype(np.uint8), f"frame {found['number'][t]} ({found['kind'][t]})"
-        )
-        shown = {
-            "motion": flow_colours(found["motion"][t], most),
-            "accumulated": flow_colours(back, most),
-            f"residual, times {gain:g}": np.clip(128 + gain * residual, 0, 255).astype(np.uint8),
-        }
-        for ax, (title, picture) in zip(column[1:], shown.items(), strict=True):
-            image(ax, picture, "" if position else title)
-    _wheel(axes[1, -1], most)
+    first = arrays["iframes"][0]
+    y, x = np.indices(first.shape[:2])
+    for t, column in zip(frames, axes.T, strict=True):
+        back, residual = arrays["accumulated_motion"][t], arrays["accumulated_residual"][t]
+        rebuilt = first[y - back[..., 1], x - back[..., 0]] + residual
+        title = f"frame {arrays['number'][t]} ({arrays['kind'][t]})"
+        image(column[0], rebuilt.astype(np.uint8), title)
+        image(column[1], flow_colours(arrays["motion"][t], _MOST))
+        image(column[2], flow_colours(back, _MOST))
+        image(column[3], np.clip(128 + 2 * residual, 0, 255).astype(np.uint8))
+    for ax, title in zip(axes[1:, 0], ("motion", "accumulated", "residual, times 2"), strict=True):
+        ax.set_title(title, fontsize="small", fontweight="bold")
+    _wheel(axes[1, -1], _MOST)
     return fig
 
 
@@ -66,9 +62,9 @@ def export(path: Path, folder: Path) -> None:
     arrays, picture = (folder / f"{path.name}.{kind}" for kind in ("npz", "png"))
     for place, mark in ((arrays, "accumulated_motion.npy"), (picture, _EXPORT)):
         may_write(place, lambda file, mark=mark: begins_with(file, mark), "export")
-    save_arrays(arrays, found := read(path))
-    fig = overview(found)
-    write_atomically(
-        picture, lambda draft: fig.savefig(draft, format="png", metadata={"Software": _EXPORT})
-    )
+    content = read(path)
+    save_arrays(arrays, content)
+    fig = overview(content)
+    how = {"format": "png", "metadata": {"Software": _EXPORT}}
+    write_atomically(picture, lambda draft: fig.savefig(draft, **how))
     plt.close(fig)

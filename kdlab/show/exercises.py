@@ -89,11 +89,10 @@ def numbers(value: object) -> np.ndarray:
     try:
         if hasattr(value, "detach"):
             tensor = value.detach().cpu()
-            array = np.asarray(
-                tensor.double() if tensor.is_floating_point() else tensor
-            )  # NumPy has no bfloat16
+            # NumPy has no bfloat16
+            array = np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
         else:
-            parts = [numbers(each) for each in value] if isinstance(value, list | tuple) else value
+            parts = [numbers(part) for part in value] if isinstance(value, list | tuple) else value
             array = np.asarray(parts)
     except Exception:  # a class of the reader's may raise anything
         pass
@@ -106,7 +105,7 @@ def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
     """The fault of the reader's ``function`` in one case, empty if it is right with arrays, with tensors or with lists."""
     faults = []
     for kind in (np.array, _tensor, copy.deepcopy):
-        given = [kind(each) if isinstance(each, list) else each for each in arguments]
+        given = [kind(value) if isinstance(value, list) else value for value in arguments]
         fault = _fault_with(function, given, within, wanted)
         if not fault:
             return ""
@@ -125,14 +124,14 @@ def _fault_with(function, given: list, within: float, wanted: object) -> str:
     except (Exception, SystemExit) as error:
         return f"raises {error!r:.200}"
     try:
-        found = numbers(result)
+        answer = numbers(result)
     except ValueError as error:
         return f"gives {error}"
-    if found.shape != np.shape(wanted):
-        return f"gives the shape {found.shape} where {np.shape(wanted)} is right"
-    if not np.isfinite(found).all():
-        return f"gives {short(found)}, not all of which are finite numbers"
-    return "" if np.allclose(found, wanted, atol=within) else "gives another result"
+    if answer.shape != np.shape(wanted):
+        return f"gives the shape {answer.shape} where {np.shape(wanted)} is right"
+    if not np.isfinite(answer).all():
+        return f"gives {short(answer)}, not all of which are finite numbers"
+    return "" if np.allclose(answer, wanted, atol=within) else "gives another result"
 
 
 def _tensor(values: list):

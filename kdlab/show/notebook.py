@@ -9,6 +9,8 @@ import base64
 import re
 from functools import partial
 from html import escape
+from pathlib import Path
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
@@ -27,10 +30,13 @@ from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
 from kdlab.train.sizes import Profile, current
 
-#: Pixels per inch of stored figures; live figures have twice as many.
-DPI = 110
 #: The most letters of an alternative text, which gives a listener only the gist.
 LONGEST = 600
+_LEFT = [
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
+    {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
+]
+_LOOK = "look in {} for a division by 0 or a logarithm of 0"
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
@@ -60,36 +66,10 @@ def start_notebook(profile: str | None = None, data: str | None = None) -> Profi
 def style() -> None:
     """Set sizes, fonts and colours of all figures, and their display in notebooks. Call it once per notebook.
 
-    Letters are at least "small", the size of a notebook's own letters on the page.
+    ``kdlab.mplstyle`` holds them. Letters are at least "small", the size of a notebook's own letters on the page.
     """
-    plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc(
-        "font",
-        **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]},
-    )
-    plt.rc(
-        "axes",
-        prop_cycle=plt.cycler(color=PALETTE),
-        linewidth=1.25,
-        titlesize="medium",
-        titleweight="bold",
-    )
-    plt.rc(("xtick", "ytick"), labelsize=9.35)
-    plt.rc("xtick", bottom=False)
-    plt.rc("ytick", left=False)
-    plt.rc("grid", linewidth=1)
-    plt.rc("legend", frameon=True, fontsize="small")
-    plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc(
-        "figure",
-        dpi=DPI,
-        figsize=(7, 3.6),
-        titlesize="medium",
-        titleweight="bold",
-        labelsize="medium",
-    )
-    plt.rc("figure.constrained_layout", use=True)
-    plt.rc("savefig", dpi=DPI, bbox="tight")
+    plt.style.use(["seaborn-v0_8-whitegrid", Path(__file__).with_name("kdlab.mplstyle")])
+    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE))
     _display_figures()
 
 
@@ -97,17 +77,8 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     """``rows`` as a notebook display with a caption. A named index becomes the first column; an unnamed one is left
     out."""
     rows = rows.reset_index() if rows.index.name else rows
-    left = [
-        {
-            "selector": "th, td",
-            "props": "text-align: left; vertical-align: top; white-space: normal",
-        },
-        {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
-    ]
-    shown = (
-        rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
-    )
-    return shown.set_caption(caption) if caption else shown
+    shown = rows.style.format(precision=precision, na_rep="").hide(axis="index")
+    return shown.set_caption(caption).set_table_styles(_LEFT)
 
 
 def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
@@ -133,21 +104,20 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
         raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
     finite = np.isfinite(yours) & np.isfinite(kdlabs)
     apart = np.abs(np.subtract(yours, kdlabs, out=np.full(yours.shape, np.inf), where=finite))
-    if (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
-        at = np.unravel_index(np.argmax(apart), apart.shape)
-        place = f" at {tuple(map(int, at))}" if at else ""
-        told = f"they differ by {apart[at]:.2g}"
-        if not finite[at]:
-            cause = (
-                "your cell"
-                if np.isfinite(kdlabs[at])
-                else "the cells above, whose numbers both use,"
-            )
-            told = f"look in {cause} for a division by 0 or a logarithm of 0"
-        raise AssertionError(
-            f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {told}"
-        )
-    print(f"{what}: yours and kdlab's are the same")
+    if not (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
+        print(f"{what}: yours and kdlab's are the same")
+        return
+    at = np.unravel_index(np.argmax(apart), apart.shape)
+    place = f" at {tuple(map(int, at))}" if at else ""
+    if finite[at]:
+        advice = f"they differ by {apart[at]:.2g}"
+    elif np.isfinite(kdlabs[at]):
+        advice = _LOOK.format("your cell")
+    else:
+        advice = _LOOK.format("the cells above, whose numbers both use,")
+    raise AssertionError(
+        f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {advice}"
+    )
 
 
 def _display_figures() -> None:
@@ -193,15 +163,14 @@ def alt(fig: Figure) -> str:
     titles, axes, names of rows, and keys, each once."""
     kind = "Pictures" if any(ax.images for ax in fig.axes) else "Chart"
     words = [fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
-    for ax in (ax for ax in fig.axes if ax.get_visible()):
-        words += [ax.get_title(), ax.get_ylabel(), *_words(ax.get_yticklabels()), ax.get_xlabel()]
-        words += _words(
-            [*ax.get_xticklabels(), *(ax.get_legend().get_texts() if ax.get_legend() else ())]
-        )
-    words += _words(text for legend in fig.legends for text in legend.get_texts())
+    for ax in fig.axes:
+        if ax.get_visible():
+            words += [ax.get_title(), ax.get_ylabel(), *_words(ax.get_yticklabels())]
+            words += [ax.get_xlabel(), *_words(ax.get_xticklabels())]
+    for legend in fig.findobj(Legend):
+        words += _words(legend.get_texts())
     once = dict.fromkeys(" ".join(text.split()) for text in words if text.strip())
-    text = fig.get_label() or f"{kind}: {'; '.join(once)}"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+    return shorten(fig.get_label() or f"{kind}: {'; '.join(once)}", LONGEST, placeholder="…")
 
 
 def _words(texts) -> list[str]:

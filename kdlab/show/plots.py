@@ -53,19 +53,9 @@ def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
-def key(fig: Figure) -> None:
-    """Draw one legend below all axes, with each label once; it never lies over data."""
-    found: dict[str, object] = {}
-    for ax in fig.axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-        if ax.get_legend():
-            ax.get_legend().remove()
-    room = (
-        12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)
-    )  # letters are a twelfth of an inch
-    columns = min(max(1, int(room)), len(found) or 1)
-    fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
+def evenly(length: int, count: int) -> np.ndarray:
+    """The places of ``count`` of ``length`` frames, evenly from the first to the last."""
+    return np.linspace(0, length - 1, count).round().astype(int)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -76,7 +66,7 @@ def filmstrip(
 ) -> Figure:
     """Clips as rows of frames, with the same moments in every row: name → ``uint8 (T, H, W, 3)``."""
     first = next(iter(rows.values()))
-    moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
+    moments = evenly(len(first), columns)
     h, w = first.shape[1:3]
     wide = min(1.45, (PAGE - 0.3) / columns)
     size = wide * columns, wide * h / w * len(rows) + 0.35
@@ -99,44 +89,33 @@ def effects(
     """Paired differences by name with their 95 % intervals; grey band ± ``near`` points. The numbers stand beside the
     bars. The bar of an infinite interval crosses the whole axis."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    ends = [end for e in found.values() for end in (e.mean, e.low, e.high) if np.isfinite(end)] + [
-        -near,
-        near,
-    ]
-    left, right = min(ends) - 0.05 * np.ptp(ends), max(ends) + 0.05 * np.ptp(ends)
+    ends = np.array([(e.mean, e.low, e.high) for e in found.values()])
+    ends = np.append(ends[np.isfinite(ends)], [-near, near])
+    margin = 0.05 * np.ptp(ends)
+    left, right = ends.min() - margin, ends.max() + margin
     ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, e in enumerate(found.values()):
-        ax.plot(
-            np.clip([e.low, e.high], left, right),
-            [y, y],
-            color="C0",
-            linewidth=4,
-            solid_capstyle="butt",
-        )
+        bar = np.clip([e.low, e.high], left, right)
+        ax.plot(bar, [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
-        words, at = str(e).replace("-", "−"), ("axes fraction", "data")
-        ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
+        words, across = str(e).replace("-", "−"), ax.get_yaxis_transform()
+        ax.text(1.01, y, words, transform=across, va="center", fontsize="small")
     rows(ax, found, xlabel=f"{xlabel}\nbar: 95 % interval; grey: within ± {near:g}", title=title)
     return fig
 
 
 def soft_target_bars(
-    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16), label: int | None = None
+    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16)
 ) -> Figure:
     """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them."""
     fig, ax = plt.subplots(figsize=(8, 3))
     width = 0.8 / len(temperatures)
     for k, t in enumerate(temperatures):
-        ax.bar(
-            np.arange(len(classes)) + (k + 0.5) * width - 0.4,
-            softmax(logits / t),
-            width,
-            label=f"t = {t:g}",
-        )
-    key(fig)
-    truth = f"; the label is {classes[label]}" if label is not None else ""
-    ax.set(ylabel="probability", title=f"Soft targets{truth}")
+        places = np.arange(len(classes)) + (k + 0.5) * width - 0.4
+        ax.bar(places, softmax(logits / t), width, label=f"t = {t:g}")
+    fig.legend(loc="outside lower center", ncols=len(temperatures))
+    ax.set(ylabel="probability", title="Soft targets")
     ax.set_xticks(range(len(classes)), classes, rotation=30)
     return fig

@@ -19,7 +19,7 @@ def _entropy(logits: np.ndarray, temperature: float) -> str:
     return f"entropy at t = {temperature:g}: {nats:.2f} of at most {np.log(len(logits)):.2f} nats"
 
 
-def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int | None = None):
+def temperature_widget(logits: np.ndarray, classes: tuple[str, ...]):
     """A slider for the temperature over the soft targets of one clip's ``logits (K,)``, with their entropy in nats.
 
     A move sets the bars of one figure, which takes a tenth of a second; a new figure takes a second. Returns ``None``
@@ -29,10 +29,10 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
         return None
     from ipywidgets import FloatLogSlider, Image, VBox
 
-    fig = soft_target_bars(logits, classes, (1, 4), label)
+    fig = soft_target_bars(logits, classes, (1, 4))
     plt.close(fig)
     canvas = FigureCanvasAgg(fig)
-    ax, truth = fig.axes[0], fig.axes[0].get_title()
+    [ax] = fig.axes
     fig.legends[0].get_texts()[1].set_text("t of the slider")
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # its places stay
@@ -44,7 +44,7 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
         temperature = round(slider.value, 1)
         for bar, share in zip(ax.containers[1], softmax(logits / temperature), strict=True):
             bar.set_height(share)
-        ax.set(ylim=(0, 1), title=f"{truth}; {_entropy(logits, temperature)}")
+        ax.set(ylim=(0, 1), title=f"Soft targets; {_entropy(logits, temperature)}")
         canvas.print_png(content := io.BytesIO())
         picture.value = content.getvalue()
 
@@ -67,9 +67,7 @@ def flipbook(picture: Callable[[int], Figure], count: int, label: str):
     for k in range(count):
         pictures.append(print_figure(fig := picture(k)))
         plt.close(fig)
-    shown, slider = (
-        Image(value=pictures[count // 2]),
-        IntSlider(count // 2, 0, count - 1, description=label),
-    )
+    shown = Image(value=pictures[count // 2])
+    slider = IntSlider(count // 2, 0, count - 1, description=label)
     slider.observe(lambda change: setattr(shown, "value", pictures[change.new]), "value")
     return VBox([slider, shown])

@@ -59,9 +59,7 @@ def test_run_gives_parameters_as_they_are_written(kdlab, monkeypatch):
         "run", "3", "-p", "seed", "4", "-p", "words", "a b", "--data", "clips", "--timeout", "9"
     )
     assert code == 0 and out == "made.ipynb\n"
-    assert given == [
-        ("3", {"seed": 4, "words": "a b", "data": "clips"}, {"timeout": 9, "verbose": False})
-    ]
+    assert given == [("3", {"seed": 4, "words": "a b", "data": "clips"}, {"timeout": 9})]
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -20,8 +20,8 @@ PICTURES = {
         ["dark", "2.4 s"],
     ),
     "soft_target_bars": (
-        lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES, label=1),
-        ["probability", "label is Run"],
+        lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES),
+        ["probability", "Soft targets", "t = 16"],
     ),
 }
 

@@ -18,7 +18,7 @@ def test_entropy_is_that_of_the_softened_softmax():
 
 @pytest.mark.usefixtures("watched")
 def test_a_move_of_the_temperature_draws_other_bars(capsys):
-    slider, picture = temperature_widget(LOGITS, CLASSES, 1).children
+    slider, picture = temperature_widget(LOGITS, CLASSES).children
     before = picture.value
     slider.value = 0.5
     assert bytes(picture.value).startswith(b"\x89PNG") and picture.value != before
