@@ -7,13 +7,14 @@ means; kdlab implements KD++.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.distill.distiller import ROLES, AtLayer, Distiller, Tap, layers, of_one_clip, read
-from kdlab.distill.method import kd_loss, rise
+from kdlab.distill.method import kd_loss, rise, total
 from kdlab.nets.layers import layers_of, trunk
 from kdlab.system.values import alike, integer
 
@@ -66,7 +67,8 @@ class DecoupledKD(Distiller):
 
 def _pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """The features of both, each ``(B, C, T, H, W)``, average-pooled in time and space to the shorter length."""
-    size = [min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    t, h, w = (min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    size = t, h, w
     return F.adaptive_avg_pool3d(student, size), F.adaptive_avg_pool3d(teacher, size)
 
 
@@ -83,7 +85,8 @@ def fitnet_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
             f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels "
             "(kdlab.nets.i3d.Projected)"
         )
-    return F.mse_loss(*_pooled(student_features, teacher_features))
+    student, teacher = _pooled(student_features, teacher_features)
+    return F.mse_loss(student, teacher)
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,11 @@ def attention_transfer_loss(student_features: Tensor, teacher_features: Tensor) 
     alike(
         student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0]
     )
-    squares = (f.square().mean(1, keepdim=True) for f in (student_features, teacher_features))
-    return F.mse_loss(*(F.normalize(maps.flatten(1)) for maps in _pooled(*squares)))
+    student, teacher = _pooled(
+        student_features.square().mean(1, keepdim=True),
+        teacher_features.square().mean(1, keepdim=True),
+    )
+    return F.mse_loss(F.normalize(student.flatten(1)), F.normalize(teacher.flatten(1)))
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class AttentionTransfer(Distiller):
     weight: float = 1000.0
 
     def terms(self, nets, logits, features, batch, progress):
-        attention = sum(attention_transfer_loss(*pair) for pair in features)
+        attention = total(attention_transfer_loss(*pair) for pair in features)
         return {"attention": (self.weight, attention)}
 
 
@@ -214,7 +220,7 @@ class FeatureNorm(AtLayer):
     def prepare(self, nets, batches) -> Tensor:
         """The teacher's features, summed over each class's training clips, ``(K, C)``: they have the directions of the
         class means."""
-        sums = 0
+        sums = torch.zeros(())
         for batch in batches:
             with torch.no_grad():
                 logits, (features,) = read(nets, "teacher", batch, self.taps)
@@ -226,11 +232,10 @@ class FeatureNorm(AtLayer):
         ((ours, theirs),) = features
         if "regressor" in nets:
             ours = nets["regressor"](ours)
-        pooled = (f.mean((2, 3, 4)) for f in (ours, theirs))
-        return {
-            "soft": (self.soft, kd_loss(*logits, self.temperature)),
-            "norm": (self.weight, feature_norm_loss(*pooled, progress.prepared, batch.labels)),
-        }
+        ours, theirs = ours.mean((2, 3, 4)), theirs.mean((2, 3, 4))
+        norm = feature_norm_loss(ours, theirs, progress.prepared, batch.labels)
+        soft = kd_loss(*logits, self.temperature)
+        return {"soft": (self.soft, soft), "norm": (self.weight, norm)}
 
 
 def review_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -248,11 +253,12 @@ def review_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     student, teacher = _pooled(student_features, teacher_features)
     weight, weights, loss = 1.0, 1.0, F.mse_loss(student, teacher)
     for most in (4, 2, 1):
-        size = tuple(min(most, n) for n in student.shape[2:])
-        if size != student.shape[2:]:
+        t, h, w = (min(most, n) for n in student.shape[2:])
+        if (t, h, w) != student.shape[2:]:
             weight /= 2
-            pooled = (F.adaptive_avg_pool3d(f, size) for f in (student, teacher))
-            loss = loss + weight * F.mse_loss(*pooled)
+            ours = F.adaptive_avg_pool3d(student, (t, h, w))
+            theirs = F.adaptive_avg_pool3d(teacher, (t, h, w))
+            loss = loss + weight * F.mse_loss(ours, theirs)
             weights += weight
     return loss / weights
 
@@ -269,14 +275,18 @@ class Review(nn.ModuleList):
 
         super().__init__()
         for student, teacher in channels:
-            stage = {"into": step(1, student, width), "out": step(3, width, teacher)}
+            stage: dict[str, nn.Module] = {
+                "into": step(1, student, width),
+                "out": step(3, width, teacher),
+            }
             last = len(self) + 1 == len(channels)
             stage["attention"] = nn.Identity() if last else nn.Conv3d(2 * width, 2, 1)
             self.append(nn.ModuleDict(stage))
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         fused, deeper = [], None
-        for stage, x in zip(reversed(self), reversed(features), strict=True):
+        stages = cast(list[nn.ModuleDict], list(self))
+        for stage, x in zip(reversed(stages), reversed(features), strict=True):
             x = stage["into"](x)
             if deeper is not None:
                 deeper = F.interpolate(deeper, x.shape[2:])
@@ -313,5 +323,5 @@ class ReviewKD(Distiller):
     def terms(self, nets, logits, features, batch, progress):
         ours, theirs = zip(*features, strict=True)
         pairs = zip(nets["review"](ours), theirs, strict=True)
-        review = sum(review_loss(*pair) for pair in pairs)
+        review = total(review_loss(*pair) for pair in pairs)
         return {"review": (self.weight * rise(progress.fraction, self.warmup), review)}

@@ -9,6 +9,7 @@ stage or the name of a layer for both networks, or a pair of these, (student's, 
 shorter one.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
@@ -22,6 +23,8 @@ from kdlab.system.values import fraction, not_negative
 ROLES = ("student", "teacher")
 #: The number of a stage or the name of a layer; a pair has the student's and the teacher's.
 Tap = int | str | tuple[int | str, int | str]
+#: What the student gives, and what the teacher gives.
+Pair = tuple[Tensor, Tensor]
 
 
 class Distiller(CrossEntropy):
@@ -42,8 +45,13 @@ class Distiller(CrossEntropy):
         not_negative(**{f.name: getattr(self, f.name) for f in fields(self) if f.type is float})
         fraction(warmup=getattr(self, "warmup", 0.0))
 
-    def beside(self, channels: list[tuple[int, int]]) -> dict[str, nn.Module]:
+    def beside(self, channels: list[tuple[int, int]]) -> Mapping[str, nn.Module]:
         return {}
+
+    def terms(
+        self, nets: dict[str, nn.Module], logits: Pair, features: list[Pair], batch, progress
+    ) -> Mapping[str, tuple[float, Tensor]]:
+        raise NotImplementedError(f"{type(self).__qualname__} has no terms()")
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The networks ``beside`` the student. One clip of ``batches`` determines their channels; ``seed`` alone
@@ -51,7 +59,7 @@ class Distiller(CrossEntropy):
         _, features = of_one_clip(nets, next(iter(batches)), self.taps)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.beside([(ours.shape[1], theirs.shape[1]) for ours, theirs in features])
+            return {**self.beside([(a.shape[1], b.shape[1]) for a, b in features])}
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The student and the networks ``beside`` it share one optimiser."""
@@ -62,18 +70,21 @@ class Distiller(CrossEntropy):
         unweighted."""
         logits, features = seen(nets, batch, self.taps)
         terms = {"ce": (self.labels, F.cross_entropy(logits[0], batch.labels))}
-        yield "net", *weighted_sum(terms | self.terms(nets, logits, features, batch, progress))
+        terms |= self.terms(nets, logits, features, batch, progress)
+        yield "net", *weighted_sum(terms)
 
 
 class AtLayer(Distiller):
     """A distiller that reads the layer ``tap``."""
+
+    tap: Tap
 
     @property
     def taps(self) -> tuple[Tap, ...]:
         return (self.tap,)
 
 
-def seen(nets, batch, taps, clips: int | None = None) -> tuple[tuple, list[tuple]]:
+def seen(nets, batch, taps, clips: int | None = None) -> tuple[Pair, list[Pair]]:
     """The logits of student and teacher for the first ``clips`` of the batch, and for each tap the features of both."""
     with torch.no_grad():
         targets, theirs = read(nets, "teacher", batch, taps, clips)
@@ -82,7 +93,7 @@ def seen(nets, batch, taps, clips: int | None = None) -> tuple[tuple, list[tuple
 
 
 @torch.no_grad()
-def of_one_clip(nets, batch, taps) -> tuple[tuple, list[tuple]]:
+def of_one_clip(nets, batch, taps) -> tuple[Pair, list[Pair]]:
     """:func:`seen` of the first clip, with the student in evaluation mode."""
     with evaluating(nets["student"]):
         return seen(nets, batch, taps, clips=1)

@@ -8,6 +8,7 @@ The losses below are pure functions. They take the student's logits and apply lo
 softmax first. Sections refer to docs/methods.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,13 +62,15 @@ class KD(CrossEntropy):
 # --- losses ------------------------------------------------------------------------------------------------------
 
 
-def weighted_sum(
-    terms: dict[str, tuple[float, Tensor]],
-) -> tuple[Tensor, dict[str, Tensor]]:
+def total(losses: Iterable[Tensor]) -> Tensor:
+    """The sum of ``losses``."""
+    return sum(losses, torch.zeros(()))
+
+
+def weighted_sum(terms: dict[str, tuple[float, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and the unweighted terms, from name → (weight, term). A term of weight 0 is only recorded."""
-    return sum(w * term for w, term in terms.values() if w), {
-        name: term for name, (_, term) in terms.items()
-    }
+    loss = total(weight * term for weight, term in terms.values() if weight)
+    return loss, {name: term for name, (_, term) in terms.items()}
 
 
 def rise(fraction: float, warmup: float) -> float:
