@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import Window, open_all
@@ -122,7 +123,7 @@ class TrainedCurves:
         return np.stack([_brightened(frame, means or _maps(net, frame)) for frame in frames])
 
 
-def _brightened(frame: np.ndarray, maps: list[torch.Tensor]) -> np.ndarray:
+def _brightened(frame: np.ndarray, maps: list[Tensor]) -> np.ndarray:
     """A picture ``uint8 (H, W, 3)``, brightened by the curve maps of each of its strips."""
     strips = zip(_strips(frame), maps, strict=True)
     bright = torch.cat(
@@ -141,7 +142,7 @@ def _strips(frame: np.ndarray) -> list[slice]:
 
 
 @torch.no_grad()
-def _maps(net: CurveNet, frame: np.ndarray) -> list[torch.Tensor]:
+def _maps(net: CurveNet, frame: np.ndarray) -> list[Tensor]:
     """The curve maps of each strip of a picture: bit for bit those of the whole picture, because each strip is extended
     by the rows that its convolutions read."""
     strips, found = _strips(frame), []
@@ -154,7 +155,7 @@ def _maps(net: CurveNet, frame: np.ndarray) -> list[torch.Tensor]:
     return found
 
 
-def _floats(frame: np.ndarray) -> torch.Tensor:
+def _floats(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float().div_(255)
 
 

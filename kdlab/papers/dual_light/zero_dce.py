@@ -13,13 +13,13 @@ clips the norm of the gradient at 0.1. After as many steps ours reaches a lower 
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.system.values import alike, fraction, integer, not_negative
 
 
-def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
+def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
     """``x ← x + r (x² − x)`` for each map r of ``curves`` in turn, per pixel and colour.
 
     x: ``(B, 3, …)`` in [0, 1]; curves: ``(B, 3 n, …)`` in [−1, 1], n maps of three colours (dimensions of size 1
@@ -46,7 +46,7 @@ class CurveNet(nn.Module):
         for conv in self.convs:
             nn.init.normal_(conv.weight, 0, 0.02)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
         if x.ndim == 5:
             return tuple(
@@ -76,7 +76,7 @@ class Curves:
         return CurveNet(self.width)
 
 
-def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def spatial_loss(enhanced: Tensor, x: Tensor) -> Tensor:
     """L_spa: preserve the contrast between neighbouring 4 × 4 regions.
 
     With Y and I the grey regions of output and input, Σ over four neighbours ((Y_i − Y_j) − (I_i − I_j))², mean over
@@ -91,14 +91,14 @@ def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return sum((gain - side) ** 2 for side in sides).mean()
 
 
-def exposure_loss(enhanced: torch.Tensor, level: float = 0.6, patch: int = 16) -> torch.Tensor:
+def exposure_loss(enhanced: Tensor, level: float = 0.6, patch: int = 16) -> Tensor:
     """L_exp: mean of (grey mean of a patch − ``level``)² over patches of ``patch`` × ``patch`` pixels."""
     fraction(level=level)
     integer(1, patch=patch)
     return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), patch) - level) ** 2).mean()
 
 
-def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
+def colour_loss(enhanced: Tensor) -> Tensor:
     """L_col: no colour dominates. sqrt(Σ over pairs of channels (m_a − m_b)⁴) of the channel means, mean over pictures.
 
     Here the gradient of the norm at zero is zero; the root in the released code has an infinite one for a grey picture.
@@ -108,7 +108,7 @@ def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(pairs, dim=1).mean()
 
 
-def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
+def smoothness_loss(curves: Tensor) -> Tensor:
     """L_TV of curves ``(B, 24, H, W)``: (2/B) (Σ(∂_h r)² / ((H−1) W) + Σ(∂_w r)² / (H (W−1))), summed over the maps."""
     h, w = curves.shape[2:]
     maps = curves.permute(0, 2, 3, 1)  # the order in memory, so that the gradient has it, too
