@@ -32,6 +32,12 @@ def named(recipes: dict[str, Recipe]) -> dict[str, Recipe]:
     return {name: replace(recipe, condition=name) for name, recipe in recipes.items()}
 
 
+def twice(recipe: Recipe) -> Recipe:
+    """``recipe`` with twice the epochs."""
+    settings = recipe.settings
+    return replace(recipe, settings=replace(settings, epochs=2 * settings.epochs))
+
+
 class Cost(NamedTuple):
     """Multiply–accumulates of one clip, in a ``forward`` pass and in a ``training`` step, and the number of ``trained``
     parameters."""
@@ -126,7 +132,7 @@ class Paper:
 
     section: str
     sets: tuple[PaperSet, ...]
-    recipes: Callable[[PaperSet, Path, object, int], dict[tuple[str, ...], Recipe]]
+    recipes: Callable
     example: Callable = example
 
     def overview(self, root: Path, size, tflops: float = 140) -> str:
@@ -159,9 +165,9 @@ class Paper:
         """A row for each recipe on the first split of the first data set, and for each teacher that these need."""
         first = self.sets[0]
         names = {
-            recipe: " ".join(key[1:])
-            for key, recipe in self.recipes(first, root, size, 0).items()
-            if key[0] == first.splits[0]
+            recipe: " ".join(marks)
+            for (split, *marks), recipe in self.recipes(first, root, size, 0).items()
+            if split == first.splits[0]
         }
         rows, costs = [], {}
         for recipe in in_training_order(names):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Self
@@ -66,17 +67,20 @@ class Scores:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-            note = json.loads(str(arrays.pop("note")))
-            scores = cls(
+            note = json.loads(str(arrays["note"]))
+            predicted = {
+                name.removeprefix("predicted/"): array
+                for name, array in arrays.items()
+                if name.startswith("predicted/")
+            }
+            return cls(
                 tuple(note["classes"]),
                 tuple(note["seeds"]),
-                arrays.pop("ids"),
-                arrays.pop("units"),
-                arrays.pop("labels").astype(int),
+                arrays["ids"],
+                arrays["units"],
+                arrays["labels"].astype(int),
+                predicted,
             )
-            for name, predicted in arrays.items():
-                scores.predicted[name.removeprefix("predicted/")] = predicted
-            return scores
         except FileNotFoundError:
             raise
         # broken bytes make the reader raise anything, from BadZipFile to struct.error
@@ -114,12 +118,12 @@ def collect(
         raise ValueError(
             f"every condition needs the same seeds in the same order, got {sorted(seeds)}"
         )
-    every = sum(recipes.values(), [])
+    every = list(chain.from_iterable(recipes.values()))
     obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
     first, left, shared, runs, predicted = obtained[0].predictions(), iter(obtained), {}, {}, {}
     for condition, column in recipes.items():
         runs[condition], predicted[condition] = [], []
-        for recipe, run in zip(column, left, strict=False):
+        for recipe, run in zip(column, left, strict=False):  # ends before it takes another's run
             _check_alike(shared, "sources", condition, run)
             _check_alike(shared, "data", recipe.data, run)
             tested = run.predictions()

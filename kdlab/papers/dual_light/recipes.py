@@ -15,7 +15,7 @@ from kdlab.night import Night
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
-from kdlab.papers.paper_size import Paper, PaperSet, named
+from kdlab.papers.paper_size import Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import Profile
@@ -36,9 +36,15 @@ def dual_light(
     student's initial weights and order of clips.
     """
     clips = UserClips(data) if isinstance(data, str) else data or profile.night
-    net, settings = profile.net, profile.settings
+    net = profile.net
     raw = Recipe(
-        "ce_raw", clips, dark, net=net, window=profile.window, settings=settings, seed=seed
+        "ce_raw",
+        clips,
+        dark,
+        net=net,
+        window=profile.window,
+        settings=profile.settings,
+        seed=seed,
     )
     bright = replace(raw, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
     dark_teacher, bright_teacher = (replace(recipe, seed=seed + 1) for recipe in (raw, bright))
@@ -53,7 +59,7 @@ def dual_light(
             "same_light": replace(dlkdd, teacher=dark_teacher),
             "dlkdd": dlkdd,
             "label_smoothing": replace(dlkdd, method=MatchedSmoothing()),
-            "ce_2x": replace(raw, settings=replace(settings, epochs=2 * settings.epochs)),
+            "ce_2x": twice(raw),
             "two_lights": replace(raw, view=BothLights(enhancer, dark), net=both),
         }
     )

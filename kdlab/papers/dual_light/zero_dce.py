@@ -49,16 +49,14 @@ class CurveNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
         if x.ndim == 5:
-            return tuple(
-                y.unflatten(0, (len(x), -1)).transpose(1, 2)
-                for y in self(x.transpose(1, 2).flatten(0, 1))
-            )
+            frames = self(x.transpose(1, 2).flatten(0, 1))
+            return tuple(y.unflatten(0, (len(x), -1)).transpose(1, 2) for y in frames)
         skips = [torch.relu(self.convs[0](x))]
         for conv in self.convs[1:4]:
             skips.append(torch.relu(conv(skips[-1])))
         one, two, three, y = skips
-        y = torch.relu(self.convs[4](torch.cat([three, y], 1)))
-        y = torch.relu(self.convs[5](torch.cat([two, y], 1)))
+        for conv, skip in zip(self.convs[4:6], (three, two), strict=True):
+            y = torch.relu(conv(torch.cat([skip, y], 1)))
         curves = torch.tanh(self.convs[6](torch.cat([one, y], 1)))
         return curves, apply_curves(x, curves)
 
@@ -83,9 +81,8 @@ def spatial_loss(enhanced: Tensor, x: Tensor) -> Tensor:
     regions. Outside the picture the values are zero, as in the released code.
     """
     alike(enhanced=enhanced, x=x)
-    gain = F.avg_pool2d(
-        (enhanced - x).mean(1, keepdim=True), 4
-    )  # the differences are linear: compute them once
+    # the differences are linear: compute them once
+    gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)
     wide = F.pad(gain, (1, 1, 1, 1))
     sides = wide[..., 1:-1, :-2], wide[..., 1:-1, 2:], wide[..., :-2, 1:-1], wide[..., 2:, 1:-1]
     return sum((gain - side) ** 2 for side in sides).mean()
@@ -128,13 +125,8 @@ class ZeroDce:
     level: float = 0.6
 
     def __post_init__(self):
-        not_negative(
-            spatial=self.spatial,
-            exposure=self.exposure,
-            colour=self.colour,
-            smoothness=self.smoothness,
-        )
         fraction(level=self.level)
+        not_negative(**vars(self))
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks that each optimiser owns."""
@@ -142,9 +134,7 @@ class ZeroDce:
 
     def losses(self, nets, batch, progress):
         """Yield the weighted sum and its four unweighted terms; labels are not used."""
-        x = (
-            batch.views["student"].transpose(1, 2).flatten(0, 1)
-        )  # every frame is a separate picture
+        x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # each frame is a picture
         curves, enhanced = nets["student"](x)
         terms = {
             "spatial": spatial_loss(enhanced, x),

@@ -20,8 +20,8 @@ from kdlab.papers.generative.detection import (
     DetectionRepresentation,
 )
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.recipes import GENERATION, StreamSize
-from kdlab.papers.paper_size import Paper, PaperSet, named
+from kdlab.papers.generative.recipes import GENERATION, StreamSize, untaught
+from kdlab.papers.paper_size import Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, DetectionSize, current
@@ -60,24 +60,26 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
         settings=Settings(epochs=size.epochs, batch_size=8, lr=4e-3),
         seed=seed,
     )
-    longer = replace(student, settings=replace(student.settings, epochs=2 * size.epochs))
     teacher = replace(
-        longer,
+        twice(student),
         condition="det_teacher",
         method=DetectionRepresentation(generation=GENERATION),
         net=replace(heavy, gated=WINDOW.crop),
         seed=TEACHER_SEED + seed,
     )
-    phase_2 = DetectionDistillation(generation=GENERATION)
-    gated = replace(light, gated=WINDOW.crop)
-    genkd = replace(student, method=phase_2, net=gated, teacher=teacher)
+    genkd = replace(
+        student,
+        method=DetectionDistillation(generation=GENERATION),
+        net=replace(light, gated=WINDOW.crop),
+        teacher=teacher,
+    )
     return named(
         {
             "det_teacher": teacher,
             "det_student": student,
             "det_genkd": genkd,
-            "det_untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
-            "det_student_2x": longer,
+            "det_untrained": untaught(genkd),
+            "det_student_2x": twice(student),
         }
     )
 
@@ -129,12 +131,7 @@ def paper_profile(
 def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
     task, epochs = Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1), 2 * size.settings.epochs
     terms = dict(alternating=epochs, detection=task, background=35.0)
-    phase_2 = DetectionDistillation(**terms)
-    gated = replace(
-        student,
-        net=replace(size.student, gated=size.window.crop),
-        settings=replace(size.settings, epochs=epochs),
-    )
+    gated = replace(twice(student), net=replace(size.student, gated=size.window.crop))
     teacher = replace(
         gated,
         condition="det_teacher",
@@ -142,12 +139,12 @@ def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
         net=replace(size.teacher, gated=size.window.crop),
         seed=student.seed + 1,
     )
-    genkd = replace(gated, method=phase_2, teacher=teacher)
+    genkd = replace(gated, method=DetectionDistillation(**terms), teacher=teacher)
     return {
         "det_teacher": teacher,
         "det_student": replace(student, method=task),
         "det_genkd": genkd,
-        "det_untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
+        "det_untrained": untaught(genkd),
     }
 
 

@@ -78,11 +78,10 @@ class DetectionNet(nn.Module):
         self.backbone, wide = trunk(spec.of.make(1), spec.taps[-1]).eval(), spec.width
         shapes = self._shapes(32)
         self.laterals = nn.ModuleList(_block(shape[0], wide, 1) for shape in shapes)
-        self.downs = nn.ModuleList(
-            _block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes))
-        )
-        lengths = [shape[1] for shape in shapes]
-        lengths += [-(-lengths[-1] // 2**i) for i in range(1, len(self.downs) + 1)]
+        self.downs, lengths = nn.ModuleList(), [shape[1] for shape in shapes]
+        while len(lengths) < spec.levels:
+            self.downs.append(_block(wide, wide, 3, 2))
+            lengths.append(-(-lengths[-1] // 2))
         self.class_tower, self.place_tower = _blocks(wide), _blocks(wide)
         self.class_head = nn.Conv1d(wide, num_classes, 3, padding=1)
         self.place_head = nn.Conv1d(wide, 3, 3, padding=1)
@@ -154,13 +153,14 @@ class DetectionNet(nn.Module):
         maps = self.features(x)
         if not self.attentions:
             return self.detect(maps)
-        for m, shape in zip(maps, self.shape, strict=True):
+        attention = []
+        for m, shape, attend in zip(maps, self.shape, self.attentions, strict=True):
             if m.shape[1:] != shape:
                 raise ValueError(
                     f"a window of {tuple(x.shape[3:])} pixels gives features {tuple(m.shape[1:])}, this "
                     f"network attends to {shape}: make it as Detector(gated={x.shape[-1]})"
                 )
-        attention = [attend(m) for m, attend in zip(maps, self.attentions, strict=True)]
+            attention.append(attend(m))
         return self.detect(self.gated(maps, attention))
 
     def gated(self, maps: list[Tensor], attention: list[Tensor]) -> list[Tensor]:

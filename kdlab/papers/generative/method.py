@@ -239,7 +239,7 @@ class GenerativeDistillation(FeatureRepresentation):
         """The CVAEs of student and teacher. The teacher's CVAE is read from its run in ``needed``, unless ``nets`` hold
         it. With an ``untrained`` teacher, both the teacher and its CVAE get random weights. Raises ``ValueError`` where
         the features of student and teacher differ in shape."""
-        own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
+        own, wanted = (attending(nets[role]).shape for role in ("student", "teacher"))
         if own != wanted:
             raise ValueError(
                 f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "

@@ -106,8 +106,8 @@ class CVAE(nn.Module):
         super().__init__()
         kernel = 1, *size
         self.squeeze = normed(ToPoint(channels, channels, kernel), channels)
-        self.encoder = _perceptron(2 * channels, channels, 2 * channels)
-        self.decoder = _perceptron(2 * channels, channels, channels)
+        self.encoder = _perceptron(channels, 2 * channels)
+        self.decoder = _perceptron(channels, channels)
         self.expand = normed(FromPoint(channels, channels, kernel), channels)
         # saved with the weights
         self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))
@@ -143,13 +143,13 @@ class CVAE(nn.Module):
         return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
 
 
-def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def _perceptron(channels: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(inputs, hidden),
+        nn.Linear(2 * channels, channels),
         nn.ReLU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(channels, channels),
         nn.ReLU(),
-        nn.Linear(hidden, outputs),
+        nn.Linear(channels, outputs),
     )
 
 

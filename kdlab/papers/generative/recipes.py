@@ -10,7 +10,6 @@ ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their n
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 from kdlab.clips.views import Flow, FlowFiles, Raw
@@ -24,7 +23,7 @@ from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
-from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, named
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
@@ -44,6 +43,11 @@ def night(size: GenerativeSize) -> NightStream:
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
 
 
+def untaught(genkd: Recipe) -> Recipe:
+    """The control of ``genkd`` with an untrained teacher."""
+    return replace(genkd, method=replace(genkd.method, teacher="untrained"))
+
+
 def conditions(
     size: GenerativeSize, data: NightStream | UserClips, seed: int = 0
 ) -> dict[str, Recipe]:
@@ -58,7 +62,6 @@ def conditions(
     # chosen on validation clips, at demo size, for the CE student
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)
     clip = size.window.frames, size.window.crop, size.window.crop
-    longer = replace(settings, epochs=2 * epochs)
     base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
     gated = replace(base, net=Gated(STUDENT, clip))
     teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
@@ -74,13 +77,13 @@ def conditions(
             "teacher_ce": teacher,
             "teacher_fr": taught,
             "student_ce": base,
-            "student_2x": replace(base, settings=longer),
+            "student_2x": twice(base),
             "student_gate": gated,
             "kd": kd,
             "attention_transfer": replace(kd, method=AttentionTransfer()),
             "simkd": replace(kd, method=SimKD(), net=projecting),
             "genkd": genkd,
-            "untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
+            "untrained": untaught(genkd),
             "kd_gate": replace(genkd, method=KD()),
             "generative": replace(genkd, method=replace(phase_2, beta=0.0)),
             "attention": replace(genkd, method=attention),
@@ -128,7 +131,6 @@ def paper_profile(
     flow is computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum
     0.9, for networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
-
     sizes = []
     for stream, channels, batch_size, lr, scales in _STREAMS:
         settings = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision)
@@ -138,8 +140,7 @@ def paper_profile(
             settings = replace(settings, lr=lr, as_released=AsReleased(rules))
         file = (weights or {}).get(stream)
         teacher = I3D(channels=channels, weights=Weights.of(file) if file else None)
-        window = ConsecutiveWindow(64, 256, 224, scales)
-        student = I3D(TOP, channels)
+        window, student = ConsecutiveWindow(64, 256, 224, scales), I3D(TOP, channels)
         sizes.append(StreamSize(stream, teacher, student, window, settings, flow_folder))
     return tuple(sizes)
 
@@ -150,38 +151,36 @@ def by_stream(
     """(split, stream, condition) → recipe. ``conditions(student, size)`` gives them by name, from a recipe of the
     student on labels. GenKD's two passes alternate by epochs as released, so GenKD has twice the epochs."""
     recipes = {}
-    for (split, clips), size in product(which.by_split(root).items(), sizes):
-        student = Recipe(
-            "",
-            clips,
-            size.view(which.folder),
-            net=size.student,
-            window=size.window,
-            settings=size.settings,
-            seed=seed,
-        )
-        made = named(conditions(student, size))
-        recipes |= {(split, size.stream, name): recipe for name, recipe in made.items()}
+    for split, clips in which.by_split(root).items():
+        for size in sizes:
+            student = Recipe(
+                "",
+                clips,
+                size.view(which.folder),
+                net=size.student,
+                window=size.window,
+                settings=size.settings,
+                seed=seed,
+            )
+            for name, recipe in named(conditions(student, size)).items():
+                recipes[split, size.stream, name] = recipe
     return recipes
 
 
 def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
-    window, epochs = size.window, 2 * size.settings.epochs
-    clip, twice = (window.frames, window.crop, window.crop), replace(size.settings, epochs=epochs)
-    phase_2 = GenerativeDistillation(alternating=epochs)
+    clip = size.window.frames, size.window.crop, size.window.crop
+    epochs = 2 * size.settings.epochs
     teacher = replace(student, condition="teacher_ce", net=size.teacher, seed=student.seed + 1)
     taught = replace(
-        teacher,
+        twice(teacher),
         condition="teacher_fr",
         method=FeatureRepresentation(alternating=epochs),
         net=Gated(size.teacher, clip, dropout=0.5),
-        settings=twice,
     )
     genkd = replace(
-        student,
-        method=phase_2,
+        twice(student),
+        method=GenerativeDistillation(alternating=epochs),
         net=Gated(size.student, clip, dropout=0.5),
-        settings=twice,
         teacher=taught,
     )
     return {
@@ -189,7 +188,7 @@ def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
         "student_ce": student,
         "kd": replace(student, method=KD(), teacher=teacher),
         "genkd": genkd,
-        "untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
+        "untrained": untaught(genkd),
     }
 
 

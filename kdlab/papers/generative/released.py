@@ -95,13 +95,8 @@ class Released:
                 "convolution: give a file of their README's folder"
             )
         first, last = (shapes[name] for name in ends)
-        return cls(
-            weights,
-            last[0],
-            first[1],
-            any(name.startswith("Att_Head_5c.") for name in shapes),
-            detector,
-        )
+        attention = any(name.startswith("Att_Head_5c.") for name in shapes)
+        return cls(weights, last[0], first[1], attention, detector)
 
     @property
     def statistics(self) -> Statistics:
@@ -121,15 +116,9 @@ def _built(spec: Released) -> nn.Module:
     return build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics))
 
 
-def accuracies(
-    file: str | Path, folder: str | Path, split: str = "1", flow: str | Path | None = None
-) -> tuple[int, float, float]:
-    """The number of test clips in ``split`` of the data set in ``folder``, and the top-1 and top-5 accuracy in percent
-    of the student in ``file``. ``flow`` is a folder of flow pictures; without it, a flow network sees DIS flow.
-
-    Raises ``ValueError`` for a student of other classes, and the errors of :meth:`Released.of` and of the clips.
-    """
-    spec, catalogue = Released.of(file), UserClips(str(folder), split).catalogue()
+def _recognised(spec: Released, file, folder, split: str, flow) -> str:
+    """A line with the top-1 and top-5 accuracy of a student of recognition. Arguments are those of :func:`tested`."""
+    catalogue = UserClips(str(folder), split).catalogue()
     if spec.classes != len(catalogue.classes):
         raise ValueError(
             f"{file} has {spec.classes} classes, {folder} has {len(catalogue.classes)}: give the data set "
@@ -141,7 +130,7 @@ def accuracies(
     logits, labels, _ = predict(_built(spec), batches, "student")
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
     top_1, top_5 = (100 * float(right.float().mean()) for right in (hits[:, 0], hits.any(1)))
-    return len(labels), top_1, top_5
+    return f"top-1 {top_1:.2f} %, top-5 {top_5:.2f} % of {len(labels)} test clips of split {split}"
 
 
 def tested(
@@ -153,12 +142,13 @@ def tested(
 ) -> str:
     """A line with the scores of the student in ``file`` on the data set in ``folder``, for either task.
 
-    ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is as in :func:`accuracies`; for a
-    detector it is a folder of arrays (:func:`~.released_detector.flow_steps`), and ``other`` a flow student that is
-    tested together with the RGB student ``file``: without its gate, as in the released test of both.
+    ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is a folder of flow pictures;
+    without it, a flow network sees DIS flow. For a detector ``flow`` is a folder of arrays
+    (:func:`~.released_detector.flow_steps`), and ``other`` a flow student that is tested together with the RGB student
+    ``file``: without its gate, as in the released test of both.
 
     Raises ``ValueError`` for students that do not fit the data set, each other or ``flow``, and the errors of
-    :meth:`Released.of`, :func:`accuracies` and :func:`~.released_detector.mean_ap`, before work begins.
+    :meth:`Released.of`, of the clips and of :func:`~.released_detector.mean_ap`, before work begins.
     """
     specs = [replace(Released.of(path), gated=path == file) for path in (file, other) if path]
     channels = [spec.channels for spec in specs]
@@ -167,10 +157,7 @@ def tested(
             f"{other} cannot join {file}: give an RGB and a flow student of THUMOS14, in this order"
         )
     if not specs[0].detector:
-        clips, first, fifth = accuracies(file, folder, split or "1", flow)
-        return (
-            f"top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split or 1}"
-        )
+        return _recognised(specs[0], file, folder, split or "1", flow)
     if bool(flow) != (2 in channels):
         raise ValueError(
             f"{file}: {'leave out --flow, no student sees it' if flow else 'give --flow, its arrays'}"

@@ -47,10 +47,8 @@ def _conv(channels_in: int, channels: int, kernel: int = 1, stride: int = 1) -> 
     )
 
 
-def _near(
-    kernel: int = 3, stride: int = 1, channels: int = _WIDE, inputs: int = _WIDE
-) -> nn.Sequential:
-    return normed(_conv(inputs, channels, kernel, stride), channels)
+def _near(kernel: int = 3, stride: int = 1, channels: int = _WIDE) -> nn.Sequential:
+    return normed(_conv(_WIDE, channels, kernel, stride), channels)
 
 
 def _to_point(channels: int, size: int) -> ToPoint:
@@ -76,9 +74,9 @@ def boundary_max(both: Tensor, regions: Tensor) -> Tensor:
     is its first place. (The pooling of :mod:`.detector` has no whole places.)
     """
     steps = both.shape[2]
-    each = zip(both.chunk(2, 1), regions.clamp(0, steps - 1).chunk(2, 1), strict=True)
+    halves = zip(both.chunk(2, 1), regions.clamp(0, steps - 1).chunk(2, 1), strict=True)
     return torch.cat(
-        [largest(half, at[:, :1], at.amax(1, keepdim=True) + 1, steps) for half, at in each], 1
+        [largest(half, at[:, :1], at.amax(1, keepdim=True) + 1, steps) for half, at in halves], 1
     )
 
 
@@ -100,7 +98,7 @@ class Branch(nn.ModuleDict):
                 "cur_point_conv": _near(1),
                 "lr_conv": _near(1, channels=2 * _WIDE),
                 "roi_conv": _near(1),
-                "proposal_conv": _near(1, inputs=4 * _WIDE),
+                "proposal_conv": normed(_conv(4 * _WIDE, _WIDE), _WIDE),
             }
         )
 
@@ -138,8 +136,8 @@ class Pyramid(nn.Module):
         for halve in self.pyramids[2:]:
             levels.append(halve(levels[-1]))
         each_step = self.deconv(F.interpolate(levels[0], WINDOW.frames))
-        scales = [own["scale"] for own in self.loc_heads]
-        answers = [self._answers(*own, each_step) for own in zip(levels, scales, strict=True)]
+        levels = zip(levels, self.loc_heads, strict=True)
+        answers = [self._answers(level, own["scale"], each_step) for level, own in levels]
         return torch.cat(answers, 2).mT
 
     def _answers(self, level: Tensor, scale: Tensor, each_step: Tensor) -> Tensor:
@@ -154,14 +152,9 @@ class Pyramid(nn.Module):
         )
         refined_place = self.loc_proposal_branch(place, each_step, in_cells, in_steps)
         refined_label = self.conf_proposal_branch(label, each_step, in_cells, in_steps)
-        answers = [
-            reach,
-            self.prop_loc_head(refined_place),
-            self.conf_head(label),
-            self.prop_conf_head(refined_label),
-            self.center_head(refined_place),
-        ]
-        return torch.cat(answers, 1)
+        moves, quality = self.prop_loc_head(refined_place), self.center_head(refined_place)
+        first, second = self.conf_head(label), self.prop_conf_head(refined_label)
+        return torch.cat([reach, moves, first, second, quality], 1)
 
 
 class ReleasedDetectorNet(nn.Module):
@@ -183,11 +176,11 @@ class ReleasedDetectorNet(nn.Module):
             raise ValueError(
                 f"the released detectors take windows of 256 × 96², got {tuple(x.shape[2:])}: cut others"
             )
-        taps = list(features(self.backbone._model, x, tuple(_TAPS)).values())
+        near, far = features(self.backbone._model, x, tuple(_TAPS)).values()
         if self.gated:
-            heads = (self.deconv2, self.Att_Head_4f), (self.deconv1, self.Att_Head_5c)
-            taps = [_gate(m, *head) for m, head in zip(taps, heads, strict=True)]
-        return self.coarse_pyramid_detection(*taps)
+            near = _gate(near, self.deconv2, self.Att_Head_4f)
+            far = _gate(far, self.deconv1, self.Att_Head_5c)
+        return self.coarse_pyramid_detection(near, far)
 
 
 def _gate(features: Tensor, *layers: nn.Module) -> Tensor:
