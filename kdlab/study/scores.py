@@ -108,16 +108,7 @@ def collect(
     happen with ``stale="use"``.
     """
     one_of(("clip", "group"), unit=unit)
-    students = {
-        name: column
-        for name, column in recipes.items()
-        if not name.rpartition(":")[2].startswith("teacher")
-    }
-    seeds = {tuple(map(attrgetter("seed"), column)) for column in (students or recipes).values()}
-    if len(seeds) != 1:
-        raise ValueError(
-            f"every condition needs the same seeds in the same order, got {sorted(seeds)}"
-        )
+    seeds = _seeds(recipes)
     every = list(chain.from_iterable(recipes.values()))
     obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
     first, left, shared, runs, predicted = obtained[0].predictions(), iter(obtained), {}, {}, {}
@@ -136,13 +127,24 @@ def collect(
     # windows of untrimmed video have no label, and detectors predict no classes
     known = (first.labels >= 0).all()
     predicted = {name: np.stack(rows) for name, rows in predicted.items()} if known else {}
-    classes, units = (
-        obtained[0].provenance["classes"],
-        first.groups if unit == "group" else first.ids,
-    )
-    return Scores(
-        tuple(classes), seeds.pop(), first.ids, np.asarray(units), first.labels, predicted
-    ), runs
+    classes = tuple(obtained[0].provenance["classes"])
+    units = np.asarray(first.groups if unit == "group" else first.ids)
+    return Scores(classes, seeds, first.ids, units, first.labels, predicted), runs
+
+
+def _seeds(recipes: dict[str, list[Recipe]]) -> tuple[int, ...]:
+    """The seeds that all conditions share, but for teachers among them. Raises ``ValueError`` where they differ."""
+    students = {
+        name: column
+        for name, column in recipes.items()
+        if not name.rpartition(":")[2].startswith("teacher")
+    }
+    seeds = {tuple(map(attrgetter("seed"), column)) for column in (students or recipes).values()}
+    if len(seeds) != 1:
+        raise ValueError(
+            f"every condition needs the same seeds in the same order, got {sorted(seeds)}"
+        )
+    return seeds.pop()
 
 
 def _check_alike(first: dict[tuple, Run], what: str, among: object, run: Run) -> None:

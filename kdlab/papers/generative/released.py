@@ -22,7 +22,7 @@ from kdlab.nets.video import IMAGENET, build
 from kdlab.papers.generative.networks import gate, mean_log_probability
 from kdlab.papers.generative.released_detector import (
     ReleasedDetectorNet,
-    attention,
+    attend,
     attention_layers,
     mean_ap,
 )
@@ -57,7 +57,7 @@ class ReleasedNet(nn.Module):
                     f"the released students take clips of 64 × 224², got features {tuple(x.shape[2:])} of "
                     f"other clips: give the window {WINDOW}"
                 )
-            x = gate(x, attention(x, self.deconv1, self.Att_Head_5c))
+            x = gate(x, attend(x, self.deconv1, self.Att_Head_5c))
         return mean_log_probability(logits(dropout(pool(x))).flatten(2).transpose(1, 2))
 
 

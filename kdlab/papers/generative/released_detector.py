@@ -61,7 +61,7 @@ def attention_layers(channels: int, steps: int, size: int) -> tuple[nn.Module, n
     return normed(_to_point(channels, size), _WIDE), time
 
 
-def attention(features: Tensor, space: nn.Module, time: nn.Module) -> Tensor:
+def attend(features: Tensor, space: nn.Module, time: nn.Module) -> Tensor:
     """λ ``(B, C, T)`` by the :func:`attention_layers`; time is stretched to C steps before λ."""
     return time(F.interpolate(space(features).flatten(2), features.shape[1]))
 
@@ -185,7 +185,7 @@ class ReleasedDetectorNet(nn.Module):
 
 def _gate(features: Tensor, *layers: nn.Module) -> Tensor:
     """F ⊙ λ / Σλ, the sum over channels and steps of each window."""
-    where = attention(features, *layers)
+    where = attend(features, *layers)
     return features * (where / where.sum((1, 2), keepdim=True))[..., None, None]
 
 

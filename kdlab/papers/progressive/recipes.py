@@ -54,7 +54,6 @@ def trio(
 ) -> tuple[Recipe, ...]:
     """The recipes of the three networks of one seed, in ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``. ``net``
     is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
-
     if not isinstance(data, NightStream):
         iframe, others = size.real_epochs, size.real_epochs
     elif data.night.context:
@@ -81,7 +80,8 @@ def trio(
 ORDERS = tuple(
     name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion")
 )
-#: The conditions of the paper's size. All have the same steps, unlike the released baselines.
+#: The conditions of the paper's size, which :func:`crossed` also trains on clips that the networks have seen. All have
+#: the same steps, unlike the released baselines.
 PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 #: The conditions of the demo profile: the method, its baseline, and the decisive control.
 HEADLINE = ("ce_ic", "pkd", "own_final")
