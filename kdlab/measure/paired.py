@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
@@ -34,7 +35,7 @@ class Effect:
     @classmethod
     def of(
         cls,
-        differences: Sequence[float],
+        differences: ArrayLike,
         unit: float = 0.0,
         units: int = 1,
         clips: float | Sequence[float] = np.inf,

@@ -16,6 +16,7 @@ from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import Batch
 from kdlab.datasets.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.datasets.splits import VAL_SHARE
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import build
 from kdlab.protocols import Method
@@ -25,6 +26,17 @@ from kdlab.train.many import in_training_order
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, untrained
+
+
+def named(recipes: dict[str, Recipe]) -> dict[str, Recipe]:
+    """Condition → recipe, where each recipe has the name of its condition."""
+    return {name: replace(recipe, condition=name) for name, recipe in recipes.items()}
+
+
+def twice(recipe: Recipe) -> Recipe:
+    """``recipe`` with twice the epochs."""
+    settings = recipe.settings
+    return replace(recipe, settings=replace(settings, epochs=2 * settings.epochs))
 
 
 class Cost(NamedTuple):
@@ -39,25 +51,16 @@ class Cost(NamedTuple):
 def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
     """The networks of a training, a batch of one empty clip, and the student's view of that batch."""
     channels, window = recipe.net.channels, recipe.window
-    nets = {
-        "student": build(
-            untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels)
-        )
-    }
+    statistics = torch.zeros(channels), torch.ones(channels)
+    nets = {"student": build(untrained(recipe.net), classes, 0, *statistics)}
     views = {"student": torch.zeros(1, channels, window.frames, window.crop, window.crop)}
     if recipe.teacher:
         of_teacher, _, views["teacher"] = example(recipe.teacher, classes)
-        nets |= {"teacher": of_teacher.pop("student")} | {
-            f"teacher_{name}": net for name, net in of_teacher.items()
-        }
-        nets |= {
-            name: net.eval().requires_grad_(False)
-            for name, net in nets.items()
-            if name != "student"
-        }
-    labels = (
-        torch.zeros(1, 1, 3) if isinstance(window, Windows) else torch.zeros(1, dtype=torch.long)
-    )
+        for name, net in of_teacher.items():
+            role = "teacher" if name == "student" else f"teacher_{name}"
+            nets[role] = net.eval().requires_grad_(False)
+    segments = isinstance(window, Windows)
+    labels = torch.zeros(1, 1, 3) if segments else torch.zeros(1, dtype=torch.long)
     batch = Batch(views, labels, ("",))
     nets |= recipe.method.extra_nets(nets, [batch], 0, {})
     return nets, batch, views["student"]
@@ -76,24 +79,20 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
     if type(recipe.method).prepare is not Method.prepare:
         recipe = replace(recipe, method=CrossEntropy(), teacher=None)
     method, turns = recipe.method, getattr(recipe.method, "alternating", 0) or 1
-    with (
-        torch.device(device),
-        on_meta.patch(meta_nonzero_assume_all_nonzero=True),
-    ):  # all priors of a detector learn
+    all_priors_learn = on_meta.patch(meta_nonzero_assume_all_nonzero=True)
+    with torch.device(device), all_priors_learn:
         nets, batch, clip = example(recipe, classes)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             nets["student"](clip)
+        steps = min(2, turns)
         with FlopCounterMode(display=False) as training:
-            steps = [
-                method.losses(nets, batch, Progress(turn, turns)) for turn in range(min(2, turns))
-            ]
-            for losses in steps:
-                for _, loss, _ in losses:
+            for turn in range(steps):
+                for _, loss, _ in method.losses(nets, batch, Progress(turn, turns)):
                     loss.backward()
     trained = {name for part in method.networks_by_optimiser(nets).values() for name in part}
     return Cost(
         forward.get_total_flops() / 2,
-        training.get_total_flops() / 2 / len(steps),
+        training.get_total_flops() / 2 / steps,
         sum(p.numel() for name in trained for p in nets[name].parameters()),
     )
 
@@ -113,6 +112,10 @@ class PaperSet:
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
 
+    def by_split(self, root: Path) -> dict[str, UserClips]:
+        """Split → its clips in the data root."""
+        return {split: UserClips(str(root / self.folder), split) for split in self.splits}
+
 
 UCF_101 = PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()))
 HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()))
@@ -129,7 +132,7 @@ class Paper:
 
     section: str
     sets: tuple[PaperSet, ...]
-    recipes: Callable[[PaperSet, Path, object, int], dict[tuple[str, ...], Recipe]]
+    recipes: Callable
     example: Callable = example
 
     def overview(self, root: Path, size, tflops: float = 140) -> str:
@@ -138,10 +141,8 @@ class Paper:
         table, lines = self._table(root, size), []
         macs = 1e9 * table["to train"] @ table.epochs
         for which in self.sets:
-            clips = [
-                round((1 - VAL_SHARE) * count)
-                for count in (which.windows and [which.windows] or which.clips)
-            ]
+            listed = [which.windows] if which.windows else which.clips
+            clips = [round((1 - VAL_SHARE) * count) for count in listed]
             there = "found" if (root / which.folder).is_dir() else "not there (docs/real-clips.md)"
             lines += [
                 f"{which.title}: {root / which.folder}, {there}",
@@ -164,14 +165,15 @@ class Paper:
         """A row for each recipe on the first split of the first data set, and for each teacher that these need."""
         first = self.sets[0]
         names = {
-            recipe: " ".join(key[1:])
-            for key, recipe in self.recipes(first, root, size, 0).items()
-            if key[0] == first.splits[0]
+            recipe: " ".join(marks)
+            for (split, *marks), recipe in self.recipes(first, root, size, 0).items()
+            if split == first.splits[0]
         }
         rows, costs = [], {}
         for recipe in in_training_order(names):
             alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
-            each = costs[alike] = costs.get(alike) or cost(recipe, first.classes, self.example)
+            if alike not in costs:
+                costs[alike] = cost(recipe, first.classes, self.example)
             s, window = recipe.settings, recipe.window
             rows.append(
                 {
@@ -180,9 +182,9 @@ class Paper:
                     "batch": s.batch_size,
                     "rate": f"{s.lr:g}",
                     "clip": f"{window.frames} × {window.crop}²",
-                    "GMACs": each.forward / 1e9,
-                    "to train": each.training / 1e9,
-                    "M": each.trained / 1e6,
+                    "GMACs": costs[alike].forward / 1e9,
+                    "to train": costs[alike].training / 1e9,
+                    "M": costs[alike].trained / 1e6,
                 }
             )
         return pd.DataFrame(rows)
@@ -196,21 +198,19 @@ class Paper:
                 f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "
                 "docs/real-clips.md says how to put them there"
             )
-        made = {
+        recipes = {
             (which.title, *key): recipe
             for which in sets
             for key, recipe in self.recipes(which, root, size, seed).items()
         }
         has_bf16, why = bf16()
-        if not has_bf16 and any(recipe.settings.precision == "bf16" for recipe in made.values()):
+        if not has_bf16 and any(recipe.settings.precision == "bf16" for recipe in recipes.values()):
             raise ValueError(
                 f"the paper's size is trained in bf16, which this hardware has not ({why}): take a GPU of "
                 "compute capability 8.0 (Ampere) or later, or give --precision fp32"
             )
-        found = {}
-        for key, recipe in made.items():
-            found[key] = obtain(recipe, say=say)
-            say(
-                f"{', '.join(key)}: {found[key].predictions().accuracy:.2f} % of test clips, {found[key].folder}"
-            )
-        return found
+        runs = {}
+        for key, recipe in recipes.items():
+            run = runs[key] = obtain(recipe, say=say)
+            say(f"{', '.join(key)}: {run.predictions().accuracy:.2f} % of test clips, {run.folder}")
+        return runs

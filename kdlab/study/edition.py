@@ -1,9 +1,12 @@
 """The ten questions of kdlab and their answers, from the rows in figures/edition-2 (studies/report.py)."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
@@ -14,19 +17,21 @@ def written() -> dict[str, dict]:
     return json.loads((paths.figures_dir() / "edition-2" / "questions.json").read_text("utf-8"))
 
 
+def _table(name: str) -> Path:
+    return paths.figures_dir() / "edition-2" / f"{written()[name]['study']}.csv"
+
+
 def _rows(name: str) -> pd.DataFrame:
-    file = paths.figures_dir() / "edition-2" / f"{written()[name]['study']}.csv"
+    file = _table(name)
     return pd.read_csv(file) if file.exists() else pd.DataFrame({"world": []})
 
 
 def missing(name: str) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
     lost = sorted(set(written()[name]["worlds"]) - set(_rows(name).world))
-    return (
-        f"world {lost[0]} is missing" + f", and {len(lost) - 1} more" * (len(lost) > 1)
-        if lost
-        else ""
-    )
+    if not lost:
+        return ""
+    return f"world {lost[0]} is missing" + (f", and {len(lost) - 1} more" if lost[1:] else "")
 
 
 def values(name: str) -> pd.DataFrame:
@@ -35,30 +40,25 @@ def values(name: str) -> pd.DataFrame:
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
     if lost := missing(name):
         raise ValueError(lost)
-    return (
-        _rows(name)
-        .pivot(index="world", columns="condition", values="value")
-        .loc[written()[name]["worlds"]]
-    )
+    rows = _rows(name).pivot(index="world", columns="condition", values="value")
+    return rows.loc[written()[name]["worlds"]]
 
 
 def answers() -> dict[str, Answer]:
     """The name of each question → its answer; all are read together. An answer with a missing world is withheld."""
-    found = []
-    for asked in written().values():
+    read = []
+    for name, asked in written().items():
         if "method" in asked:  # question 4 is measured, and has no answer
-            known = {field: asked[field] for field in Question.__dataclass_fields__}
-            question = Question(**known | {"rivals": tuple(asked["rivals"])})
-            why, table = (
-                missing(question.name),
-                paths.figures_dir() / "edition-2" / f"{asked['study']}.csv",
-            )
-            found.append(
-                Answer(question, {}, withheld=why)
-                if why
-                else Answer.read(question, table, asked["worlds"])
-            )
-    return {answer.question.name: answer for answer in read_together(found)}
+            fields: dict[str, Any] = {
+                field: asked[field] for field in Question.__dataclass_fields__
+            }
+            fields["rivals"] = tuple(asked["rivals"])
+            question = Question(**fields)
+            if why := missing(name):
+                read.append(Answer(question, {}, withheld=why))
+            else:
+                read.append(Answer.read(question, _table(name), asked["worlds"]))
+    return {answer.question.name: answer for answer in read_together(read)}
 
 
 def compared(name: str) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def compared(name: str) -> pd.DataFrame:
     named = {
         name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)
     }
-    pairs = {
+    pairs: dict[str, tuple[str, str, Effect | None]] = {
         f"{named[question.method]} − {named[other]}": (question.method, other, effect)
         for other, effect in answer.compared.items()
     }
@@ -80,8 +80,12 @@ def compared(name: str) -> pd.DataFrame:
             answer.lead,
         )
     for one, other, effect in pairs.values():
-        each = measured[one] - measured[other]
+        worlds = measured[one] - measured[other]
         rows.append(
-            {question.unit: str(effect), "lowest world": each.min(), "highest world": each.max()}
+            {
+                question.unit: str(effect),
+                "lowest world": worlds.min(),
+                "highest world": worlds.max(),
+            }
         )
-    return pd.DataFrame(rows, pairs)
+    return pd.DataFrame(rows, list(pairs))

@@ -146,9 +146,8 @@ class Answer:
         worlds, (helps, lost) = np.arange(effect.seeds + 1, 1001), self.undecided
         lost = lost * len(self.compared)
 
-        def least(
-            effect: Effect, count: int
-        ) -> np.ndarray:  # the smallest mean that is seen among count questions
+        def least(effect: Effect, count: int) -> np.ndarray:
+            """The smallest mean that is seen among ``count`` questions."""
             return quantile(worlds, 1 - (1 - LEVEL) / count) * effect.error(worlds)
 
         inside = np.maximum(0, small - least(effect, 1))
@@ -163,14 +162,12 @@ class Answer:
         if self.withheld:
             return f"withheld: {self.withheld}"
         needed = self.worlds_needed
-        sentence = SENTENCES[self.outcome].format_map(
-            asdict(self.question)
-            | {
-                "effect": self.effect,
-                "rival": self.rival,
-                "against": self.compared[self.rival],
-                "needed": f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
-            }
+        sentence = SENTENCES[self.outcome].format(
+            **asdict(self.question),
+            effect=self.effect,
+            rival=self.rival,
+            against=self.compared[self.rival],
+            needed=f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
         )
         return f"{sentence}; {SHARED}" if self.shared else sentence
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -35,9 +37,8 @@ class Scores:
     def correct(self, condition: str) -> np.ndarray:
         """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
         predicted = self.predicted[condition]
-        return (
-            predicted == np.expand_dims(self.labels, tuple(range(1, predicted.ndim - 1)))
-        ).astype(float)
+        labels = np.expand_dims(self.labels, tuple(range(1, predicted.ndim - 1)))
+        return (predicted == labels).astype(float)
 
     def accuracy(self, condition: str) -> np.ndarray:
         """The accuracy of each seed in percent, ``(S,)``."""
@@ -50,16 +51,15 @@ class Scores:
     def save(self, path: Path) -> None:
         """Write one compressed npz without pickles, with classes in the smallest integer type that holds them."""
         whole = np.min_scalar_type(len(self.classes) - 1)
-        note = np.array(json.dumps({"classes": self.classes, "seeds": self.seeds}))
         arrays = {
-            "note": note,
+            "note": np.array(json.dumps({"classes": self.classes, "seeds": self.seeds})),
             "ids": self.ids,
             "units": self.units,
             "labels": self.labels.astype(whole),
         }
-        save_arrays(
-            path, arrays | {f"predicted/{k}": v.astype(whole) for k, v in self.predicted.items()}
-        )
+        for name, predicted in self.predicted.items():
+            arrays[f"predicted/{name}"] = predicted.astype(whole)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -69,9 +69,9 @@ class Scores:
                 arrays = dict(file)
             note = json.loads(str(arrays["note"]))
             predicted = {
-                k.removeprefix("predicted/"): v
-                for k, v in arrays.items()
-                if k.startswith("predicted/")
+                name.removeprefix("predicted/"): array
+                for name, array in arrays.items()
+                if name.startswith("predicted/")
             }
             return cls(
                 tuple(note["classes"]),
@@ -83,9 +83,8 @@ class Scores:
             )
         except FileNotFoundError:
             raise
-        except (
-            Exception
-        ) as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+        # broken bytes make the reader raise anything, from BadZipFile to struct.error
+        except Exception as error:
             raise ValueError(
                 f"{path} is damaged ({type(error).__name__}: {error}): restore the committed file, or run "
                 "its study again"
@@ -109,44 +108,50 @@ def collect(
     happen with ``stale="use"``.
     """
     one_of(("clip", "group"), unit=unit)
-    students = {
-        c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")
-    } or recipes
-    if len(seeds := {tuple(r.seed for r in column) for column in students.values()}) != 1:
-        raise ValueError(
-            f"every condition needs the same seeds in the same order, got {sorted(seeds)}"
-        )
-    every = [recipe for column in recipes.values() for recipe in column]
-    found = iter(obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say))
-    runs = {condition: [next(found) for _ in column] for condition, column in recipes.items()}
-    shared: dict[tuple, Run] = {}
-    first, predicted = (
-        next(iter(runs.values()))[0].predictions(),
-        {condition: [] for condition in runs},
-    )
-    for condition, column in runs.items():
-        for recipe, run in zip(recipes[condition], column, strict=True):
-            for what, among in (("sources", condition), ("data", recipe.data)):
-                other = shared.setdefault((what, among), run)
-                if run.provenance[what] != other.provenance[what]:
-                    raise ValueError(
-                        f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
-                        "Retrain the older one: delete it, or use stale='retrain'"
-                    )
+    seeds = _seeds(recipes)
+    every = list(chain.from_iterable(recipes.values()))
+    obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
+    first, left, shared, runs, predicted = obtained[0].predictions(), iter(obtained), {}, {}, {}
+    for condition, column in recipes.items():
+        runs[condition], predicted[condition] = [], []
+        for recipe, run in zip(column, left, strict=False):  # ends before it takes another's run
+            _check_alike(shared, "sources", condition, run)
+            _check_alike(shared, "data", recipe.data, run)
             tested = run.predictions()
             if not np.array_equal(tested.ids, first.ids):
                 raise ValueError(
                     f"{run.folder} was tested on other clips than the rest of the study; retrain it"
                 )
+            runs[condition].append(run)
             predicted[condition].append(tested.logits.argmax(-1))
     # windows of untrimmed video have no label, and detectors predict no classes
-    predicted = (
-        {c: np.stack(some) for c, some in predicted.items()} if (first.labels >= 0).all() else {}
-    )
-    classes, units = (
-        next(iter(runs.values()))[0].provenance["classes"],
-        first.groups if unit == "group" else first.ids,
-    )
-    return Scores(
-        tuple(classes), seeds.pop(), first.ids, np.asarray(units), first.labels, predicted
-    ), runs
+    known = (first.labels >= 0).all()
+    predicted = {name: np.stack(rows) for name, rows in predicted.items()} if known else {}
+    classes = tuple(obtained[0].provenance["classes"])
+    units = np.asarray(first.groups if unit == "group" else first.ids)
+    return Scores(classes, seeds, first.ids, units, first.labels, predicted), runs
+
+
+def _seeds(recipes: dict[str, list[Recipe]]) -> tuple[int, ...]:
+    """The seeds that all conditions share, but for teachers among them. Raises ``ValueError`` where they differ."""
+    students = {
+        name: column
+        for name, column in recipes.items()
+        if not name.rpartition(":")[2].startswith("teacher")
+    }
+    seeds = {tuple(map(attrgetter("seed"), column)) for column in (students or recipes).values()}
+    if len(seeds) != 1:
+        raise ValueError(
+            f"every condition needs the same seeds in the same order, got {sorted(seeds)}"
+        )
+    return seeds.pop()
+
+
+def _check_alike(first: dict[tuple, Run], what: str, among: object, run: Run) -> None:
+    """Raise ``ValueError`` where ``run`` was made from another ``what`` than the ``first`` run ``among`` its like."""
+    other = first.setdefault((what, among), run)
+    if run.provenance[what] != other.provenance[what]:
+        raise ValueError(
+            f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
+            "Retrain the older one: delete it, or use stale='retrain'"
+        )

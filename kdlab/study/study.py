@@ -4,7 +4,9 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +42,7 @@ class Study:
     name: str
     conditions: Callable[[object, int], dict[str, Recipe]]
     questions: Sequence[Question] = ()
-    size: object = None
+    size: Any = None
     measure: Callable[[Mapping[str, Run]], dict[str, float]] = accuracies
     worlds: Sequence[int] = ()
 
@@ -61,19 +63,17 @@ class Study:
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
-        made = self.conditions(size or self.size or current(), world)
-        named = {
-            name
-            for q in self.questions
-            for name in (q.method, q.baseline, q.teacher, *q.rivals)
-            if name
-        }
-        if self.measure is accuracies and (unknown := named - made.keys() - {"zero"}):
+        recipes = self.conditions(size or self.size or current(), world)
+        asked = set()
+        for question in self.questions:
+            asked |= {question.method, question.baseline, question.teacher, *question.rivals}
+        unknown = asked - recipes.keys() - {"zero", ""}
+        if self.measure is accuracies and unknown:
             raise ValueError(
                 f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
-                f"{', '.join(made)}"
+                f"{', '.join(recipes)}"
             )
-        return made
+        return recipes
 
     def draw(
         self, world: int, folder: Path, size=None, workers: int | None = None, say=print
@@ -123,9 +123,8 @@ def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) 
         raise ValueError(
             f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py"
         )
-    for world, study in sorted(
-        ((w, s) for s in studies for w in s.worlds), key=lambda pair: pair[0]
-    ):
+    draws = [(world, study) for study in studies for world in study.worlds]
+    for world, study in sorted(draws, key=itemgetter(0)):
         if world not in set(study.rows(folder).world):
             say(f"{study.name}, world {world}")
             study.draw(world, folder, workers=workers, say=say)
@@ -154,6 +153,5 @@ def studies_in(file: Path) -> list[Study]:
         raise ValueError(
             f"{file} has the name of another module, {module.__file__}: give it another name"
         )
-    return list(
-        {id(each): each for each in vars(module).values() if isinstance(each, Study)}.values()
-    )
+    studies = {id(value): value for value in vars(module).values() if isinstance(value, Study)}
+    return list(studies.values())

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import Window, open_all
@@ -122,15 +123,12 @@ class TrainedCurves:
         return np.stack([_brightened(frame, means or _maps(net, frame)) for frame in frames])
 
 
-def _brightened(frame: np.ndarray, maps: list[torch.Tensor]) -> np.ndarray:
+def _brightened(frame: np.ndarray, maps: list[Tensor]) -> np.ndarray:
     """A picture ``uint8 (H, W, 3)``, brightened by the curve maps of each of its strips."""
     strips = zip(_strips(frame), maps, strict=True)
-    bright = torch.cat(
-        [apply_curves(_floats(frame[rows]), curves)[0] for rows, curves in strips], 1
-    )
-    return np.ascontiguousarray(
-        bright.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy()
-    )
+    bright = torch.cat([apply_curves(_floats(frame[rows]), curves) for rows, curves in strips], 2)
+    levels = bright[0].mul_(255).round_().clamp_(0, 255).byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
 
 
 def _strips(frame: np.ndarray) -> list[slice]:
@@ -141,20 +139,20 @@ def _strips(frame: np.ndarray) -> list[slice]:
 
 
 @torch.no_grad()
-def _maps(net: CurveNet, frame: np.ndarray) -> list[torch.Tensor]:
+def _maps(net: CurveNet, frame: np.ndarray) -> list[Tensor]:
     """The curve maps of each strip of a picture: bit for bit those of the whole picture, because each strip is extended
     by the rows that its convolutions read."""
-    strips, found = _strips(frame), []
+    strips, maps = _strips(frame), []
     around = len(net.convs) if len(strips) > 1 else 0
     with one_thread():
         for rows in strips:
             first = max(rows.start - around, 0)
             curves, _ = net(_floats(frame[first : rows.stop + around]))
-            found.append(curves[:, :, rows.start - first :][:, :, : rows.stop - rows.start].clone())
-    return found
+            maps.append(curves[:, :, rows.start - first : rows.stop - first].clone())
+    return maps
 
 
-def _floats(frame: np.ndarray) -> torch.Tensor:
+def _floats(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float().div_(255)
 
 
@@ -168,9 +166,9 @@ def _name(enhancer: TrainedCurves) -> str:
 def _named(enhancer: TrainedCurves, contents: str) -> str:
     """``contents`` is the fingerprint of the data."""
     own = {
-        f.name: to_json(getattr(enhancer, f.name))
-        for f in fields(enhancer)
-        if f.name not in ("data", "steady")
+        name: to_json(value)
+        for name, value in vars(enhancer).items()
+        if name not in ("data", "steady")
     }
     parts = json.dumps([own, source_hash(enhancer), contents], sort_keys=True)
     data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name

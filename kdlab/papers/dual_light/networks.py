@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.nets.attention_head import Attended, AttendedNet
@@ -44,7 +44,7 @@ class BothLights(View):
 class TwoLightNet(AttendedNet):
     """DarkLight: one backbone for both lights, then attention over the tokens of both."""
 
-    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+    def tokens(self, x: Tensor) -> Tensor:
         """The tokens of the raw clip, then those of the enhanced clip, ``(B, 2 T', C)``."""
         # one light after the other: batch norm sees one light at a time, as in the reference
         return torch.cat([super(TwoLightNet, self).tokens(light) for light in x.chunk(2, 1)], 1)

@@ -15,7 +15,7 @@ from kdlab.night import Night
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
-from kdlab.papers.paper_size import Paper, PaperSet
+from kdlab.papers.paper_size import Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import Profile
@@ -36,38 +36,33 @@ def dual_light(
     student's initial weights and order of clips.
     """
     clips = UserClips(data) if isinstance(data, str) else data or profile.night
-    base = Recipe(
+    net = profile.net
+    raw = Recipe(
         "ce_raw",
         clips,
         dark,
+        net=net,
         window=profile.window,
-        net=profile.net,
         settings=profile.settings,
         seed=seed,
     )
-    bright = replace(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
-    longer = replace(profile.settings, epochs=2 * profile.settings.epochs)
-    taught_bright = replace(bright, seed=seed + 1)
-    taught_dark = replace(base, seed=seed + 1)
-    large = isinstance(
-        profile.net, Attended
-    )  # DarkLight's dropout of 0.8 is too high for the tiny net (docs/log.md)
-    both = TwoLights(profile.net.backbone) if large else TwoLights(profile.net, dropout=0.0)
-    return {
-        "ce_raw": base,
-        "ce_enhanced": bright,
-        "same_light": replace(
-            base, condition="same_light", method=DualLight(), teacher=taught_dark
-        ),
-        "dlkdd": replace(base, condition="dlkdd", method=DualLight(), teacher=taught_bright),
-        "label_smoothing": replace(
-            base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright
-        ),
-        "ce_2x": replace(base, condition="ce_2x", settings=longer),
-        "two_lights": replace(
-            base, condition="two_lights", view=BothLights(enhancer, dark), net=both
-        ),
-    }
+    bright = replace(raw, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
+    dark_teacher, bright_teacher = (replace(recipe, seed=seed + 1) for recipe in (raw, bright))
+    dlkdd = replace(raw, method=DualLight(), teacher=bright_teacher)
+    both = TwoLights(net, dropout=0.0)  # DarkLight's 0.8 is too high for the tiny net (docs/log.md)
+    if isinstance(net, Attended):
+        both = TwoLights(net.backbone)
+    return named(
+        {
+            "ce_raw": raw,
+            "ce_enhanced": bright,
+            "same_light": replace(dlkdd, teacher=dark_teacher),
+            "dlkdd": dlkdd,
+            "label_smoothing": replace(dlkdd, method=MatchedSmoothing()),
+            "ce_2x": twice(raw),
+            "two_lights": replace(raw, view=BothLights(enhancer, dark), net=both),
+        }
+    )
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
@@ -89,14 +84,7 @@ def paper_profile(
     the rate is divided by ten after 5 epochs without a lower validation loss.
     """
     net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
-    settings = Settings(
-        epochs=200,
-        batch_size=8,
-        lr=1e-5,
-        weight_decay=1e-3,
-        schedule="one_cycle",
-        precision=precision,
-    )
+    settings = Settings(200, 8, 1e-5, 1e-3, "one_cycle", precision)
     if as_released:
         released = AsReleased((("net", Rule("adamw")),), patience=5)
         settings = replace(settings, batch_size=128, accumulate=16, as_released=released)
@@ -112,23 +100,20 @@ def paper_recipes(
 
     A condition without an enhancer appears once, under the first enhancer.
     """
-    found = {}
-    for split in which.splits:
-        clips = UserClips(str(root / which.folder), split)
-        for name, make in ENHANCERS.items():
-            for condition, recipe in dual_light(size, seed, clips, enhancer=make(clips)).items():
-                if recipe not in found.values():
-                    found[split, name, condition] = recipe
-    return found
+    keys = {}
+    for split, clips in which.by_split(root).items():
+        for name, enhancer in ENHANCERS.items():
+            for condition, recipe in dual_light(size, seed, clips, enhancer(clips)).items():
+                keys.setdefault(recipe, (split, name, condition))
+    return {key: recipe for recipe, key in keys.items()}
 
 
 PAPER = Paper(
     "1.5",
     (
         PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
-        PaperSet(
-            "ARID v1.5", "arid15", 11, (3715, 3715, 3715)
-        ),  # two of three own folds of the reported 5,572 clips
+        # two of three own folds of the reported 5,572 clips
+        PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),
         PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
     ),
     paper_recipes,

@@ -18,6 +18,7 @@ from kdlab.papers.dual_light.controls import RandomGamma
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.paper_size import named
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import Profile, RegimeSize
@@ -54,34 +55,25 @@ def without_labels(
     In conditions whose names end in ``_re``, networks begin with re-estimated statistics. A student learns from soft
     targets alone (α = 1, t = 1). All conditions train for fixed steps and keep the last weights, without any selection.
     """
-    light, steps = Enhanced(enhancer), Settings(size.adapted, lr=RATE)
-
-    def made(condition: str, like: Recipe, **changes) -> Recipe:
-        return replace(like, condition=condition, **changes)
-
-    raw = Recipe(
-        "as_is",
-        data,
-        method=AsItIs(),
-        start=start,
-        net=start.net,
-        window=size.window,
-        settings=Settings(1),
-        seed=start.seed,
+    raw = replace(
+        start, condition="as_is", data=data, method=AsItIs(), start=start, settings=Settings(1)
     )
-    anew = made("re_estimated", raw, method=ReEstimated(), settings=Settings(PASSES, batch_size=64))
-    enhanced = made("enhanced_re", anew, view=light)
-    trained, soft = replace(raw, settings=steps), DualLight(temperature=1.0, alpha=1.0)
-    found = [
-        raw,
-        anew,
-        enhanced,
-        made("entropy", trained, method=EntropyMinimisation(), start=anew),
-        made("same_light_re", trained, method=soft, start=anew, teacher=anew),
-        made("dlkdd_re", trained, method=soft, start=anew, teacher=enhanced),
-        made("augmented_re", anew, start=augmented),
-    ]
-    return {recipe.condition: recipe for recipe in found}
+    passes = Settings(PASSES, batch_size=64)
+    anew = replace(raw, condition="re_estimated", method=ReEstimated(), settings=passes)
+    enhanced = replace(anew, condition="enhanced_re", view=Enhanced(enhancer))
+    trained = replace(raw, settings=Settings(size.adapted, lr=RATE), start=anew)
+    taught = replace(trained, method=DualLight(temperature=1.0, alpha=1.0))
+    return named(
+        {
+            "as_is": raw,
+            "re_estimated": anew,
+            "enhanced_re": enhanced,
+            "entropy": replace(trained, method=EntropyMinimisation()),
+            "same_light_re": replace(taught, teacher=anew),
+            "dlkdd_re": replace(taught, teacher=enhanced),
+            "augmented_re": replace(anew, start=augmented),
+        }
+    )
 
 
 def with_labels(
@@ -96,16 +88,13 @@ def with_labels(
     def begun(recipe: Recipe) -> Recipe:
         return replace(recipe, start=start, teacher=recipe.teacher and begun(recipe.teacher))
 
-    made = {
-        c: begun(recipe)
-        for c, recipe in dual_light(profile, start.seed, data, enhancer=enhancer).items()
-        if c != "two_lights"
-    }
-    return made | {"dlkdd:teacher": made["dlkdd"].teacher}
+    recipes = dual_light(profile, start.seed, data, enhancer)
+    del recipes["two_lights"]
+    started = {condition: begun(recipe) for condition, recipe in recipes.items()}
+    return started | {"dlkdd:teacher": started["dlkdd"].teacher}
 
 
 def conditions(size: RegimeSize, seed: int) -> dict[str, Recipe]:
     """The conditions without labels for one seed, by gamma; the start has the same seed."""
-    return without_labels(
-        size, start(size, seed), start(size, seed, augmented=True), size.night, Gamma()
-    )
+    starts = (start(size, seed, augmented) for augmented in (False, True))
+    return without_labels(size, *starts, size.night, Gamma())

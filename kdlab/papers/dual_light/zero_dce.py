@@ -13,14 +13,14 @@ clips the norm of the gradient at 0.1. After as many steps ours reaches a lower 
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.protocols import Method, Net
 from kdlab.system.values import alike, fraction, integer, not_negative
 
 
-def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
+def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
     """``x ← x + r (x² − x)`` for each map r of ``curves`` in turn, per pixel and colour.
 
     x: ``(B, 3, …)`` in [0, 1]; curves: ``(B, 3 n, …)`` in [−1, 1], n maps of three colours (dimensions of size 1
@@ -47,19 +47,17 @@ class CurveNet(nn.Module):
         for conv in self.convs:
             nn.init.normal_(conv.weight, 0, 0.02)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
         if x.ndim == 5:
-            return tuple(
-                y.unflatten(0, (len(x), -1)).transpose(1, 2)
-                for y in self(x.transpose(1, 2).flatten(0, 1))
-            )
+            frames = self(x.transpose(1, 2).flatten(0, 1))
+            return tuple(y.unflatten(0, (len(x), -1)).transpose(1, 2) for y in frames)
         skips = [torch.relu(self.convs[0](x))]
         for conv in self.convs[1:4]:
             skips.append(torch.relu(conv(skips[-1])))
         one, two, three, y = skips
-        y = torch.relu(self.convs[4](torch.cat([three, y], 1)))
-        y = torch.relu(self.convs[5](torch.cat([two, y], 1)))
+        for conv, skip in zip(self.convs[4:6], (three, two), strict=True):
+            y = torch.relu(conv(torch.cat([skip, y], 1)))
         curves = torch.tanh(self.convs[6](torch.cat([one, y], 1)))
         return curves, apply_curves(x, curves)
 
@@ -77,29 +75,28 @@ class Curves(Net):
         return CurveNet(self.width)
 
 
-def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def spatial_loss(enhanced: Tensor, x: Tensor) -> Tensor:
     """L_spa: preserve the contrast between neighbouring 4 × 4 regions.
 
     With Y and I the grey regions of output and input, Σ over four neighbours ((Y_i − Y_j) − (I_i − I_j))², mean over
     regions. Outside the picture the values are zero, as in the released code.
     """
     alike(enhanced=enhanced, x=x)
-    gain = F.avg_pool2d(
-        (enhanced - x).mean(1, keepdim=True), 4
-    )  # the differences are linear: compute them once
+    # the differences are linear: compute them once
+    gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)
     wide = F.pad(gain, (1, 1, 1, 1))
     sides = wide[..., 1:-1, :-2], wide[..., 1:-1, 2:], wide[..., :-2, 1:-1], wide[..., 2:, 1:-1]
     return sum((gain - side) ** 2 for side in sides).mean()
 
 
-def exposure_loss(enhanced: torch.Tensor, level: float = 0.6, patch: int = 16) -> torch.Tensor:
+def exposure_loss(enhanced: Tensor, level: float = 0.6, patch: int = 16) -> Tensor:
     """L_exp: mean of (grey mean of a patch − ``level``)² over patches of ``patch`` × ``patch`` pixels."""
     fraction(level=level)
     integer(1, patch=patch)
     return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), patch) - level) ** 2).mean()
 
 
-def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
+def colour_loss(enhanced: Tensor) -> Tensor:
     """L_col: no colour dominates. sqrt(Σ over pairs of channels (m_a − m_b)⁴) of the channel means, mean over pictures.
 
     Here the gradient of the norm at zero is zero; the root in the released code has an infinite one for a grey picture.
@@ -109,7 +106,7 @@ def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(pairs, dim=1).mean()
 
 
-def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
+def smoothness_loss(curves: Tensor) -> Tensor:
     """L_TV of curves ``(B, 24, H, W)``: (2/B) (Σ(∂_h r)² / ((H−1) W) + Σ(∂_w r)² / (H (W−1))), summed over the maps."""
     h, w = curves.shape[2:]
     maps = curves.permute(0, 2, 3, 1)  # the order in memory, so that the gradient has it, too
@@ -129,13 +126,8 @@ class ZeroDce(Method):
     level: float = 0.6
 
     def __post_init__(self):
-        not_negative(
-            spatial=self.spatial,
-            exposure=self.exposure,
-            colour=self.colour,
-            smoothness=self.smoothness,
-        )
         fraction(level=self.level)
+        not_negative(**vars(self))
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks that each optimiser owns."""
@@ -143,9 +135,7 @@ class ZeroDce(Method):
 
     def losses(self, nets, batch, progress):
         """Yield the weighted sum and its four unweighted terms; labels are not used."""
-        x = (
-            batch.views["student"].transpose(1, 2).flatten(0, 1)
-        )  # every frame is a separate picture
+        x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # each frame is a picture
         curves, enhanced = nets["student"](x)
         terms = {
             "spatial": spatial_loss(enhanced, x),

@@ -25,21 +25,28 @@ F_i are the backbone's features before the gate; the released code has overwritt
 L_bg trains the detector to predict background on ``F ⊙ (1 − λ)``; b = 0 leaves it out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.clips.untrimmed import IGNORED
 from kdlab.distill.method import CrossEntropy, weighted_sum
-from kdlab.nets.layers import Outputs, features, outputs
+from kdlab.nets.layers import Outputs, outputs
 from kdlab.papers.generative.detector import pooled_ends
-from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
+from kdlab.papers.generative.method import (
+    FeatureRepresentation,
+    GenerativeDistillation,
+    Terms,
+    attending,
+    attention_of,
+)
 from kdlab.system.values import not_negative
 
 
-def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def overlaps(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """tIoU in [0, 1] and generalised IoU in (−1, 1] (arXiv 1902.09630) of segments ``(..., 2)``, each ``(...)``. Both
     are equal unless the segments are disjoint."""
     (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
@@ -50,7 +57,7 @@ def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
     return tiou, tiou - (hull - union).clamp_min(0) / hull
 
 
-def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
+def match(priors: Tensor, labels: Tensor, num_classes: int):
     """The targets of ``priors (P,)``: segments ``(B, P, 2)``, classes ``(B, P, K)`` of zeros and ones (all zero:
     background), and a bool mask ``(B, P)`` of the priors to leave out. ``labels (B, N, 3)`` hold start, end and class;
     class −1 is an empty row, −2 a segment to ignore."""
@@ -66,16 +73,14 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
     return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
 
 
-def focal_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def focal_loss(logits: Tensor, classes: Tensor) -> Tensor:
     """The focal loss (arXiv 1708.02002) of each logit, with alpha 0.25 and gamma 2, in the shape of ``logits``."""
     from torchvision.ops import sigmoid_focal_loss  # a second of imports that only training needs
 
     return sigmoid_focal_loss(logits, classes, alpha=0.25, gamma=2)
 
 
-def detection_terms(
-    output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def detection_terms(output: Tensor, priors: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """The four terms of the module's L, each divided by N and summed over the stages: ``focal``, ``tiou``, ``l1`` and
     ``quality``. ``output (B, S, P, K + 3)`` is the output of a :mod:`.detector`. Raises ``ValueError`` for shapes that
     do not fit."""
@@ -88,9 +93,8 @@ def detection_terms(
     terms = dict.fromkeys(("focal", "tiou", "l1", "quality"), 0.0)
     for stage, answer in enumerate(output.unbind(1)):
         if stage:
-            classes = (
-                classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
-            )
+            near = overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5
+            classes = classes * near[..., None]
         learns = classes.any(-1)
         count = learns.sum().clamp_min(1)
         focal = focal_loss(answer[..., :-3], classes)[~ignored].sum()
@@ -101,13 +105,12 @@ def detection_terms(
             answer[learns][:, -1], tiou.detach(), reduction="sum"
         )
         sums = focal, (1 - generalised).sum(), l1, quality
-        terms = {
-            name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)
-        }
+        for name, new in zip(terms, sums, strict=True):
+            terms[name] = terms[name] + new / count
     return terms
 
 
-def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
+def boundary_targets(labels: Tensor, steps: int) -> Tensor:
     """Boundary targets ``(B, 2, steps)`` of zeros and ones: first the starts, then the ends. ``labels (B, N, 3)`` are
     those of :class:`kdlab.clips.untrimmed.WindowBatches`. A boundary is as wide as a tenth of its segment, at least two
     steps, half on either side. Ignored segments have no boundaries."""
@@ -118,7 +121,7 @@ def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
     return ((low <= at) & (at <= high) & known[..., None, None]).any(1).to(labels.dtype)
 
 
-def boundary_loss(both: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def boundary_loss(both: Tensor, targets: Tensor) -> Tensor:
     """The loss −[y ln p + (1 − y) ln(1 − p)] of the starts plus that of the ends, each a mean over the map's places. p
     is the mean over channels of tanh of the non-negative map ``both``. y are the ``targets (B, 2, steps)`` at the first
     step of each place."""
@@ -126,7 +129,7 @@ def boundary_loss(both: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return 2 * F.binary_cross_entropy(p, F.interpolate(targets, p.shape[2]).to(p.dtype))
 
 
-def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def spliced(labels: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Splice windows: cut one action of each window in two and move background between the parts. Draws come from
     torch's global generator.
 
@@ -142,22 +145,16 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     listed = known | (label == IGNORED) & (end <= 0)
     part = torch.where(listed, end - start, steps).amin(1).ceil().clamp_max(steps)[:, None]
     long = known & (end - start > 2 * part)
-    which = torch.rand_like(start).masked_fill(~long, -1).argmax(1, keepdim=True)
-    start, end = labels[..., 0].gather(1, which), labels[..., 1].gather(1, which)
+    which, inside = _drawn(long), _steps_inside(start, end, steps)
+    start, end = start.gather(1, which), end.gather(1, which)
     places = ((end - start - part).ceil() - part).clamp_min(1)
     cut = start.ceil() + part + (torch.rand_like(start) * places).floor()
 
     at = torch.arange(steps, device=labels.device)
-    low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
-    in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
-    before = F.pad(
-        in_segment.cumsum(1), (1, 0)
-    )  # the number of steps inside segments, before each step
+    before = F.pad(inside.cumsum(1), (1, 0))  # how many steps before each are inside segments
     until = (at + part).long()
     free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
-    taken = (
-        torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
-    )
+    taken = _drawn(free)
 
     done = long.any(1) & free.any(1)
     behind = taken > start
@@ -167,31 +164,45 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     source = torch.where((at >= first) & (at < first + part), taken + at - first, source)
     order = torch.where(moved & done[:, None], source, at).long()
     shift = torch.where(behind, part, -part)
-    parts = [
-        start + shift.clamp_max(0),
-        first,
-        first + part,
-        end + shift.clamp_min(0),
-        first + 1,
-        first + part - 1,
-    ]
-    return order, torch.cat(parts, 1).unflatten(1, (3, 2)).mT, done
+    starts = [start + shift.clamp_max(0), first + part, first + 1]
+    ends = [first, end + shift.clamp_min(0), first + part - 1]
+    return order, torch.stack([torch.cat(starts, 1), torch.cat(ends, 1)], 1), done
 
 
-def triplet_loss(
-    both: torch.Tensor, pieces: torch.Tensor, done: torch.Tensor, steps: int
-) -> torch.Tensor:
+def _drawn(allowed: Tensor) -> Tensor:
+    """The index ``(B, 1)`` of a random place in each row of the mask ``allowed (B, N)``; 0 where there is none."""
+    scores = torch.rand(allowed.shape, device=allowed.device)
+    return scores.masked_fill(~allowed, -1).argmax(1, keepdim=True)
+
+
+def _steps_inside(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """A mask ``(B, steps)`` of the steps that a segment touches."""
+    at = torch.arange(steps, device=start.device)
+    start, end = start[..., None], end[..., None]
+    return ((start < end) & (start < at + 1) & (at < end)).any(1)
+
+
+def triplet_loss(both: Tensor, pieces: Tensor, done: Tensor, steps: int) -> Tensor:
     """The triplet loss max(0, 1 + |e₁ − s₂| − |e₁ − s₃|), mean over the windows that are ``done``. It draws the end of
     the action's first part to the start of its second part, and away from the start of the inserted background (see
     :func:`spliced`). s and e are the features of the ``pieces``' starts and ends, pooled from the map ``both``.
     Distances are Euclidean over channels, as in torch's ``TripletMarginLoss``."""
     starts, ends = pooled_ends(both, pieces, steps)
-    each = F.triplet_margin_loss(ends[..., 0], starts[..., 1], starts[..., 2], reduction="none")
-    return (each * done).sum() / done.sum().clamp_min(1)
+    losses = F.triplet_margin_loss(ends[..., 0], starts[..., 1], starts[..., 2], reduction="none")
+    return _mean_of(losses, done)
+
+
+def _mean_of(losses: Tensor, done: Tensor) -> Tensor:
+    """The mean of the ``losses (B,)`` of windows that are ``done``; 0 where none is."""
+    return (losses * done).sum() / done.sum().clamp_min(1)
 
 
 #: The boundary maps and their weights relative to the first (released: 1, and 0.1 for each of two branches).
 _MAPS = {"net.moments": 1.0, "net.ends": 0.1}
+
+
+def _of_maps(loss: Callable, taps: dict[str, Tensor], *rest) -> Tensor:
+    return sum(share * loss(taps[name], *rest) for name, share in _MAPS.items())
 
 
 @dataclass(frozen=True)
@@ -212,19 +223,12 @@ class Detection(CrossEntropy):
     splice: float = 0.0
 
     def __post_init__(self):
-        not_negative(
-            l1=self.l1,
-            quality=self.quality,
-            tiou=self.tiou,
-            boundary=self.boundary,
-            splice=self.splice,
-        )
+        not_negative(**vars(self))
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
         """The networks to train. Raises ``ValueError`` where the detector lacks the boundary maps to train."""
-        if self.maps and not any(
-            hasattr(module, "moments") for module in nets["student"].modules()
-        ):
+        student = nets["student"]
+        if self.maps and not any(hasattr(module, "moments") for module in student.modules()):
             raise ValueError(
                 f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
                 "not: make it as Detector(refine=True, boundaries=True)"
@@ -236,47 +240,36 @@ class Detection(CrossEntropy):
         """The layers that give the boundary maps to train; none by default."""
         return tuple(_MAPS) if self.boundary or self.splice else ()
 
-    def weights(
-        self, net: nn.Module, out: Outputs, labels: torch.Tensor
-    ) -> dict[str, tuple[float, torch.Tensor]]:
+    def weights(self, net: nn.Module, out: Outputs, labels: Tensor) -> Terms:
         """Name → (weight, term): :func:`detection_terms`, and :func:`boundary_loss` where it has a weight. ``out`` has
         the outputs of ``net`` and of its :attr:`maps`."""
         weights = {"focal": 1.0, "tiou": self.tiou, "l1": self.l1, "quality": self.quality}
-        terms = {
-            name: (weights[name], term)
-            for name, term in detection_terms(out.logits, net.priors, labels).items()
-        }
+        terms = detection_terms(out.logits, net.priors, labels)
         if self.boundary:
+            weights["boundary"] = self.boundary
             targets = boundary_targets(labels, net.spec.steps)
-            loss = sum(
-                share * boundary_loss(out.taps[name], targets) for name, share in _MAPS.items()
-            )
-            terms["boundary"] = self.boundary, loss
-        return terms
+            terms["boundary"] = _of_maps(boundary_loss, out.taps, targets)
+        return {name: (weights[name], term) for name, term in terms.items()}
 
     def spliced(self, student: nn.Module, net: nn.Module, batch, more: tuple[str, ...] = ()):
         """The triplet loss on spliced windows, the outputs of the layers ``more`` on them, the order of their frames
         and the mask of spliced windows (both from :func:`spliced`). ``net`` is the detector inside ``student``."""
         order, pieces, done = spliced(batch.labels, net.spec.steps)
         taps = outputs(student, _in_order(batch.views["student"], order), (*self.maps, *more)).taps
-        loss = sum(
-            share * triplet_loss(taps[name], pieces, done, net.spec.steps)
-            for name, share in _MAPS.items()
-        )
+        loss = _of_maps(triplet_loss, taps, pieces, done, net.spec.steps)
         return loss, [taps[name] for name in more], order, done
 
     def losses(self, nets, batch, progress):
         """Yield the student's loss on its view, and its terms."""
         student = nets["student"]
-        terms = self.weights(
-            student.net, outputs(student, batch.views["student"], self.maps), batch.labels
-        )
+        out = outputs(student, batch.views["student"], self.maps)
+        terms = self.weights(student.net, out, batch.labels)
         if self.splice:
             terms["splice"] = self.splice, self.spliced(student, student.net, batch)[0]
         yield "net", *weighted_sum(terms)
 
 
-def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+def _in_order(x: Tensor, order: Tensor) -> Tensor:
     """Video ``(B, C, T, H, W)`` with its frames in ``order (B, T)``."""
     return torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)])
 
@@ -301,37 +294,30 @@ class _OfDetectors:
     def task_taps(self) -> tuple[str, ...]:
         return self.detection.maps
 
-    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: Tensor) -> Terms:
         return self.detection.weights(attending(student), out, labels)
 
-    def _detection_terms(
-        self, nets, batch, features, attention
-    ) -> dict[str, tuple[float, torch.Tensor]]:
-        student, terms = nets["student"], {}
-        bare = attending(student)
+    def _detection_terms(self, nets, batch, features, attention) -> Terms:
+        terms, bare = {}, attending(nets["student"])
         if self.background:
             logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
-            terms["background"] = (
-                self.background,
-                focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits),
-            )
-        return terms | (self._spliced_terms(nets, batch, bare) if self.detection.splice else {})
+            loss = focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
+            terms["background"] = self.background, loss
+        if self.detection.splice:
+            terms |= self._spliced_terms(nets, batch, bare)
+        return terms
 
-    def _spliced_terms(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
+    def _spliced_terms(self, nets, batch, bare: nn.Module) -> Terms:
         """The triplet loss on spliced windows and, as released, the attention distillation on them, weighted by β."""
         names = bare.taps[len(bare.taps) // 2 :] if self.beta else ()
         loss, attention, order, done = self.detection.spliced(nets["student"], bare, batch, names)
         terms = {"splice": (self.detection.splice, loss)}
         if self.beta:
-            with torch.no_grad():
-                names = attending(nets["teacher"]).taps[len(names) :]
-                theirs = features(
-                    nets["teacher"], _in_order(batch.views["teacher"], order), names
-                ).values()
+            theirs = attention_of(nets["teacher"], _in_order(batch.views["teacher"], order))
             apart = sum(
                 (a - b).square().flatten(1).mean(1) for a, b in zip(attention, theirs, strict=True)
             )
-            terms["spliced_attention"] = self.beta, (apart * done).sum() / done.sum().clamp_min(1)
+            terms["spliced_attention"] = self.beta, _mean_of(apart, done)
         return terms
 
 

@@ -5,13 +5,12 @@ The module ends with the recipes of the paper's size on THUMOS14; docs/methods.m
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
+from functools import partial
 from pathlib import Path
 
 from kdlab.clips.untrimmed import Windows
 from kdlab.clips.views import MotionMix
 from kdlab.datasets.released import THUMOS_VIDEOS
-from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative import recipes as recognition
@@ -21,8 +20,8 @@ from kdlab.papers.generative.detection import (
     DetectionRepresentation,
 )
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.recipes import GENERATION, StreamSize
-from kdlab.papers.paper_size import Paper, PaperSet
+from kdlab.papers.generative.recipes import GENERATION, StreamSize, untaught
+from kdlab.papers.paper_size import Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, DetectionSize, current
@@ -51,9 +50,6 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
     # time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))
-    gated = replace(light, gated=WINDOW.crop)
-    settings = Settings(epochs=size.epochs, batch_size=8, lr=4e-3)
-    longer = replace(settings, epochs=2 * size.epochs)
     student = Recipe(
         "det_student",
         data or night(size),
@@ -61,28 +57,31 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
         Detection(),
         net=light,
         window=WINDOW,
-        settings=settings,
+        settings=Settings(epochs=size.epochs, batch_size=8, lr=4e-3),
         seed=seed,
     )
     teacher = replace(
-        student,
+        twice(student),
         condition="det_teacher",
         method=DetectionRepresentation(generation=GENERATION),
         net=replace(heavy, gated=WINDOW.crop),
-        settings=longer,
         seed=TEACHER_SEED + seed,
     )
-    phase_2 = DetectionDistillation(generation=GENERATION)
-    taught = replace(student, condition="det_genkd", method=phase_2, net=gated, teacher=teacher)
-    return {
-        "det_teacher": teacher,
-        "det_student": student,
-        "det_genkd": taught,
-        "det_untrained": replace(
-            taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")
-        ),
-        "det_student_2x": replace(student, condition="det_student_2x", settings=longer),
-    }
+    genkd = replace(
+        student,
+        method=DetectionDistillation(generation=GENERATION),
+        net=replace(light, gated=WINDOW.crop),
+        teacher=teacher,
+    )
+    return named(
+        {
+            "det_teacher": teacher,
+            "det_student": student,
+            "det_genkd": genkd,
+            "det_untrained": untaught(genkd),
+            "det_student_2x": twice(student),
+        }
+    )
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
@@ -102,76 +101,57 @@ def paper_profile(
     networks, 1e-4 for CVAEs.
     """
 
-    def detecting(size: StreamSize, epochs: int, lr: float) -> StreamSize:
+    window = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128, dense=30)
+    sizes = []
+    for size, epochs, lr in zip(
+        recognition.paper_profile(weights, flow_folder), (50, 20), (1e-6, 1e-5), strict=True
+    ):
         settings = Settings(epochs, 1, 1e-5, 1e-3, "one_cycle", precision)
         if as_released:
             rules = ("net", Rule()), ("cvae", Rule(share=1e-4 / lr))
             settings = replace(settings, lr=lr, as_released=AsReleased(rules))
-        how = dict(
-            taps=("Mixed_4f", "Mixed_5c"),
-            steps=256,
-            levels=6,
-            width=512,
-            refine=True,
-            boundaries=True,
+        teacher, student = (
+            Detector(
+                net,
+                ("Mixed_4f", "Mixed_5c"),
+                256,
+                levels=6,
+                width=512,
+                refine=True,
+                boundaries=True,
+            )
+            for net in (size.teacher, size.student)
         )
-        window = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128, dense=30)
-        return replace(
-            size,
-            teacher=Detector(size.teacher, **how),
-            student=Detector(size.student, **how),
-            window=window,
-            settings=settings,
+        sizes.append(
+            replace(size, teacher=teacher, student=student, window=window, settings=settings)
         )
-
-    rgb, flow = recognition.paper_profile(weights, flow_folder)
-    return detecting(rgb, 50, 1e-6), detecting(flow, 20, 1e-5)
+    return tuple(sizes)
 
 
-def paper_recipes(
-    which: PaperSet, root: Path, sizes: tuple[StreamSize, ...], seed: int = 0
-) -> dict[tuple[str, str, str], Recipe]:
-    """(ground truth, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has
-    twice the epochs."""
-    found, task = {}, Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1)
-    for split, size in product(which.splits, sizes):
-        turns, crop = 2 * size.settings.epochs, size.window.crop
-        both = dict(alternating=turns, detection=task, background=35.0)
-        phase_1, phase_2 = DetectionRepresentation(**both), DetectionDistillation(**both)
-        base = Recipe(
-            "det_student",
-            UserClips(str(root / which.folder), split),
-            size.view(which.folder),
-            task,
-            net=size.student,
-            window=size.window,
-            settings=size.settings,
-            seed=seed,
-        )
-        gated = replace(
-            base,
-            net=replace(size.student, gated=crop),
-            settings=replace(size.settings, epochs=turns),
-        )
-        taught = replace(
-            gated,
-            condition="det_teacher",
-            method=phase_1,
-            net=replace(size.teacher, gated=crop),
-            seed=seed + 1,
-        )
-        genkd = replace(gated, condition="det_genkd", method=phase_2, teacher=taught)
-        control = replace(
-            genkd, condition="det_untrained", method=replace(phase_2, teacher="untrained")
-        )
-        found |= {
-            (split, size.stream, recipe.condition): recipe
-            for recipe in (taught, base, genkd, control)
-        }
-    return found
+def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
+    task, epochs = Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1), 2 * size.settings.epochs
+    terms = dict(alternating=epochs, detection=task, background=35.0)
+    gated = replace(twice(student), net=replace(size.student, gated=size.window.crop))
+    teacher = replace(
+        gated,
+        condition="det_teacher",
+        method=DetectionRepresentation(**terms),
+        net=replace(size.teacher, gated=size.window.crop),
+        seed=student.seed + 1,
+    )
+    genkd = replace(gated, method=DetectionDistillation(**terms), teacher=teacher)
+    return {
+        "det_teacher": teacher,
+        "det_student": replace(student, method=task),
+        "det_genkd": genkd,
+        "det_untrained": untaught(genkd),
+    }
 
 
+#: AFSD's lists have so many windows (256 steps, every 30) that show a whole action.
 THUMOS14 = PaperSet(
     "THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",), windows=6211
-)  # AFSD's lists have so many windows (256 steps, every 30) that show a whole action
+)
+#: The recipes by ground truth, stream and condition: :func:`.recipes.by_stream`.
+paper_recipes = partial(recognition.by_stream, _paper_conditions)
 PAPER = Paper("2.3", (THUMOS14,), paper_recipes)

@@ -13,7 +13,7 @@ taps, and a CVAE for each tap (docs/methods.md, 2.3).
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.layers import outputs, trunk
@@ -78,37 +78,26 @@ class DetectionNet(nn.Module):
         self.backbone, wide = trunk(spec.of.make(1), spec.taps[-1]).eval(), spec.width
         shapes = self._shapes(32)
         self.laterals = nn.ModuleList(_block(shape[0], wide, 1) for shape in shapes)
-        self.downs = nn.ModuleList(
-            _block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes))
-        )
-        lengths = [shape[1] for shape in shapes]
-        lengths += [-(-lengths[-1] // 2**i) for i in range(1, len(self.downs) + 1)]
-        self.class_tower, self.place_tower = (
-            nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2)
-        )
-        self.class_head, self.place_head = (
-            nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3)
-        )
+        self.downs, lengths = nn.ModuleList(), [shape[1] for shape in shapes]
+        while len(lengths) < spec.levels:
+            self.downs.append(_block(wide, wide, 3, 2))
+            lengths.append(-(-lengths[-1] // 2))
+        self.class_tower, self.place_tower = _blocks(wide), _blocks(wide)
+        self.class_head = nn.Conv1d(wide, num_classes, 3, padding=1)
+        self.place_head = nn.Conv1d(wide, 3, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(spec.levels))
-        nn.init.constant_(
-            self.class_head.bias, -4.6
-        )  # an initial probability of 0.01 (focal loss, 1708.02002)
+        # an initial probability of 0.01 (focal loss, 1708.02002)
+        nn.init.constant_(self.class_head.bias, -4.6)
         if spec.refine:
-            self.ends, self.join = (
-                _block(wide, 2 * wide, 1),
-                _block((3 + spec.boundaries) * wide, wide, 1),
-            )
+            self.ends = _block(wide, 2 * wide, 1)
+            self.join = _block((3 + spec.boundaries) * wide, wide, 1)
             self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
             nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
         if spec.boundaries:
-            self.moments = nn.Sequential(
-                _block(wide, wide), _block(wide, wide), _block(wide, wide, 1)
-            )
+            self.moments = _blocks(wide, 3, 3, 1)
             self.at_moments = _block(wide, wide, 1)
-        priors = torch.cat(
-            [(torch.arange(length) + 0.5) * spec.steps / length for length in lengths]
-        )
-        self.register_buffer("priors", priors, persistent=False)
+        priors = [(torch.arange(length) + 0.5) * spec.steps / length for length in lengths]
+        self.register_buffer("priors", torch.cat(priors), persistent=False)
         self.shape = self._shapes(spec.gated) if spec.gated else ()
         self.attentions = nn.ModuleList(Attention(c, t, tuple(size)) for c, t, *size in self.shape)
         self.backbone.train()
@@ -122,16 +111,16 @@ class DetectionNet(nn.Module):
     @property
     def taps(self) -> tuple[str, ...]:
         """Names of the layers that give F, tap by tap, then of the layers that give λ; none without gates."""
-        names = self.spec.taps if self.attentions else ()
-        return *(f"net.backbone.{name}" for name in names), *(
-            f"net.attentions.{i}" for i in range(len(names))
-        )
+        if not self.attentions:
+            return ()
+        features = [f"net.backbone.{name}" for name in self.spec.taps]
+        return *features, *(f"net.attentions.{i}" for i in range(len(features)))
 
     def new_cvae(self, deterministic: bool = False) -> CVAEs:
         """An untrained CVAE for each tap."""
         return CVAEs(CVAE(c, tuple(size), deterministic) for c, _, *size in self.shape)
 
-    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, x: Tensor) -> list[Tensor]:
         """The backbone's features ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for a wrong number of frames."""
         if x.shape[2] != self.spec.steps:
             raise ValueError(
@@ -140,7 +129,7 @@ class DetectionNet(nn.Module):
         taps = outputs(self.backbone, x, self.spec.taps).taps
         return [taps[name] for name in self.spec.taps]
 
-    def detect(self, maps: list[torch.Tensor]) -> torch.Tensor:
+    def detect(self, maps: list[Tensor]) -> Tensor:
         """Predictions ``(B, S, P, K + 3)`` from the features of :meth:`features`, plain or gated."""
         levels = [lateral(m.mean((3, 4))) for lateral, m in zip(self.laterals, maps, strict=True)]
         for down in self.downs:
@@ -151,9 +140,8 @@ class DetectionNet(nn.Module):
         for level, scale in zip(levels, self.scales, strict=True):
             logits.append(self.class_head(self.class_tower(level)))
             reach, quality = self.place_head(self.place_tower(level)).split([2, 1], 1)
-            start, end = (F.softplus(scale * reach) * (self.spec.steps / level.shape[2])).split(
-                1, 1
-            )
+            reach = F.softplus(scale * reach) * (self.spec.steps / level.shape[2])
+            start, end = reach.split(1, 1)
             places.append(torch.cat([-start, end, quality], 1))
         places = torch.cat(places, 2) + F.pad(self.priors.expand(2, -1), (0, 0, 0, 1))
         stages = [torch.cat([torch.cat(logits, 2), places], 1)]
@@ -161,32 +149,31 @@ class DetectionNet(nn.Module):
             stages.append(self._refined(levels, places[:, :2].detach()))
         return torch.stack(stages, 1).transpose(2, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         maps = self.features(x)
         if not self.attentions:
             return self.detect(maps)
-        for m, shape in zip(maps, self.shape, strict=True):
+        attention = []
+        for m, shape, attend in zip(maps, self.shape, self.attentions, strict=True):
             if m.shape[1:] != shape:
                 raise ValueError(
                     f"a window of {tuple(x.shape[3:])} pixels gives features {tuple(m.shape[1:])}, this "
                     f"network attends to {shape}: make it as Detector(gated={x.shape[-1]})"
                 )
-        return self.detect(
-            self.gated(maps, [attend(m) for m, attend in zip(maps, self.attentions, strict=True)])
-        )
+            attention.append(attend(m))
+        return self.detect(self.gated(maps, attention))
 
-    def gated(self, maps: list[torch.Tensor], attention: list[torch.Tensor]) -> list[torch.Tensor]:
+    def gated(self, maps: list[Tensor], attention: list[Tensor]) -> list[Tensor]:
         """The features ``maps`` after the gate with ``attention``, tap by tap."""
         return [normed_gate(m, its) for m, its in zip(maps, attention, strict=True)]
 
-    def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
+    def _refined(self, levels: list[Tensor], first: Tensor) -> Tensor:
         """The second stage's prediction ``(B, K + 3, P)`` from the ``first`` stage's starts and ends ``(B, 2, P)``."""
         pooled = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
         if self.spec.boundaries:
             each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
-            pooled.append(
-                self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1))
-            )
+            at_moments = pooled_ends(each_step, first, self.spec.steps)
+            pooled.append(self.at_moments(torch.cat(at_moments, 1)))
         again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
         logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
         return torch.cat([logits, first + moved * (first[:, 1:] - first[:, :1]) / 2, quality], 1)
@@ -197,22 +184,29 @@ def _block(channels_in: int, channels: int, kernel: int = 3, stride: int = 1) ->
     return nn.Sequential(convolution, nn.GroupNorm(8, channels), nn.ReLU())
 
 
-def largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
+def _blocks(wide: int, *kernels: int) -> nn.Sequential:
+    return nn.Sequential(*(_block(wide, wide, kernel) for kernel in kernels or (3, 3)))
+
+
+def largest(level: Tensor, low: Tensor, high: Tensor, steps: int) -> Tensor:
     """The maximum ``(B, C, P)`` of ``level (B, C, T)`` over the places that overlap [low, high], each ``(B, 1, P)``."""
     edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
     outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
     return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
 
 
-def pooled_ends(both: torch.Tensor, segments: torch.Tensor, steps: int) -> list[torch.Tensor]:
+def pooled_ends(both: Tensor, segments: Tensor, steps: int) -> list[Tensor]:
     """Boundary max pooling of the map ``both (B, 2C, T)``: features of the starts and of the ends of ``segments (B, 2,
     P)``, each ``(B, C, P)``. The pooled region around a start or an end reaches a quarter of the segment inwards and a
     tenth outwards, each at least one step."""
     long = segments[:, 1:] - segments[:, :1]
-    inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
-    start, end = segments.clamp(0, steps).split(1, 1)
+    edges = around(*segments.clamp(0, steps).split(1, 1), long)
     starts, ends = both.chunk(2, 1)
-    return [
-        largest(starts, start - outwards, start + inwards, steps),
-        largest(ends, end - inwards, end + outwards, steps),
-    ]
+    return [largest(starts, *edges[:2], steps), largest(ends, *edges[2:], steps)]
+
+
+def around(start: Tensor, end: Tensor, long: Tensor) -> tuple[Tensor, ...]:
+    """The edges of the regions around ``start`` and around ``end`` of segments that are ``long``. Each reaches a
+    quarter of the segment inwards and a tenth outwards, each at least one step."""
+    inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
+    return start - outwards, start + inwards, end - inwards, end + outwards

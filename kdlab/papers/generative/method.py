@@ -16,10 +16,11 @@ networks. AdamW is invariant to the scale of a loss, so a weight cannot replace 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import ClipBatches
@@ -32,9 +33,7 @@ from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
 
 
-def kl_to_attention(
-    mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor
-) -> torch.Tensor:
+def kl_to_attention(mean: Tensor, log_variance: Tensor, attention: Tensor) -> Tensor:
     """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
     alike(mean=mean, log_variance=log_variance, attention=attention)
     return -0.5 * (1 + log_variance - (mean - attention).square() - log_variance.exp()).mean()
@@ -42,31 +41,41 @@ def kl_to_attention(
 
 def attending(net: nn.Module) -> nn.Module:
     """The network with attention inside ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
-    if found := [module for module in net.modules() if hasattr(module, "new_cvae") and module.taps]:
-        return found[0]
+    for module in net.modules():
+        if hasattr(module, "new_cvae") and module.taps:
+            return module
     raise ValueError(
         "GenKD needs networks with attention, teacher and student: make them by kdlab's Gated"
     )
 
 
-def _tap_by_tap(
-    names: Sequence[str], taps: dict[str, torch.Tensor]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+#: The terms of a loss: name → (weight, term).
+Terms = dict[str, tuple[float, Tensor]]
+
+
+def _tap_by_tap(names: Sequence[str], taps: dict[str, Tensor]) -> tuple[list[Tensor], ...]:
     """Features and attention, tap by tap. The first half of ``names`` are the features' layers."""
-    half = len(names) // 2
-    return [taps[name] for name in names[:half]], [taps[name] for name in names[half:]]
+    tensors, half = [taps[name] for name in names], len(names) // 2
+    return tensors[:half], tensors[half:]
 
 
-def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
-    """The output of each tap's CVAE, each with its own noise. This calls ``net`` itself, since it may be wrapped."""
-    return (
-        net(features, attention)
-        if isinstance(bare(net), CVAEs)
-        else [net(features[0], attention[0])]
-    )
+def _rebuilt(net: nn.Module, attention: list[Tensor], features: list | None = None):
+    """Tap by tap, what the CVAEs rebuild from features or generate without, then means, then log-variances. Each CVAE
+    has its own noise. This calls ``net`` itself, since it may be wrapped."""
+    features = features or [None] * len(attention)
+    if isinstance(bare(net), CVAEs):
+        return zip(*net(features, attention), strict=True)
+    return zip(net(features[0], attention[0]), strict=True)
 
 
-def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
+@torch.no_grad()
+def attention_of(teacher: nn.Module, x: Tensor) -> list[Tensor]:
+    """The attention of the ``teacher`` on video ``x``, tap by tap."""
+    taps = attending(teacher).taps
+    return list(features(teacher, x, taps[len(taps) // 2 :]).values())
+
+
+def _summed(loss: Callable, *columns: Sequence[Tensor]) -> Tensor:
     return sum(loss(*row) for row in zip(*columns, strict=True))
 
 
@@ -136,83 +145,74 @@ class FeatureRepresentation(Method):
                 f"alternating={self.alternating}, but {progress.steps} steps are no such number of epochs:"
                 " give it the settings' epochs"
             )
-        return (("cvae",) * self.turns, ("net",))[
-            progress.step // (progress.steps // self.alternating) % 2
-        ]
+        epoch = progress.step // (progress.steps // self.alternating)
+        return ("net",) if epoch % 2 else ("cvae",) * self.turns
 
     def losses(self, nets, batch, progress):
         """Yield the loss of each pass of this step, and its unweighted terms (MSE; KL and CE in nats). With several
         turns only the last one yields terms."""
-        passes, given = self.passes(progress), None
-        for place, which in enumerate(passes):
-            given = given or (
-                self._features_and_attention(nets, batch) if which == "cvae" else None
-            )
-            loss, terms = weighted_sum(
-                self._cvae_terms(nets, *given)
-                if which == "cvae"
-                else self._network_terms(nets, batch, progress)
-            )
-            yield which, loss, terms if which not in passes[place + 1 :] else {}
+        passes = self.passes(progress)
+        if turns := passes.count("cvae"):
+            own, attention = self._features_and_attention(nets, batch)
+            for turn in range(turns):
+                loss, terms = weighted_sum(self._cvae_terms(nets, own, attention))
+                yield "cvae", loss, terms if turn == turns - 1 else {}
+        if "net" in passes:
+            yield "net", *weighted_sum(self._network_terms(nets, batch, progress))
 
-    def _features_and_attention(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def _features_and_attention(self, nets, batch) -> tuple[list[Tensor], ...]:
         """The student's features and attention, tap by tap, for pass 1."""
-        student = nets[
-            "student"
-        ].eval()  # pass 1 must not change the network, nor its batch statistics
+        # pass 1 must not change the network, nor its batch statistics
+        student = nets["student"].eval()
+        names = attending(student).taps
         with torch.no_grad():
-            names = attending(student).taps
-            found = _tap_by_tap(names, features(student, batch.views["student"], names))
+            taps = features(student, batch.views["student"], names)
         student.train()
-        return found
+        return _tap_by_tap(names, taps)
 
-    def _cvae_terms(self, nets, features: list[torch.Tensor], attention: list[torch.Tensor]):
-        """Name → (weight, term) of pass 1 on ``features`` and ``attention``; each term is summed over the taps."""
-        made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention), strict=True)
+    def _cvae_terms(self, nets, features: list[Tensor], attention: list[Tensor]) -> Terms:
+        """The terms of pass 1 on ``features`` and ``attention``; each term is summed over the taps."""
+        rebuilt, means, log_variances = _rebuilt(nets["cvae"], attention, features)
         terms = {
-            "rebuilt": (1.0, _summed(F.mse_loss, made, features)),
+            "rebuilt": (1.0, _summed(F.mse_loss, rebuilt, features)),
             "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention)),
         }
         if self.generation:
-            alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(features), attention)]
-            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, features)
+            generated, *_ = _rebuilt(nets["cvae"], attention)
+            terms["from_prior"] = self.generation, _summed(F.mse_loss, generated, features)
         if self.teaching:
             with torch.no_grad():
-                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention)]
-            terms["taught"] = self.teaching, _summed(F.mse_loss, made, theirs)
+                theirs, *_ = _rebuilt(nets["teacher_cvae"], attention, features)
+            terms["taught"] = self.teaching, _summed(F.mse_loss, rebuilt, theirs)
         return terms
 
-    def _network_terms(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
-        """Name → (weight, term) of pass 2; ``generated`` and ``attention`` are summed over the taps."""
+    def _network_terms(self, nets, batch, progress) -> Terms:
+        """The terms of pass 2; ``generated`` and ``attention`` are summed over the taps."""
         names = attending(nets["student"]).taps
         out = outputs(nets["student"], batch.views["student"], (*names, *self.task_taps))
         own, attention = _tap_by_tap(names, out.taps)
         terms = self._task_terms(nets["student"], out, batch.labels)
         if self.generative:
-            inner = bare(nets["cvae"]).requires_grad_(False)
-            made = [each[0] for each in _rebuilt(inner, [None] * len(attention), attention)]
-            inner.requires_grad_(True)
+            cvae = bare(nets["cvae"]).requires_grad_(False)
+            generated, *_ = _rebuilt(cvae, attention)
+            cvae.requires_grad_(True)
             weight = self.reconstruction * rise(progress.fraction, self.warmup)
-            targets = [each.detach() for each in own] if self.detached else own
-            terms["generated"] = weight, _summed(F.mse_loss, made, targets)
+            targets = [maps.detach() for maps in own] if self.detached else own
+            terms["generated"] = weight, _summed(F.mse_loss, generated, targets)
         if self.beta:
-            with torch.no_grad():
-                names = attending(nets["teacher"]).taps[len(names) // 2 :]
-                theirs = list(features(nets["teacher"], batch.views["teacher"], names).values())
+            theirs = attention_of(nets["teacher"], batch.views["teacher"])
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
         return terms | self._detection_terms(nets, batch, own, attention)
 
     #: Layers whose outputs :meth:`_task_terms` also needs.
     task_taps = ()
 
-    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
-        """Name → (weight, term) of the task: here the class loss."""
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: Tensor) -> Terms:
+        """The terms of the task: here the class loss."""
         return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
-    def _detection_terms(
-        self, nets, batch, features, attention
-    ) -> dict[str, tuple[float, torch.Tensor]]:
-        """Name → (weight, term) of the further losses of detection; none here."""
+    def _detection_terms(self, nets, batch, features, attention) -> Terms:
+        """The terms of the further losses of detection; none here."""
         return {}
 
 
@@ -240,7 +240,7 @@ class GenerativeDistillation(FeatureRepresentation):
         """The CVAEs of student and teacher. The teacher's CVAE is read from its run in ``needed``, unless ``nets`` hold
         it. With an ``untrained`` teacher, both the teacher and its CVAE get random weights. Raises ``ValueError`` where
         the features of student and teacher differ in shape."""
-        own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
+        own, wanted = (attending(nets[role]).shape for role in ("student", "teacher"))
         if own != wanted:
             raise ValueError(
                 f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
@@ -274,28 +274,24 @@ def explained(run: Run) -> dict[str, float]:
     noise, table = torch.Generator().manual_seed(run.recipe.seed), []
     for tap, its in enumerate(cvaes):
         features, attention = test[tap], test[half + tap]
-        blind = (known[tap].mean(0) - features).double().square().mean()
-        ways = [
-            (given, some)
-            for some in (attention, attention.roll(1, 0))
-            for given in (features, None)
-        ]
-        with torch.no_grad():
-            made = [
-                its(given, some, torch.randn(some.shape, generator=noise))[0]
-                for given, some in ways
-            ]
-        table.append(
-            [100 * float(1 - (one - features).double().square().mean() / blind) for one in made]
-        )
+        blind, row = _squared_error(known[tap].mean(0), features), []
+        for some, given in product((attention, attention.roll(1, 0)), (features, None)):
+            with torch.no_grad():
+                maps, *_ = its(given, some, torch.randn(some.shape, generator=noise))
+            row.append(100 * float(1 - _squared_error(maps, features) / blind))
+        table.append(row)
     return dict(zip(WAYS, np.mean(table, 0).tolist(), strict=True))
 
 
-def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
+def _squared_error(maps: Tensor, features: Tensor) -> Tensor:
+    return (maps - features).double().square().mean()
+
+
+def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[Tensor]:
     """Features and attention of all clips, tap by tap."""
     names = attending(net).taps
     with torch.no_grad():
-        found = [
+        taps = [
             features(net, batch.views["student"], names).values() for batch in clips.evaluation()
         ]
-    return [torch.cat(column) for column in zip(*found, strict=True)]
+    return [torch.cat(column) for column in zip(*taps, strict=True)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
@@ -18,64 +18,62 @@ from kdlab.system.values import fraction, integer
 from kdlab.train.runs import read_weights
 
 
-def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
+def gate(features: Tensor, attention: Tensor, faithful: bool = False) -> Tensor:
     """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, with sums over each clip, so each clip keeps the sum of its (rectified) features.
     ``faithful`` sums over the whole batch, as the released code does. The prediction for a clip then depends on the
     other clips of its batch."""
     weighted = features * attention[..., None, None]
     axes = tuple(range(0 if faithful else 1, 5))
-    return weighted * (
-        features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12)
-    )
+    before, after = (maps.sum(axes, keepdim=True) for maps in (features, weighted))
+    return weighted * (before / after.clamp_min(1e-12))
 
 
-def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+def normed_gate(features: Tensor, attention: Tensor) -> Tensor:
     """The gate of detection: ``F ⊙ λ / mean λ``, with the mean over channels and steps of each clip. It is F where λ is
     constant.
 
     The paper divides by the sum of λ, which differs by a constant factor of some thousands. Features divided by that
     factor would vanish beside the ε of the next group norm.
     """
-    return (
-        features
-        * (attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6))[..., None, None]
-    )
+    share = attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6)
+    return features * share[..., None, None]
 
 
-def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
+def mean_log_probability(logits: Tensor) -> Tensor:
     """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``. The result is logits, whose cross-entropy is
     GenKD's class loss ``−ln mean_j p_j[y]``; it needs only one softmax."""
     return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    """Group norm with 32 groups as released, or on fewer channels with about one group for every eight channels."""
+def normed(layer: nn.Module, channels: int) -> nn.Sequential:
+    """``layer``, group norm and rectifier on ``channels``. Group norm has 32 groups as released, or on fewer channels
+    about one group for every eight channels."""
     wide = channels >= 256 and channels % 32 == 0
-    return nn.GroupNorm(32 if wide else math.gcd(channels, max(1, channels // 8)), channels)
+    groups = 32 if wide else math.gcd(channels, max(1, channels // 8))
+    return nn.Sequential(layer, nn.GroupNorm(groups, channels), nn.ReLU())
 
 
 class ToPoint(nn.Conv3d):
     """Convolution with a kernel as large as the maps, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if x.shape[3:] != self.kernel_size[1:]:
             return super().forward(x)  # torch's error names the mismatch
-        each = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1), self.bias)
-        return each.transpose(1, 2)[..., None, None]
+        points = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1), self.bias)
+        return points.transpose(1, 2)[..., None, None]
 
 
 class FromPoint(nn.ConvTranspose3d):
     """The transposed convolution of :class:`ToPoint`, ``(B, C, T, 1, 1)`` → ``(B, C', T, h, w)``."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         _, *size = self.kernel_size
-        each = F.linear(
-            _in_memory(x, 2), _in_memory(self.weight, 1).T, self.bias.repeat(math.prod(size))
-        )
-        return each.unflatten(2, (*size, -1)).permute(0, 4, 1, 2, 3)
+        bias = self.bias.repeat(math.prod(size))
+        maps = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1).T, bias)
+        return maps.unflatten(2, (*size, -1)).permute(0, 4, 1, 2, 3)
 
 
-def _in_memory(x: torch.Tensor, first: int) -> torch.Tensor:
+def _in_memory(x: Tensor, first: int) -> Tensor:
     """``(…, C, T, h, w)`` with channels last, as in memory, and flattened from dimension ``first`` on."""
     return x.permute(0, 2, 3, 4, 1).flatten(first)
 
@@ -88,13 +86,11 @@ class Attention(nn.Module):
     def __init__(self, channels: int, steps: int, size: tuple[int, int]):
         super().__init__()
         half = channels // 2
-        self.space = nn.Sequential(ToPoint(channels, half, (1, *size)), _norm(half), nn.ReLU())
-        self.near = nn.Sequential(
-            nn.Conv1d(half, channels, 3, padding=1), _norm(channels), nn.ReLU()
-        )
+        self.space = normed(ToPoint(channels, half, (1, *size)), half)
+        self.near = normed(nn.Conv1d(half, channels, 3, padding=1), channels)
         self.time = nn.Linear(steps, steps)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         return torch.sigmoid(self.time(self.near(self.space(features).flatten(2))))
 
 
@@ -109,69 +105,58 @@ class CVAE(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int], deterministic: bool = False):
         super().__init__()
         kernel = 1, *size
-        self.squeeze = nn.Sequential(
-            ToPoint(channels, channels, kernel), _norm(channels), nn.ReLU()
-        )
-        self.encoder = _perceptron(2 * channels, channels, 2 * channels)
-        self.decoder = _perceptron(2 * channels, channels, channels)
-        self.expand = nn.Sequential(
-            FromPoint(channels, channels, kernel), _norm(channels), nn.ReLU()
-        )
-        self.register_buffer(
-            "noise", torch.tensor(0.0 if deterministic else 1.0)
-        )  # saved with the weights
+        self.squeeze = normed(ToPoint(channels, channels, kernel), channels)
+        self.encoder = _perceptron(channels, 2 * channels)
+        self.decoder = _perceptron(channels, channels)
+        self.expand = normed(FromPoint(channels, channels, kernel), channels)
+        # saved with the weights
+        self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))
         self.to(memory_format=torch.channels_last_3d)
 
-    def encode(
-        self, features: torch.Tensor, attention: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(self, features: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latent, each ``(B, C, T')``."""
         both = torch.cat([self.squeeze(features).flatten(2), attention], 1)
         mean, log_variance = self.encoder(both.transpose(1, 2)).transpose(1, 2).chunk(2, 1)
         return mean, log_variance * self.noise
 
-    def sample(
-        self, mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def sample(self, mean: Tensor, log_variance: Tensor, noise: Tensor | None = None) -> Tensor:
         """A sample ``mean + σ ε``. ε is ``noise (B, C, T')``, or drawn from torch's global generator."""
         noise = torch.randn_like(mean) if noise is None else noise
         return mean + self.noise * (0.5 * log_variance).exp() * noise
 
-    def decode(self, latent: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+    def decode(self, latent: Tensor, attention: Tensor) -> Tensor:
         """Non-negative features ``(B, C, T', h, w)``."""
         both = torch.cat([latent, attention], 1).transpose(1, 2)
         return self.expand(self.decoder(both).transpose(1, 2)[..., None, None])
 
     def forward(
         self,
-        features: torch.Tensor | None,
-        attention: torch.Tensor,
-        noise: torch.Tensor | None = None,
+        features: Tensor | None,
+        attention: Tensor,
+        noise: Tensor | None = None,
     ):
         """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent. Without ``features``, features
         are generated from λ alone: the latent is drawn from the prior."""
-        mean, log_variance = (
-            (attention, torch.zeros_like(attention))
-            if features is None
-            else self.encode(features, attention)
-        )
+        mean, log_variance = attention, torch.zeros_like(attention)
+        if features is not None:
+            mean, log_variance = self.encode(features, attention)
         return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
 
 
-def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def _perceptron(channels: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(inputs, hidden),
+        nn.Linear(2 * channels, channels),
         nn.ReLU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(channels, channels),
         nn.ReLU(),
-        nn.Linear(hidden, outputs),
+        nn.Linear(channels, outputs),
     )
 
 
 class CVAEs(nn.ModuleList):
     """A :class:`CVAE` for each tap: features (None: generated) and attention, tap by tap → the output of each CVAE."""
 
-    def forward(self, features: list, attention: list[torch.Tensor]):
+    def forward(self, features: list, attention: list[Tensor]):
         return [cvae(*its) for cvae, *its in zip(self, features, attention, strict=True)]
 
 
@@ -182,13 +167,14 @@ def read_cvae(folder: Path | str) -> CVAE | CVAEs:
     state = {
         k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)
     }
-    made = []
-    for name in sorted(k for k in state if k.endswith("squeeze.0.weight")):
-        channels, _, _, *size = state[name].shape
-        made.append(CVAE(channels, tuple(size)))
-    if not made:
+    cvaes = CVAEs()
+    for name in sorted(state):
+        if name.endswith("squeeze.0.weight"):
+            channels, _, _, *size = state[name].shape
+            cvaes.append(CVAE(channels, tuple(size)))
+    if not cvaes:
         raise ValueError(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
-    cvae = made[0] if "squeeze.0.weight" in state else CVAEs(made)
+    cvae = cvaes[0] if "squeeze.0.weight" in state else cvaes
     return load_weights(cvae, state, str(path)).eval().requires_grad_(False)
 
 
@@ -211,13 +197,10 @@ class GatedNet(nn.Module):
         self.shape, self.faithful = shape, faithful
         self.backbone = backbone
         self.attention = Attention(shape[0], shape[1], shape[2:])
-        self.pool, self.dropout, self.fc = (
-            PairPool(),
-            nn.Dropout(dropout),
-            nn.Linear(shape[0], num_classes),
-        )
+        self.pool, self.dropout = PairPool(), nn.Dropout(dropout)
+        self.fc = nn.Linear(shape[0], num_classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
         if features.shape[1:] != self.shape:
             raise ValueError(
@@ -251,8 +234,8 @@ class Gated(OnTrunk):
 
     def make(self, num_classes: int) -> GatedNet:
         backbone = self.trunk(self.backbone.make(num_classes))
-        with torch.no_grad():  # a black clip gives the shape
-            shape = tuple(
-                copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:]
-            )
+        black = torch.zeros(1, self.channels, *self.clip)
+        with torch.no_grad():
+            features = copy.deepcopy(backbone).eval()(black)
+        shape = tuple(features.shape[1:])
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

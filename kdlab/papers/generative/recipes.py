@@ -7,9 +7,9 @@ seed, and, except ``student_2x``, the same steps. A teacher has the student's se
 ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from functools import partial
 from pathlib import Path
 
 from kdlab.clips.views import Flow, FlowFiles, Raw
@@ -23,7 +23,7 @@ from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
-from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, named, twice
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
@@ -43,6 +43,11 @@ def night(size: GenerativeSize) -> NightStream:
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
 
 
+def untaught(genkd: Recipe) -> Recipe:
+    """The control of ``genkd`` with an untrained teacher."""
+    return replace(genkd, method=replace(genkd.method, teacher="untrained"))
+
+
 def conditions(
     size: GenerativeSize, data: NightStream | UserClips, seed: int = 0
 ) -> dict[str, Recipe]:
@@ -54,45 +59,45 @@ def conditions(
     alone.
     """
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
-    settings = Settings(
-        epochs, batch_size=8, lr=1.2e-2
-    )  # chosen on validation clips, at demo size, for the CE student
+    # chosen on validation clips, at demo size, for the CE student
+    settings = Settings(epochs, batch_size=8, lr=1.2e-2)
     clip = size.window.frames, size.window.crop, size.window.crop
-    longer = replace(settings, epochs=2 * settings.epochs)
     base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
     gated = replace(base, net=Gated(STUDENT, clip))
     teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
     phase_1 = FeatureRepresentation(generation=GENERATION, turns=TURNS)
-    taught = replace(teacher, condition="teacher_fr", method=phase_1, net=Gated(TEACHER, clip))
     phase_2 = GenerativeDistillation(generation=GENERATION, turns=TURNS)
+    taught = replace(teacher, condition="teacher_fr", method=phase_1, net=Gated(TEACHER, clip))
     genkd = replace(gated, method=phase_2, teacher=taught)
-    half = replace(phase_2, generative=False, generation=0.0, turns=1)
-    made = {
-        "teacher_ce": teacher,
-        "teacher_fr": taught,
-        "student_ce": base,
-        "student_2x": replace(base, settings=longer),
-        "student_gate": gated,
-        "kd": replace(base, method=KD(), teacher=teacher),
-        "attention_transfer": replace(base, method=AttentionTransfer(), teacher=teacher),
-        "simkd": replace(
-            base,
-            method=SimKD(),
-            teacher=teacher,
-            net=replace(STUDENT, projector=TEACHER.widths[-1]),
-        ),
-        "genkd": genkd,
-        "untrained": replace(genkd, method=replace(phase_2, teacher="untrained")),
-        "kd_gate": replace(genkd, method=KD()),
-        "generative": replace(genkd, method=replace(phase_2, beta=0.0)),
-        "attention": replace(genkd, method=half),
-    }
-    return {name: replace(recipe, condition=name) for name, recipe in made.items()}
+    attention = replace(phase_2, generative=False, generation=0.0, turns=1)
+    kd = replace(base, method=KD(), teacher=teacher)
+    projecting = replace(STUDENT, projector=TEACHER.widths[-1])
+    return named(
+        {
+            "teacher_ce": teacher,
+            "teacher_fr": taught,
+            "student_ce": base,
+            "student_2x": twice(base),
+            "student_gate": gated,
+            "kd": kd,
+            "attention_transfer": replace(kd, method=AttentionTransfer()),
+            "simkd": replace(kd, method=SimKD(), net=projecting),
+            "genkd": genkd,
+            "untrained": untaught(genkd),
+            "kd_gate": replace(genkd, method=KD()),
+            "generative": replace(genkd, method=replace(phase_2, beta=0.0)),
+            "attention": replace(genkd, method=attention),
+        }
+    )
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-_SCALES = (1.0, 0.875, 0.75)
+#: Stream, channels, clips of a batch, released rate, and the scales of crops.
+_STREAMS = (
+    ("rgb", 3, 6, 1e-3, (1.0, 0.875, 0.75, 0.66)),
+    ("flow", 2, 12, 1e-2, (1.0, 0.875, 0.75)),
+)
 
 
 @dataclass(frozen=True)
@@ -126,71 +131,67 @@ def paper_profile(
     flow is computed from the frames. ``as_released`` uses constant rates: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum
     0.9, for networks, and Adam at 1e-4 (betas 0.8, 0.999, no decay) for CVAEs.
     """
-
-    def stream(
-        name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]
-    ) -> StreamSize:
-        settings, file = (
-            Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision),
-            dict(weights or ()).get(name),
-        )
+    sizes = []
+    for stream, channels, batch_size, lr, scales in _STREAMS:
+        settings = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision)
         if as_released:
-            rules = (
-                ("net", Rule("sgd")),
-                ("cvae", Rule(share=1e-4 / lr, decay=0.0, betas=(0.8, 0.999))),
-            )
+            cvae = Rule(share=1e-4 / lr, decay=0.0, betas=(0.8, 0.999))
+            rules = ("net", Rule("sgd")), ("cvae", cvae)
             settings = replace(settings, lr=lr, as_released=AsReleased(rules))
+        file = (weights or {}).get(stream)
         teacher = I3D(channels=channels, weights=Weights.of(file) if file else None)
-        window = ConsecutiveWindow(64, 256, 224, scales)
-        return StreamSize(name, teacher, I3D(TOP, channels), window, settings, flow_folder)
+        window, student = ConsecutiveWindow(64, 256, 224, scales), I3D(TOP, channels)
+        sizes.append(StreamSize(stream, teacher, student, window, settings, flow_folder))
+    return tuple(sizes)
 
-    return stream("rgb", 3, 6, 1e-3, (*_SCALES, 0.66)), stream("flow", 2, 12, 1e-2, _SCALES)
 
-
-def paper_recipes(
-    which: PaperSet, root: Path, sizes: tuple[StreamSize, ...], seed: int = 0
+def by_stream(
+    conditions: Callable, which: PaperSet, root: Path, sizes: tuple[StreamSize, ...], seed: int = 0
 ) -> dict[tuple[str, str, str], Recipe]:
-    """(split, stream, condition) → recipe. GenKD's two passes alternate by epochs as released, so GenKD has twice the
-    epochs."""
-    found = {}
-    for split, size in product(which.splits, sizes):
-        clips, window, turns = (
-            UserClips(str(root / which.folder), split),
-            size.window,
-            2 * size.settings.epochs,
-        )
-        clip, twice = (
-            (window.frames, window.crop, window.crop),
-            replace(size.settings, epochs=turns),
-        )
-        teacher, student = (Gated(net, clip, dropout=0.5) for net in (size.teacher, size.student))
-        phase_1, phase_2 = (
-            FeatureRepresentation(alternating=turns),
-            GenerativeDistillation(alternating=turns),
-        )
-        base = Recipe(
-            "student_ce",
-            clips,
-            size.view(which.folder),
-            net=size.student,
-            window=window,
-            settings=size.settings,
-            seed=seed,
-        )
-        plain = replace(base, condition="teacher_ce", net=size.teacher, seed=seed + 1)
-        kd = replace(base, condition="kd", method=KD(), teacher=plain)
-        taught = replace(plain, condition="teacher_fr", method=phase_1, net=teacher, settings=twice)
-        genkd = replace(
-            base, condition="genkd", method=phase_2, net=student, settings=twice, teacher=taught
-        )
-        control = replace(
-            genkd, condition="untrained", method=replace(phase_2, teacher="untrained")
-        )
-        found |= {
-            (split, size.stream, recipe.condition): recipe
-            for recipe in (taught, base, kd, genkd, control)
-        }
-    return found
+    """(split, stream, condition) → recipe. ``conditions(student, size)`` gives them by name, from a recipe of the
+    student on labels. GenKD's two passes alternate by epochs as released, so GenKD has twice the epochs."""
+    recipes = {}
+    for split, clips in which.by_split(root).items():
+        for size in sizes:
+            student = Recipe(
+                "",
+                clips,
+                size.view(which.folder),
+                net=size.student,
+                window=size.window,
+                settings=size.settings,
+                seed=seed,
+            )
+            for name, recipe in named(conditions(student, size)).items():
+                recipes[split, size.stream, name] = recipe
+    return recipes
 
 
+def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
+    clip = size.window.frames, size.window.crop, size.window.crop
+    epochs = 2 * size.settings.epochs
+    teacher = replace(student, condition="teacher_ce", net=size.teacher, seed=student.seed + 1)
+    taught = replace(
+        twice(teacher),
+        condition="teacher_fr",
+        method=FeatureRepresentation(alternating=epochs),
+        net=Gated(size.teacher, clip, dropout=0.5),
+    )
+    genkd = replace(
+        twice(student),
+        method=GenerativeDistillation(alternating=epochs),
+        net=Gated(size.student, clip, dropout=0.5),
+        teacher=taught,
+    )
+    return {
+        "teacher_fr": taught,
+        "student_ce": student,
+        "kd": replace(student, method=KD(), teacher=teacher),
+        "genkd": genkd,
+        "untrained": untaught(genkd),
+    }
+
+
+#: The recipes of a data set: :func:`by_stream`.
+paper_recipes = partial(by_stream, _paper_conditions)
 PAPER = Paper("2.2", (UCF_101, HMDB_51), paper_recipes)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from kdlab.clips.views import Flow, FlowFiles, Raw
 from kdlab.clips.windows import ConsecutiveWindow
@@ -20,8 +19,13 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Weights, read_state
 from kdlab.nets.video import IMAGENET, build
-from kdlab.papers.generative.networks import ToPoint, gate, mean_log_probability
-from kdlab.papers.generative.released_detector import ReleasedDetectorNet, mean_ap
+from kdlab.papers.generative.networks import gate, mean_log_probability
+from kdlab.papers.generative.released_detector import (
+    ReleasedDetectorNet,
+    attend,
+    attention_layers,
+    mean_ap,
+)
 from kdlab.protocols import Net, Statistics
 from kdlab.system.pool import track
 from kdlab.train.device import device
@@ -29,7 +33,6 @@ from kdlab.train.loop import predict
 
 #: The released test: the middle 64 frames, short side 240, the centre of 224².
 WINDOW = ConsecutiveWindow(64, 240, 224)
-_STRETCHED = 1024  # steps to which the released attention stretches features over time
 _FEATURES = (8, 7, 7)  # (T', h, w) of a clip of the window
 
 
@@ -43,20 +46,9 @@ class ReleasedNet(nn.Module):
         self.backbone = nn.Module()
         self.backbone._model = I3D(TOP, channels).make(num_classes)
         if attention:
-            self.deconv1 = nn.Sequential(
-                ToPoint(1024, 512, (1, *_FEATURES[1:])), nn.GroupNorm(32, 512), nn.ReLU()
-            )
-            near = nn.Sequential()
-            near.conv1d = nn.Conv1d(512, 1024, 3, padding=1)
-            self.Att_Head_5c = nn.Sequential(
-                near,
-                nn.GroupNorm(32, 1024),
-                nn.ReLU(),
-                nn.Linear(_STRETCHED, _FEATURES[0]),
-                nn.Sigmoid(),
-            )
+            self.deconv1, self.Att_Head_5c = attention_layers(1024, *_FEATURES[:2])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         *stages, pool, dropout, logits = self.backbone._model
         for stage in stages:
             x = stage(x)
@@ -66,7 +58,7 @@ class ReleasedNet(nn.Module):
                     f"the released students take clips of 64 × 224², got features {tuple(x.shape[2:])} of "
                     f"other clips: give the window {WINDOW}"
                 )
-            x = gate(x, self.Att_Head_5c(F.interpolate(self.deconv1(x).flatten(2), _STRETCHED)))
+            x = gate(x, attend(x, self.deconv1, self.Att_Head_5c))
         return mean_log_probability(logits(dropout(pool(x))).flatten(2).transpose(1, 2))
 
 
@@ -104,13 +96,8 @@ class Released(Net):
                 "convolution: give a file of their README's folder"
             )
         first, last = (shapes[name] for name in ends)
-        return cls(
-            weights,
-            last[0],
-            first[1],
-            any(name.startswith("Att_Head_5c.") for name in shapes),
-            detector,
-        )
+        attention = any(name.startswith("Att_Head_5c.") for name in shapes)
+        return cls(weights, last[0], first[1], attention, detector)
 
     @property
     def statistics(self) -> Statistics:
@@ -119,24 +106,20 @@ class Released(Net):
         return IMAGENET if self.channels == 3 and not self.detector else flow
 
     def make(self, num_classes: int) -> nn.Module:
-        kind, gated = (
-            (ReleasedDetectorNet, self.gated)
-            if self.detector
-            else (ReleasedNet, self.channels == 3)
-        )
+        kind, gated = ReleasedNet, self.channels == 3
+        if self.detector:
+            kind, gated = ReleasedDetectorNet, self.gated
         net = kind(num_classes, self.channels, self.attention, self.attention and gated)
         return self.weights.into(net, self.head) if self.weights else net
 
 
-def accuracies(
-    file: str | Path, folder: str | Path, split: str = "1", flow: str | Path | None = None
-) -> tuple[int, float, float]:
-    """The number of test clips in ``split`` of the data set in ``folder``, and the top-1 and top-5 accuracy in percent
-    of the student in ``file``. ``flow`` is a folder of flow pictures; without it, a flow network sees DIS flow.
+def _built(spec: Released) -> nn.Module:
+    return build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics))
 
-    Raises ``ValueError`` for a student of other classes, and the errors of :meth:`Released.of` and of the clips.
-    """
-    spec, catalogue = Released.of(file), UserClips(str(folder), split).catalogue()
+
+def _recognised(spec: Released, file, folder, split: str, flow) -> str:
+    """A line with the top-1 and top-5 accuracy of a student of recognition. Arguments are those of :func:`tested`."""
+    catalogue = UserClips(str(folder), split).catalogue()
     if spec.classes != len(catalogue.classes):
         raise ValueError(
             f"{file} has {spec.classes} classes, {folder} has {len(catalogue.classes)}: give the data set "
@@ -144,15 +127,11 @@ def accuracies(
         )
     view = Raw() if spec.channels == 3 else FlowFiles(str(flow)) if flow else Flow()
     clips = WINDOW.batches(catalogue, "test", {"student": view})
-    net = build(spec, len(catalogue.classes), 0, *map(torch.tensor, spec.statistics))
     batches = track(clips.evaluation(4), "testing", -(-len(clips.records) // 4))
-    logits, labels, _ = predict(net, batches, "student")
+    logits, labels, _ = predict(_built(spec), batches, "student")
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    return (
-        len(labels),
-        100 * float(hits[:, 0].float().mean()),
-        100 * float(hits.any(1).float().mean()),
-    )
+    top_1, top_5 = (100 * float(right.float().mean()) for right in (hits[:, 0], hits.any(1)))
+    return f"top-1 {top_1:.2f} %, top-5 {top_5:.2f} % of {len(labels)} test clips of split {split}"
 
 
 def tested(
@@ -164,12 +143,13 @@ def tested(
 ) -> str:
     """A line with the scores of the student in ``file`` on the data set in ``folder``, for either task.
 
-    ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is as in :func:`accuracies`; for a
-    detector it is a folder of arrays (:func:`~.released_detector.flow_steps`), and ``other`` a flow student that is
-    tested together with the RGB student ``file``: without its gate, as in the released test of both.
+    ``split`` is by default 1 for recognition, and the only one of THUMOS14. ``flow`` is a folder of flow pictures;
+    without it, a flow network sees DIS flow. For a detector ``flow`` is a folder of arrays
+    (:func:`~.released_detector.flow_steps`), and ``other`` a flow student that is tested together with the RGB student
+    ``file``: without its gate, as in the released test of both.
 
     Raises ``ValueError`` for students that do not fit the data set, each other or ``flow``, and the errors of
-    :meth:`Released.of`, :func:`accuracies` and :func:`~.released_detector.mean_ap`, before work begins.
+    :meth:`Released.of`, of the clips and of :func:`~.released_detector.mean_ap`, before work begins.
     """
     specs = [replace(Released.of(path), gated=path == file) for path in (file, other) if path]
     channels = [spec.channels for spec in specs]
@@ -178,10 +158,7 @@ def tested(
             f"{other} cannot join {file}: give an RGB and a flow student of THUMOS14, in this order"
         )
     if not specs[0].detector:
-        clips, first, fifth = accuracies(file, folder, split or "1", flow)
-        return (
-            f"top-1 {first:.2f} %, top-5 {fifth:.2f} % of {clips} test clips of split {split or 1}"
-        )
+        return _recognised(specs[0], file, folder, split or "1", flow)
     if bool(flow) != (2 in channels):
         raise ValueError(
             f"{file}: {'leave out --flow, no student sees it' if flow else 'give --flow, its arrays'}"
@@ -191,10 +168,7 @@ def tested(
         raise ValueError(
             f"a student of {wrong[0]} classes, but {folder} has {len(catalogue.classes)}: give THUMOS14"
         )
-    nets = [
-        build(spec, spec.classes, 0, *map(torch.tensor, spec.statistics)).eval().to(device())
-        for spec in specs
-    ]
+    nets = [_built(spec).eval().to(device()) for spec in specs]
     videos, score = mean_ap(nets, channels, catalogue, flow)
-    each = ", ".join(f"{100 * score[f'0.{n}']:.2f} at 0.{n}" for n in range(1, 8))
-    return f"mAP {100 * score['0.1-0.5']:.2f} % (mean of tIoU 0.1 to 0.5; {each}) of {videos} test videos"
+    by_tiou = ", ".join(f"{100 * score[f'0.{n}']:.2f} at 0.{n}" for n in range(1, 8))
+    return f"mAP {100 * score['0.1-0.5']:.2f} % (mean of tIoU 0.1 to 0.5; {by_tiou}) of {videos} test videos"

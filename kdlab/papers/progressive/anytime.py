@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from kdlab.datasets.splits import halves
 from kdlab.papers.progressive.networks import EXITS, ORDER, Trio
@@ -25,13 +26,16 @@ from kdlab.train.runs import Run, find_run
 def trio_of(run: Run) -> Trio:
     """The three networks and the trained exits of ``run``, in evaluation mode. Raises ``FileNotFoundError`` where one
     of the networks is in neither ``runs/`` nor ``pretrained/``."""
-    found = {name: find_run(recipe, pretrained=True) for name, recipe in run.recipe.needs().items()}
-    if lost := [run.recipe.needs()[name].name for name, its in found.items() if its is None]:
-        raise FileNotFoundError(
-            f"{run.folder.name} has internal classifiers of {lost[0]}, which is not in runs/: put "
-            "that run there, or train it again"
-        )
-    return Trio({name: its.net() for name, its in found.items()}, run.net()).eval()
+    nets = {}
+    for modality, recipe in run.recipe.needs().items():
+        backbone = find_run(recipe, pretrained=True)
+        if backbone is None:
+            raise FileNotFoundError(
+                f"{run.folder.name} has internal classifiers of {recipe.name}, which is not in runs/: put "
+                "that run there, or train it again"
+            )
+        nets[modality] = backbone.net()
+    return Trio(nets, run.net()).eval()
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,9 @@ class Fitted:
         exceeds ``theta``."""
         rows = torch.from_numpy(self.weights)
 
-        def decide(k: int, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            z = (
-                torch.einsum("j,njc->nc", rows[k - 1, :k], logits.double())
-                / self.temperatures[k - 1]
-            )
+        def decide(k: int, logits: Tensor) -> tuple[Tensor, Tensor]:
+            z = torch.einsum("j,njc->nc", rows[k - 1, :k], logits.double())
+            z = z / self.temperatures[k - 1]
             return z.softmax(1).amax(1) > theta, z
 
         return decide
@@ -64,14 +66,11 @@ def fit_run(run: Run) -> Fitted:
     """:class:`Fitted` of ``run``. Whole groups of held-out clips go to one half."""
     held, test = run.predictions("val"), run.predictions("test")
     half = halves(held.groups)
-    weights = fit_wise(held.logits[half].astype(float), held.labels[half])
-    heat = temperatures(combine(held.logits[half].astype(float), weights), held.labels[half])
-    return Fitted(
-        weights,
-        heat,
-        (calibrated(held.logits[~half], weights, heat), held.labels[~half]),
-        (calibrated(test.logits, weights, heat), test.labels),
-    )
+    logits, labels = held.logits[half].astype(float), held.labels[half]
+    weights = fit_wise(logits, labels)
+    heat = temperatures(combine(logits, weights), labels)
+    validate = calibrated(held.logits[~half], weights, heat), held.labels[~half]
+    return Fitted(weights, heat, validate, (calibrated(test.logits, weights, heat), test.labels))
 
 
 def calibrated(logits: np.ndarray, weights: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
@@ -81,7 +80,7 @@ def calibrated(logits: np.ndarray, weights: np.ndarray, temperatures: np.ndarray
 
 @torch.no_grad()
 def exit_table(
-    run: Run, views: dict[str, torch.Tensor], theta: float | None = None
+    run: Run, views: dict[str, Tensor], theta: float | None = None
 ) -> tuple[pd.DataFrame, float]:
     """What ``run`` predicts after each of its twelve exits for one clip, seen as ``views[modality] (1, C, T, H, W)``.
 
@@ -92,18 +91,21 @@ def exit_table(
     """
     trio, fitted = trio_of(run), fit_run(run)
     costs = cost_per_exit(trio, {name: tuple(x.shape[1:]) for name, x in views.items()})
-    theta = threshold_for_budget(*fitted.validate, costs, costs[-1] / 2) if theta is None else theta
+    if theta is None:
+        theta = threshold_for_budget(*fitted.validate, costs, costs[-1] / 2)
     sums = calibrated(trio(views).exits.numpy(), fitted.weights, fitted.temperatures)
     labels = [run.provenance["classes"][k] for k in sums[0].argmax(1)]
-    found = {"exit": EXITS, "label": labels, "probability": max_probability(sums)[0], "macs": costs}
-    return pd.DataFrame(found | {"stops": np.arange(len(EXITS)) == stop_at(sums, theta)[0]}), theta
+    table = pd.DataFrame({"exit": EXITS, "label": labels})
+    table["probability"] = max_probability(sums)[0]
+    table["macs"], table["stops"] = costs, table.index == stop_at(sums, theta)[0]
+    return table, theta
 
 
 @dataclass(frozen=True)
 class Walked:
     """Predictions ``answers (N, K)``, the ``exits (N,)`` that gave them (counted from 0), and the ``macs (N,)`` spent."""
 
-    answers: torch.Tensor
+    answers: Tensor
     exits: np.ndarray
     macs: np.ndarray
 
@@ -148,7 +150,8 @@ def walk(trio: Trio, read: Callable, decide: Callable, samples: int, costs: np.n
         if stop.any():
             exits[alive[stop].cpu()] = place
             answered.append((alive[stop], answer[stop]))
-            alive, logits, maps = alive[~stop], [each[~stop] for each in logits], maps[~stop]
+            alive, maps = alive[~stop], maps[~stop]
+            logits = [z[~stop] for z in logits]
         if not len(alive):
             break
     who, what = (torch.cat(parts) for parts in zip(*answered, strict=True))

@@ -6,13 +6,13 @@ at most 5e-4 of its value. Features that exceed ``KDLAB_MEMORY_GB`` are kept on 
 
 import copy
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.clips.coviar import SegmentBatches
@@ -49,9 +49,9 @@ class Features:
     :func:`.networks.frozen_features`, each ``(V, N, …)``, maps as float16."""
 
     records: Sequence
-    tensors: dict[object, torch.Tensor]
+    tensors: dict[object, Tensor]
 
-    def _batch(self, draws: torch.Tensor, indices: torch.Tensor) -> Batch:
+    def _batch(self, draws: Tensor, indices: Tensor) -> Batch:
         chosen = [self.records[i] for i in indices.tolist()]
         return Batch(
             {key: kept[draws, indices].float() for key, kept in self.tensors.items()},
@@ -73,7 +73,7 @@ class Features:
 
 
 def extract(
-    nets: dict[str, Normalised],
+    nets: Mapping[str, Normalised],
     clips: SegmentBatches,
     draws: Sequence[torch.Generator],
     pooled: tuple[int, int] | None = None,
@@ -85,43 +85,38 @@ def extract(
     """
     where = next(iter(nets.values())).mean.device
     count, kept = len(clips.records), {}
+    parts = torch.arange(count).split(32)
     for draw, generator in enumerate(draws or [None]):
-        for some in torch.arange(count).split(32):
-            chosen = some.tolist()
-            if generator is None:
-                centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
-            batch = (
-                clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
-            )
+        batches = clips.evaluation(32)
+        if generator:
+            batches = (clips.training(part.tolist(), generator) for part in parts)
+        for part, batch in zip(parts, batches, strict=True):
             features = frozen_features(nets, {name: batch.views[name].to(where) for name in nets})
-            features = {
-                key: its.cpu() if key == "finals" else _averaged(its.cpu(), pooled)
-                for key, its in features.items()
-            }
+            features = {key: _averaged(key, its.cpu(), pooled) for key, its in features.items()}
             kept = kept or _storage(
                 {key: (len(draws) or 1, count, *its.shape[1:]) for key, its in features.items()}
             )
             for key, its in features.items():
-                kept[key][draw, chosen[0] : chosen[-1] + 1] = its
+                kept[key][draw, part] = its.to(kept[key].dtype)
     return Features(clips.records, kept)
 
 
-def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
-    return (
-        F.adaptive_avg_pool2d(stage.flatten(0, 1), size).unflatten(0, stage.shape[:2])
-        if size
-        else stage
-    )
+def _averaged(key: object, its: Tensor, size: tuple[int, int] | None) -> Tensor:
+    if key == "finals" or not size:
+        return its
+    return F.adaptive_avg_pool2d(its.flatten(0, 1), size).unflatten(0, its.shape[:2])
 
 
-def _storage(shapes: dict[object, tuple[int, ...]]) -> dict[object, torch.Tensor]:
+def _storage(shapes: dict[object, tuple[int, ...]]) -> dict[object, Tensor]:
     """Empty tensors of ``shapes``, float16 but for the logits. They lie in memory, or in unnamed files in the cache if
     they need more than ``kdlab.system.paths.memory_bytes()``."""
     fits = 2 * sum(map(prod, shapes.values())) <= paths.memory_bytes()
 
-    def empty(key: object, shape: tuple[int, ...]) -> torch.Tensor:
-        if fits or key == "finals":
-            return torch.empty(shape, dtype=torch.float32 if key == "finals" else torch.float16)
+    def empty(key: object, shape: tuple[int, ...]) -> Tensor:
+        if key == "finals":
+            return torch.empty(shape)
+        if fits:
+            return torch.empty(shape, dtype=torch.float16)
         paths.cache_dir().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=paths.cache_dir()) as file:
             return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
@@ -149,10 +144,10 @@ class ExitRecipe(Recipe):
         features = features_of(self, catalogue, backbones, weights)
 
         def answers(student: nn.Module, split: str, batch_size: int = 64):
-            some = features.get(split)
-            return (
-                (some.records, all_exits(student.cpu(), some, batch_size)) if some else ((), None)
-            )
+            if split not in features:
+                return (), None
+            some = features[split]
+            return some.records, all_exits(student.cpu(), some, batch_size)
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -177,32 +172,25 @@ def features_of(
     key = (weights, recipe.view, recipe.window, recipe.seed, recipe.data, recipe.data.fingerprint())
     if key not in _last:
         _last.clear()
-        where = device()
-        frozen = {
-            name: copy.deepcopy(net).requires_grad_(False).eval().to(where)
-            for name, net in nets.items()
-        }
+        where, features = device(), {}
+        frozen = nn.ModuleDict(copy.deepcopy(nets)).requires_grad_(False).eval().to(where)
         views = {name: backbone.view for name, backbone in recipe.needs().items()}
-        found = {}
+        draws = [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)]
         with one_thread(where):
             for split in ("train", "val", "test"):
                 clips = SegmentBatches(catalogue.split(split), views, recipe.window)
-                draws = (
-                    [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)]
-                    if split == "train"
-                    else []
-                )
                 if clips.records:
-                    found[split] = extract(frozen, clips, draws, recipe.view.pooled)
-        _last[key] = found
+                    random = draws if split == "train" else []
+                    features[split] = extract(frozen, clips, random, recipe.view.pooled)
+        _last[key] = features
     return _last[key]
 
 
-def all_exits(heads: nn.Module, features: Features, batch_size: int = 64) -> torch.Tensor:
+def all_exits(heads: nn.Module, features: Features, batch_size: int = 64) -> Tensor:
     """Logits ``(N, 12, K)`` of :func:`.networks.twelve` for all clips, in evaluation mode."""
     was_training = heads.training
     heads.eval()
     with torch.no_grad(), one_thread():
-        found = [twelve(heads, batch.views) for batch in features.evaluation(batch_size)]
+        logits = [twelve(heads, batch.views) for batch in features.evaluation(batch_size)]
     heads.train(was_training)
-    return torch.cat(found)
+    return torch.cat(logits)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import (
@@ -34,9 +34,7 @@ Schedule = tuple[tuple[str, float], ...]
 PAPER: Schedule = (("motion", 1 / 6), ("residual", 1 / 6), ("own", 4 / 6))
 
 
-def soft_cross_entropy(
-    logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1
-) -> torch.Tensor:
+def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float = 1) -> Tensor:
     """The cross-entropy ``−Σ_c targets_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)``; ``targets`` are
     *probabilities* (docs/methods.md, 3.3). It equals the KL divergence plus the entropy of the targets. Its gradient is
     therefore that of KL, and its lowest value is that entropy."""
@@ -73,7 +71,7 @@ def orders(strongest: str = "own") -> dict[str, Schedule]:
 class LabelExits(CrossEntropy):
     """The baseline: cross-entropy on labels at every exit."""
 
-    def exit_losses(self, logits: torch.Tensor, batch, progress) -> torch.Tensor:
+    def exit_losses(self, logits: Tensor, batch, progress) -> Tensor:
         """Loss of each clip at each exit, ``(B, E)``, in nats."""
         labels = batch.labels[:, None].expand(logits.shape[:2])
         return F.cross_entropy(logits.movedim(-1, 1), labels, reduction="none")
@@ -81,11 +79,8 @@ class LabelExits(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the loss (a sum over exits, a mean over the batch), and the part of each modality as its terms."""
         exits = self.exit_losses(nets["student"](batch.views), batch, progress).mean(0)
-        yield (
-            "net",
-            exits.sum(),
-            {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)},
-        )
+        terms = {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)}
+        yield "net", exits.sum(), terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +94,7 @@ class _Taught(LabelExits):
     def __post_init__(self):
         check_mixture(self.temperature, self.alpha)
 
-    def finals(self, batch) -> torch.Tensor:
+    def finals(self, batch) -> Tensor:
         """Softened probabilities ``(B, 3, K)`` of the frozen final classifiers."""
         return F.softmax(batch.views["finals"] / self.temperature, dim=-1)
 
@@ -108,9 +103,8 @@ class _Taught(LabelExits):
         if targets.shape[1] == 3:
             targets = targets.repeat_interleave(3, dim=1)
         labels = super().exit_losses(logits, batch, progress)
-        return (1 - self.alpha) * labels + self.alpha * soft_cross_entropy(
-            logits, targets, self.temperature
-        )
+        soft = soft_cross_entropy(logits, targets, self.temperature)
+        return (1 - self.alpha) * labels + self.alpha * soft
 
 
 @dataclass(frozen=True)
@@ -135,7 +129,7 @@ class Progressive(_Taught):
                 f"the shares of a schedule must be positive and add up to 1, got {self.schedule}"
             )
 
-    def targets(self, batch, progress) -> torch.Tensor:
+    def targets(self, batch, progress) -> Tensor:
         teacher, finals = teacher_at(self.schedule, progress.fraction), self.finals(batch)
         return finals if teacher == "own" else finals[:, [ORDER.index(teacher)]]
 
@@ -144,10 +138,9 @@ class Progressive(_Taught):
 class RandomTeacher(_Taught):
     """Control: a random one of the three final classifiers teaches each batch, so teachers change without an order."""
 
-    def targets(self, batch, progress) -> torch.Tensor:
-        drawn = torch.randint(
-            len(ORDER), (), generator=torch.Generator().manual_seed(progress.seed)
-        )
+    def targets(self, batch, progress) -> Tensor:
+        generator = torch.Generator().manual_seed(progress.seed)
+        drawn = torch.randint(len(ORDER), (), generator=generator)
         return self.finals(batch)[:, [int(drawn)]]
 
 
@@ -155,7 +148,7 @@ class RandomTeacher(_Taught):
 class FixedMixture(_Taught):
     """Control: the mean probabilities of the three final classifiers teach throughout, without an order."""
 
-    def targets(self, batch, progress) -> torch.Tensor:
+    def targets(self, batch, progress) -> Tensor:
         return self.finals(batch).mean(1, keepdim=True)
 
 
@@ -164,23 +157,19 @@ class SmoothedExits(Progressive):
     """Control for dark knowledge: label smoothing with the entropy of :class:`Progressive`'s targets. For each
     modality, the entropy is the mean over the training clips and over the schedule."""
 
-    def prepare(self, nets, batches) -> torch.Tensor:
+    def prepare(self, nets, batches) -> Tensor:
         """The smoothed distribution for each modality and label, ``(3, K, K)``."""
         finals = torch.cat([self.finals(batch) for batch in batches])
         nats, classes = entropy(finals).mean(0), finals.shape[-1]
         labels = torch.arange(classes, device=finals.device)
         means = sum(
-            share * (nats if t == "own" else nats[ORDER.index(t)].expand(3))
-            for t, share in self.schedule
+            share * (nats if teacher == "own" else nats[ORDER.index(teacher)].expand(3))
+            for teacher, share in self.schedule
         )
-        return torch.stack(
-            [
-                smoothed_targets(labels, classes, smoothing_of_entropy(float(m), classes))
-                for m in means
-            ]
-        )
+        shares = (smoothing_of_entropy(float(mean), classes) for mean in means)
+        return torch.stack([smoothed_targets(labels, classes, share) for share in shares])
 
-    def targets(self, batch, progress) -> torch.Tensor:
+    def targets(self, batch, progress) -> Tensor:
         return progress.prepared[:, batch.labels].movedim(0, 1)
 
 
@@ -205,9 +194,8 @@ class SettledCrossEntropy(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
-        if (
-            progress.fraction >= self.freeze_after
-        ):  # at every step, since the loop's validation returns to train mode
+        # at every step, since the loop's validation returns to train mode
+        if progress.fraction >= self.freeze_after:
             for module in nets["student"].modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

@@ -6,9 +6,10 @@ own final classifier.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.nets.layers import Outputs
 from kdlab.nets.video import Normalised
@@ -39,13 +40,7 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def __post_init__(self):
-        integer(
-            1,
-            channels=self.channels,
-            width=self.width,
-            kernel=self.kernel,
-            pooled=self.pooled or (1, 1),
-        )
+        integer(1, **vars(self) | {"pooled": self.pooled or (1, 1)})
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []
@@ -62,25 +57,19 @@ class Exit:
 class Pooled(nn.AdaptiveAvgPool2d):
     """Averages maps to a size. Maps of that size pass unchanged, which saves a third of a head's time."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return x if tuple(x.shape[-2:]) == self.output_size else super().forward(x)
 
 
 class Heads(nn.ModuleDict):
     """The nine heads: ``self[modality][stage]`` maps ``(N, C_k, h, w)`` → ``(N, K)``."""
 
-    def forward(self, features: dict[object, torch.Tensor]) -> torch.Tensor:
+    def forward(self, features: dict[object, Tensor]) -> Tensor:
         """Logits ``(B, 9, K)`` of the maps in :func:`frozen_features`. The modalities stand in :data:`ORDER`."""
-        return torch.stack(
-            [
-                self.at(modality, stage, features[modality, stage])
-                for modality, heads in self.items()
-                for stage in range(len(heads))
-            ],
-            1,
-        )
+        exits = product(self, range(3))
+        return torch.stack([self.at(*exit, features[exit]) for exit in exits], 1)
 
-    def at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+    def at(self, modality: str, stage: int, maps: Tensor) -> Tensor:
         """Logits ``(B, K)`` of one head on ``maps (B, T, C_k, h, w)``, averaged over T."""
         return self[modality][stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
 
@@ -100,9 +89,11 @@ class ExitHeads(Net):
         return cls(**{modality: _heads(net) for modality, net in nets.items()})
 
     def make(self, num_classes: int) -> Heads:
-        return Heads(
-            {m: nn.ModuleList(head.make(num_classes) for head in getattr(self, m)) for m in ORDER}
-        )
+        heads = Heads()
+        for modality in ORDER:
+            layers = (head.make(num_classes) for head in getattr(self, modality))
+            heads[modality] = nn.ModuleList(layers)
+        return heads
 
 
 def _heads(net) -> tuple[Exit, Exit, Exit]:
@@ -115,26 +106,24 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
 
 @torch.no_grad()
 def frozen_features(
-    nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]
-) -> dict[object, torch.Tensor]:
+    nets: Mapping[str, Normalised], views: dict[str, Tensor]
+) -> dict[object, Tensor]:
     """The heads' input from the first three stages of ``nets`` for pixels ``views[modality] (B, C, T, H, W)``: maps
     ``(B, T, C_k, h, w)`` under (modality, stage), and under ``finals`` the networks' logits ``(B, 3, K)``."""
     features, finals = {}, []
     for modality, net in nets.items():
         x = views[modality]
-        maps, logits = net.net.features((x - net.mean) / net.std)
-        features |= {
-            (modality, stage): m.unflatten(0, (len(x), -1)) for stage, m in enumerate(maps)
-        }
+        stages, logits = net.net.features((x - net.mean) / net.std)
+        for stage, maps in enumerate(stages):
+            features[modality, stage] = maps.unflatten(0, (len(x), -1))
         finals.append(logits)
     return features | {"finals": torch.stack(finals, 1)}
 
 
-def twelve(heads: Heads, features: dict[object, torch.Tensor]) -> torch.Tensor:
+def twelve(heads: Heads, features: dict[object, Tensor]) -> Tensor:
     """Logits ``(B, 12, K)``: for each modality its three trained heads, followed by its own final classifier."""
-    return torch.cat(
-        [heads(features).unflatten(1, (3, 3)), features["finals"][:, :, None]], 2
-    ).flatten(1, 2)
+    trained = heads(features).unflatten(1, (3, 3))
+    return torch.cat([trained, features["finals"][:, :, None]], 2).flatten(1, 2)
 
 
 class Trio(nn.Module):
@@ -143,9 +132,8 @@ class Trio(nn.Module):
 
     def __init__(self, nets: dict[str, Normalised], heads: Heads):
         super().__init__()
-        self.nets = nn.ModuleDict({modality: nets[modality] for modality in ORDER}).requires_grad_(
-            False
-        )
+        in_order = {modality: nets[modality] for modality in ORDER}
+        self.nets = nn.ModuleDict(in_order).requires_grad_(False)
         self.heads = heads
         self.train()
 
@@ -154,25 +142,24 @@ class Trio(nn.Module):
         self.nets.eval()
         return self
 
-    def forward(self, views: dict[str, torch.Tensor]) -> Outputs:
+    def forward(self, views: dict[str, Tensor]) -> Outputs:
         """The logits of all ``exits (B, 12, K)`` for ``views[modality] (B, C, T, H, W)``; ``logits`` are the last
         exit's."""
         exits = twelve(self.heads, frozen_features(self.nets, views))
         return Outputs(exits[:, -1], exits=exits)
 
-    def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+    def begin(self, modality: str, x: Tensor) -> Tensor:
         """Normalised frames ``(B, T, C, H, W)`` for :meth:`advance`. Here and after each stage, clips may be dropped
         (``maps[kept]``)."""
         net = self.nets[modality]
         return ((x - net.mean) / net.std).transpose(1, 2)
 
-    def advance(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+    def advance(self, modality: str, stage: int, maps: Tensor) -> Tensor:
         """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on the output of the stage before, or of :meth:`begin`."""
-        return (
-            self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        )
+        compute = self.nets[modality].net.stages[stage]
+        return compute(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
-    def logits_at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+    def logits_at(self, modality: str, stage: int, maps: Tensor) -> Tensor:
         """Logits ``(B, K)`` of the exit after ``stage`` (0..3)."""
         if stage == 3:
             return self.nets[modality].net.classify(maps.flatten(0, 1), maps.shape[1])

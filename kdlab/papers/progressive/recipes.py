@@ -18,7 +18,7 @@ from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
 from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
-from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example, named, twice
 from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
@@ -54,27 +54,22 @@ def trio(
 ) -> tuple[Recipe, ...]:
     """The recipes of the three networks of one seed, in ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``. ``net``
     is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
-
-    def epochs(modality: str) -> int:
-        if not isinstance(data, NightStream):
-            return size.real_epochs
-        if modality == "iframe":
-            return size.iframe_epochs if data.night.context else size.epochs
-        return size.epochs if data.night.context else size.plain_epochs
+    if not isinstance(data, NightStream):
+        iframe, others = size.real_epochs, size.real_epochs
+    elif data.night.context:
+        iframe, others = size.iframe_epochs, size.epochs
+    else:
+        iframe, others = size.epochs, size.plain_epochs
 
     def recipe(modality: str) -> Recipe:
-        made, settings = (
-            net("residual" if modality == residual else modality),
-            Settings(epochs=epochs(modality)),
-        )
         return Recipe(
             modality,
             data,
             Compressed(modality),
             by.SettledCrossEntropy(),
-            net=made,
+            net=net("residual" if modality == residual else modality),
             window=Segments(),
-            settings=settings,
+            settings=Settings(iframe if modality == "iframe" else others),
             seed=seed,
         )
 
@@ -85,6 +80,9 @@ def trio(
 ORDERS = tuple(
     name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion")
 )
+#: The conditions of the paper's size, which :func:`crossed` also trains on clips that the networks have seen. All have
+#: the same steps, unlike the released baselines.
+PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 #: The conditions of the demo profile: the method, its baseline, and the decisive control.
 HEADLINE = ("ce_ic", "pkd", "own_final")
 
@@ -92,33 +90,34 @@ HEADLINE = ("ce_ic", "pkd", "own_final")
 def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitRecipe]:
     """Condition → recipe of internal classifiers on ``backbones``. All have the same steps, batches and initial
     weights."""
-    first = backbones[0]
+    first, orders = backbones[0], by.orders()
     few = not isinstance(first.data, NightStream)
     epochs, batch_size = (size.real_exit_epochs, 20) if few else (size.exit_epochs, 32)
-    settings = Settings(epochs=epochs, batch_size=batch_size, lr=8e-3, schedule="cosine")
-    heads = ExitHeads.on(**dict(zip(ORDER, (b.net for b in backbones), strict=True)))
+    exits = ExitRecipe(
+        "ce_ic",
+        first.data,
+        FrozenView(size.draws, POOLED),
+        by.LabelExits(),
+        net=ExitHeads.on(**{name: b.net for name, b in zip(ORDER, backbones, strict=True)}),
+        window=first.window,
+        settings=Settings(epochs, batch_size, lr=8e-3, schedule="cosine"),
+        seed=first.seed,
+        backbones=backbones,
+    )
     methods = {
-        "ce_ic": by.LabelExits(),
+        "ce_ic": exits.method,
         "pkd": by.Progressive(),
-        "pkd_iframe": by.Progressive(
-            schedule=by.orders(strongest="iframe")["motion-residual-iframe"]
-        ),
+        "pkd_iframe": by.Progressive(schedule=by.orders("iframe")["motion-residual-iframe"]),
         "own_final": by.Progressive(schedule=by.only("own")),
         "iframe_kd": by.Progressive(schedule=by.only("iframe")),
-        "reversed": by.Progressive(schedule=by.orders()["own-residual-motion"]),
+        "reversed": by.Progressive(schedule=orders["own-residual-motion"]),
         "random_teacher": by.RandomTeacher(),
         "mixture": by.FixedMixture(),
         "smoothing": by.SmoothedExits(),
         "ce_kd": by.Progressive(alpha=0.5),
     }
-    methods |= {name: by.Progressive(schedule=by.orders()[name]) for name in ORDERS}
-    how = dict(
-        net=heads, window=first.window, settings=settings, seed=first.seed, backbones=backbones
-    )
-    view = FrozenView(size.draws, POOLED)
-    return {
-        name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()
-    }
+    methods |= {name: by.Progressive(schedule=orders[name]) for name in ORDERS}
+    return named({name: replace(exits, method=method) for name, method in methods.items()})
 
 
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
@@ -129,36 +128,28 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     classifier in halves) joins the other methods. ``…_seen``, the control, train on the networks' own half.
     """
 
-    def twice(recipe: Recipe) -> Recipe:
-        return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
-
-    whole = trio(size, data, seed)
-    networks = tuple(replace(twice(network), data=Half(data)) for network in whole)
-    every = {
-        name: replace(twice(recipe), backbones=networks)
+    whole, first, other = trio(size, data, seed), Half(data), Half(data, first=False)
+    networks = tuple(replace(twice(network), data=first) for network in whole)
+    seen = {
+        name: replace(twice(recipe), data=first, backbones=networks)
         for name, recipe in conditions(size, whole).items()
     }
-    own = every["own_final"]
-    every["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
-    made = {
-        f"{name}_unseen": replace(recipe, data=Half(data, first=False))
-        for name, recipe in every.items()
-    }
-    made |= {
-        f"{name}_seen": replace(every[name], data=Half(data))
-        for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")
-    }
-    return {name: replace(recipe, condition=name) for name, recipe in made.items()}
+    own = seen["own_final"]
+    seen["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
+    unseen = {f"{name}_unseen": replace(recipe, data=other) for name, recipe in seen.items()}
+    controls = {f"{name}_seen": seen[name] for name in PAPER_CONDITIONS}
+    return named(unseen | controls)
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-#: All have the same steps, unlike the released baselines.
-PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
-#: Base rates as released, of which :func:`paper_profile` gives each layer a share; and a tenth of them, the rates of
-#: all layers where ``as_released`` is off.
-_RATES = {"residual": 5e-3, "motion": 1e-2, "iframe": 3e-4}
-_TENTHS = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
+#: Modality → depth and batch of its network; its base rate as released, of which :func:`paper_profile` gives each layer a
+#: share; and a tenth of it, the rate of all layers where ``as_released`` is off.
+_NETWORKS = {
+    "residual": (18, 80, 5e-3, 5e-4),
+    "motion": (18, 80, 1e-2, 1e-3),
+    "iframe": (50, 40, 3e-4, 3e-5),
+}
 _ADAM = (("net", Rule(eps=1e-3)),)
 
 
@@ -173,38 +164,36 @@ def paper_profile(
     The networks are ResNet-50 for I-frames and ResNet-18 for the others, from the checkpoints ``weights`` (by modality)
     or from random weights. The exits train on ``draws`` stored crops of each training clip.
     """
-    files, backbones = dict(weights or ()), []
-    for m in ORDER:
-        large = m == "iframe"
-        net = CoViARNet(m, 50 if large else 18, Weights.of(files[m]) if m in files else None)
-        window = PaperSegments(scales=(1.0, 0.875, 0.75) + (0.66,) * large)
-        settings = Settings(510, 40 if large else 80, _TENTHS[m], 1e-4, "cosine", precision)
-        if as_released:
-            first = () if large else ((r"^student\.net\.(conv1|bn1|data_bn)\.", 0.1),)
-            released = AsReleased(
-                _ADAM, (*first, (r"\.fc\.", 1.0), ("", 0.01)), False, (150, 270, 390)
-            )
-            settings = replace(settings, lr=_RATES[m], as_released=released)
-        backbones.append(
-            Recipe(
-                m,
-                Night(),
-                Compressed(m),
-                by.SettledCrossEntropy(),
-                net=net,
-                window=window,
-                settings=settings,
-            )
-        )
+    files = weights or {}
+    backbones = tuple(_paper_network(m, files.get(m), as_released, precision) for m in ORDER)
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", precision)
     if as_released:  # one optimiser for the nine heads, which share no parameters
-        most = max(_RATES.values())
-        shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
-        settings = replace(
-            settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250))
-        )
-    return ExitRecipe(
-        "exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones)
+        most = max(rate for *_, rate, _ in _NETWORKS.values())
+        shares = tuple((rf"^student\.{m}\.", rate / most) for m, (*_, rate, _) in _NETWORKS.items())
+        released = AsReleased(_ADAM, shares, falls=(150, 200, 250))
+        settings = replace(settings, lr=most, as_released=released)
+    return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=backbones)
+
+
+def _paper_network(modality: str, file, as_released: bool, precision: str) -> Recipe:
+    depth, batch_size, rate, tenth = _NETWORKS[modality]
+    scales, rates = (1.0, 0.875, 0.75), ((r"\.fc\.", 1.0), ("", 0.01))
+    if modality == "iframe":
+        scales += (0.66,)
+    else:
+        rates = ((r"^student\.net\.(conv1|bn1|data_bn)\.", 0.1), *rates)
+    settings = Settings(510, batch_size, tenth, 1e-4, "cosine", precision)
+    if as_released:
+        released = AsReleased(_ADAM, rates, False, (150, 270, 390))
+        settings = replace(settings, lr=rate, as_released=released)
+    return Recipe(
+        modality,
+        Night(),
+        Compressed(modality),
+        by.SettledCrossEntropy(),
+        net=CoViARNet(modality, depth, Weights.of(file) if file else None),
+        window=PaperSegments(scales=scales),
+        settings=settings,
     )
 
 
@@ -212,17 +201,13 @@ def paper_recipes(
     which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0
 ) -> dict[tuple[str, str], ExitRecipe]:
     """(split, condition) → recipe. The exits of all modalities share a crop, whose sizes are those of residuals."""
-    found = {}
-    for split in which.splits:
-        clips = UserClips(str(root / which.folder), split)
-        made = conditions(
-            STUDY, tuple(replace(net, data=clips, seed=seed) for net in size.backbones)
-        )
-        found |= {
-            (split, c): replace(made[c], settings=size.settings, view=size.view)
-            for c in PAPER_CONDITIONS
-        }
-    return found
+    recipes = {}
+    for split, clips in which.by_split(root).items():
+        backbones = tuple(replace(net, data=clips, seed=seed) for net in size.backbones)
+        exits = conditions(STUDY, backbones)
+        for name in PAPER_CONDITIONS:
+            recipes[split, name] = replace(exits[name], settings=size.settings, view=size.view)
+    return recipes
 
 
 def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
@@ -232,8 +217,8 @@ def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
         return example(recipe, classes)
     nets, views = {}, {}
     for modality, backbone in recipe.needs().items():
-        made, _, views[modality] = example(backbone, classes)
-        nets[modality] = made["student"]
+        backbone_nets, _, views[modality] = example(backbone, classes)
+        nets[modality] = backbone_nets["student"]
     batch = Batch(frozen_features(nets, views), torch.zeros(1, dtype=torch.long), ("",))
     return {"student": recipe.net.make(classes)}, batch, batch.views
 

@@ -22,17 +22,17 @@ from scipy.special import log_softmax, softmax
 
 from kdlab.system.values import finite, not_negative, positive
 
-_LARGEST = (
-    100.0  # the bound on weights: with separable clips and a = 0 the minimum lies at infinity
-)
+#: The bound on weights: with separable clips and a = 0 the minimum lies at infinity.
+_LARGEST = 100.0
 
 
 def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean cross-entropy in nats of ``Σ_j w_j z_j`` and its gradient ``(J,)``."""
-    clips, log_p = np.arange(len(labels)), log_softmax(np.tensordot(logits, w, (1, 0)), axis=1)
+    right = np.arange(len(labels)), labels
+    log_p = log_softmax(np.tensordot(logits, w, (1, 0)), axis=1)
     error = np.exp(log_p)
-    error[clips, labels] -= 1
-    return -log_p[clips, labels].mean(), np.tensordot(logits, error, ((0, 2), (0, 1))) / len(labels)
+    error[right] -= 1
+    return -log_p[right].mean(), np.tensordot(logits, error, ((0, 2), (0, 1))) / len(labels)
 
 
 def solve(
@@ -52,7 +52,7 @@ def solve(
         return value + l1 * x.sum(), sides @ gradient + l1
 
     start = np.concatenate([np.ones(exits), np.zeros(len(sides) - exits)])
-    found = minimize(
+    minimum = minimize(
         objective,
         start,
         jac=True,
@@ -60,7 +60,7 @@ def solve(
         bounds=[(0, _LARGEST)] * len(sides),
         options=dict(maxiter=2000, ftol=1e-13, gtol=1e-8),
     )
-    return found.x @ sides
+    return minimum.x @ sides
 
 
 def fit_wise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -127,8 +127,9 @@ def threshold_for_budget(
             f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
             "every clip pays; raise the budget, or use fewer segments or a smaller first network"
         )
-    found = np.unique(max_probability(combined))
-    thetas = [-1.0, *found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)], 1.0]
+    seen = np.unique(max_probability(combined))
+    spread = np.linspace(0, len(seen) - 1, min(len(seen), 400)).astype(int)
+    thetas = [-1.0, *seen[spread], 1.0]
     points = curve(combined, labels, cumulative_cost, thetas)
     within = points[points["cost"] <= budget]
     return float(within.sort_values(["accuracy", "cost"], ascending=[False, True])["theta"].iloc[0])

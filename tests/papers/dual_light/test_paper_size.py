@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tests.clips.test_datasets import arid_tree
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
@@ -24,6 +23,7 @@ from kdlab.train.runs import untrained
 from kdlab.train.settings import Rule, Settings
 from kdlab.train.sizes import DEMO, Profile
 from tests.conftest import encode, pattern
+from tests.datasets.test_released import arid_tree
 
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER.sets[1:]))
 SMOKE = Profile(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.coviar import DIFFERENCE, Segments
+from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.records import ClipRecord
 from kdlab.clips.windows import Batch
 from kdlab.nets.compressed import matched
@@ -200,13 +200,10 @@ class Numbers:
 
     def __init__(self, count):
         self.records = [ClipRecord(f"c{i}", None, i % 3, "train", "g") for i in range(count)]
-        self.window = Segments(2)
 
-    def length(self, record):
-        return 10
-
-    def collate(self, indices, draws):
-        return self._made(indices, torch.zeros(len(indices)))
+    def evaluation(self, batch_size):
+        for part in torch.arange(len(self.records)).split(batch_size):
+            yield self._made(part.tolist(), torch.zeros(len(part)))
 
     def training(self, indices, generator):
         return self._made(indices, torch.rand(len(indices), generator=generator))
