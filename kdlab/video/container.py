@@ -336,6 +336,14 @@ class StreamReader:
                 self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
             yield packet
 
+    def shown_packets(self) -> Iterator[av.Packet]:
+        """As :meth:`each_packet`, without the packets that are not shown."""
+        shown = 0
+        for packet in self.each_packet():
+            if self.packets - self.hidden > shown:
+                shown += 1
+                yield packet
+
     def require_whole(self) -> None:
         """Raise DamagedClip if packets are missing, or if no packet shows a frame."""
         nothing = "empty: its video stream has no frames" if self.packets == self.hidden else ""
@@ -474,11 +482,9 @@ def timeline(path: Path | str) -> Timeline:
         length = (
             (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0
         )  # bytes of an H.264 unit's length
-        for packet in reader.each_packet():
-            if packet.size and reader.packets - reader.hidden > len(packets):
-                packets.append(
-                    (packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length))
-                )
+        for packet in reader.shown_packets():
+            is_key = packet.is_keyframe and _starts_afresh(packet, length)
+            packets.append((packet.pts, packet.dts, is_key))
         reader.require_whole()
         unit, info = float(stream.time_base), reader.info
     count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
