@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
@@ -237,18 +236,15 @@ def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
     path, index = Path(path), scan(path)
     wanted, size = _numbers(path, index, numbers), (index.info.height, index.info.width)
     groups, group = np.unique(index.group(wanted), return_inverse=True)
-    fields = {
-        "motion": np.zeros((len(wanted), *size, 2), np.int16),
-        "residual": np.zeros((len(wanted), *size, 3), np.int16),
-    }
-    arrays = {f"accumulated_{name}": zeros.copy() for name, zeros in fields.items()} | fields
-    iframes, blocks = np.zeros((len(groups), *size, 3), np.uint8), {}
+    arrays, iframes, blocks = {}, np.zeros((len(groups), *size, 3), np.uint8), {}
+    for name in ("motion", "accumulated_motion", "residual", "accumulated_residual"):
+        channels = 2 if "motion" in name else 3
+        arrays[name] = np.zeros((len(wanted), *size, channels), np.int16)
     for t, (near, far) in enumerate(_compared(path, numbers, [False, True])):
-        for name in fields:
-            arrays[name][t] = getattr(near, name)
-            arrays[f"accumulated_{name}"][t] = getattr(far, name)
-        iframes[group[t]] = far.reference
-        blocks[far.number] = far.blocks
+        arrays["motion"][t], arrays["residual"][t] = near.motion, near.residual
+        arrays["accumulated_motion"][t] = far.motion
+        arrays["accumulated_residual"][t] = far.residual
+        iframes[group[t]], blocks[far.number] = far.reference, far.blocks
     return arrays | {
         "iframes": iframes,
         "group": group,
@@ -332,36 +328,25 @@ def _decoded(
 
 
 class _Source:
-    """A ``reference`` picture, and the places in it from which the pixels of a later frame come.
+    """A ``reference`` picture, and where the pixels of a later frame come from in it. Places and pixels are padded to
+    the size of ``own``, whole macroblocks."""
 
-    Of a ``warped`` source, the pixels move along with their places; of another, they are looked up when a frame is
-    compared. The first is faster if most frames are compared.
-    """
-
-    def __init__(self, reference: np.ndarray, own: np.ndarray, warped: bool):
-        self.reference, self._own, self._places, self._warped = reference, own, own, None
-        if warped:
-            height, width = reference.shape[:2]
-            self._warped = np.zeros((*own.shape[:2], 3), np.uint8)
-            self._warped[:height, :width] = reference
+    def __init__(self, reference: np.ndarray, own: np.ndarray):
+        height, width = reference.shape[:2]
+        self.reference, self._own, self._places = reference, own, own.copy()
+        self._pixels = np.zeros((*own.shape[:2], 3), np.uint8)
+        self._pixels[:height, :width] = reference
 
     def follow(self, by: Moves) -> None:
         """Go on to the next frame, whose blocks moved ``by``."""
-        moved = None if self._places is self._own else self._places
-        self._places = advance(self._places, by, moved)
-        if self._warped is not None:
-            advance(self._warped, by, self._warped)
+        advance(self._places, by, self._places)
+        advance(self._pixels, by, self._pixels)
 
     def compare(self, picture: np.ndarray, **about) -> Modalities:
         """The frame of ``picture``, which has come as far as this source."""
         height, width = picture.shape[:2]
-        if self._warped is None:
-            places = self._places[:height, :width]
-            came = cv2.remap(self.reference, places, None, cv2.INTER_NEAREST)
-        else:
-            came = self._warped[:height, :width]
         motion = (self._own - self._places)[:height, :width]
-        residual = np.subtract(picture, came, dtype=np.int16)
+        residual = np.subtract(picture, self._pixels[:height, :width], dtype=np.int16)
         return Modalities(
             picture=picture, reference=self.reference, motion=motion, residual=residual, **about
         )
@@ -386,13 +371,13 @@ def _compared(
                 picture = _picture(frame, converter)
             if kind == "I":
                 key, before = number, picture
-                far = _Source(picture, own, warped=numbers is None)
+                far = _Source(picture, own)
             elif True in accumulated:
                 far.follow(by)
             if number not in shown:
                 continue
             if False in accumulated:
-                near = _Source(before, own, warped=True)
+                near = _Source(before, own)
                 near.follow(by)
             about = {"number": number, "key": key, "kind": kind, "blocks": its_blocks}
             yield [(far if way else near).compare(picture, **about) for way in accumulated]
