@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.system.files import content_keys, why_no_file
+from kdlab.system.files import content_keys, text_hash, why_no_file
 from kdlab.system.values import some
 
 SPLITS = ("train", "val", "test")
@@ -70,16 +70,13 @@ class Catalogue:
             repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path]))
             for r in self.records
         )
-        return hashlib.blake2b(
-            "\n".join([*lines, repr(self.classes)]).encode(), digest_size=8
-        ).hexdigest()
+        text = "\n".join([*lines, repr(self.classes)])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def sizes(self) -> str:
         """Hash of the file sizes, 16 hex digits. Sizes differ if an encoder received different pixels."""
-        text = "\n".join(
-            sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records)
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        lines = sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records)
+        return text_hash("\n".join(lines))
 
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used.

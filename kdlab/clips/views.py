@@ -4,7 +4,6 @@ Sampling in time, crop and flip come after the view, as one :class:`kdlab.clips.
 clip share the draw, so that teacher and student see the same moments and the same place (docs/methods.md, 0).
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from kdlab.system.files import text_hash
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import one_of, positive
 from kdlab.video.container import DamagedClip, Frames, Indices, Read
@@ -234,7 +234,7 @@ class FlowFiles(Streamed):
         for pattern in (self.x, self.y):
             for place in folder.glob(f"*/{pattern}"):
                 sizes.append((str(place.relative_to(folder)), place.stat().st_size))
-        return hashlib.sha256(repr(sorted(sizes)).encode()).hexdigest()[:16]
+        return text_hash(repr(sorted(sizes)))
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).

@@ -17,9 +17,8 @@ from kdlab.system.values import integer, positive
 from kdlab.video.decode import Streamed, gathered
 
 SIDE = 128  # short side in pixels, at which noise and blur of the camera were measured on real dark clips
-CONTRAST = (
-    7.5  # ratio of the light's 99th percentile to its median in dark places: the median over places
-)
+#: The ratio of the light's 99th percentile to its median in dark places: the median over places.
+CONTRAST = 7.5
 
 _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
@@ -70,11 +69,9 @@ class Darkened(Streamed):
         frames = gathered(small, path)
         radiance = _Lit(frames, lamplight(_LINEAR.take(_few(frames)), rng))
         dark = exposed(radiance, draw_camera(rng, radiance), rng, self.exposure)
-        wanted = (
-            range(len(frames))
-            if indices is None
-            else set(np.asarray(indices, dtype=np.intp).tolist())
-        )
+        wanted = range(len(frames))
+        if indices is not None:
+            wanted = set(np.asarray(indices, dtype=np.intp).tolist())
         for number, frame in enumerate(dark):
             if number in wanted:
                 yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])

@@ -15,7 +15,6 @@ split. ``index.csv`` has one row per labelled segment (path,label,split,group,st
 one row per video (path,split,group,seconds).
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -25,6 +24,7 @@ import cv2
 import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
+from kdlab.system.files import text_hash
 from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 
@@ -67,19 +67,18 @@ class Untrimmed:
             raise ValueError(
                 f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on"
             )
-        Night(
-            self.classes, variety=self.variety, seed=self.seed
-        )  # checks the values that clips have too
+        # checks the values that clips have too
+        Night(self.classes, variety=self.variety, seed=self.seed)
 
     @property
     def name(self) -> str:
         """The folder's name, e.g. ``night-untrimmed-v0.25-s0-1f3a``; the digits stand for classes and seconds."""
-        rest = hashlib.sha256(json.dumps([self.classes, self.seconds]).encode()).hexdigest()[:4]
+        rest = text_hash(json.dumps([self.classes, self.seconds]), 4)
         return f"night-untrimmed-v{self.variety:g}-s{self.seed}-{rest}"
 
     def fingerprint(self) -> str:
         """Hash of the values and of the generator's sources, 16 hex digits."""
-        return hashlib.sha256(json.dumps([asdict(self), _generator()]).encode()).hexdigest()[:16]
+        return text_hash(json.dumps([asdict(self), _generator()]))
 
     def catalogue(self) -> Catalogue:
         """The labelled segments of the dark H.264 videos in the data folder; makes missing videos."""
@@ -142,9 +141,8 @@ def make_untrimmed(
     :func:`kdlab.night.make_night`, the work is parallel with the same bits, and resumable; a folder holds one data set.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
-    values = json.loads(
-        json.dumps(asdict(spec) | {"context": None})
-    )  # unlike in trimmed clips' folders
+    # no context, unlike in trimmed clips' folders
+    values = json.loads(json.dumps(asdict(spec) | {"context": None}))
     del values["videos"]
     write_tables = partial(_write_tables, spec)
     folder.complete(
@@ -155,12 +153,8 @@ def make_untrimmed(
         path, name = root / job.name(stream), job.name(stream).rpartition(".")[0]
         records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
                                start, end) for label, start, end in _labelled(job)]  # fmt: skip
-    return Catalogue(
-        spec.name if stream == "dark" else f"{spec.name}-{stream}",
-        root,
-        spec.classes,
-        tuple(records),
-    )
+    name = spec.name if stream == "dark" else f"{spec.name}-{stream}"
+    return Catalogue(name, root, spec.classes, tuple(records))
 
 
 def _generator() -> str:
