@@ -5,7 +5,9 @@
 Clips of `night` are made and transcoded to MPEG-4 and to H.264 in a temporary folder; with KDLAB_REAL_CLIPS set, real
 clips of each data set in it follow, and all of them one after the other as one long film. One process, interleaved
 repeats. "bare" decodes, exports motion vectors and converts to RGB with one kept converter; "bare decode" leaves the
-vectors out, "vectors alone" the pixels; "usual" calls `frame.to_ndarray` and computes nothing. mv-extractor 2 takes
+vectors out, "vectors alone" the pixels and stacks the vectors, as "motion vectors as one array" does by kdlab; "usual"
+calls `frame.to_ndarray` and computes nothing. "all arrays" has motion and residuals to both references, from one decode,
+and their memory. mv-extractor 2 takes
 part where it is installed, by `pip install --no-deps motion-vector-extractor`: with its dependencies it would put a
 second OpenCV over kdlab's. Its vectors alone are those that it reads without converting frames.
 """
@@ -30,7 +32,7 @@ from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
 from kdlab.night.drawing import write_mpeg4
 from kdlab.system import paths
-from kdlab.video.compressed import modalities, scan
+from kdlab.video.compressed import modalities, read, scan, vectors
 from kdlab.video.decode import read_frames
 
 try:
@@ -41,17 +43,19 @@ except ImportError:
 REPEATS, FILES, SIDE = 9, 4, 112
 
 
-def bare(path: Path, vectors: bool = True, pixels: bool = True) -> None:
-    converter = VideoReformatter()
+def bare(path: Path, motion: bool = True, pixels: bool = True) -> None:
+    converter, blocks = VideoReformatter(), []
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-        stream.codec_context.options = {"flags2": "+export_mvs"} if vectors else {}
+        stream.codec_context.options = {"flags2": "+export_mvs"} if motion else {}
         for frame in file.decode(stream):
-            if vectors and (found := frame.side_data.get("MOTION_VECTORS")):
-                found.to_ndarray()
+            if motion and (exported := frame.side_data.get("MOTION_VECTORS")):
+                blocks.append(exported.to_ndarray())
             if pixels:
                 converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    if motion and not pixels:
+        np.concatenate(blocks)
 
 
 def usual(path: Path) -> None:
@@ -100,12 +104,14 @@ def extractor(path: Path, pixels: bool = True) -> None:
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "bare": bare,
-    "bare decode": partial(bare, vectors=False),
+    "bare decode": partial(bare, motion=False),
     "vectors alone": partial(bare, pixels=False),
     "usual": usual,
     "every frame": every_frame,
     "every frame, not accumulated": not_accumulated,
     "one frame a group": one_a_group,
+    "motion vectors as one array": vectors,
+    "all arrays": read,
     "TSN by seeking": tsn,
     "TSN by seeking, first time": tsn_unscanned,
 }

@@ -82,9 +82,8 @@ class FrameCache:
         self._full = False
         self._used: int | None = None
 
-    def __reduce__(
-        self,
-    ):  # in another process: a cache of the same folder, which counts the bytes there itself
+    # in another process: a cache of the same folder, which counts the bytes there itself
+    def __reduce__(self):
         return _one_cache, (self.root, self.limit_bytes)
 
     def hold(self) -> None:
@@ -121,21 +120,21 @@ class FrameCache:
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
         """The number of decoded frames of a clip. A clip that is not in the cache is decoded and cached."""
-        if self._held and (path, side, tag) in self._held:
-            return len(self._held[path, side, tag])
-        if (file := self._file(path, side, tag)) not in self._counts:
-            kept = self._opened(path, side, read, tag)
-            self._counts[file] = (
-                sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
-            )
+        kept = self._opened(path, side, read, tag)
+        if kept is not None:
+            return len(kept)
+        file = self._file(path, side, tag)
+        if file not in self._counts:
+            self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path))))
         return self._counts[file]
 
     def _opened(self, path: Path | str, side: int, read: Read, tag: str) -> np.ndarray | None:
-        if self._held is not None and (path, side, tag) in self._held:
-            return self._held[path, side, tag]
-        kept = self._kept(self._file(path, side, tag), path, side, read)
+        clip = path, side, tag
+        if self._held and clip in self._held:
+            return self._held[clip]
+        kept = self._kept(self._file(*clip), path, side, read)
         if self._held is not None and kept is not None and len(self._held) < MOST_HELD:
-            self._held[path, side, tag] = kept
+            self._held[clip] = kept
         return kept
 
     def _file(self, path: Path | str, side: int, tag: str) -> Path:
@@ -144,11 +143,12 @@ class FrameCache:
 
     def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
         """The clip's frames, memory-mapped read-only; writes their file if necessary. None if there is no room."""
-        if (found := _mapped(file)) is not None or self._full:
-            return found
+        kept = _mapped(file)
+        if kept is not None or self._full:
+            return kept
         if self._used is None:
             delete_old_drafts(self.root)
-            self._used = sum(kept.stat().st_size for kept in self.root.glob("*.npy"))
+            self._used = sum(other.stat().st_size for other in self.root.glob("*.npy"))
         room = self.limit_bytes - self._used
         try:
             write_atomically(
@@ -186,19 +186,16 @@ def _mapped(file: Path) -> np.ndarray | None:
 @cached_by_file(2**16)
 def _layout(file: Path) -> tuple[int, tuple[int, ...]]:
     """Offset and shape of the frames in ``file``; reading its header takes five times as long as the access."""
-    found = np.load(str(file), mmap_mode="r")
-    return found.offset, found.shape
+    frames = np.load(str(file), mmap_mode="r")
+    return frames.offset, frames.shape
 
 
 def _small(path: Path | str, side: int, frames: Frames) -> Frames:
     """Resize the frames of a clip, one by one."""
     shape = None
     for frame in frames:
-        if (
-            frame.dtype != np.uint8
-            or frame.ndim != 3
-            or frame.shape != (shape := shape or frame.shape)
-        ):
+        shape = shape or frame.shape
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != shape:
             raise ValueError(
                 f"{path}: its view gave a frame of {frame.dtype} and shape {frame.shape}. The view must "
                 "give uint8 frames (H, W, C), all of one shape."

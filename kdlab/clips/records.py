@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlab.system.files import content_keys, why_no_file
+from kdlab.system.files import content_keys, text_hash, why_no_file
 from kdlab.system.values import some
 
 SPLITS = ("train", "val", "test")
@@ -54,9 +54,11 @@ class Catalogue:
         """Number of clips per class (rows) and split (columns), as a ``pandas.DataFrame``."""
         import pandas as pd  # importing it takes a second, which workers of a process pool save
 
-        found = Counter((record.label, record.split) for record in self.records)
-        rows = [[found[label, split] for split in SPLITS] for label in range(len(self.classes))]
-        return pd.DataFrame(rows, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
+        counts = Counter((record.label, record.split) for record in self.records)
+        index, table = pd.Index(self.classes, name="class"), {}
+        for split in SPLITS:
+            table[split] = [counts[label, split] for label in range(len(self.classes))]
+        return pd.DataFrame(table, index=index)
 
     def fingerprint(self) -> str:
         """Hash of classes, ids, labels, splits, groups, times and file contents: 16 hex digits, independent of paths.
@@ -68,16 +70,13 @@ class Catalogue:
             repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path]))
             for r in self.records
         )
-        return hashlib.blake2b(
-            "\n".join([*lines, repr(self.classes)]).encode(), digest_size=8
-        ).hexdigest()
+        text = "\n".join([*lines, repr(self.classes)])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def sizes(self) -> str:
         """Hash of the file sizes, 16 hex digits. Sizes differ if an encoder received different pixels."""
-        text = "\n".join(
-            sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records)
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        lines = sorted(f"{record.id} {record.path.stat().st_size}" for record in self.records)
+        return text_hash("\n".join(lines))
 
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used.
@@ -95,37 +94,43 @@ class Catalogue:
                 f"{self.root}: the {empty[0]} split is empty. Add clips or groups, or say in a "
                 f"`split` column which clips it has.{why}"
             )
-        if twice := [
-            id_ for id_, number in Counter(record.id for record in records).items() if number > 1
-        ]:
+        times = Counter(record.id for record in records)
+        if twice := [name for name, number in times.items() if number > 1]:
             raise CatalogueError(
                 f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
                 "remove the second row of the table."
             )
-        known = {record.label for record in records if record.split == "train"}
-        strange = {
-            f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known
-        }
-        if "train" in splits and strange:
-            raise CatalogueError(
-                f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
-                f"to train, or remove the class.{why}"
-            )
+        if "train" in splits:
+            self._require_known(records, why)
+        faults = {record: why_no_file(record.path) for record in records}
         if lost := {
             f"{record.path}{record.where and f' ({record.where})'}: {fault}"
-            for record in records
-            if (fault := why_no_file(record.path))
+            for record, fault in faults.items()
+            if fault
         }:
             raise FileNotFoundError(
                 f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths."
             )
-        if (
-            len(known) == 1
-            and {"train", "test"} <= {*splits}
-            and any(record.end is None for record in records)
-        ):
+        if {"train", "test"} <= {*splits}:
+            self._require_two_classes(records)
+
+    def _require_known(self, records: list[ClipRecord], why: str) -> None:
+        """Raise CatalogueError for a class without training clips."""
+        known = {record.label for record in records if record.split == "train"}
+        if strange := {
+            f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known
+        }:
             raise CatalogueError(
-                f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
+                f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
+                f"to train, or remove the class.{why}"
+            )
+
+    def _require_two_classes(self, records: list[ClipRecord]) -> None:
+        """Raise CatalogueError where all clips are of one class, and nothing is background."""
+        labels = {record.label for record in records if record.split == "train"}
+        if len(labels) == 1 and any(record.end is None for record in records):
+            raise CatalogueError(
+                f"{self.root}: all clips are of one class, {self.classes[labels.pop()]}, so there is "
                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
                 "subfolder per class."
             )

@@ -103,47 +103,47 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     videos: dict[Path, list[ClipRecord]] = {}
     for record in catalogue.split(split):
         videos.setdefault(record.path, []).append(record)
-    found = []
+    shown = []
     for path, records in videos.items():
         seconds, steps = timeline(path).seconds, _steps(path, window.rate)
-        for record in records:
-            if None in (record.start, record.end) or not 0 <= record.start < record.end:
-                raise CatalogueError(
-                    f"{record.where or record.id}: segments need 0 <= start < end; this one has "
-                    f"{record.start} and {record.end}. Give the times in seconds, in columns start "
-                    "and end of an index.csv beside the videos with a row for each action."
-                )
-        if (first := min(records, key=lambda record: record.start)).start >= seconds:
-            raise CatalogueError(
-                f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
-                f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
-                "the whole video."
-            )
-        segments = tuple((record.start, record.end, record.label) for record in records)
+        segments = _segments(path, records, seconds)
         low, high = np.array(segments)[:, :2].T * window.rate
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
         for first in (*range(0, last, dense or window.stride), last):
-            if not dense or ((first <= low + 1e-6) & (high <= first + window.frames + 1e-6)).any():
-                found.append(
-                    VideoWindow(
-                        f"{name}@{first / window.rate:g}",
-                        path,
-                        -1,
-                        split,
-                        records[0].group,
-                        video=name,
-                        seconds=seconds,
-                        first=first,
-                        segments=segments,
-                    )
-                )
-    if dense and videos and not found:
+            whole = (first <= low + 1e-6) & (high <= first + window.frames + 1e-6)
+            if dense and not whole.any():
+                continue
+            id_, group = f"{name}@{first / window.rate:g}", records[0].group
+            of_video = {"video": name, "seconds": seconds, "first": first, "segments": segments}
+            shown.append(VideoWindow(id_, path, -1, split, group, **of_video))
+    if dense and videos and not shown:
         raise CatalogueError(
             f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
             f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0."
         )
-    return tuple(found)
+    return tuple(shown)
+
+
+def _segments(
+    path: Path, records: list[ClipRecord], seconds: float
+) -> tuple[tuple[float, float, int], ...]:
+    """Start, end and class of the ``records`` of a video of ``seconds``; raises what :func:`windows` raises for them."""
+    for record in records:
+        if None in (record.start, record.end) or not 0 <= record.start < record.end:
+            raise CatalogueError(
+                f"{record.where or record.id}: segments need 0 <= start < end; this one has "
+                f"{record.start} and {record.end}. Give the times in seconds, in columns start "
+                "and end of an index.csv beside the videos with a row for each action."
+            )
+    first = min(records, key=lambda record: record.start)
+    if first.start >= seconds:
+        raise CatalogueError(
+            f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
+            f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
+            "the whole video."
+        )
+    return tuple((record.start, record.end, record.label) for record in records)
 
 
 def all_annotated(data):

@@ -4,7 +4,6 @@ Sampling in time, crop and flip come after the view, as one :class:`kdlab.clips.
 clip share the draw, so that teacher and student see the same moments and the same place (docs/methods.md, 0).
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from kdlab.protocols import View
+from kdlab.system.files import text_hash
 from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import one_of, positive
 from kdlab.video.container import DamagedClip, Frames, Indices
@@ -73,13 +73,13 @@ class Enhanced(View):
 
     def pairs(self, path: Path, indices: Indices = None) -> Iterator[tuple]:
         """Yield pairs of a frame before and after enhancement."""
-        each = self.of.frames
+        of = self.of.frames
         if getattr(self.by, "steady", True):
-            frames = gathered(each, path)
+            frames = gathered(of, path)
             wanted = slice(None) if indices is None else np.asarray(indices)
             yield from zip(frames[wanted], self.by(frames)[wanted], strict=True)
             return
-        frames = each(path, indices)
+        frames = of(path, indices)
         while some := list(islice(frames, _AT_ONCE)):
             yield from zip(some, self.by(np.stack(some)), strict=True)
 
@@ -121,20 +121,15 @@ class MotionMix(Around):
         Each is divided by its root mean square over the clip; the first has zero mean.
         """
         grey = sum(pixels.unbind(1)) / pixels.shape[1]
-        middle = (
-            grey.shape[1] - 1
-        ) // 2  # the lower median, which NumPy finds in a fifth of torch's time
-        still = grey - torch.from_numpy(np.partition(grey.cpu(), middle, 1)[:, middle, None]).to(
-            grey
-        )
+        # the lower median, which NumPy finds in a fifth of torch's time
+        middle = (grey.shape[1] - 1) // 2
+        median = np.partition(grey.cpu(), middle, 1)[:, middle, None]
+        still = grey - torch.from_numpy(median).to(grey)
         change = torch.diff(grey, dim=1, prepend=grey[:, :1])
         mixed = grey.new_empty(*grey.shape, 3)
         for channel, part in enumerate((grey - grey.mean((1, 2, 3), keepdim=True), still, change)):
-            torch.div(
-                part,
-                part.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3,
-                out=mixed[..., channel],
-            )
+            size = part.square().mean((1, 2, 3), keepdim=True).sqrt()
+            torch.div(part, size + 1e-3, out=mixed[..., channel])
         return mixed.permute(0, 4, 1, 2, 3)
 
 
@@ -174,20 +169,18 @@ class Flow(Around):
 
         It is uint8 (H, W, 2), ``128 + 127 v / bound``. Raises ValueError for a clip of one frame.
         """
-        times = (
-            None if indices is None else Counter(np.maximum(indices, 1).tolist())
-        )  # how often each is yielded
-        needed = None if times is None else sorted({*times, *(row - 1 for row in times)})
+        needed = times = None
+        if indices is not None:
+            times = Counter(np.maximum(indices, 1).tolist())  # how often each is yielded
+            needed = sorted({*times, *(row - 1 for row in times)})
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         number, before = -1, None
         for number, frame in zip(needed or count(), self.of.frames(path, needed), strict=False):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             shown = 1 + (number == 1) if times is None else times[number]
             if number and shown:
-                flow = dis.calc(before, grey, None)
-                yield from [
-                    np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)
-                ] * shown
+                flow = np.clip(dis.calc(before, grey, None) / self.bound, -1, 1)
+                yield from [np.rint(128 + 127 * flow).astype(np.uint8)] * shown
             before = grey
         if number == 0:
             raise ValueError(f"{path} has one frame, so no flow; remove the clip from the index")
@@ -214,15 +207,11 @@ class FlowFiles(View):
 
     def contents(self) -> str:
         """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time."""
-        pictures = [
-            place
-            for pattern in (self.x, self.y)
-            for place in Path(self.folder).glob(f"*/{pattern}")
-        ]
-        sizes = sorted(
-            (str(place.relative_to(self.folder)), place.stat().st_size) for place in pictures
-        )
-        return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+        folder, sizes = Path(self.folder), []
+        for pattern in (self.x, self.y):
+            for place in folder.glob(f"*/{pattern}"):
+                sizes.append((str(place.relative_to(folder)), place.stat().st_size))
+        return text_hash(repr(sorted(sizes)))
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).

@@ -35,10 +35,8 @@ class Draw:
 
     def placed(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         """Crop ``(T, h, w, C)`` to ``height`` x ``width`` at the draw's place."""
-        y, x = (
-            round(self.top * (pixels.shape[1] - height)),
-            round(self.left * (pixels.shape[2] - width)),
-        )
+        y = round(self.top * (pixels.shape[1] - height))
+        x = round(self.left * (pixels.shape[2] - width))
         return pixels[:, y : y + height, x : x + width]
 
 
@@ -82,9 +80,8 @@ class Window:
 
     def random(self, length: int, generator: torch.Generator) -> Draw:
         """A training draw: random phase, place, flip and box."""
-        phase, top, left, flip, *which = torch.rand(
-            4 + bool(self.scales), generator=generator
-        ).tolist()
+        numbers = 5 if self.scales else 4
+        phase, top, left, flip, *which = torch.rand(numbers, generator=generator).tolist()
         return Draw(self.moments(length, phase), top, left, flip < 0.5, self.box(*which))
 
     def box(self, which: float = 0.0) -> tuple[float, float] | None:
@@ -220,10 +217,9 @@ class ClipBatches:
     def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
         """Yield batches of all records in order, with the centre draw."""
         for start in range(0, len(self.records), batch_size):
-            indices = range(start, min(start + batch_size, len(self.records)))
-            yield self.collate(
-                indices, [self.window.centre(self.length(self.records[i])) for i in indices]
-            )
+            records = self.records[start : start + batch_size]
+            draws = [self.window.centre(self.length(record)) for record in records]
+            yield self.collate(range(start, start + len(records)), draws)
 
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread clips."""
@@ -236,9 +232,8 @@ class ClipBatches:
             total = total + x.sum((0, 2, 3, 4))
             squares = squares + (x * x).sum((0, 2, 3, 4))
         mean = total / count
-        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(
-            1e-3
-        ).float()
+        deviation = (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3)
+        return mean.float(), deviation.float()
 
 
 def open_all(parts: Sequence[ClipBatches]) -> None:
@@ -248,21 +243,16 @@ def open_all(parts: Sequence[ClipBatches]) -> None:
     Raises the error of the bad clip (DamagedClip, FileNotFoundError, ValueError for a short clip …). For several bad
     clips, raises a ValueError that names the first twenty, in the order of the parts.
     """
-    jobs = [
-        (clips, record)
-        for clips in parts
-        for record in {(r.path, r.start, r.end): r for r in clips.records}.values()
-    ]
-    if bad := [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]:
-        raise (
-            bad[0]
-            if len(bad) == 1
-            else ValueError(
-                "\n  ".join(
-                    [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]
-                )
-            )
-        )
+    jobs = []
+    for clips in parts:
+        segments = {(r.path, r.start, r.end): r for r in clips.records}
+        jobs += [(clips, record) for record in segments.values()]
+    faults = [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        head = f"{len(faults)} clips cannot be used; mend or remove them:"
+        raise ValueError("\n  ".join([head, *map(str, faults[:20])]))
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:

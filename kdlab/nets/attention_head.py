@@ -37,10 +37,8 @@ class TemporalAttention(nn.Module):
                 f"{length - 1} tokens, but the head has positions for {self.positions.shape[1] - 1}: "
                 f"make it with tokens={length - 1}"
             )
-        x = (
-            torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
-            + self.positions[:, :length]
-        )
+        x = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        x = x + self.positions[:, :length]
         return self.dropout(self.block(self.dropout(x)))[:, 0]
 
 

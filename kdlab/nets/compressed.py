@@ -61,9 +61,8 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels: int):
         super().__init__()
-        shortcut = EverySecond(
-            channels_in, channels, 1, 2, bias=False
-        )  # initialised first, registered last
+        # initialised first, registered last
+        shortcut = EverySecond(channels_in, channels, 1, 2, bias=False)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
@@ -115,11 +114,9 @@ class TinyCompressed(Net):
 def tiny(modality: str) -> TinyCompressed:
     """The network for ``modality``, sized as in CoViAR: motion and residual have half the widths of the I-frame
     network."""
-    return (
-        matched(modality)
-        if modality == "iframe"
-        else TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
-    )
+    if modality == "iframe":
+        return matched(modality)
+    return TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
 
 
 def matched(modality: str) -> TinyCompressed:
@@ -156,28 +153,22 @@ class CoViARNet(Net):
         """The released input statistics, with or without weights: the input batch norm expects them."""
         if self.modality == "iframe":
             return IMAGENET
+        if self.modality == "motion":
+            return (0.5, 0.5), (1.0, 1.0)
         # The released code applies ImageNet's deviations in RGB order to BGR channels: reversed here.
-        return (
-            ((0.5, 0.5), (1.0, 1.0))
-            if self.modality == "motion"
-            else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
-        )
+        return (0.5, 0.5, 0.5), IMAGENET[1][::-1]
 
     def make(self, num_classes: int) -> StagedNet:
-        from torchvision.models.resnet import (
-            BasicBlock,
-            Bottleneck,
-            ResNet,
-        )  # the import takes a second
+        # the import takes a second
+        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
         kinds = {
             18: (BasicBlock, [2, 2, 2, 2]),
             50: (Bottleneck, [3, 4, 6, 3]),
             152: (Bottleneck, [3, 8, 36, 3]),
         }
-        net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality).to(
-            memory_format=torch.channels_last
-        )
+        net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality)
+        net = net.to(memory_format=torch.channels_last)
         return self.weights.into(net) if self.weights else net
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.nets.layers import pooled
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import OnTrunk, TinyR2Plus1D
@@ -35,11 +36,11 @@ _MIXED = {
     "5b": (256, 160, 320, 32, 128, 128),
     "5c": (384, 192, 384, 48, 128, 128),
 }
+#: The pool before a stage: its name, kernel and stride.
 _POOLS = {
-    "2c": ("2a_3x3", 1, 3),
-    "3b": ("3a_3x3", 1, 3),
-    "4b": ("4a_3x3", 3, 3),
-    "5b": ("5a_2x2", 2, 2),
+    "3b": ("3a_3x3", (1, 3, 3), (1, 2, 2)),
+    "4b": ("4a_3x3", (3, 3, 3), (2, 2, 2)),
+    "5b": ("5a_2x2", (2, 2, 2), (2, 2, 2)),
 }
 
 
@@ -58,19 +59,16 @@ class Unit(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, kernel=(1, 1, 1), stride=(1, 1, 1)):
         super().__init__()
-        inside = (
-            [k // 2 for k in kernel] if stride == (1, 1, 1) else 0
-        )  # symmetric padding needs no copy
+        # symmetric padding needs no copy
+        inside = [k // 2 for k in kernel] if stride == (1, 1, 1) else 0
         self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, inside, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         conv = self.conv3d
-        return torch.relu(
-            self.bn(
-                conv(x if conv.stride == (1, 1, 1) else _same(x, conv.kernel_size, conv.stride))
-            )
-        )
+        if conv.stride != (1, 1, 1):
+            x = _same(x, conv.kernel_size, conv.stride)
+        return torch.relu(self.bn(conv(x)))
 
 
 class Pool(nn.MaxPool3d):
@@ -92,15 +90,13 @@ class Mixed(nn.Module):
 
     def __init__(self, channels_in: int, widths: tuple[int, ...], temporal: bool):
         super().__init__()
-        one, before, three, before_too, three_too, pooled = widths
+        one, before, three, before_too, three_too, after_pool = widths
         kernel = (3 if temporal else 1, 3, 3)
         self.b0 = Unit(channels_in, one)
         self.b1a, self.b1b = Unit(channels_in, before), Unit(before, three, kernel)
         self.b2a, self.b2b = Unit(channels_in, before_too), Unit(before_too, three_too, kernel)
-        self.b3a, self.b3b = (
-            nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel]),
-            Unit(channels_in, pooled),
-        )
+        self.b3a = nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel])
+        self.b3b = Unit(channels_in, after_pool)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat(
@@ -151,22 +147,19 @@ class I3D(Net):
         def kernel(stage: str, size: int) -> tuple[int, int, int]:
             return size if stage in self.temporal else 1, size, size
 
-        layers = OrderedDict(Conv3d_1a_7x7=Unit(self.channels, 64, kernel("1a", 7), (2, 2, 2)))
-        width = 64
-        for stage in STAGES[1:]:
+        layers = OrderedDict(
+            Conv3d_1a_7x7=Unit(self.channels, 64, kernel("1a", 7), (2, 2, 2)),
+            MaxPool3d_2a_3x3=Pool((1, 3, 3), (1, 2, 2)),
+            Conv3d_2b_1x1=Unit(64, 64),
+            Conv3d_2c_3x3=Unit(64, 192, kernel("2c", 3)),
+        )
+        width = 192
+        for stage, widths in _MIXED.items():
             if stage in _POOLS:
-                name, time, space = _POOLS[stage]
-                layers[f"MaxPool3d_{name}"] = Pool(
-                    (time, space, space), (1 if time == 1 else 2, 2, 2)
-                )
-            if stage == "2c":
-                layers |= OrderedDict(
-                    Conv3d_2b_1x1=Unit(64, 64), Conv3d_2c_3x3=Unit(64, 192, kernel("2c", 3))
-                )
-                width = 192
-            else:
-                layers[f"Mixed_{stage}"] = Mixed(width, _MIXED[stage], stage in self.temporal)
-                width = sum(_MIXED[stage][i] for i in (0, 2, 4, 5))
+                name, size, stride = _POOLS[stage]
+                layers[f"MaxPool3d_{name}"] = Pool(size, stride)
+            layers[f"Mixed_{stage}"] = Mixed(width, widths, stage in self.temporal)
+            width = sum(widths[i] for i in (0, 2, 4, 5))
         return layers | OrderedDict(avg_pool=PairPool(), dropout=nn.Dropout(self.dropout))
 
 
@@ -197,26 +190,20 @@ class TinyC3D(Net):
         return tuple(f"stages.{k}" for k in range(len(self.widths) + bool(self.projector)))
 
     def make(self, num_classes: int) -> nn.Module:
-        inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))
         # Strides halve space where maps are large; max pools halve time, so that a 2-D stage still sees all frames.
         strides, pools = ((1, 2, 2), (1, 2, 2), 1, 1), (None, (2, 1, 1), (2, 2, 2), None)
-        stages = [
-            _stage(a, b, (3 if t else 1, 3, 3), s, p, i == 0)
-            for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))
-        ]
-        width = self.widths[-1]
+        stages, before = [], self.channels
+        for width, temporal, stride, pool in zip(
+            self.widths, self.temporal, strides, pools, strict=True
+        ):
+            kernel = (3 if temporal else 1, 3, 3)
+            stages.append(_stage(before, width, kernel, stride, pool, per_clip=not stages))
+            before = width
         if self.projector:
             stages.append(_projector(width, self.projector))
             width = self.projector
-        return nn.Sequential(
-            OrderedDict(
-                stages=nn.Sequential(*stages),
-                avg_pool=nn.AdaptiveAvgPool3d(1),
-                flatten=nn.Flatten(),
-                dropout=nn.Dropout(self.dropout),
-                fc=nn.Linear(width, num_classes),
-            )
-        )
+        head = pooled(width, num_classes, self.dropout)
+        return nn.Sequential(OrderedDict(stages=nn.Sequential(*stages), **head))
 
 
 @dataclass(frozen=True)
@@ -236,14 +223,10 @@ class Projected(OnTrunk):
 
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
+        projector = _projector(self.width(backbone), self.to)
+        head = pooled(self.to, num_classes)
         return nn.Sequential(
-            OrderedDict(
-                backbone=self.trunk(backbone),
-                projector=_projector(self.width(backbone), self.to),
-                avg_pool=nn.AdaptiveAvgPool3d(1),
-                flatten=nn.Flatten(),
-                fc=nn.Linear(self.to, num_classes),
-            )
+            OrderedDict(backbone=self.trunk(backbone), projector=projector, **head)
         )
 
 

@@ -2,9 +2,10 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -83,32 +84,23 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     it. The tap of a 2-D layer on frames, ``(B·T, C, H, W)``, is reshaped to ``(B, C, T, H, W)``. Raises ``ValueError``
     for an unknown name, and for a layer that is not used or returns no tensor.
     """
-    found, taps = {}, list(taps)
-    with _tapped(
-        net, taps, x.shape[0], found.__setitem__
-    ):  # not len(x): export would fix the batch
+    taps = list(taps)
+    with _tapped(net, taps, x.shape[0]) as tapped:  # not len(x): export would fix the batch
         logits = net(x)
     if not isinstance(logits, torch.Tensor):
         raise ValueError(
             f"{type(bare(net)).__name__} returns {type(logits).__name__}, not logits (B, K)"
         )
-    _check_used(taps, found)
-    return Outputs(logits, {name: out.to(logits.dtype) for name, out in found.items()})
+    _check_used(taps, tapped)
+    return Outputs(logits, {name: out.to(logits.dtype) for name, out in tapped.items()})
 
 
 def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
     """Only the ``taps`` of :func:`outputs`, in their order; the forward pass stops once all are found."""
-    found, wanted = {}, set(taps)
-
-    def keep(name: str, out: torch.Tensor) -> None:
-        found[name] = out
-        if found.keys() == wanted:
-            raise _AllKept
-
-    with suppress(_AllKept), _tapped(net, wanted, x.shape[0], keep):
+    with _tapped(net, taps, x.shape[0], stop=True) as tapped, suppress(_AllKept):
         net(x)
-    _check_used(taps, found)
-    return {name: found[name].to(x.dtype) for name in taps}
+    _check_used(taps, tapped)
+    return {name: tapped[name].to(x.dtype) for name in taps}
 
 
 class _AllKept(Exception):
@@ -130,18 +122,34 @@ def layers_of(net: nn.Module) -> dict[str, nn.Module]:
     return layers
 
 
-def _check_used(taps: Iterable[str], found: dict) -> None:
-    if lost := [name for name in taps if name not in found]:
+def _check_used(taps: Iterable[str], tapped: dict) -> None:
+    if lost := [name for name in taps if name not in tapped]:
         raise ValueError(f"layer {lost[0]!r} is not called when this network runs: name another")
 
 
 @contextmanager
 def _tapped(
-    net: nn.Module, taps: Iterable[str], clips: int, keep: Callable[[str, torch.Tensor], None]
-) -> Iterator[None]:
-    """Inside, ``keep(name, output)`` is called for the first output of each of the layers ``taps`` of ``net``, for an
-    input of ``clips`` clips."""
-    layers, handles = layers_of(net), []
+    net: nn.Module, taps: Sequence[str], clips: int, stop: bool = False
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Gives a dict that receives, inside, the first output of each of the layers ``taps`` of ``net``, for an input of
+    ``clips`` clips. With ``stop``, the last of them raises :class:`_AllKept`."""
+    layers, handles, tapped = layers_of(net), [], {}
+
+    def tap(name: str, _layer, _inputs, out):
+        if name in tapped:
+            return None
+        if not isinstance(out, torch.Tensor):
+            raise ValueError(
+                f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it"
+            )
+        of_frames = out.dim() == 4 and out.shape[0] % clips == 0
+        tapped[name] = out.unflatten(0, (clips, -1)).transpose(1, 2) if of_frames else out
+        if stop and tapped.keys() == set(taps):
+            raise _AllKept
+        # the network may change the copy in place; it is computed from the tap, so gradients reach that
+        kept = tapped[name].transpose(1, 2).flatten(0, 1) if of_frames else out
+        return kept.clone()
+
     try:
         for name in taps:
             if name not in layers:
@@ -149,36 +157,11 @@ def _tapped(
                     f"no layer {name!r} in {type(layers['']).__name__}; it has "
                     f"{', '.join(filter(None, layers))}"
                 )
-            handles.append(layers[name].register_forward_hook(_tap(name, clips, keep)))
-        yield
+            handles.append(layers[name].register_forward_hook(partial(tap, name)))
+        yield tapped
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Callable:
-    """The hook of a layer: it keeps the first output, and passes on a copy that the network may change in place."""
-    kept = False
-
-    def hook(_layer, _inputs, out):
-        nonlocal kept
-        if kept:
-            return None
-        kept = True
-        if not isinstance(out, torch.Tensor):
-            raise ValueError(
-                f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it"
-            )
-        if out.dim() != 4 or out.shape[0] % clips:
-            keep(name, out)
-            return out.clone()
-        video = out.unflatten(0, (clips, -1)).transpose(1, 2)
-        keep(name, video)
-        return (
-            video.transpose(1, 2).flatten(0, 1).clone()
-        )  # computed from the kept tensor, so gradients reach it
-
-    return hook
 
 
 def trunk(net: nn.Module, last: str) -> nn.Sequential:
@@ -191,6 +174,15 @@ def trunk(net: nn.Module, last: str) -> nn.Sequential:
             f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}"
         )
     return nn.Sequential(OrderedDict(list(net.named_children())[: names.index(child) + 1]))
+
+
+def pooled(width: int, num_classes: int, dropout: float | None = None) -> OrderedDict:
+    """The layers, by name, from maps ``(B, width, T, H, W)`` to logits: mean pooling, dropout if any, and ``fc``."""
+    layers = OrderedDict(avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten())
+    if dropout is not None:
+        layers["dropout"] = nn.Dropout(dropout)
+    layers["fc"] = nn.Linear(width, num_classes)
+    return layers
 
 
 def at_random(net: nn.Module, seed: int = 0) -> nn.Module:

@@ -168,7 +168,7 @@ def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
             for pair in pairs(child, f"{prefix}{name}.")
         ]
     calls = [node for node in graph.nodes if node.op == "call_module"]
-    times, found = Counter(node.target for node in calls), []
+    times, names = Counter(node.target for node in calls), []
     for conv, norm in ((node, next(iter(node.users))) for node in calls if len(node.users) == 1):
         if norm.op == "call_module" and times[conv.target] == times[norm.target] == 1:
             layers = net.get_submodule(conv.target), net.get_submodule(norm.target)
@@ -177,8 +177,8 @@ def pairs(net: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
                 and type(layers[1]) in NORMS
                 and layers[1].running_var is not None
             ):
-                found.append((prefix + conv.target, prefix + norm.target))
-    return found
+                names.append((prefix + conv.target, prefix + norm.target))
+    return names
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> None:

@@ -6,6 +6,7 @@ A file that is missing at its path is searched for by name in the folder of torc
 import hashlib
 import re
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from pathlib import Path
 
 import torch
@@ -47,9 +48,9 @@ class Weights:
         ``ValueError`` for a file with another content, an unreadable file, or a file of another architecture; the error
         names the first tensors that do not fit.
         """
-        if (found := _sha256(self.path)) != self.sha256:
+        if (present := _sha256(self.path)) != self.sha256:
             raise ValueError(
-                f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
+                f"{self.path} has SHA-256 {present[:12]}…, the recipe was made for {self.name}…: put that "
                 "file back, or make a new recipe with Weights.of(path)"
             )
         own, path = net.state_dict(), _present(self.path)
@@ -72,15 +73,15 @@ class Weights:
 def _bare(state: dict, own: dict) -> dict:
     """``state`` under the names of ``own``. A prefix that all names share belongs to a wrapper; otherwise it belongs to
     a layer."""
-    while state.keys().isdisjoint(own) and (
-        prefix := next(
-            (p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""
-        )
-    ):
+    while state.keys().isdisjoint(own):
+        start = commonprefix(list(state))
+        prefix = next(filter(start.startswith, _PREFIXES), "")
+        if not prefix:
+            break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    bare = {
-        name if name in own else name.removeprefix(_INNER): tensor for name, tensor in state.items()
-    }
+    bare = {}
+    for name, tensor in state.items():
+        bare[name if name in own else name.removeprefix(_INNER)] = tensor
     return bare if len(bare) == len(state) else state
 
 
@@ -98,14 +99,14 @@ def _present(path: str | Path) -> Path:
 
 def _sha256(path: str | Path) -> str:
     with open(_present(path), "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # torch hub's file names
-    if tag and not found.startswith(tag[1]):
+    if tag and not digest.startswith(tag[1]):
         raise ValueError(
-            f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
+            f"{path} has SHA-256 {digest[:8]}…, its name says {tag[1]}: it is cut short or another one. "
             "Copy it again, or take the digits out of its name"
         )
-    return found
+    return digest
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -114,9 +115,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # broken bytes make the unpickler raise anything, from KeyError to struct.error
+    except Exception as error:  # broken bytes make the unpickler raise anything
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise ValueError(
             f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.nets.layers import pooled
 from kdlab.nets.video import Stage
 from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
@@ -73,35 +74,19 @@ class TinyTransformer(Net):
 
     def make(self, num_classes: int) -> nn.Module:
         first, second, width = self.widths
-
-        def blocks(count: int) -> list[nn.Module]:
-            return [
-                nn.TransformerEncoderLayer(
-                    width,
-                    self.heads,
-                    2 * width,
-                    self.dropout,
-                    "gelu",
-                    batch_first=True,
-                    norm_first=True,
-                )
-                for _ in range(count)
-            ]
-
-        return nn.Sequential(
-            OrderedDict(
-                stages=nn.Sequential(
-                    Stage(self.channels, first, pace=1, per_clip=True),
-                    Stage(first, second, pace=2, per_clip=False),
-                    nn.Sequential(
-                        nn.Conv3d(second, width, 2, 2),
-                        Positions(width),
-                        OnPlaces(*blocks(self.blocks[0])),
-                    ),
-                    OnPlaces(*blocks(self.blocks[1]), nn.LayerNorm(width), nn.ReLU()),
-                ),
-                avg_pool=nn.AdaptiveAvgPool3d(1),
-                flatten=nn.Flatten(),
-                fc=nn.Linear(width, num_classes),
-            )
+        stages = nn.Sequential(
+            Stage(self.channels, first, pace=1, per_clip=True),
+            Stage(first, second, pace=2, per_clip=False),
+            nn.Sequential(
+                nn.Conv3d(second, width, 2, 2),
+                Positions(width),
+                OnPlaces(*self._blocks(self.blocks[0])),
+            ),
+            OnPlaces(*self._blocks(self.blocks[1]), nn.LayerNorm(width), nn.ReLU()),
         )
+        return nn.Sequential(OrderedDict(stages=stages, **pooled(width, num_classes)))
+
+    def _blocks(self, count: int) -> list[nn.Module]:
+        width, block = self.widths[-1], nn.TransformerEncoderLayer
+        options = {"activation": "gelu", "batch_first": True, "norm_first": True}
+        return [block(width, self.heads, 2 * width, self.dropout, **options) for _ in range(count)]

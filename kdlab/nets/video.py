@@ -47,16 +47,12 @@ class TinyNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
-        channels = (3, *widths)
-        half = (
-            len(widths) // 2
-        )  # only the second half of the stages halves time, after motion is read
-        self.stages = nn.Sequential(
-            *(
-                Stage(channels[i], channels[i + 1], pace=1 if i < half else 2, per_clip=i == 0)
-                for i in range(len(widths))
-            )
-        )
+        self.stages, before, half = nn.Sequential(), 3, len(widths) // 2
+        for i, width in enumerate(widths):
+            # only the second half of the stages halves time, after motion is read
+            pace = 1 if i < half else 2
+            self.stages.append(Stage(before, width, pace, per_clip=i == 0))
+            before = width
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
 
@@ -150,9 +146,10 @@ class Normalised(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
         # One pass over the pixels, along rows: a broadcast over three channels would take three times as long.
-        scale, shift = (
-            each.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
-            for each in (1 / self.std, -self.mean / self.std)
+        wide = 1, -1, 1, 1, x.shape[-1]
+        scale = (1 / self.std).expand(wide).contiguous(memory_format=torch.channels_last_3d)
+        shift = (
+            (-self.mean / self.std).expand(wide).contiguous(memory_format=torch.channels_last_3d)
         )
         return self.net(torch.addcmul(shift, x, scale))
 

@@ -68,11 +68,9 @@ class Darkened(View):
         frames = gathered(small, path)
         radiance = _Lit(frames, lamplight(_LINEAR.take(_few(frames)), rng))
         dark = exposed(radiance, draw_camera(rng, radiance), rng, self.exposure)
-        wanted = (
-            range(len(frames))
-            if indices is None
-            else set(np.asarray(indices, dtype=np.intp).tolist())
-        )
+        wanted = range(len(frames))
+        if indices is not None:
+            wanted = set(np.asarray(indices, dtype=np.intp).tolist())
         for number, frame in enumerate(dark):
             if number in wanted:
                 yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])

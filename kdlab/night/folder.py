@@ -177,12 +177,10 @@ def read_truth(path: Path) -> dict[str, np.ndarray]:
             f"{path}: no ground truth there; the video was not made by `kdlab data night`"
         )
     with np.load(path, allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
-    shape = tuple(found.pop("shape"))
-    found["masks"] = (
-        np.unpackbits(found["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
-    )
-    return found
+        truth = {name: file[name] for name in file.files}
+    shape = tuple(truth.pop("shape"))
+    bits = np.unpackbits(truth["masks"], count=int(np.prod(shape)))
+    return truth | {"masks": bits.reshape(shape).astype(bool)}
 
 
 def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:

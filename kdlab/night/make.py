@@ -11,7 +11,6 @@ Layout of a data set's folder::
     truth/<Class>/<id>.npz     masks, joints, light; written last
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -23,6 +22,7 @@ import numpy as np
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.protocols import Data
+from kdlab.system.files import text_hash
 from kdlab.system.paths import data_dir
 from kdlab.system.values import fraction, integer, one_of
 
@@ -72,9 +72,8 @@ class Night(Data):
     @property
     def name(self) -> str:
         """The folder's name, from the values that change pixels, e.g. ``night-v0.5-c0-s0``."""
-        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + (
-            "" if self.actor else "-empty"
-        )
+        name = f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}"
+        return name if self.actor else f"{name}-empty"
 
     @property
     def pixels(self) -> dict[str, float | bool]:
@@ -89,9 +88,7 @@ class Night(Data):
     def fingerprint(self) -> str:
         """Hash of the values and of the generator's sources, 16 hex digits."""
         values = [list(self.classes), list(self.per_class), *self.pixels.values()]
-        return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[
-            :16
-        ]
+        return text_hash(json.dumps([values, generator_fingerprint()]))
 
     def catalogue(self) -> Catalogue:
         """The dark H.264 clips in the data folder; makes missing ones."""
@@ -139,16 +136,8 @@ def make_night(
     """
     one_of((*folder.STREAMS, *_H264), stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
-    folder.complete(
-        root,
-        _jobs(spec),
-        spec.pixels,
-        generator_fingerprint(),
-        _make_one,
-        _write_index,
-        workers,
-        progress,
-    )
+    made_by = spec.pixels, generator_fingerprint()
+    folder.complete(root, _jobs(spec), *made_by, _make_one, _write_index, workers, progress)
     return _catalogue(spec, root, stream)
 
 
@@ -166,9 +155,8 @@ def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
         )
         for job in _jobs(spec)
     )
-    return Catalogue(
-        spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, records
-    )
+    name = spec.name if stream == "dark" else f"{spec.name}-{stream}"
+    return Catalogue(name, root, spec.classes, records)
 
 
 def truth(record: ClipRecord) -> dict[str, np.ndarray]:
@@ -178,13 +166,8 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
     the frame; ``joint_names`` (19,); the camera's ``electrons``, ``read_noise``, ``level``, ``black``, ``tone``, ….
     Raises FileNotFoundError if the record is not from a `night` folder.
     """
-    path = (
-        record.path.parents[2]
-        / folder.TRUTH
-        / record.path.parent.name
-        / (record.path.stem + ".npz")
-    )
-    return folder.read_truth(path) | {"joint_names": np.array(JOINTS)}
+    place = record.path.parents[2] / folder.TRUTH / record.path.parent.name
+    return folder.read_truth(place / f"{record.path.stem}.npz") | {"joint_names": np.array(JOINTS)}
 
 
 def generator_fingerprint() -> str:
@@ -222,7 +205,7 @@ class Twins(Data):
 
     def fingerprint(self) -> str:
         """Hash of the fingerprint of ``night`` and the stream, 16 hex digits."""
-        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
+        return text_hash(f"{self.night.fingerprint()} {self.stream}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ split. ``index.csv`` has one row per labelled segment (path,label,split,group,st
 one row per video (path,split,group,seconds).
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -26,6 +25,7 @@ import numpy as np
 
 from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.protocols import Data
+from kdlab.system.files import text_hash
 from kdlab.system.paths import data_dir
 from kdlab.system.values import finite, integer
 
@@ -74,14 +74,12 @@ class Untrimmed(Data):
     @property
     def name(self) -> str:
         """The folder's name, e.g. ``night-untrimmed-v0.25-s0-1f3a``; the digits stand for classes and seconds."""
-        rest = hashlib.sha256(json.dumps([self.classes, self.seconds]).encode()).hexdigest()[:4]
+        rest = text_hash(json.dumps([self.classes, self.seconds]), 4)
         return f"night-untrimmed-v{self.variety:g}-s{self.seed}-{rest}"
 
     def fingerprint(self) -> str:
         """Hash of the values and of the generator's sources, 16 hex digits."""
-        return hashlib.sha256(json.dumps([asdict(self), folder.sources()]).encode()).hexdigest()[
-            :16
-        ]
+        return text_hash(json.dumps([asdict(self), folder.sources()]))
 
     def catalogue(self) -> Catalogue:
         """The labelled segments of the dark H.264 videos in the data folder; makes missing videos."""

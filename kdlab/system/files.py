@@ -214,3 +214,8 @@ def _stamp(file: Path) -> list[int]:
 def _key(file: Path) -> str:
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:32]
+
+
+def text_hash(text: str, digits: int = 16) -> str:
+    """The first hex digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

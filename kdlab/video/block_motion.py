@@ -79,47 +79,50 @@ def moves(
     moved = np.flatnonzero(pairs["src"] != pairs["dst"])
     owner = np.repeat(np.arange(len(blocks)), [len(array) for array in blocks])[moved]
     sizes = pairs["size"][moved].astype(int)  # x, y
-    corners = pairs["centres"][moved] - np.tile(
-        sizes // 2, 2
-    )  # x, y in the previous frame; x, y in this frame
+    # x, y in the previous frame; x, y in this frame
+    corners = pairs["centres"][moved] - np.tile(sizes // 2, 2)
     tile = np.gcd.reduce(sizes) if len(sizes) else np.full(2, 16)
-    if (
-        sizes != tile
-    ).any():  # several block sizes: split them into tiles of one size, in the same order
-        counts = sizes // tile
-        total, across = counts.prod(1), counts[:, 0]
-        owner, corners, across = (
-            np.repeat(owner, total),
-            np.repeat(corners, total, 0),
-            np.repeat(across, total),
-        )
-        nth = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
-        corners += np.tile(np.stack([nth % across, nth // across], 1) * tile, 2)
-    there, here, (w, h) = corners[:, :2], corners[:, 2:], tile.tolist()
+    if (sizes != tile).any():
+        owner, corners = _tiles(owner, corners, sizes // tile, tile)
+    there, here, size = corners[:, :2], corners[:, 2:], np.array((width, height))
     # at the right and the bottom, a tile may copy padding to padding
-    inside = (there <= (width - w, height - h)) | (there <= here)
-    whole = (corners >= 0).all(1) & (
-        inside & (here <= ((columns or width) - w, (rows or height) - h))
-    ).all(1)
+    inside = (there <= size - tile) | (there <= here)
+    inside &= here <= (columns or width, rows or height) - tile
+    whole = (corners >= 0).all(1) & inside.all(1)
     cut = [[] for _ in blocks]
     if not whole.all():
         places = (owner << 40) + (here[:, 1] << 20) + here[:, 0]
+        # no codec writes overlapping blocks; if some overlap, keep their order
         if (here % tile).any() or not np.diff(np.sort(places)).all():
-            whole[:] = (
-                False  # no codec writes overlapping blocks; if some overlap, keep their order
-            )
-        part = corners[~whole].reshape(-1, 2, 2)
-        low = np.maximum(-part.min(1), 0)
-        size = np.minimum(tile, (width, height) - part.max(1)) - low
-        part = np.concatenate([(part + low[:, None]).reshape(-1, 4), size], 1)
-        for frame, rectangle in zip(owner[~whole].tolist(), part.tolist(), strict=True):
-            if rectangle[4] > 0 and rectangle[5] > 0:
+            whole[:] = False
+        rectangles = _within(corners[~whole], tile, size)
+        for frame, rectangle in zip(owner[~whole].tolist(), rectangles, strict=True):
+            if min(rectangle[4:]) > 0:
                 cut[frame].append(rectangle)
     corners, ends = corners[whole].T, np.searchsorted(owner[whole], np.arange(len(blocks) + 1))
     return [
-        Moves((w, h), corners[:, ends[i] : ends[i + 1]], rectangles)
+        Moves(tuple(tile.tolist()), corners[:, ends[i] : ends[i + 1]], rectangles)
         for i, rectangles in enumerate(cut)
     ]
+
+
+def _tiles(
+    owner: np.ndarray, corners: np.ndarray, counts: np.ndarray, tile: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split blocks of several sizes into tiles of one size, in the same order; ``counts`` are tiles along x and y."""
+    total = counts.prod(1)
+    across = np.repeat(counts[:, 0], total)
+    nth = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
+    steps = np.stack([nth % across, nth // across], 1) * tile
+    return np.repeat(owner, total), np.repeat(corners, total, 0) + np.tile(steps, 2)
+
+
+def _within(corners: np.ndarray, tile: np.ndarray, size: np.ndarray) -> list[list[int]]:
+    """The parts of tiles that lie inside the image in both frames, as rectangles of :class:`Moves`."""
+    both = corners.reshape(-1, 2, 2)
+    low = np.maximum(-both.min(1), 0)
+    sides = np.minimum(tile, size - both.max(1)) - low
+    return np.concatenate([(both + low[:, None]).reshape(-1, 4), sides], 1).tolist()
 
 
 def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.ndarray:
@@ -142,11 +145,11 @@ def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.n
         )
 
     # read every tile before writing any, so that no block copies what another block wrote
-    found = tiles(field)[v, u] if x.size else None
+    copied = tiles(field)[v, u] if x.size else None
     pieces = [field[v : v + h, u : u + w].copy() for u, v, _, _, w, h in by.cut]
     new = field.copy() if out is None else out
     if x.size:
-        tiles(new)[y, x] = found
+        tiles(new)[y, x] = copied
     for (_, _, x, y, w, h), piece in zip(by.cut, pieces, strict=True):
         new[y : y + h, x : x + w] = piece
     return new

@@ -1,7 +1,7 @@
 """I-frames, motion vectors and residuals of MPEG-4 part 2 and H.264 videos, read by PyAV alone.
 
-:func:`read` returns them as arrays, :func:`modalities` frame by frame, and :func:`scan` types and sizes without
-decoding. None of them needs torch.
+:func:`read` returns them as arrays, :func:`modalities` frame by frame, :func:`vectors` motion vectors alone, and
+:func:`scan` types and sizes without decoding. None of them needs torch.
 
 CoViAR (arXiv 1712.00636) and its successors feed networks with these three modalities instead of decoded frames:
 docs/methods.md, section 4. A P-frame copies blocks from the previous frame. Following these copies back over all
@@ -11,18 +11,17 @@ the pixel and its source.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import dropwhile, islice
+from itertools import islice
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from kdlab.video import headers
-from kdlab.video.block_motion import BLOCK, advance, moves, nearest, positions
+from kdlab.video.block_motion import BLOCK, Moves, advance, moves, nearest, positions
 from kdlab.video.container import (
     DamagedClip,
     Indices,
@@ -106,38 +105,9 @@ def scan(path: Path | str) -> Stream:
     """
     with open_stream(path) as stream:
         reader = StreamReader(stream)
-        if reader.info.codec not in ("mpeg4", "h264"):
-            raise Unsuited(
-                path,
-                f"its codec is {reader.info.codec}; motion vectors are read from MPEG-4 part 2 and "
-                "H.264",
-            )
         kinds, sizes, times = "", [], []
-        try:
-            head, length = headers.head_units(stream.codec_context.extradata or b"")
-        except headers.CutOff:
-            raise DamagedClip(
-                path, "damaged: the parameter sets of its H.264 are cut off"
-            ) from None
-        for packet in reader.each_packet():
-            if reader.packets - reader.hidden == len(sizes):
-                continue  # a "not coded" picture, which is not shown
-            data = bytes(packet)
-            try:
-                if reader.info.codec == "mpeg4":
-                    kinds += headers.mpeg4_kinds(data)
-                else:
-                    kinds += headers.h264_kind([*head, *headers.units(data, length)])
-                    head = []
-            except headers.Fault as fault:
-                raise Unsuited(
-                    path,
-                    f"its H.264 {fault}, so a block may come from another frame than the one before",
-                ) from None
-            except headers.CutOff:
-                raise DamagedClip(
-                    path, f"damaged: a header of frame {len(sizes)} is cut off"
-                ) from None
+        for packet, kinds_of_packet in _typed(path, stream, reader):
+            kinds += kinds_of_packet
             sizes.append(packet.size)
             times.append(packet.dts)
             if kinds[-1:] in _UNSUITED or len(kinds) != len(sizes):
@@ -156,23 +126,52 @@ def scan(path: Path | str) -> Stream:
             raise Unsuited(
                 path, f"frame 1 and all {len(kinds)} are I-frames, so there are no motion vectors"
             )
-        keys = np.array([number for number, kind in enumerate(kinds) if kind == "I"])
+        keys = np.flatnonzero(np.array(list(kinds)) == "I")
         starts = tuple(times[key] for key in keys)
-        found = (
-            reader.info.container in _SEEKABLE
-            and None not in starts
-            and all(_arrives(stream, t) for t in starts)
-        )
-        clock, unit = (
-            (range(len(times)), 1 / reader.info.fps)
-            if None in times
-            else (times, float(stream.time_base))
-        )
+        if not (reader.info.container in _SEEKABLE and all(_arrives(stream, t) for t in starts)):
+            starts = ()
+        clock, unit = times, float(stream.time_base)
+        if None in times:
+            clock, unit = range(len(times)), 1 / reader.info.fps
         shown = (np.array(clock) - clock[0]) * unit
-        return Stream(reader.info, kinds, np.array(sizes), keys, starts if found else (), shown)
+        return Stream(reader.info, kinds, np.array(sizes), keys, starts, shown)
 
 
-def _arrives(stream: VideoStream, time: int) -> bool:
+def _typed(
+    path: Path, stream: VideoStream, reader: StreamReader
+) -> Iterator[tuple[av.Packet, str]]:
+    """Yield each shown packet and the types of its pictures; raise what :func:`scan` raises for their headers."""
+    codec = reader.info.codec
+    if codec not in ("mpeg4", "h264"):
+        raise Unsuited(
+            path, f"its codec is {codec}; motion vectors are read from MPEG-4 part 2 and H.264"
+        )
+    try:
+        head, length = headers.head_units(stream.codec_context.extradata or b"")
+    except headers.CutOff:
+        raise DamagedClip(path, "damaged: the parameter sets of its H.264 are cut off") from None
+    for number, packet in enumerate(reader.shown_packets()):
+        data = bytes(packet)
+        try:
+            if codec == "mpeg4":
+                kinds = headers.mpeg4_kinds(data)
+            else:
+                kinds = headers.h264_kind([*head, *headers.units(data, length)])
+                head = []
+        except headers.Fault as fault:
+            raise Unsuited(
+                path,
+                f"its H.264 {fault}, so a block may come from another frame than the one before",
+            ) from None
+        except headers.CutOff:
+            raise DamagedClip(path, f"damaged: a header of frame {number} is cut off") from None
+        yield packet, kinds
+
+
+def _arrives(stream: VideoStream, time: int | None) -> bool:
+    """Whether a seek to the I-frame at ``time`` arrives there."""
+    if time is None:
+        return False
     try:
         stream.container.seek(time, stream=stream)
         return next(stream.container.demux(stream)).dts == time
@@ -189,21 +188,26 @@ def modalities(
     :func:`scan` raises, ValueError for a number outside the clip, DamagedClip when a frame cannot be decoded, and
     Unsuited when the size of the pictures changes.
     """
+    for (its,) in _compared(path, numbers, [accumulated]):
+        yield its
+
+
+def vectors(path: Path | str, numbers: Indices = None) -> np.ndarray:
+    """Motion vectors alone, float32 (N, 7): all blocks of all P-frames of a file, or of those at ``numbers``.
+
+    A row has the number of the frame, counted from 0; the block's centre x and y, width and height, in whole pixels;
+    and its exact motion x and y, in pixels: the block was copied from ``centre - motion`` of the previous frame. Blocks
+    at rest have rows; blocks that are coded anew have none. Rows are in the order of frames, and within a frame in the
+    order of the codec. Motion is a multiple of 1/2 pixel in MPEG-4, of 1/4 in H.264 and in MPEG-4 of quarter-pixel
+    motion. No picture is converted to RGB, and no residual is computed. Raises what :func:`modalities` raises.
+    """
     path, index = Path(path), scan(path)
     wanted = _numbers(path, index, numbers)
-    groups = index.group(wanted)
-    with open_stream(path) as stream:
-        stream.codec_context.options = {"flags2": "+export_mvs"}
-        frames, following, converter = _decoded(path, stream, index, 0), 0, VideoReformatter()
-        for group in np.unique(groups).tolist():
-            key, shown = int(index.keys[group]), set(wanted[groups == group].tolist())
-            if following != key and index.starts:
-                stream.container.seek(index.starts[group], stream=stream)
-                frames = _decoded(path, stream, index, key)
-            following = max(shown) + 1
-            yield from _group(
-                frames, key, shown, accumulated, accumulated and numbers is None, converter
-            )
+    shown = set(wanted.tolist())
+    blocks = {
+        number: _blocks(frame) for number, frame in _frames(path, index, wanted) if number in shown
+    }
+    return _rows(blocks)
 
 
 def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
@@ -227,46 +231,43 @@ def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
     own, and keeps its accumulated motion; its residual holds the whole difference.
 
     The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some
-    ``numbers``, or use :func:`modalities`. Raises what that function raises.
+    ``numbers``, or use :func:`modalities`. The file is decoded once. Raises what that function raises.
     """
     path, index = Path(path), scan(path)
     wanted, size = _numbers(path, index, numbers), (index.info.height, index.info.width)
     groups, group = np.unique(index.group(wanted), return_inverse=True)
-    found = {
-        name: np.zeros((len(wanted), *size, 2 if "motion" in name else 3), np.int16)
-        for name in ("accumulated_motion", "accumulated_residual", "motion", "residual")
-    }
-    found |= {
-        "iframes": np.zeros((len(groups), *size, 3), np.uint8),
+    arrays, iframes, blocks = {}, np.zeros((len(groups), *size, 3), np.uint8), {}
+    for name in ("motion", "accumulated_motion", "residual", "accumulated_residual"):
+        channels = 2 if "motion" in name else 3
+        arrays[name] = np.zeros((len(wanted), *size, channels), np.int16)
+    for t, (near, far) in enumerate(_compared(path, numbers, [False, True])):
+        arrays["motion"][t], arrays["residual"][t] = near.motion, near.residual
+        arrays["accumulated_motion"][t] = far.motion
+        arrays["accumulated_residual"][t] = far.residual
+        iframes[group[t]], blocks[far.number] = far.reference, far.blocks
+    return arrays | {
+        "iframes": iframes,
         "group": group,
         "number": wanted,
         "kind": np.array(list(index.kinds))[wanted],
         "bytes": index.sizes[wanted],
         "seconds": index.times[wanted],
+        "vectors": _rows(blocks),
     }
-    vectors = [np.zeros((0, 7), np.float32)]
-    for t, (near, far) in enumerate(
-        zip(modalities(path, numbers, accumulated=False), modalities(path, numbers), strict=True)
-    ):
-        found["motion"][t], found["residual"][t] = near.motion, near.residual
-        found["accumulated_motion"][t], found["accumulated_residual"][t] = far.motion, far.residual
-        found["iframes"][group[t]], b = far.reference, near.blocks
-        scale = np.maximum(b["motion_scale"], 1)
-        vectors.append(
-            np.stack(
-                [
-                    np.full(len(b), near.number),
-                    b["dst_x"],
-                    b["dst_y"],
-                    b["w"],
-                    b["h"],
-                    0 - b["motion_x"] / scale,
-                    0 - b["motion_y"] / scale,
-                ],
-                1,
-            ).astype(np.float32)
-        )
-    return found | {"vectors": np.concatenate(vectors)}
+
+
+def _rows(blocks: dict[int, np.ndarray]) -> np.ndarray:
+    """The blocks of frames, by their numbers, as rows: see :func:`vectors`."""
+    every = np.frombuffer(b"".join(blocks.values()), BLOCK)
+    rows = np.empty((len(every), 7), np.float32)
+    counts = np.fromiter(map(len, blocks.values()), int)
+    rows[:, 0] = np.repeat(np.fromiter(blocks, int), counts)
+    for column, field in enumerate(("dst_x", "dst_y", "w", "h"), 1):
+        rows[:, column] = every[field]
+    scale = np.maximum(every["motion_scale"], 1)
+    rows[:, 5] = 0 - every["motion_x"] / scale
+    rows[:, 6] = 0 - every["motion_y"] / scale
+    return rows
 
 
 def _numbers(path: Path, index: Stream, numbers: Indices) -> np.ndarray:
@@ -278,6 +279,22 @@ def _numbers(path: Path, index: Stream, numbers: Indices) -> np.ndarray:
             f"from 0 to {count - 1}."
         )
     return wanted
+
+
+def _frames(path: Path, index: Stream, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Number and frame, from the I-frame of each GOP of ``wanted`` to its last wanted frame, with motion vectors."""
+    groups = index.group(wanted)
+    with open_stream(path) as stream:
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        frames, following = _decoded(path, stream, index, 0), 0
+        for group in np.unique(groups).tolist():
+            key, end = int(index.keys[group]), int(wanted[groups == group][-1]) + 1
+            if following != key and index.starts:
+                stream.container.seek(index.starts[group], stream=stream)
+                frames, following = _decoded(path, stream, index, key), key
+            # in files that cannot seek, the frames before the GOP are decoded too
+            yield from islice(frames, key - following, end - following)
+            following = end
 
 
 def _decoded(
@@ -310,59 +327,60 @@ def _decoded(
         raise DamagedClip(path, f"damaged: {number} frames can be decoded, {count} are stored")
 
 
-def _group(
-    frames: Iterator[tuple[int, av.VideoFrame]],
-    key: int,
-    shown: set[int],
-    accumulated: bool,
-    carry: bool,
-    converter: VideoReformatter,
-) -> Iterator[Modalities]:
-    """Yield the ``shown`` frames of the GOP whose I-frame has the number ``key``.
+class _Source:
+    """A ``reference`` picture, and where the pixels of a later frame come from in it. Places and pixels are padded to
+    the size of ``own``, whole macroblocks."""
 
-    The map of source pixels advances with every frame. Without ``carry``, only shown frames are warped. With ``carry``,
-    the warped I-frame advances too, which is faster when every frame is shown.
-    """
-    picture = warped = None
-    # skip the frames before the GOP in files that cannot seek
-    frames = islice(dropwhile(lambda each: each[0] < key, frames), max(shown) + 1 - key)
+    def __init__(self, reference: np.ndarray, own: np.ndarray):
+        height, width = reference.shape[:2]
+        self.reference, self._own, self._places = reference, own, own.copy()
+        self._pixels = np.zeros((*own.shape[:2], 3), np.uint8)
+        self._pixels[:height, :width] = reference
+
+    def follow(self, by: Moves) -> None:
+        """Go on to the next frame, whose blocks moved ``by``."""
+        advance(self._places, by, self._places)
+        advance(self._pixels, by, self._pixels)
+
+    def compare(self, picture: np.ndarray, **about) -> Modalities:
+        """The frame of ``picture``, which has come as far as this source."""
+        height, width = picture.shape[:2]
+        motion = (self._own - self._places)[:height, :width]
+        residual = np.subtract(picture, self._pixels[:height, :width], dtype=np.int16)
+        return Modalities(
+            picture=picture, reference=self.reference, motion=motion, residual=residual, **about
+        )
+
+
+def _compared(
+    path: Path | str, numbers: Indices, accumulated: list[bool]
+) -> Iterator[list[Modalities]]:
+    """Yield each frame at ``numbers`` as often as ``accumulated`` is long: compared with its I-frame, or the previous
+    frame."""
+    path, index = Path(path), scan(path)
+    wanted = _numbers(path, index, numbers)
+    shown, size = set(wanted.tolist()), (index.info.height, index.info.width)
+    own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in size))
+    frames, converter, picture = _frames(path, index, wanted), VideoReformatter(), None
     while batch := list(islice(frames, _AT_ONCE)):
-        height, width = batch[0][1].height, batch[0][1].width
-        own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in (height, width)))
         blocks = [_blocks(frame) for _, frame in batch]
-        for (number, frame), block, by in zip(
-            batch, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True
-        ):
-            before = picture
-            if number == key or number in shown or not accumulated:
+        steps = moves(blocks, *size, *own.shape[:2])
+        for (number, frame), its_blocks, by in zip(batch, blocks, steps, strict=True):
+            kind, before = index.kinds[number], picture
+            if kind == "I" or number in shown or False in accumulated:
                 picture = _picture(frame, converter)
-            if number == key:
-                reference, paths = picture, own
-                if carry:
-                    warped = np.zeros((*own.shape[:2], 3), np.uint8)
-                    warped[:height, :width] = picture
-            elif not accumulated:
-                reference, paths = before, advance(own, by)
-            else:
-                paths = advance(paths, by, None if paths is own else paths)
-                if carry:
-                    advance(warped, by, warped)
-            if number in shown:
-                came = (
-                    warped[:height, :width]
-                    if carry
-                    else cv2.remap(reference, paths[:height, :width], None, cv2.INTER_NEAREST)
-                )
-                yield Modalities(
-                    number,
-                    key,
-                    "P" if number > key else "I",
-                    picture,
-                    reference,
-                    (own - paths)[:height, :width],
-                    np.subtract(picture, came, dtype=np.int16),
-                    block,
-                )
+            if kind == "I":
+                key, before = number, picture
+                far = _Source(picture, own)
+            elif True in accumulated:
+                far.follow(by)
+            if number not in shown:
+                continue
+            if False in accumulated:
+                near = _Source(before, own)
+                near.follow(by)
+            about = {"number": number, "key": key, "kind": kind, "blocks": its_blocks}
+            yield [(far if way else near).compare(picture, **about) for way in accumulated]
 
 
 def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
@@ -371,8 +389,8 @@ def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
 
 
 def _blocks(frame: av.VideoFrame) -> np.ndarray:
-    vectors = frame.side_data.get(
-        "MOTION_VECTORS"
-    )  # absent in I-frames, and if all blocks are intra-coded
-    blocks = np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
+    # absent in I-frames, and if all blocks are intra-coded
+    exported = frame.side_data.get("MOTION_VECTORS")
+    # copied as bytes: NumPy copies such items field by field, which takes five times as long
+    blocks = np.frombuffer(bytearray(exported or b""), BLOCK)
     return nearest(blocks) if len(blocks) and blocks["motion_scale"][0] == 4 else blocks

@@ -64,6 +64,8 @@ _TAIL = 2**26  # bytes behind the last packet in which a second film is looked f
 # Largest size in bytes of a "not coded" picture of MPEG-4 part 2, which replaces a dropped or packed picture. Coded
 # pictures of up to 48 x 48 pixels may be as small.
 _NOT_CODED = 8
+# What stays the same of a file's status while it is read.
+_UNCHANGED = ("st_size", "st_mtime_ns", "st_ino")
 
 # FFmpeg reports damage in its log. PyAV passes these reports to `StreamReader` below, and to no other handler.
 av.logging.set_level(av.logging.ERROR)
@@ -159,7 +161,7 @@ def probe(path: Path | str) -> VideoInfo:
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
     with open_stream(path) as stream:
-        return StreamReader(stream).info
+        return _described(stream)
 
 
 @contextmanager
@@ -171,10 +173,27 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
     for a file that has changed while it was open.
     """
     before = require_file(path)
+    with _opened(path) as container:
+        stream = container.streams.best("video")
+        if stream is None or stream.disposition & Disposition.attached_pic:
+            raise DamagedClip(path, _why_no_video(container))
+        if stream.codec_context is None:
+            raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield stream
+    after = require_file(path)
+    if any(getattr(before, part) != getattr(after, part) for part in _UNCHANGED):
+        raise DamagedClip(
+            path, "unfinished: it changed while it was read; wait until it has been written"
+        )
+
+
+def _opened(path: Path) -> av.container.InputContainer:
     try:
         with av.logging.Capture():  # messages from guessing the format are not damage
             # metadata of old files may have any encoding: replace bytes that are not UTF-8, and keep the file
-            container = av.open(
+            return av.open(
                 f"file:{path}",
                 metadata_errors="replace",
                 options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
@@ -183,29 +202,12 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
         raise
     except av.error.FFmpegError:
         raise DamagedClip(path, _why_not_opened(path)) from None
-    with container:
-        stream = container.streams.best("video")
-        if stream is None or stream.disposition & Disposition.attached_pic:
-            kinds = sorted({other.type for other in container.streams})
-            what = "audio only" if "audio" in kinds else "damaged"
-            raise DamagedClip(
-                path,
-                f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}",
-            )
-        if stream.codec_context is None:
-            raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        yield stream
-    after = require_file(path)
-    if (before.st_size, before.st_mtime_ns, before.st_ino) != (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ino,
-    ):
-        raise DamagedClip(
-            path, "unfinished: it changed while it was read; wait until it has been written"
-        )
+
+
+def _why_no_video(container: av.container.InputContainer) -> str:
+    kinds = sorted({stream.type for stream in container.streams})
+    what = "audio only" if "audio" in kinds else "damaged"
+    return f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}"
 
 
 def _why_not_opened(path: Path) -> str:
@@ -227,46 +229,21 @@ class StreamReader:
     """
 
     def __init__(self, stream: VideoStream):
-        context, container = stream.codec_context, stream.container.format.name
-        #: AVI indexes every frame; the repeated frames of a capture have size 0 and no packet
-        self._listed = (
-            sum(entry.size > 0 for entry in stream.index_entries) if container == "avi" else 0
-        )
-        fps = float(stream.average_rate or stream.guessed_rate or 0.0)
-        if container == "avi" and self._listed < stream.frames - SLACK:
-            fps *= (
-                self._listed / stream.frames or 1
-            )  # the announced rate counts empty index entries too
-        frames = (
-            0 if container == "gif" else stream.frames
-        )  # GIF announces none: FFmpeg counts the frames in the file
-        self.info = VideoInfo(
-            frames or None,
-            context.width,
-            context.height,
-            fps,
-            context.codec.canonical_name,
-            _NAMES.get(container, container),
-            float(stream.sample_aspect_ratio or 1),
-        )
-        self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._stream, self._path = stream, Path(stream.container.name.removeprefix("file:"))
+        self.info = _described(stream)
+        self.packets = self.hidden = self.incomplete = self.decoded = 0
+        self._is_cut = False  # whether the last packet is
+        self._bytes = 0  # where the last packet ends in the file
+        # ends of the last packet in decoding and in presentation time, in time base units
+        self._end = self._shown = 0
+        self._listed = _listed(stream)
+        self._until = _announced_end(stream, self.info.container)
+        self._due, is_mp4 = self.info.frames, self.info.container == "mp4"
+        if self._due and is_mp4:  # an edit list may leave out the first packets
+            self._due = min(self._due, len(stream.index_entries) or self._due)
         with open(self._path, "rb") as file:
             self._head = file.read(2**16)
-        self._bytes, self._is_cut = (
-            0,
-            False,
-        )  # of the last packet: where it ends in the file, and whether it is whole
-        self._end = self._shown = (
-            0  # end of the last packet in decoding and in presentation time, in time base units
-        )
-        self._until = _announced_end(stream, self.info.container)
-        self._due = self.info.frames
-        if (
-            self._due and self.info.container == "mp4"
-        ):  # an edit list may leave out the first packets
-            self._due = min(self._due, len(stream.index_entries) or self._due)
-        fragmented = self.info.container == "mp4" and b"mvex" in self._head
+        fragmented = is_mp4 and b"mvex" in self._head
         self.announced = bool(self._due or self._until) and not fragmented
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error in FFmpeg's log
@@ -277,39 +254,37 @@ class StreamReader:
         Later packets are counted and not decoded. Raises DamagedClip, after the last packet, if a decoded frame is
         damaged or missing, if FFmpeg has logged damage, or if the stream is shorter than announced.
         """
-        trouble, is_b = None, False
+        trouble, is_b = None, False  # damage may show only in the frame after a B-frame
         try:
             for packet in self.each_packet():
                 if trouble or (self.decoded > last and not is_b):
                     continue
                 try:
-                    for frame in (
-                        self._noting_errors(packet.decode) if self._listens else packet.decode()
-                    ):
+                    for frame in self._decoded(packet):
                         if frame.is_corrupt:  # the decoder has concealed damage
                             trouble = (
                                 f"damaged: frame {self.decoded} (counted from 0) is incomplete"
                             )
                             break
                         self.decoded += 1
-                        is_b = (
-                            frame.pict_type == PictureType.B
-                        )  # damage may show only in the frame after it
+                        is_b = frame.pict_type == PictureType.B
                         yield frame
                 except av.error.FFmpegError as error:
                     trouble = f"damaged: cannot be decoded beyond {self.decoded} frames ({error.strerror})"
         except DamagedClip as error:
             trouble = error.reason
         shown = self.packets - self.hidden
-        if not trouble and (
-            not self.decoded or self.decoded <= last and self.decoded < shown - SLACK
-        ):
+        missing = self.decoded <= last and self.decoded < shown - SLACK
+        if not trouble and (missing or not self.decoded):
             trouble = f"damaged: only {self.decoded} of its {shown} frames can be decoded"
         self._refuse(self._why_cut() or trouble)
 
+    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
+        return self._noting_errors(packet.decode) if self._listens else packet.decode()
+
     def each_packet(self) -> Iterator[av.Packet]:
         """Yield the packets and count them. Raises DamagedClip if the file cannot be read to its end."""
-        packets, codec = self._stream.container.demux(self._stream), self.info.codec
+        packets = self._stream.container.demux(self._stream)
         while True:
             try:
                 packet = self._noting_errors(lambda: next(packets, None))
@@ -318,23 +293,38 @@ class StreamReader:
             if packet is None:
                 return
             if packet.size:
-                self.packets += 1
-                self._is_cut = packet.is_corrupt
-                self.incomplete += packet.is_corrupt
-                self._bytes = max(self._bytes, (packet.pos or 0) + packet.size)
-                # hidden: before the start of an MP4 edit list, not coded, or (VP8) only a reference for other pictures
-                self.hidden += bool(
-                    packet.is_discard
-                    or codec == "mpeg4"
-                    and packet.size <= _NOT_CODED
-                    and not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
-                    or codec == "vp8"
-                    and not bytes(packet)[0] & 0x10
-                )
-                # decoding times, because presentation times are wrong in AVI with packed B-frames
-                self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
-                self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
+                self._count(packet)
             yield packet
+
+    def _count(self, packet: av.Packet) -> None:
+        self.packets += 1
+        self.hidden += self._hides(packet)
+        self._is_cut = packet.is_corrupt
+        self.incomplete += packet.is_corrupt
+        self._bytes = max(self._bytes, (packet.pos or 0) + packet.size)
+        # decoding times, because presentation times are wrong in AVI with packed B-frames
+        length = packet.duration or 1
+        self._end = max(self._end, (packet.dts or 0) + length)
+        self._shown = max(self._shown, (packet.pts or 0) + length)
+
+    def _hides(self, packet: av.Packet) -> bool:
+        """Whether a packet is not shown: it lies before the start of an MP4 edit list, is not coded, or (VP8) is only
+        a reference for other pictures."""
+        if packet.is_discard:
+            return True
+        if self.info.codec == "vp8":
+            return not bytes(packet)[0] & 0x10
+        if self.info.codec != "mpeg4" or packet.size > _NOT_CODED:
+            return False
+        return not_coded(bytes(packet), self._stream.codec_context.extradata or b"")
+
+    def shown_packets(self) -> Iterator[av.Packet]:
+        """As :meth:`each_packet`, without the packets that are not shown."""
+        shown = 0
+        for packet in self.each_packet():
+            if self.packets - self.hidden > shown:
+                shown += 1
+                yield packet
 
     def require_whole(self) -> None:
         """Raise DamagedClip if packets are missing, or if no packet shows a frame."""
@@ -347,20 +337,21 @@ class StreamReader:
 
     def _why_cut(self) -> str | None:
         """Why the stream is shorter than announced, or FFmpeg's first error; ``None`` for neither."""
-        found = self.packets
-        if found < self._listed:
-            return f"damaged: {self._listed} frames in its index, {found} found"
+        count = self.packets
+        if count < self._listed:
+            return f"damaged: {self._listed} frames in its index, {count} found"
         if self._due and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet; times separate them from missing frames
-            found = max(found, self._end) + SLACK
-        if self._due and found < self._due:
+            count = max(count, self._end) + SLACK
+        if self._due and count < self._due:
             return f"truncated: {self._due} frames announced, {self.packets} found"
         if not self._due and self._until:
             # Matroska announces an approximate end; B-frames are decoded late, and may be the missing frames
-            end = float(
-                (self._end if self._error else max(self._end, self._shown)) * self._stream.time_base
-            )
-            if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
+            last, least = max(self._end, self._shown), 0.95 * self._until - 0.2
+            if self._error:
+                last, least = self._end, self._until - 1e-3
+            end = float(last * self._stream.time_base)
+            if end < least:
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
         if self.incomplete and self._is_cut:
             return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
@@ -388,6 +379,31 @@ class StreamReader:
         if logs and not self._error:
             self._error = logs[0][2].strip()
         return result
+
+
+def _listed(stream: VideoStream) -> int:
+    """The number of frames in an AVI's index, else 0. The repeated frames of a capture have size 0 and no packet."""
+    if stream.container.format.name != "avi":
+        return 0
+    return sum(entry.size > 0 for entry in stream.index_entries)
+
+
+def _described(stream: VideoStream) -> VideoInfo:
+    context, container, frames = stream.codec_context, stream.container.format.name, stream.frames
+    fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+    if container == "avi" and _listed(stream) < frames - SLACK:
+        fps *= _listed(stream) / frames or 1  # the announced rate counts empty index entries too
+    if container == "gif":  # GIF announces none: FFmpeg counts the frames in the file
+        frames = 0
+    return VideoInfo(
+        frames or None,
+        context.width,
+        context.height,
+        fps,
+        context.codec.canonical_name,
+        _NAMES.get(container, container),
+        float(stream.sample_aspect_ratio or 1),
+    )
 
 
 def _announced_end(stream: VideoStream, container: str) -> float | None:
@@ -470,15 +486,13 @@ def timeline(path: Path | str) -> Timeline:
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
     with open_stream(path) as stream:
-        reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
-        length = (
-            (head[4] & 3) + 1 if head[:1] == b"\1" and len(head) > 4 else 0
-        )  # bytes of an H.264 unit's length
-        for packet in reader.each_packet():
-            if packet.size and reader.packets - reader.hidden > len(packets):
-                packets.append(
-                    (packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length))
-                )
+        reader, head = StreamReader(stream), stream.codec_context.extradata or b""
+        is_prefixed = head[:1] == b"\1" and len(head) > 4
+        length = (head[4] & 3) + 1 if is_prefixed else 0  # bytes of an H.264 unit's length
+        packets = [
+            (packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length))
+            for packet in reader.shown_packets()
+        ]
         reader.require_whole()
         unit, info = float(stream.time_base), reader.info
     count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
@@ -488,35 +502,35 @@ def timeline(path: Path | str) -> Timeline:
     # presentation times are wrong in AVI; its decoding times include the dropped frames of a capture
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
     decoding = [dts for _, dts, _ in packets if dts is not None]
-    known = (
-        not packed and None not in stamps and decoding == sorted(decoding)
-    )  # else the clock restarts or jumps
-    own = sorted(stamps) if known else []
-    if (
-        own and own[0] < stamps[0]
-    ):  # B-frames before the first key frame: their references may be missing
-        with open_stream(path) as stream:
-            own = own[bisect_left(own, next(StreamReader(stream).frames(0)).pts) :]
+    times, own, keys = None, [], []
+    # else the clock restarts or jumps
+    if not packed and None not in stamps and decoding == sorted(decoding):
+        own = _shown_from_the_first_key(path, stamps)
         count = len(own)
-    times = (np.array(own) - own[0]) * unit if known else None
-    if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
-        times = None
-    keys = sorted(
-        stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known
-    )
-    sure = (
-        (info.codec, info.container) in _SEEKABLE
-        and known
-        and not reader.hidden
-        and len(set(own)) == count
-    )
-    if not sure or keys[:1] != own[:1]:  # frames before the first key may be missing
-        own, keys = [], []
-    if times is None and not info.fps:
+        times = (np.array(own) - own[0]) * unit
+        keys = sorted(stamp for stamp, packet in zip(stamps, packets, strict=True) if packet[2])
+        if info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
+            times = None
+    elif not info.fps:
         raise DamagedClip(
             path, "damaged: it says neither when its frames are shown nor how many a second"
         )
+    sure = (info.codec, info.container) in _SEEKABLE and not reader.hidden
+    # frames before the first key may be missing
+    if not sure or len(set(own)) != count or keys[:1] != own[:1]:
+        own, keys = [], []
     return Timeline(path, info, count, times, tuple(own), tuple(keys))
+
+
+def _shown_from_the_first_key(path: Path, stamps: list[int]) -> list[int]:
+    """The ``stamps`` in ascending order, without those of B-frames before the first key frame, whose references are
+    missing."""
+    own = sorted(stamps)
+    if own[0] == stamps[0]:
+        return own
+    with open_stream(path) as stream:
+        first = next(StreamReader(stream).frames(0))
+    return own[bisect_left(own, first.pts) :]
 
 
 def _starts_afresh(packet: av.Packet, length: int) -> bool:

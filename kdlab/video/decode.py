@@ -55,8 +55,8 @@ def read_frames(path: Path | str, indices: Indices = None, decoder: str = "pyav"
     Raises FileNotFoundError; DamagedClip for a file that is empty, truncated (even after the last index), undecodable
     or without video; ValueError for an index outside the clip, and for another decoder that does not load or read.
     """
-    each = each_frame if decoder == "pyav" else partial(frames_by, decoder)
-    return Decoded(gathered(each, Path(path), indices), probe(path).fps)
+    by = each_frame if decoder == "pyav" else partial(frames_by, decoder)
+    return Decoded(gathered(by, Path(path), indices), probe(path).fps)
 
 
 def each_frame(path: Path | str, indices: Indices = None) -> Frames:
@@ -86,12 +86,12 @@ def each_frame(path: Path | str, indices: Indices = None) -> Frames:
 
 def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """``indices`` as an int64 array. Raises ValueError unless they are integers."""
-    found = np.asarray(indices)
-    if found.size and found.dtype.kind not in "iu":
+    numbers = np.asarray(indices)
+    if numbers.size and numbers.dtype.kind not in "iu":
         raise ValueError(
             f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames."
         )
-    return found.astype(np.int64)
+    return numbers.astype(np.int64)
 
 
 def gathered(each: Read, path: Path, indices: Indices = None) -> np.ndarray:
@@ -100,15 +100,14 @@ def gathered(each: Read, path: Path, indices: Indices = None) -> np.ndarray:
     With ``indices`` (any order, repeats allowed), stack the frames of ``each(path, ascending indices)`` in the order of
     ``indices``. Raises ValueError if there are no frames.
     """
-    order = slice(None)
+    order, least = slice(None), 1
     if indices is None:
         frames = list(each(path))
     else:
         wanted, order = np.unique(frame_numbers(path, indices).reshape(-1), return_inverse=True)
         # empty indices: read frame 0 for its shape
         wanted = wanted if wanted.size else np.zeros(1, np.int64)
-        frames = list(each(path, wanted))
-    least = 1 if indices is None else len(wanted)
+        frames, least = list(each(path, wanted)), len(wanted)
     if len(frames) < least:
         raise ValueError(
             f"{path}: reading it gave {len(frames)} frames; {least} or more were asked for."
@@ -155,9 +154,8 @@ class _Pictures:
 def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Frames:
     """Yield all frames, or the ``wanted`` ones after the first ``given``; other frames are decoded and dropped."""
     pictures = None
-    for number, frame in enumerate(
-        reader.frames(math.inf if wanted is None else wanted.max(initial=0))
-    ):
+    last = math.inf if wanted is None else wanted.max(initial=0)
+    for number, frame in enumerate(reader.frames(last)):
         pictures = pictures or _Pictures(frame)
         if wanted is None:
             yield pictures.of(frame)
@@ -180,6 +178,7 @@ def _over_key_frames(stream: VideoStream, line: Timeline, wanted: np.ndarray) ->
     A B-frame is held back until the next other frame, because damage to its references may show only there.
     """
     pictures, held, at, frames = None, [], -math.inf, iter(())
+    size = line.info.width, line.info.height
     try:
         for time in (line.stamps[number] for number in wanted):
             key = line.keys[bisect_right(line.keys, time) - 1]
@@ -194,10 +193,7 @@ def _over_key_frames(stream: VideoStream, line: Timeline, wanted: np.ndarray) ->
                     return
                 frames = chain([first], frames)
             for frame in frames:
-                if frame.is_corrupt or (frame.width, frame.height) != (
-                    line.info.width,
-                    line.info.height,
-                ):
+                if frame.is_corrupt or (frame.width, frame.height) != size:
                     return
                 if frame.pict_type != PictureType.B:
                     yield from held

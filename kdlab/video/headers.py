@@ -70,16 +70,16 @@ def head_units(extradata: bytes) -> tuple[list[bytes], int]:
     CutOff where they end too early."""
     if extradata[:1] != b"\1":
         return list(units(extradata)), 0
-    found, at = [], 5
+    sets, at = [], 5
     for mask in (31, 255):  # masks of the counts of sequence and picture parameter sets
         if at >= len(extradata):
             raise CutOff
         count, at = extradata[at] & mask, at + 1
         for _ in range(count):
             size = int.from_bytes(extradata[at : at + 2], "big")
-            found.append(extradata[at + 2 : at + 2 + size])
+            sets.append(extradata[at + 2 : at + 2 + size])
             at += 2 + size
-    return found, (extradata[4] & 3) + 1
+    return sets, (extradata[4] & 3) + 1
 
 
 def h264_kind(some: Iterable[bytes]) -> str:
@@ -159,7 +159,7 @@ def _check_picture(unit: bytes) -> None:
 
 def mpeg4_kinds(packet: bytes) -> str:
     """The types of the pictures in a packet: ``I``, ``P``, ``B`` or ``S`` (global motion) each."""
-    return "".join("IPBS"[packet[found.end()] >> 6] for found in _PICTURE.finditer(packet[:-1]))
+    return "".join("IPBS"[packet[start.end()] >> 6] for start in _PICTURE.finditer(packet[:-1]))
 
 
 def not_coded(packet: bytes, head: bytes) -> bool:

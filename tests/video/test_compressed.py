@@ -15,7 +15,7 @@ from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.night import Night, make_night
 from kdlab.video import compressed
 from kdlab.video.block_motion import BLOCK, advance, moves, positions
-from kdlab.video.compressed import Unsuited, modalities, read, scan
+from kdlab.video.compressed import Unsuited, modalities, read, scan, vectors
 from kdlab.video.container import DamagedClip
 from kdlab.video.decode import read_frames
 
@@ -330,16 +330,15 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
                 t,
                 motion,
             )
-    vectors = found["vectors"]
-    assert (vectors[:, 5:] * parts % 1 == 0).all() and (vectors[:, 5:] % 1).any()
-    for number, x, y, _, _, *exact in vectors:
+    rows = vectors(path)
+    assert rows.dtype == np.float32 and np.array_equal(rows, found["vectors"])
+    assert (rows[:, 5:] * parts % 1 == 0).all() and (rows[:, 5:] % 1).any()
+    for number, x, y, _, _, *exact in rows:
         x, y = int(x), int(y)
         step = whole(np.array(exact)).astype(int)
         if x - step[0] in range(8, 168) and y - step[1] in range(8, 136) and x < 176 and y < 144:
             assert np.array_equal(found["motion"][int(number), y, x], step)
-    inside = vectors[
-        (vectors[:, 0] == 5) & (abs(vectors[:, 1] - 78) < 24) & (abs(vectors[:, 2] - 63) < 24)
-    ]
+    inside = rows[(rows[:, 0] == 5) & (abs(rows[:, 1] - 78) < 24) & (abs(rows[:, 2] - 63) < 24)]
     assert np.allclose(np.median(inside[:, 5:], 0), (6, 3), atol=0.5)
     assert "".join(found["kind"]) == scan(path).kinds == "IPPPPPPPPPPPIP"
     assert (
@@ -353,7 +352,7 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
             and some[name].dtype == found[name].dtype
         ), name
     assert (
-        np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])])
+        np.array_equal(some["vectors"], rows[np.isin(rows[:, 0], [5, 13])])
         and len(some["iframes"]) == 2
     )
 
@@ -415,6 +414,8 @@ def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
     (tmp_path / "broken.avi").write_bytes(broken)
     with pytest.raises(DamagedClip, match="damaged|truncated"):
         list(modalities(tmp_path / "broken.avi"))
+    with pytest.raises(DamagedClip, match="damaged|truncated"):
+        vectors(tmp_path / "broken.avi")
     with av.open(str(tmp_path / "none.avi"), "w") as file:
         stream = file.add_stream("mpeg4", rate=25)
         stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
