@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tests.clips.test_datasets import arid_tree
+from tests.datasets.test_released import arid_tree
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
