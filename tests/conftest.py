@@ -30,10 +30,8 @@ def pytest_configure(config):
     """Each of several processes keeps to a core of its own, and so do the kernels it starts: what a notebook trains it
     trains itself there, because processes for three steps of training would import for longer than they train."""
     if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
-        cores, number = (
-            sorted(os.sched_getaffinity(0)),
-            int(config.workerinput["workerid"].removeprefix("gw")),
-        )
+        cores = sorted(os.sched_getaffinity(0))
+        number = int(config.workerinput["workerid"].removeprefix("gw"))
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
@@ -185,14 +183,6 @@ def watched(monkeypatch):
     monkeypatch.setattr(widgets, "headless", lambda: False)
 
 
-def guesses(
-    rng: np.random.Generator, labels: np.ndarray, seeds: int, right: float, classes: int
-) -> np.ndarray:
-    """Class indices ``(seeds, *labels.shape)``: a share is ``right``, by chance, and the others are any other class."""
-    wrong = (labels + rng.integers(1, classes, (seeds, *labels.shape))) % classes
-    return np.where(rng.random(wrong.shape) < right, labels, wrong)
-
-
 def words(fig) -> str:
     """All texts that a picture shows, a line each."""
     from matplotlib.text import Text
@@ -229,7 +219,8 @@ def turned():
     """``turned(path, (a, b, c, d))``: the MP4 file, saying that its pictures are to be turned or mirrored."""
 
     def turn(path: Path, matrix: tuple[int, int, int, int] = (0, 65536, -65536, 0)) -> Path:
-        header, (a, b, c, d) = bytearray(path.read_bytes()), matrix
+        header = bytearray(path.read_bytes())
+        a, b, c, d = matrix
         place = header.find(
             struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), header.find(b"tkhd")
         )

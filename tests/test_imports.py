@@ -45,7 +45,8 @@ def imported(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level != 1:  # a dot is its own room
-            assert node.level == 0, "two dots"
+            # two dots
+            assert node.level == 0
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {
         room(name)
@@ -76,7 +77,7 @@ def test_imports_point_downwards():
 
 
 @pytest.mark.parametrize(
-    ("source", "module", "wrong"),
+    "source, module, wrong",
     [
         ("from kdlab.nets.video import build", "kdlab.clips.views", True),
         ("def f():\n    import kdlab.train.loop", "kdlab.distill.method", True),
@@ -137,7 +138,8 @@ def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert not said.strip(), "imported for nothing"
+    # imported for nothing
+    assert not said.strip()
 
 
 @pytest.mark.parametrize("given", [None, "sse42"])

@@ -80,17 +80,16 @@ def test_the_command_answers_with_classes_and_a_picture(run, clips, places, comm
         code, out, error = command("predict", clip, "--run", name)
         assert code == 0, error
         told.append(out)
-        assert (
-            f"{clip} by {run.folder.name}\n" in out and " %  left\n" in out and " %  right\n" in out
-        )
+        assert f"{clip} by {run.folder.name}\n" in out
+        assert " %  left\n" in out
+        assert " %  right\n" in out
         assert "Grad-CAM at net.stages.1: test0.gradcam.png\n" in out
     picture = cv2.imread(str(places / "test0.gradcam.png"))
     assert picture.shape[0] > 100 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     before = (places / "test0.gradcam.png").stat().st_mtime_ns
     command("predict", clip, "--run", run.folder, "--out", "other.png")
-    assert (places / "other.png").is_file() and (
-        places / "test0.gradcam.png"
-    ).stat().st_mtime_ns == before
+    assert (places / "other.png").is_file()
+    assert (places / "test0.gradcam.png").stat().st_mtime_ns == before
 
 
 def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, places, command):
@@ -102,11 +101,9 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
         code, said, error = command(
             "predict", clips / "left" / "test0.mp4", "--run", run.folder, *out
         )
-        assert (
-            code == 2
-            and said == ""
-            and "is no Grad-CAM picture of kdlab's, so it stays as it is" in error
-        )
+        assert code == 2
+        assert said == ""
+        assert "is no Grad-CAM picture of kdlab's, so it stays as it is" in error
     assert mine.read_bytes() == b"a photograph" and (places / "clip.mp4").read_bytes() == content
     with pytest.raises(NotADirectoryError, match="there is no folder"):
         predict(clip, run, places / "no" / "where.png")
@@ -117,11 +114,9 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
 def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, command):
     clip = clips / "left" / "test0.mp4"
     code, _, error = command("predict", clip, "--run", run.folder.name[:-2])
-    assert (
-        code == 2
-        and "is no run's folder, nor a run's name" in error
-        and f"there are {run.folder.name}" in error
-    )
+    assert code == 2
+    assert "is no run's folder, nor a run's name" in error
+    assert f"there are {run.folder.name}" in error
     (places / "begun").mkdir()
     with pytest.raises(ValueError, match=r"begun is not finished \(it has no run.json\)"):
         open_run("begun")
@@ -152,12 +147,10 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
         with pytest.raises(error, match=rf"{name}.*{why}"):
             predict(places / name, run)
         code, out, said = command("predict", places / name, "--run", run.folder)
-        assert (
-            code == 2
-            and out == ""
-            and said.startswith("error: ")
-            and not list(places.glob("*.gradcam.png"))
-        )
+        assert code == 2
+        assert out == ""
+        assert said.startswith("error: ")
+        assert not list(places.glob("*.gradcam.png"))
 
 
 class Odd(nn.Module):
@@ -185,14 +178,12 @@ def test_an_odd_network_is_one_sentence(way, run, clips, command, monkeypatch):
     monkeypatch.setattr(type(run), "net", lambda _: net)
     code, out, error = command("predict", clips / "left" / "test0.mp4", "--run", run.folder)
     if way == "detached":
-        assert (
-            code == 0 and " %  left\n" in out and "no picture: Grad-CAM needs logits (N, K)" in out
-        )
+        assert code == 0
+        assert " %  left\n" in out
+        assert "no picture: Grad-CAM needs logits (N, K)" in out
     else:
-        assert (
-            code == 2
-            and f"the network of {run.folder.name} gives no logits (1, 2) for one clip: " in error
-        )
+        assert code == 2
+        assert f"the network of {run.folder.name} gives no logits (1, 2) for one clip: " in error
 
 
 @pytest.mark.parametrize("condition", ["dlkdd_re", "genkd", "motion", "pkd", "det_genkd"])

@@ -48,6 +48,5 @@ def test_a_field_or_frames_one_by_one_will_do_and_what_is_missing_is_named():
     assert lacking(Streams("x"), protocols.View) == []
     assert lacking(Streams("x"), protocols.Data) == ["catalogue", "fingerprint"]
     assert lacking(object(), protocols.Method) == ["losses", "networks_by_optimiser"]
-    assert lacking(object(), protocols.Window) == ["batches"] and lacking(
-        object(), protocols.Net
-    ) == ["make"]
+    assert lacking(object(), protocols.Window) == ["batches"]
+    assert lacking(object(), protocols.Net) == ["make"]

@@ -20,7 +20,8 @@ def test_chapters_are_written_once_and_over_nothing(tmp_path, command):
     assert code == 0 and "written into" in said
     for name in FOLDERS:
         there = sorted(p.relative_to(ROOT / name) for p in (ROOT / name).rglob("[!.]*"))
-        assert there and there == sorted(
+        assert there
+        assert there == sorted(
             p.relative_to(tmp_path / "mine" / name) for p in (tmp_path / "mine" / name).rglob("*")
         )
     code, _, error = command("notebooks", tmp_path / "mine")

@@ -38,12 +38,10 @@ def test_help_is_instant():
 
 def test_known_errors_are_one_line_unless_debugging(kdlab, monkeypatch, tmp_path):
     code, _, err = kdlab("run", "3")
-    assert (
-        code == 2
-        and len(err.splitlines()) == 1
-        and "no notebooks in" in err
-        and "Traceback" not in err
-    )
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "no notebooks in" in err
+    assert "Traceback" not in err
     assert kdlab("run", "3", "--timeout", "0")[0] == 2
     monkeypatch.setenv("KDLAB_DEBUG", "1")
     assert "Traceback" in kdlab("run", "3")[2]
@@ -71,11 +69,9 @@ def test_reproduce_ends_with_the_comparison_with_the_committed_runs(kdlab, monke
         notebooks, "compared_with_pretrained", lambda: (["run: the same bits"], good)
     )
     code, out, _ = kdlab("reproduce")
-    assert (
-        code == (not good)
-        and re.search("01_a +done in 3 s", out)
-        and out.endswith("\n  run: the same bits\n")
-    )
+    assert code == (not good)
+    assert re.search("01_a +done in 3 s", out)
+    assert out.endswith("\n  run: the same bits\n")
 
 
 def test_a_notebook_that_fails_and_one_that_is_stopped_have_their_exit_codes(kdlab, monkeypatch):
@@ -121,7 +117,7 @@ def test_data_list_counts_the_clips_of_a_folder_or_a_fold(kdlab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("by_split", "names"), [(True, "v_{}_g{:02}_c{:02}"), (False, "person {1:02}_{2:02}")]
+    "by_split, names", [(True, "v_{}_g{:02}_c{:02}"), (False, "person {1:02}_{2:02}")]
 )
 def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(
     kdlab, tmp_path, by_split, names
@@ -150,10 +146,8 @@ def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(
 def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(
     kdlab, make_video, tmp_path
 ):
-    clip, out = (
-        make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000"),
-        tmp_path / "out",
-    )
+    clip = make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000")
+    out = tmp_path / "out"
     b_frames = make_video("b.avi", codec="mpeg4", bf="2")
     for _ in range(2):  # its own files are written again
         code, words, _ = kdlab("data", "modalities", clip, b_frames, "--out", out)
@@ -163,10 +157,8 @@ def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(
         assert all(np.array_equal(file[name], array) for name, array in read(clip).items())
     assert plt.imread(out / "clip.avi.png").std() > 0.05
     (out / "clip.avi.png").write_text("mine")
-    assert (
-        kdlab("data", "modalities", clip, "--out", out)[0] == 2
-        and (out / "clip.avi.png").read_text() == "mine"
-    )
+    assert kdlab("data", "modalities", clip, "--out", out)[0] == 2
+    assert (out / "clip.avi.png").read_text() == "mine"
     code, _, err = kdlab("data", "modalities", clip, tmp_path / "other" / "clip.avi", "--out", out)
     assert code == 2 and "two FILEs have one name" in err
 
@@ -190,9 +182,8 @@ def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
         "Jump,Run,Wave",
     )
     assert code == 0, err
-    assert "10 clips do not spread evenly over 3 classes: making 9" in out and re.search(
-        r"Wave +1 +1 +1", out
-    )
+    assert "10 clips do not spread evenly over 3 classes: making 9" in out
+    assert re.search(r"Wave +1 +1 +1", out)
     (tmp_path / "file").touch()
     code, _, err = kdlab("data", "night", "--out", tmp_path / "file" / "night", "--clips", "33")
     assert code == 2 and str(tmp_path / "file" / "night") in err
@@ -227,10 +218,8 @@ def test_a_study_is_run_at_the_size_that_is_asked_for(kdlab, tmp_path, monkeypat
     )
     assert given[0][0] == (3, 5) and given[0][1].name == "smoke"
     monkeypatch.setattr("kdlab.study.study.run_all", lambda *what: given.append(what))
-    assert kdlab("study", "--all")[0] == 0 and [place.name for place in given[1][:2]] == [
-        "studies",
-        "edition-2",
-    ]
+    assert kdlab("study", "--all")[0] == 0
+    assert [place.name for place in given[1][:2]] == ["studies", "edition-2"]
     for wrong in ([tmp_path / "no_study_here.py"], []):
         code, _, error = kdlab("study", *wrong)
         assert code == 2 and "has no Study" in error

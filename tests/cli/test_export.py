@@ -92,7 +92,8 @@ def test_a_file_for_any_batch_takes_any_and_a_frozen_branch_is_refused(run, tmp_
     nets = {kind: build(Net(kind), 2, 0).eval() for kind in ("AsksForItsBatch", "BranchesOnLight")}
     monkeypatch.setattr(type(run), "net", lambda _: nets["AsksForItsBatch"])
     made = to_onnx(run, tmp_path / "net.onnx")
-    session, x = onnxruntime.InferenceSession(str(made.file)), torch.rand(5, 3, 4, 16, 16)
+    session = onnxruntime.InferenceSession(str(made.file))
+    x = torch.rand(5, 3, 4, 16, 16)
     assert made.batch is None and not made.why
     assert (
         abs(
@@ -143,9 +144,9 @@ def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(
 def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx")
-    assert (
-        code == 2 and "pip install 'kdlab[onnx]'" in error and not (tmp_path / "net.onnx").exists()
-    )
+    assert code == 2
+    assert "pip install 'kdlab[onnx]'" in error
+    assert not (tmp_path / "net.onnx").exists()
     code, _, error = command(
         "export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module"
     )

@@ -89,7 +89,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "detail", "spoil"), ODD)
+@pytest.mark.parametrize("kind, detail, spoil", ODD)
 def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
     catalogue = open_data(tree)
     spoil(tree / "train/a/0.mp4")
@@ -108,13 +108,14 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
         "too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]
     }
     assert check(tree, min_frames=7).fit
+    # a second of frames, but where the video has ended
     rows = [
         "train/a/0.mp4,a,train,,",
         "val/a/1.mp4,a,val,0.1,",
         "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
         "test/b/5.mp4,b,test,4,9",
         "train/b/3.mp4,b,train,,",
-    ]  # a second of frames, but where the video has ended
+    ]
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
     assert findings(check(tree)) == {
         "too short, of fewer than 8 frames (--min-frames)": [
@@ -133,13 +134,14 @@ def test_a_segment_beyond_its_film_is_told_with_both_ends(tree):
     ]
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
     notes = findings(check(tree), fatal=False)
+    # 0.9 s may be rounded
     assert notes[
         "segment that ends after its film: are its times seconds, or numbers of frames?"
-    ] == ["train/a/0.mp4: to 12 s, of a film of 0.48 s"]  # 0.9 s may be rounded
+    ] == ["train/a/0.mp4: to 12 s, of a film of 0.48 s"]
 
 
 @pytest.mark.parametrize(
-    ("times", "what", "fatal"),
+    "times, what, fatal",
     [
         ((0, 1.5, 1, 2), "overlapping parts of one film, in test and in another split", True),
         ((0, "", 1, 2), "overlapping parts of one film, in test and in another split", True),
@@ -204,7 +206,7 @@ def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    "names, told",
     [
         (("jump",), True),
         (("person01", "person02"), True),
@@ -268,14 +270,11 @@ def test_duplicates_by_content_also_in_another_container(tree):
 
 
 @pytest.mark.parametrize(
-    ("how", "where", "colour"),
+    "how, where, colour",
     [
         ({}, (-1, slice(2, 4), slice(2, 4)), 120),  # a small object, in one frame
-        (
-            {"pix_fmt": "yuv420p10le"},
-            (slice(None), slice(None), slice(16, 32)),
-            120,
-        ),  # the right half
+        # the right half
+        ({"pix_fmt": "yuv420p10le"}, (slice(None), slice(None), slice(16, 32)), 120),
         ({}, slice(None), (149, 60, 90)),  # another colour as bright
         ({"codec": "libx264rgb", "pix_fmt": "rgb24"}, slice(None), (120, 90, 90)),
     ],
@@ -305,9 +304,8 @@ def test_groups_that_straddle_and_classes_that_train_lacks(tree):
         )
     shutil.rmtree(tree / "train/b")
     straddle, lacks = findings(check(tree)).items()
-    assert straddle[0].startswith("group that straddles test and another split") and straddle[
-        1
-    ] == ["g07"]
+    assert straddle[0].startswith("group that straddles test and another split")
+    assert straddle[1] == ["g07"]
     assert any(note.endswith("--split-by-group") for note in findings(check(tree), fatal=False))
     assert "train has no clip of b (in test), b (in val)" in lacks[0]
 
@@ -319,10 +317,10 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
     clip("set/train/a/short.mp4", 7, frames=1)
     clip("set/train/a/cut.mp4", 8)
     (tree / "train/a/cut.mp4").write_bytes(b"")
-    whole, clips = open_data(tree), UserClips(str(tree), on_damaged="skip").catalogue()
-    assert clips.records == tuple(
-        r for r in whole.records if r.id != "train/a/cut"
-    )  # a short one is not damaged
+    whole = open_data(tree)
+    clips = UserClips(str(tree), on_damaged="skip").catalogue()
+    # a short one is not damaged
+    assert clips.records == tuple(r for r in whole.records if r.id != "train/a/cut")
     assert clips.notes[-1] == "Left out as damaged (1): train/a/cut (empty: the file has 0 bytes)."
     assert UserClips(str(tree)).catalogue() == whole
 

@@ -78,7 +78,8 @@ def ucf_tree(root, clips="UCF-101", folder="HandstandPushups", newline="\r\n", e
             for n in (1, 2)
         ]
 
-    train, test = names(range(3, 9)), names((1, 2))
+    train = names(range(3, 9))
+    test = names((1, 2))
     touch(root / clips, *(name.replace("HandstandPushups/", f"{folder}/") for name in train + test))
     lists = root / "ucfTrainTestlist"
     index = write(
@@ -285,7 +286,7 @@ def test_a_missing_clip_or_list_is_named(tree):
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
-@pytest.mark.parametrize(("clips", "other"), [("", "other"), ("data", "others")])
+@pytest.mark.parametrize("clips, other", [("", "other"), ("data", "others")])
 def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, small, suffix, clips, other):
     counts = arid_tree(tmp_path, clips=clips, suffix=suffix, other=other)
     small({part: number for part, number in counts.items() if part != "other"})
@@ -347,7 +348,7 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "old, new, message",
     [
         ('"2.25"', '"0.25"', "annotation 0: start '0.5' and end '0.25' are no times"),
         ('"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 .*Swimming"),

@@ -32,11 +32,9 @@ def random(*shape, seed=0):
 
 def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
     """The decomposition of arXiv 2203.08679: KL = KL(binary) + (1 − p_T(label)) KL(others), sample by sample."""
-    student, teacher, labels = (
-        random(6, 5),
-        3 * random(6, 5, seed=1),
-        torch.tensor([0, 1, 2, 3, 4, 0]),
-    )
+    student = random(6, 5)
+    teacher = 3 * random(6, 5, seed=1)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
     t = 2.5
     doubt = 1 - F.softmax(teacher / t, dim=1)[range(6), labels]
     for i in range(6):
@@ -49,10 +47,8 @@ def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
 
 def test_dkd_worked_example():
     """Teacher (1/2, 1/3, 1/6), student even, t = 1: KL((1/2, 1/2) ‖ (1/3, 2/3)) and KL((2/3, 1/3) ‖ (1/2, 1/2))."""
-    teacher, student = (
-        torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log(),
-        torch.zeros(1, 3).double(),
-    )
+    teacher = torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log()
+    student = torch.zeros(1, 3).double()
     label = torch.tensor([0])
     binary = 0.5 * math.log(3 / 2) + 0.5 * math.log(3 / 4)
     others = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
@@ -64,7 +60,8 @@ def test_dkd_worked_example():
 
 
 def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
-    teacher, labels = random(4, 5), torch.tensor([0, 1, 2, 3])
+    teacher = random(4, 5)
+    labels = torch.tensor([0, 1, 2, 3])
     student = (teacher + 2).requires_grad_()
     loss = dkd_loss(student, teacher, labels, 4, 1, 8)
     loss.backward()
@@ -76,14 +73,16 @@ def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
 
 
 def test_fitnet_is_the_mean_square_and_rests_at_equality():
-    ours, theirs = torch.zeros(2, 3, 4, 2, 2, requires_grad=True), torch.full((2, 3, 4, 2, 2), 3.0)
+    ours = torch.zeros(2, 3, 4, 2, 2, requires_grad=True)
+    theirs = torch.full((2, 3, 4, 2, 2), 3.0)
     assert float(fitnet_loss(ours, theirs).detach()) == 9
     fitnet_loss(ours, torch.zeros_like(theirs)).backward()
     assert not ours.grad.any()
 
 
 def test_attention_ignores_scale_sign_and_order_of_channels():
-    ours, theirs = random(2, 6, 4, 3, 3), random(2, 5, 4, 3, 3, seed=1)
+    ours = random(2, 6, 4, 3, 3)
+    theirs = random(2, 5, 4, 3, 3, seed=1)
     loss = attention_transfer_loss(ours, theirs)
     assert loss > 1e-4
     assert torch.allclose(attention_transfer_loss(-7 * ours, theirs), loss)
@@ -98,7 +97,8 @@ def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
     loss = attention_transfer_loss(ours, theirs)
     loss.backward()
     assert float(loss.detach()) < 1e-15 and ours.grad.abs().max() < 1e-9
-    left, right = torch.zeros(1, 1, 1, 1, 4), torch.zeros(1, 1, 1, 1, 4)
+    left = torch.zeros(1, 1, 1, 1, 4)
+    right = torch.zeros(1, 1, 1, 1, 4)
     left[..., 0], right[..., 3] = 5, 1
     assert float(attention_transfer_loss(left, right)) == pytest.approx(2 / 4)
 
@@ -112,17 +112,11 @@ def test_taps_have_the_bare_names_in_a_wrapped_network_too():
     assert bare(wrapped(net)) is bare(Mixed(wrapped(net))) is net
     plain = outputs(net, x, ["net.stages.0", "net.stages.1"])
     other = features(wrapped(net), x, ["net.stages.0", "net.stages.1"])
-    assert torch.equal(plain.logits, net(x)) and torch.equal(
-        plain.logits, outputs(wrapped(net), x).logits
-    )
+    assert torch.equal(plain.logits, net(x))
+    assert torch.equal(plain.logits, outputs(wrapped(net), x).logits)
     taps = plain.taps
-    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4) and taps["net.stages.1"].shape == (
-        1,
-        3,
-        2,
-        2,
-        2,
-    )
+    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4)
+    assert taps["net.stages.1"].shape == (1, 3, 2, 2, 2)
     assert all(torch.equal(taps[name], other[name]) for name in taps)
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -159,19 +153,20 @@ class InPlace(nn.Module):
 @pytest.mark.parametrize("layer", ["conv", "act"])
 def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
     torch.manual_seed(0)
-    net, x = InPlace(), torch.randn(2, 3, 4, 5, 5)
+    net = InPlace()
+    x = torch.randn(2, 3, 4, 5, 5)
     wanted = net.conv(x) if layer == "conv" else net.conv(x).relu()
-    found, alone = outputs(net, x, [layer]), features(net, x, [layer])
+    found = outputs(net, x, [layer])
+    alone = features(net, x, [layer])
     assert torch.equal(found.taps[layer], wanted) and torch.equal(alone[layer], wanted)
     assert torch.equal(found.logits, net(x))
-    (slope,) = torch.autograd.grad(
-        found.logits.sum(), found.taps[layer]
-    )  # it lies on the way to the logits
+    # it lies on the way to the logits
+    (slope,) = torch.autograd.grad(found.logits.sum(), found.taps[layer])
     assert slope.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
-    ("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")]
+    "layer, words", [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")]
 )
 @pytest.mark.parametrize("read", [outputs, features])
 def test_what_cannot_be_tapped_is_named(read, layer, words):
@@ -247,9 +242,11 @@ def test_decoupled_kd_rises_over_its_warmup():
 
 
 def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
-    method, nets = FitNet(TAP), networks(FitNet(TAP))
+    method = FitNet(TAP)
+    nets = networks(FitNet(TAP))
     nets["student"].train()
-    buffers, random_state = [b.clone() for b in nets["student"].buffers()], torch.get_rng_state()
+    buffers = [b.clone() for b in nets["student"].buffers()]
+    random_state = torch.get_rng_state()
     a, b, c = (
         method.extra_nets(nets, TwoSides().evaluation(), seed)["regressor"] for seed in (0, 0, 1)
     )

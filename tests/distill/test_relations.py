@@ -84,7 +84,8 @@ def distance_by_hand(student, teacher):
         every = {(i, j): length(f[i] - f[j]) for i in clips for j in clips if i != j}
         return {pair: d / mean(every.values()) for pair, d in every.items()}
 
-    a, b = distances(student), distances(teacher)
+    a = distances(student)
+    b = distances(teacher)
     return sum(huber(a[pair], b[pair]) for pair in a) / len(student) ** 2
 
 
@@ -122,7 +123,7 @@ def review_by_hand(student, teacher):
 
 
 @pytest.mark.parametrize(
-    ("ours", "by_hand", "shapes", "how"),
+    "ours, by_hand, shapes, how",
     [
         (standardised_kd_loss, standardised_by_hand, [(4, 5), (4, 5)], (2.5,)),
         (dist_loss, dist_by_hand, [(4, 5), (4, 5)], (1.5, 2.0, 3.0)),
@@ -140,13 +141,13 @@ def test_value_and_gradient_are_those_of_the_plain_formula(ours, by_hand, shapes
         value = loss(x, teacher, *how)
         found.append((value.detach(), *torch.autograd.grad(value, x)))
     assert found[0][0] > 1e-3 and found[0][1].abs().max() > 1e-4
-    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6) and torch.allclose(
-        found[0][1], found[1][1], atol=1e-7
-    )
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-7)
 
 
 def test_what_a_relation_does_not_see():
-    logits, features = random(6, 5, seed=2), random(6, 4, seed=3)
+    logits = random(6, 5, seed=2)
+    features = random(6, 4, seed=3)
     assert float(standardised_kd_loss(3 * logits + 2, logits, 2.0)) == pytest.approx(0, abs=1e-10)
     assert float(dist_loss(logits + 2, logits, 1.0, 1.0, 1.0)) == pytest.approx(0, abs=1e-10)
     turn, _ = torch.linalg.qr(random(4, 4, seed=4))

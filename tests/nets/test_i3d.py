@@ -33,12 +33,11 @@ def test_names_and_shapes_are_the_released_ones():
         "logits.conv3d.bias": (400,),
     }
     assert known.items() <= state.items()
-    assert (
-        len(state) == 344
-    )  # 57 units of six tensors, and the head: what the released student script counts
+    # 57 units of six tensors, and the head: what the released student script counts
+    assert len(state) == 344
 
 
-@pytest.mark.parametrize(("temporal", "units"), [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
+@pytest.mark.parametrize("temporal, units", [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
 def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, units):
     net = on_meta(I3D(temporal))
     deep = [
@@ -54,7 +53,8 @@ def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, unit
 @pytest.mark.parametrize("n", [7, 8, 9, 16])
 def test_padding_is_that_of_the_released_networks(n):
     """⌈n / 2⌉ places; for even n the stem has 2 before and 3 behind, so a plain padding of 3 would be one off."""
-    unit, x = Unit(1, 1, (1, 7, 7), (1, 2, 2)).eval(), torch.rand(1, 1, 1, n, n)
+    unit = Unit(1, 1, (1, 7, 7), (1, 2, 2)).eval()
+    x = torch.rand(1, 1, 1, n, n)
     front, behind = (2, 3) if n % 2 == 0 else (3, 3)
     expected = F.conv3d(
         F.pad(x, (front, behind, front, behind)), unit.conv3d.weight, stride=(1, 2, 2)
@@ -67,7 +67,8 @@ def test_padding_is_that_of_the_released_networks(n):
 
 
 def test_video_becomes_logits_also_of_flow_and_odd_sizes():
-    spec, x = I3D((), channels=2), torch.rand(2, 2, 9, 33, 50)
+    spec = I3D((), channels=2)
+    x = torch.rand(2, 2, 9, 33, 50)
     net = spec.make(5).eval()
     assert net(x).shape == (2, 5)
     assert trunk(net, spec.stages[-1])(x).shape[1:] == (1024, 2, 2, 2)
@@ -90,7 +91,7 @@ def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
         I3D(weights=Weights.of(file)).make(7)
 
 
-@pytest.mark.parametrize(("frames", "side"), [(16, 32), (16, 36), (7, 25), (9, 43)])
+@pytest.mark.parametrize("frames, side", [(16, 32), (16, 36), (7, 25), (9, 43)])
 def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(frames, side):
     x, space = torch.rand(2, 3, frames, side, side + 1), [-(-n // 4) // 2 for n in (side, side + 1)]
     for spec in (

@@ -43,7 +43,8 @@ def clips(tmp_path):
 
 
 def test_some_frames_are_those_of_the_whole_clip(make_video):
-    path, view = make_video("a.avi", frames=9, codec="mpeg4"), Darkened()
+    path = make_video("a.avi", frames=9, codec="mpeg4")
+    view = Darkened()
     whole = view.read(path)
     assert whole.shape == Raw().read(path).shape and whole.dtype == np.uint8
     assert np.array_equal(view.read(path, [7, 2, 2]), whole[[7, 2, 2]])
@@ -93,7 +94,8 @@ def test_the_twin_is_the_same_picture(clips):
     """Where the bright twin is darker, under the lamp's light, so is the dark clip: nothing moved."""
     bright = resize(Street().read(clips[0]), 64).astype(np.float32)
     dark = resize(Darkened(of=Street()).read(clips[0]), 64).astype(np.float32)
-    box, wall = bright.mean(-1) < 30, bright.mean(-1) > 80
+    box = bright.mean(-1) < 30
+    wall = bright.mean(-1) > 80
     near = cv2.dilate(box[0].astype(np.uint8), np.ones((9, 9))) > 0
     assert luma(dark)[0][box[0]].mean() < 0.8 * luma(dark)[0][near & wall[0]].mean()
 

@@ -35,7 +35,7 @@ def luma(frames: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("values", "word"),
+    "values, word",
     [
         ({"classes": ("Walk", "Fly")}, "Fly"),
         ({"classes": ("Walk", "Walk")}, "Walk"),
@@ -84,12 +84,14 @@ def test_bits_do_not_depend_on_the_number_of_workers(folder, tmp_path):
 def test_resume_remakes_only_what_is_missing(folder):
     records = make_night(SMALL, folder).records
     lost, kept = records[3].path, records[4].path
-    before, kept_time = lost.read_bytes(), kept.stat().st_mtime_ns
+    before = lost.read_bytes()
+    kept_time = kept.stat().st_mtime_ns
     lost.unlink()
     make_night(SMALL, folder, workers=1, progress=False)
     assert lost.read_bytes() == before
     assert kept.stat().st_mtime_ns == kept_time
-    assert not list(folder.rglob(".*.mp4*")), "temporary files are left"
+    # temporary files are left
+    assert not list(folder.rglob(".*.mp4*"))
 
 
 def test_clips_of_another_generator_are_remade(tmp_path, monkeypatch):
@@ -204,6 +206,5 @@ print(content.hexdigest())
         )
         for kernel in ("Haswell", "SkylakeX")
     ]
-    assert len({run.communicate()[0] for run in runs}) == 1 and all(
-        run.returncode == 0 for run in runs
-    )
+    assert len({run.communicate()[0] for run in runs}) == 1
+    assert all(run.returncode == 0 for run in runs)

@@ -23,10 +23,10 @@ def test_reversed_clips_show_the_opposite_or_a_class_of_their_own(own_places):
     for others, shown in ((True, [3, 2, 1, 3, 2, 1]), (False, [2, 1, 2, 1])):
         data = both_ways.BothWays(night, others)
         records = data.catalogue().split("train")
-        assert [r.label for r in records[6:]] == shown and data.catalogue().classes[3:] == (
-            "Reversed",
-        ) * others
-    window, view = both_ways.BothWaysWindow(6, 32, 28), both_ways.Exposed()
+        assert [r.label for r in records[6:]] == shown
+        assert data.catalogue().classes[3:] == ("Reversed",) * others
+    window = both_ways.BothWaysWindow(6, 32, 28)
+    view = both_ways.Exposed()
     clips = window.batches(data.catalogue(), "train", {"student": view})
     twin = next(n for n, r in enumerate(clips.records) if n > 5 and r.path == clips.records[1].path)
     ahead, back = (clips.pixels(clips.records[n], view, np.arange(6)) for n in (1, twin))

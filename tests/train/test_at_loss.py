@@ -69,9 +69,8 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
         progress=each_step,
         say=str,
     )
-    assert any(all(map(torch.equal, net.parameters(), state)) for state in states), (
-        "looking changes no bit"
-    )
+    # looking changes no bit
+    assert any(all(map(torch.equal, net.parameters(), state)) for state in states)
 
 
 def test_a_loss_that_never_comes_and_one_that_is_none(recipe):

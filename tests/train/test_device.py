@@ -30,7 +30,7 @@ def test_the_device_is_named_or_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "cuda", "flags", "fast"),
+    "where, cuda, flags, fast",
     [
         ("cuda", (8, 0), {}, True),
         ("cuda", (7, 5), {"amx_bf16": True}, False),
@@ -49,10 +49,10 @@ def test_bf16_follows_the_hardware_of_the_device(monkeypatch, where, cuda, flags
 
 def test_the_parts_of_a_batch_are_the_batch_in_order_and_as_equal_as_can_be():
     for clips, accumulate in ((16, 1), (16, 4), (15, 2), (9, 6)):
-        cuts, places = parts_of_batch(clips, accumulate), list(range(clips))
-        assert [place for cut in cuts for place in places[cut]] == places and len(
-            cuts
-        ) == accumulate
+        cuts = parts_of_batch(clips, accumulate)
+        places = list(range(clips))
+        assert [place for cut in cuts for place in places[cut]] == places
+        assert len(cuts) == accumulate
         sizes = [cut.stop - cut.start for cut in cuts]
         assert max(sizes) - min(sizes) <= 1
     with pytest.raises(

@@ -56,9 +56,8 @@ def test_batches_are_made_ahead_by_threads_and_only_once():
     for number, _ in enumerate(
         made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)
     ):
-        assert len(begun) == min(number + 3, 4), (
-            "no more than two are made before they are asked for"
-        )
+        # no more than two are made before they are asked for
+        assert len(begun) == min(number + 3, 4)
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
 

@@ -318,7 +318,8 @@ GOOD = (
 def test_an_unlike_network_goes_the_whole_way(base, kind):
     recipe = replace(base, net=Net(kind.__name__))
     run = obtain(recipe, say=str)
-    saved, net = run.predictions("test"), Run(run.folder).net()
+    saved = run.predictions("test")
+    net = Run(run.folder).net()
     assert saved.logits.shape == (6, 2) and run.history.loss_net.notna().all()
     alone = torch.cat(
         [
@@ -348,7 +349,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "says"), REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
+@pytest.mark.parametrize("kind, says", REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
 def test_a_network_whose_answers_are_not_its_clips_own_is_refused(base, kind, says):
     with pytest.raises(ValueError, match=f"^Net.* {says}"):
         obtain(replace(base, net=Net(kind.__name__)), say=str)
@@ -485,7 +486,8 @@ class GradientPenalty(WithNets):
 @dataclass(frozen=True)
 class Mixup(CrossEntropy):
     def losses(self, nets, batch, progress):
-        share, order = float(torch.rand(())), torch.randperm(len(batch.labels))
+        share = float(torch.rand(()))
+        order = torch.randperm(len(batch.labels))
         x = batch.views["student"]
         logits = nets["student"](share * x + (1 - share) * x[order])
         ce = [F.cross_entropy(logits, labels) for labels in (batch.labels, batch.labels[order])]
@@ -527,7 +529,7 @@ def test_an_unlike_method_goes_the_whole_way(base, method):
 
 
 @pytest.mark.parametrize(
-    ("method", "says"),
+    "method, says",
     [
         (
             WithNets(owned=False),
@@ -558,7 +560,7 @@ def test_a_method_that_would_lose_what_it_learns_is_refused(base, method, says):
 
 
 @pytest.mark.parametrize(
-    ("released", "says"),
+    "released, says",
     [
         (
             AsReleased((("net", Rule()), ("cvae", Rule()))),

@@ -66,7 +66,8 @@ SETTINGS = Settings(epochs=4, batch_size=16, lr=1e-2)
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
-    one, cosine = Settings(lr=0.1), Settings(lr=0.1, schedule="cosine")
+    one = Settings(lr=0.1)
+    cosine = Settings(lr=0.1, schedule="cosine")
     rates = [learning_rate(one, s, 100) for s in range(100)]
     assert max(rates) == pytest.approx(0.1, rel=1e-2) and rates.index(max(rates)) in (19, 20, 21)
     assert rates[0] < 0.01 and rates[-1] < 1e-3
@@ -141,7 +142,8 @@ class TwoPasses:
 
 
 def test_a_method_of_two_optimisers_needs_no_other_loop():
-    method, nets = TwoPasses(), {"student": make_net(), "probe": nn.Linear(4, 1)}
+    method = TwoPasses()
+    nets = {"student": make_net(), "probe": nn.Linear(4, 1)}
     trained = fit(method, nets, Blobs(), SETTINGS, 0)
     assert len(method.seen) == 12 and all(method.seen)
     assert trained.owned == ["probe", "student"]
@@ -151,7 +153,9 @@ def test_a_method_of_two_optimisers_needs_no_other_loop():
 def test_bf16_where_the_hardware_has_it(monkeypatch):
     """Elsewhere fp32, which is said, and gives the bits of fp32. A frozen teacher is in the student's precision."""
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
-    bf16, said, mixed_teacher = replace(SETTINGS, precision="bf16"), [], set()
+    bf16 = replace(SETTINGS, precision="bf16")
+    said = []
+    mixed_teacher = set()
     (nets := {"teacher": make_net(5)})["teacher"][0].register_forward_hook(
         lambda *_: mixed_teacher.add(torch.is_autocast_enabled("cpu"))
     )
@@ -288,10 +292,8 @@ fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
 def test_killed_while_a_checkpoint_is_written_it_goes_on_to_the_same_bits(tmp_path):
-    place, env = (
-        tmp_path / "checkpoint.pt",
-        os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    place = tmp_path / "checkpoint.pt"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     child = subprocess.run(
         [sys.executable, "-c", KILLED, str(place)], capture_output=True, text=True, env=env
     )

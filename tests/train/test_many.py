@@ -29,7 +29,8 @@ def weights(runs) -> list[str]:
 def until(found, seconds=300):
     deadline = time.monotonic() + seconds
     while not found():
-        assert time.monotonic() < deadline, "it took too long"
+        # it took too long
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -52,16 +53,15 @@ def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, 
         assert executor.given == [students[0].teacher, *students]
         assert [run.recipe for run in found] == students
         obtain_all(students, pretrained=False, executor=executor, say=str)
-        assert len(executor.given) == 3, "what is finished is found"
+        # what is finished is found
+        assert len(executor.given) == 3
     monkeypatch.setenv("KDLAB_RUNS", str(places / "here"))
     assert weights(obtain_all(students, pretrained=False, workers=1, say=str)) == weights(found)
 
 
 def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, places):
-    good, wrong = (
-        make_recipe(clips, epochs=1),
-        make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30)),
-    )
+    good = make_recipe(clips, epochs=1)
+    wrong = make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30))
     later = make_recipe(clips, 2, condition="later", epochs=1, start=good)
     rehearse(good)  # of whose kind the wrong one is, but for its rate
     with Threads(1) as executor, pytest.raises(ValueError) as failed:
@@ -150,7 +150,8 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err, err
     assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=10)[1]
-    assert len(list((places / "runs").glob("quick*/run.json"))) == 1, "finished runs are kept"
+    # finished runs are kept
+    assert len(list((places / "runs").glob("quick*/run.json"))) == 1
     out, err = (again := started()).communicate(timeout=300)
     assert again.returncode == 0 and (places / "runs" / "studies" / "stopped.csv").is_file(), err
     resumed = weights(obtain_all(long, pretrained=False, workers=1, say=str))

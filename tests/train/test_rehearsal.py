@@ -139,7 +139,7 @@ class Brought:
 
 
 @pytest.mark.parametrize(
-    ("module", "says"),
+    "module, says",
     [
         (
             "Centre",

@@ -86,11 +86,9 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
     assert run.provenance["needed"]["teacher"] == teacher.provenance["weights"]
     assert said[2].endswith(": found")
     test = run.predictions("test")
-    assert (
-        test.logits.shape == (8, 2)
-        and sorted(set(test.labels.tolist())) == [0, 1]
-        and len(set(test.ids)) == 8
-    )
+    assert test.logits.shape == (8, 2)
+    assert sorted(set(test.labels.tolist())) == [0, 1]
+    assert len(set(test.ids)) == 8
     assert len(run.history) == 3 and run.recipe == student and run.staleness() == ""
     assert not (run.folder / "checkpoint.pt").exists()
 
@@ -98,10 +96,8 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
 def test_the_saved_network_gives_the_saved_predictions(clips, places):
     run = obtain(make_recipe(clips), pretrained=False, say=str)
     logits, labels, ids = predict(run.net(), batches(run.recipe, "test").evaluation(), "student")
-    assert (
-        np.array_equal(logits.numpy(), run.predictions().logits)
-        and list(run.predictions().ids) == ids
-    )
+    assert np.array_equal(logits.numpy(), run.predictions().logits)
+    assert list(run.predictions().ids) == ids
 
 
 def edited(run, **entries) -> None:
@@ -242,7 +238,8 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(
         if child.returncode == 0:
             break
         kills += 1
-    assert kills >= 3, "the training was too short to be killed"
+    # the training was too short to be killed
+    assert kills >= 3
     assert (
         obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"]
         == whole
@@ -251,11 +248,11 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(
 
 def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):
     recipe = make_recipe(clips, seed=1, epochs=1, start=make_recipe(clips, seed=2))
-    run, begun = obtain(recipe, pretrained=False, say=str), make_recipe(clips, seed=1, epochs=1)
+    run = obtain(recipe, pretrained=False, say=str)
+    begun = make_recipe(clips, seed=1, epochs=1)
     start = obtain(recipe.start, say=str)
-    assert (
-        run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
-    )
+    assert run.provenance["needed"] == {"start": start.provenance["weights"]}
+    assert run.staleness() == ""
     fresh = obtain(begun, pretrained=False, say=str)
     assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
     edited(start, weights="another")

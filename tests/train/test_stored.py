@@ -71,7 +71,7 @@ QUIET = {
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"), [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET]
+    "name, damage", [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET]
 )
 def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     ASKS[name](student)
@@ -136,7 +136,9 @@ def test_what_a_run_does_not_have_is_answered_with_what_there_is(student):
 def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_come_out(
     clips, places, monkeypatch
 ):
-    recipe, other, said = make_recipe(clips, epochs=4), make_recipe(clips, seed=5, epochs=4), []
+    recipe = make_recipe(clips, epochs=4)
+    other = make_recipe(clips, seed=5, epochs=4)
+    said = []
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
     whole = obtain(recipe, pretrained=False, say=str).provenance["weights"]
     monkeypatch.setenv("KDLAB_RUNS", str(places / "runs"))
@@ -151,10 +153,8 @@ def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_com
         patch.setattr("kdlab.train.obtain.track", stopped)
         obtain(recipe, pretrained=False, say=str)
     folder = places / "runs" / recipe.name
-    kept, theirs = (
-        shutil.copytree(folder, places / "kept"),
-        shutil.copytree(folder, places / "runs" / other.name),
-    )
+    kept = shutil.copytree(folder, places / "kept")
+    theirs = shutil.copytree(folder, places / "runs" / other.name)
     for damage in ("empty", "cut", "flipped", "noise"):
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
@@ -173,6 +173,5 @@ def test_the_committed_runs_are_as_their_notes_say(monkeypatch):
     assert committed_runs()
     for run in committed_runs():
         assert run.net() is not None and len(run.history)
-        assert (
-            run.folder.name.startswith("zerodce-") or run.predictions().logits.size
-        )  # an enhancer predicts nothing
+        # an enhancer predicts nothing
+        assert run.folder.name.startswith("zerodce-") or run.predictions().logits.size

@@ -68,7 +68,8 @@ def brute(path):
             picture = frame.to_ndarray(format="rgb24")
             size = picture.shape[:2]
             if frame.pict_type == av.video.frame.PictureType.I:
-                pixels, first = identity(*size), picture.astype(int)
+                pixels = identity(*size)
+                first = picture.astype(int)
             elif vectors := frame.side_data.get("MOTION_VECTORS"):
                 pixels = brute_step(pixels, vectors.to_ndarray(), *size)
             back = places(pixels, *size)
@@ -102,13 +103,12 @@ def step(paths, *entries):
 
 def test_worked_example():
     own = positions(4, 4)
-    first, second = block((1, 1), (3, 1)), block((3, 1), (3, 3))
+    first = block((1, 1), (3, 1))
+    second = block((3, 1), (3, 3))
     one = step(own, first)
     motion = own - one
-    assert (
-        motion[..., 0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2], [0] * 4, [0] * 4]
-        and not motion[..., 1].any()
-    )
+    assert motion[..., 0].tolist() == [[0, 0, 2, 2], [0, 0, 2, 2], [0] * 4, [0] * 4]
+    assert not motion[..., 1].any()
     frame1 = GREY.copy()
     frame1[:2, 2:] = [[10, 20], [50, 65]]
     residual1 = frame1 - warp(GREY, one)
@@ -128,10 +128,8 @@ def test_worked_example():
     own_residual = frame2 - warp(frame1, back)
     assert np.argwhere(own_residual).tolist() == [[2, 2]] and own_residual[2, 2] == 1
     assert np.array_equal(residual2, own_residual + warp(residual1, back))
-    assert (
-        quantise_motion(motion)[0, 2, 0] == 140
-        and flip_motion(quantise_motion(motion))[0, 1, 0] == 116
-    )
+    assert quantise_motion(motion)[0, 2, 0] == 140
+    assert flip_motion(quantise_motion(motion))[0, 1, 0] == 116
 
 
 def random_fields(rng, height, width, frames):
@@ -147,7 +145,7 @@ def random_fields(rng, height, width, frames):
         yield blocks_of(*entries)
 
 
-@pytest.mark.parametrize(("height", "width"), [(48, 64), (50, 68), (33, 47)])
+@pytest.mark.parametrize("height, width", [(48, 64), (50, 68), (33, 47)])
 def test_identities_on_random_fields(height, width):
     rng = np.random.default_rng(height)
     rows, columns = -(-height // 16) * 16, -(-width // 16) * 16
@@ -155,29 +153,25 @@ def test_identities_on_random_fields(height, width):
     pictures = rng.integers(0, 256, (6, height, width, 3)).astype(np.int16)
     padded = np.zeros((rows, columns, 3), np.int16)
     padded[:height, :width] = pictures[0]
-    exact, paths, residual = (
-        identity(height, width),
-        positions(rows, columns),
-        np.zeros((height, width, 3)),
-    )
+    exact = identity(height, width)
+    paths = positions(rows, columns)
+    residual = np.zeros((height, width, 3))
     own = positions(height, width)
     for entries, by, before, picture in zip(
         fields, moves(fields, height, width, rows, columns), pictures, pictures[1:], strict=False
     ):
         exact = brute_step(exact, entries, height, width)
-        paths, padded = advance(paths, by), advance(padded, by)
+        paths = advance(paths, by)
+        padded = advance(padded, by)
         assert np.array_equal(paths[:height, :width], places(exact, height, width))
         warped = warp(pictures[0], paths[:height, :width])
-        assert np.array_equal(
-            padded[:height, :width], warped
-        )  # the warped picture obeys the map's recursion
-        back = advance(
-            own, moves([entries], height, width)[0]
-        )  # unpadded: cut at the right instead
+        # the warped picture obeys the map's recursion
+        assert np.array_equal(padded[:height, :width], warped)
+        # unpadded: cut at the right instead
+        back = advance(own, moves([entries], height, width)[0])
         accumulated = picture - warped
-        assert np.array_equal(
-            accumulated, picture - warp(before, back) + warp(residual, back)
-        )  # chain
+        # chain
+        assert np.array_equal(accumulated, picture - warp(before, back) + warp(residual, back))
         assert np.array_equal(warped + accumulated, picture)
         residual = accumulated
 
@@ -307,8 +301,7 @@ def rounded(motion):
 
 
 @pytest.mark.parametrize(
-    ("codec", "parts", "whole"),
-    [("mpeg4", 2, np.trunc), ("h264", 4, rounded), ("qpel", 4, rounded)],
+    "codec, parts, whole", [("mpeg4", 2, np.trunc), ("h264", 4, rounded), ("qpel", 4, rounded)]
 )
 def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, codec, parts, whole):
     source = make_video("square.avi", pixels=textured(14, (6, 3)), **MPEG4, g="12")
@@ -320,7 +313,9 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
         path = transcode(source, tmp_path / "made", CoviarFormat(176, 144, codec=codec), workers=1)[
             0
         ].target
-    found, pictures, own = read(path), read_frames(path).frames, positions(144, 176)
+    found = read(path)
+    pictures = read_frames(path).frames
+    own = positions(144, 176)
     for t, picture in enumerate(pictures):
         for motion, residual, of in (
             ("motion", "residual", pictures[t - (t % 12 > 0)]),
@@ -333,7 +328,8 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
     vectors = found["vectors"]
     assert (vectors[:, 5:] * parts % 1 == 0).all() and (vectors[:, 5:] % 1).any()
     for number, x, y, _, _, *exact in vectors:
-        x, y = int(x), int(y)
+        x = int(x)
+        y = int(y)
         step = whole(np.array(exact)).astype(int)
         if x - step[0] in range(8, 168) and y - step[1] in range(8, 136) and x < 176 and y < 144:
             assert np.array_equal(found["motion"][int(number), y, x], step)
@@ -342,20 +338,16 @@ def test_read_gives_arrays_of_which_each_frame_is_made(make_video, tmp_path, cod
     ]
     assert np.allclose(np.median(inside[:, 5:], 0), (6, 3), atol=0.5)
     assert "".join(found["kind"]) == scan(path).kinds == "IPPPPPPPPPPPIP"
-    assert (
-        found["group"].tolist() == 12 * [0] + [1, 1]
-        and found["bytes"].tolist() == scan(path).sizes.tolist()
-    )
+    assert found["group"].tolist() == 12 * [0] + [1, 1]
+    assert found["bytes"].tolist() == scan(path).sizes.tolist()
     some = read(path, [13, 5])
     for name in set(found) - {"iframes", "vectors"}:
         assert (
             np.array_equal(some[name], found[name][[5, 13]])
             and some[name].dtype == found[name].dtype
         ), name
-    assert (
-        np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])])
-        and len(some["iframes"]) == 2
-    )
+    assert np.array_equal(some["vectors"], vectors[np.isin(vectors[:, 0], [5, 13])])
+    assert len(some["iframes"]) == 2
 
 
 def test_reading_needs_neither_torch_nor_pandas():
@@ -371,16 +363,15 @@ def test_the_smallest_pictures_are_not_taken_for_not_coded(make_video, side, rat
     path = make_video(
         "still.avi", pixels=np.full((20, side, side, 3), 90, np.uint8), rate=rate, **MPEG4, g="12"
     )
-    assert (
-        scan(path).kinds == "I" + 11 * "P" + "I" + 7 * "P" and len(read_frames(path).frames) == 20
-    )
+    assert scan(path).kinds == "I" + 11 * "P" + "I" + 7 * "P"
+    assert len(read_frames(path).frames) == 20
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    "how, says",
     [
         ({"codec": "mpeg4", "bf": "2", "g": "12"}, "frame 2 .* is a B-frame"),
         ({"codec": "libx264", "bf": "0"}, "H.264 keeps . reference frames"),
@@ -471,7 +462,8 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
     assert views["motion"].rows(path, [0, 5, 12, 24]).tolist() == [0, 5, 11, 23]
     assert views["residual"].rows(path, [17]).tolist() == [17]
     assert views["iframe"].rows(path, [0, 11, 12, 29]).tolist() == [0, 0, 1, 2]
-    cache, whole = FrameCache(tmp_path / "cache"), {its.number: its for its in modalities(path)}
+    cache = FrameCache(tmp_path / "cache")
+    whole = {its.number: its for its in modalities(path)}
     for name, view in views.items():
         shape = (3 if name == "iframe" else 30, 144, 176, 2 if name == "motion" else 3)
         assert view.read(path).shape == shape and view.read(path).dtype == np.uint8

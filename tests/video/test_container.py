@@ -99,12 +99,8 @@ def stored(path, codec, options, pix_fmt="yuv420p", **how):
 FAST = {"deadline": "realtime", "cpu-used": "8"}
 UNANNOUNCED = [
     ("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
-    (
-        "first.mp4",
-        "libx264",
-        {"movflags": "frag_keyframe"},
-        {},
-    ),  # the header counts the first fragment
+    # the header counts the first fragment
+    ("first.mp4", "libx264", {"movflags": "frag_keyframe"}, {}),
     ("live.mkv", "libx264", {"live": "1"}, {}),
     ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
     ("live8.webm", "libvpx", {"live": "1"}, FAST),
@@ -117,7 +113,7 @@ UNANNOUNCED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "codec", "options", "how"), UNANNOUNCED, ids=lambda its: str(its))
+@pytest.mark.parametrize("name, codec, options, how", UNANNOUNCED, ids=lambda its: str(its))
 def test_files_of_unannounced_length(tmp_path, name, codec, options, how):
     path = stored(tmp_path / name, codec, options, **how)
     its = inspect(path)
@@ -149,7 +145,7 @@ def test_a_film_cut_between_its_fragments_is_of_unknown_length(tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "reason"),
+    "name, codec, reason",
     [
         ("a.mp4", "libx264", "joined: another film follows"),
         ("a.flv", "flv1", "joined: another film follows"),

@@ -23,7 +23,8 @@ def oracle(path):
 def assert_reads_as_the_oracle(path, frames=None):
     frames = oracle(path) if frames is None else frames
     assert np.array_equal(read_frames(path).frames, frames), path
-    rng, last = np.random.default_rng(0), len(frames) - 1
+    rng = np.random.default_rng(0)
+    last = len(frames) - 1
     for wanted in (
         [last],
         [last, 0],
@@ -50,7 +51,7 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "codec"), FORMATS)
+@pytest.mark.parametrize("name, codec", FORMATS)
 def test_every_frame_comes_out_once_and_in_order(make_video, name, codec):
     path = make_video(name, codec=codec)
     decoded = read_frames(path)
@@ -63,13 +64,12 @@ def test_every_frame_comes_out_once_and_in_order(make_video, name, codec):
     assert read_frames(path, []).frames.shape == (0, 48, 64, 3)
 
 
-VARIABLE = np.cumsum(
-    np.random.default_rng(1).integers(1, 9, 40)
-).tolist()  # frames last 1 to 8 units of time
+# frames last 1 to 8 units of time
+VARIABLE = np.cumsum(np.random.default_rng(1).integers(1, 9, 40)).tolist()
 
 
 @pytest.mark.parametrize(
-    ("name", "how"),
+    "name, how",
     [
         ("b.mp4", {"bf": "3", "g": "10"}),
         ("b.mkv", {"bf": "3", "g": "10"}),
@@ -82,15 +82,11 @@ VARIABLE = np.cumsum(
         ("full_range.mp4", {"pix_fmt": "yuvj420p", "g": "9"}),
         ("one_key_frame.mp4", {"g": "999", "bf": "2"}),
         ("all_key_frames.mp4", {"g": "1"}),
-        (
-            "open_gop.mp4",
-            {"g": "10", "x264-params": "open-gop=1:bframes=3"},
-        ),  # pictures behind a key frame need others
+        # pictures behind a key frame need others
+        ("open_gop.mp4", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),
         ("open_gop.mkv", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),  # that lie before it
-        (
-            "no_key_frames.mp4",
-            {"g": "15", "x264-params": "intra-refresh=1"},
-        ),  # pictures renewed column by column
+        # pictures renewed column by column
+        ("no_key_frames.mp4", {"g": "15", "x264-params": "intra-refresh=1"}),
         ("fields.mp4", {"g": "12", "x264-params": "interlaced=1:tff=1"}),
         ("one.mp4", {"frames": 1}),
         ("one.mkv", {"frames": 1}),
@@ -184,7 +180,8 @@ def test_dropped_frames_of_a_recording_are_no_damage(make_video, tmp_path):
 def test_frames_hidden_by_an_edit_list_stay_hidden(make_video, trimmed):
     """What a trimming tool leaves that cuts without encoding anew; decord returns wrong frames here."""
     source = make_video("long.mp4", g="10", bf="2")
-    whole, path = read_frames(source).frames, trimmed(source)
+    whole = read_frames(source).frames
+    path = trimmed(source)
     assert np.array_equal(read_frames(path, [0, 34]).frames, whole[[5, 39]])
     assert len(read_frames(path).frames) == 35
 
@@ -195,7 +192,7 @@ def big(make_video, name, **how):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"),
+    "name, codec",
     [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"), ("a.mkv", "libx264")],
 )
 @pytest.mark.parametrize("indices", [None, [0, 3]])
@@ -210,7 +207,7 @@ def test_truncated_files_are_named(make_video, name, codec, indices):
     assert "Replace the file" in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
+@pytest.mark.parametrize("name, codec", [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
 def test_frames_that_a_decoder_would_invent_are_damage(make_video, name, codec):
     """The damaged stretch lies in the middle, so that neither counting nor opening tells."""
     path = big(make_video, name, codec=codec, g="60")
@@ -226,15 +223,13 @@ def test_damage_to_what_a_wanted_frame_was_made_from_is_seen_behind_it(hurt, nam
     """A B-frame is shown before the later of the two frames it was made from, and carries no mark itself."""
     path = hurt(name)
     frames = oracle(path)
-    assert np.array_equal(
-        read_frames(path, [0, 3]).frames, frames[[0, 3]]
-    )  # sound, before the damage
+    # sound, before the damage
+    assert np.array_equal(read_frames(path, [0, 3]).frames, frames[[0, 3]])
     with pytest.raises(DamagedClip, match="damaged: frame"):
         read_frames(path, [5])
     if name == "a.mp4":
-        assert np.array_equal(
-            read_frames(path, [29]).frames, frames[[29]]
-        )  # sound, behind another key frame
+        # sound, behind another key frame
+        assert np.array_equal(read_frames(path, [29]).frames, frames[[29]])
 
 
 def audio_only(path):
@@ -255,7 +250,7 @@ def without_moov(path, make_video):
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    "make, reason",
     [
         (lambda path, _: path.write_bytes(b""), "empty: "),
         (lambda path, _: path.write_text("not a film\n" * 90), "misnamed: "),

@@ -12,7 +12,8 @@ from kdlab.video.container import DamagedClip
 
 def write(path, size=(176, 144), frames=14, gop=12, preset="medium", crf=26, params="", seed=0):
     """A film of a moving texture with a disc that moves otherwise, noise, and a cut at frame 9."""
-    (w, h), rng = size, np.random.default_rng(seed)
+    w, h = size
+    rng = np.random.default_rng(seed)
     texture = cv2.resize(
         rng.integers(0, 255, (h // 8 + 20, w // 8 + 20, 3), np.uint8), None, fx=8, fy=8
     )
@@ -105,11 +106,9 @@ def test_equal_to_a_brute_force_reading(tmp_path, number):
         number,
     )
     for its, (kind, motion, residual) in zip(modalities(path), brute(path), strict=True):
-        assert (
-            its.kind == kind
-            and np.array_equal(its.motion, motion)
-            and np.array_equal(its.residual, residual)
-        )
+        assert its.kind == kind
+        assert np.array_equal(its.motion, motion)
+        assert np.array_equal(its.residual, residual)
     assert scan(path).kinds.count("I") == len(scan(path).keys) >= 14 // gop
     some = list(modalities(path, [13, 4]))  # by seeking
     assert [its.number for its in some] == [4, 13] and np.array_equal(some[1].residual, residual)
@@ -129,7 +128,8 @@ def luma_prediction(before, x, y, w, h, motion_x, motion_y):
     down = sum(tap * part[n : n + h + 1] for n, tap in enumerate(taps))
     both = sum(tap * across[n : n + h + 1] for n, tap in enumerate(taps))
     whole, b = part[2 : h + 3, 2 : w + 3], np.clip(across[2 : h + 3] + 16 >> 5, 0, 255)
-    v, j = np.clip(down[:, 2 : w + 3] + 16 >> 5, 0, 255), np.clip(both + 512 >> 10, 0, 255)
+    v = np.clip(down[:, 2 : w + 3] + 16 >> 5, 0, 255)
+    j = np.clip(both + 512 >> 10, 0, 255)
     here, right, below = np.s_[:h, :w], np.s_[:h, 1 : w + 1], np.s_[1 : h + 1, :w]
     pairs = {
         (0, 0): (whole[here],),
@@ -155,20 +155,17 @@ def luma_prediction(before, x, y, w, h, motion_x, motion_y):
 
 def test_vectors_are_the_standards(tmp_path):
     """Where a coarse quantiser leaves nothing to add, a block is its prediction to the last bit."""
-    path, exact = (
-        write(tmp_path / "x.mp4", (176, 144), 9, crf=40, params="no-deblock=1:no-psy=1"),
-        [],
-    )
+    path = write(tmp_path / "x.mp4", (176, 144), 9, crf=40, params="no-deblock=1:no-psy=1")
+    exact = []
     with av.open(str(path)) as file:
         luma = [frame.to_ndarray()[:144] for frame in file.decode(video=0)]
     for its in modalities(path):
         for block in its.blocks if its.kind == "P" else ():
-            w, h, motion = (
-                int(block["w"]),
-                int(block["h"]),
-                (int(block["motion_x"]), int(block["motion_y"])),
-            )
-            x, y = int(block["dst_x"]) - w // 2, int(block["dst_y"]) - h // 2
+            w = int(block["w"])
+            h = int(block["h"])
+            motion = (int(block["motion_x"]), int(block["motion_y"]))
+            x = int(block["dst_x"]) - w // 2
+            y = int(block["dst_y"]) - h // 2
             made = luma_prediction(luma[its.number - 1], x, y, w, h, *motion)
             exact.append(
                 (
@@ -201,7 +198,7 @@ def test_codes_of_the_standard():
 
 
 @pytest.mark.parametrize(
-    ("params", "says"),
+    "params, says",
     [
         ("ref=3", "keeps 3 reference frames"),
         ("bframes=2:b-adapt=0", "reference frames|B-frame"),

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tests.datasets.test_released import arid_tree
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
@@ -24,6 +23,7 @@ from kdlab.train.runs import untrained
 from kdlab.train.settings import Rule, Settings
 from kdlab.train.sizes import DEMO, Profile
 from tests.conftest import encode, pattern
+from tests.datasets.test_released import arid_tree
 
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER.sets[1:]))
 SMOKE = Profile(
@@ -69,9 +69,8 @@ def test_the_numbers_are_those_of_the_reference():
         size.settings, precision="fp32"
     )
     other = recipes.paper_profile(as_released=True).settings
-    assert other.as_released.patience == 5 and dict(other.as_released.rules) == {
-        "net": Rule("adamw")
-    }
+    assert other.as_released.patience == 5
+    assert dict(other.as_released.rules) == {"net": Rule("adamw")}
     assert (other.batch_size, other.accumulate) == (16 * size.settings.batch_size, 16)
     both = dual_light(size)["two_lights"]
     assert (both.net, both.view) == (
@@ -82,9 +81,8 @@ def test_the_numbers_are_those_of_the_reference():
 
 def test_an_enhancer_makes_only_the_conditions_it_enters(tmp_path):
     made = paper_recipes(PAPER.sets[0], tmp_path, SMOKE, seed=3)
-    assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 33 == len(
-        set(made.values())
-    )
+    assert {split for split, _, _ in made} == {"1", "2", "3"}
+    assert len(made) == 33 == len(set(made.values()))
     assert {c for s, name, c in made if name == "zerodce"} == {
         "ce_enhanced",
         "dlkdd",
@@ -110,14 +108,12 @@ def test_the_papers_network_has_the_published_cost():
 def test_a_teacher_and_a_second_light_cost_what_they_do():
     made = {name: cost(recipe, 11) for name, recipe in dual_light(SMOKE).items()}
     plain = made["ce_raw"]
-    assert (
-        2.5 * plain.forward < plain.training < 3 * plain.forward
-    )  # no gradient goes into the pixels
-    assert (
-        made["dlkdd"].training == plain.training + plain.forward
-        and made["dlkdd"].trained == plain.trained
-    )
-    assert plain == made["label_smoothing"], "its teacher is asked before the first step"
+    # no gradient goes into the pixels
+    assert 2.5 * plain.forward < plain.training < 3 * plain.forward
+    assert made["dlkdd"].training == plain.training + plain.forward
+    assert made["dlkdd"].trained == plain.trained
+    # its teacher is asked before the first step
+    assert plain == made["label_smoothing"]
     assert made["two_lights"].forward == pytest.approx(2 * plain.forward, rel=1e-2)
     on_cpu = cost(dual_light(SMOKE)["dlkdd"], 11, device="cpu")
     assert made["dlkdd"] == pytest.approx(on_cpu, rel=2e-3)  # attention has two ways

@@ -16,7 +16,7 @@ MADE = dual_light(STUDY)
 
 
 @pytest.mark.parametrize(
-    ("condition", "baseline", "fields"),
+    "condition, baseline, fields",
     [
         ("ce_enhanced", "ce_raw", {"view"}),
         ("ce_2x", "ce_raw", {"settings"}),
@@ -35,7 +35,8 @@ def test_a_condition_differs_from_its_baseline_in_one_thing(condition, baseline,
 
 def test_darkened_clips_are_dark_for_everybody():
     made = dual_light(STUDY, data=UserClips("clips"), dark=Darkened())
-    dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
+    dark = Darkened()
+    bright = Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in made.items()} == {
         "ce_raw": dark,
         "ce_enhanced": bright,

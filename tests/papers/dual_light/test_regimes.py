@@ -40,7 +40,7 @@ def began_as(recipe):
 
 
 @pytest.mark.parametrize(
-    ("condition", "other", "fields"),
+    "condition, other, fields",
     [
         ("re_estimated", "as_is", {"method", "settings"}),
         ("enhanced_re", "re_estimated", {"view"}),
@@ -58,9 +58,8 @@ def test_students_learn_from_soft_targets_of_re_estimated_teachers_in_their_ligh
         recipe = NONE[way]
         assert type(recipe.teacher.method) is ReEstimated and recipe.teacher.view.name == light
         assert recipe.view.name == "raw" and recipe.method == DualLight(temperature=1.0, alpha=1.0)
-    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"], (
-        "what teaches is also tested: one training, not two"
-    )
+    # what teaches is also tested: one training, not two
+    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"]
 
 
 def test_every_network_begins_as_one_of_bright_clips_of_other_actors():
@@ -83,9 +82,8 @@ def test_no_method_without_labels_gives_them_weight():
 
 
 def test_with_labels_networks_train_for_other_epochs_and_the_teacher_is_tested():
-    assert (
-        FEW["dlkdd"].settings.epochs == STUDY.tuned and FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
-    )
+    assert FEW["dlkdd"].settings.epochs == STUDY.tuned
+    assert FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
     assert NONE["dlkdd_re"].settings.epochs == STUDY.adapted
 
 
@@ -97,7 +95,8 @@ CLIPS = torch.rand(3, 3, 8, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
-    plain, net = TINY.make(5), BatchNormed(TINY).make(5)
+    plain = TINY.make(5)
+    net = BatchNormed(TINY).make(5)
     assert any(isinstance(layer, ClipNorm) for layer in plain.modules())
     assert not any(isinstance(layer, ClipNorm) for layer in net.modules())
     assert {k: v.shape for k, v in plain.named_parameters()} == {
@@ -107,12 +106,10 @@ def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
     x = CLIPS.clone(memory_format=torch.contiguous_format)
     first = net.stages[0].spatial_norm
     seen = net.train().stages[0].spatial(x)
-    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5), (
-        "over the batch"
-    )
-    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3), (
-        "not over each clip"
-    )
+    # over the batch
+    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5)
+    # not over each clip
+    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3)
 
 
 # --- trainings -------------------------------------------------------------------------------------------------
@@ -151,11 +148,9 @@ def test_what_moves_in_a_real_training(size, own_places):
     scales = {key for key in began if "norm." in key} - statistics
     assert moved["as_is"] == set() and moved["re_estimated"] == statistics
     assert statistics < moved["entropy"] <= statistics | scales
-    assert (
-        moved["dlkdd_re"] > statistics
-        and "net.fc.weight" in moved["dlkdd_re"]
-        and "mean" not in moved["dlkdd_re"]
-    )
+    assert moved["dlkdd_re"] > statistics
+    assert "net.fc.weight" in moved["dlkdd_re"]
+    assert "mean" not in moved["dlkdd_re"]
     assert "net.stages.0.spatial_norm.running_mean" in statistics
 
 

@@ -33,7 +33,8 @@ def detector(widths, temporal=(True,) * 4):
     return Detector(TinyC3D(widths, temporal), TAPS, steps=16, levels=3, width=8, gated=CROP)
 
 
-TEACHER, STUDENT = detector((4, 6, 8, 12)), detector((2, 3, 8, 12), (False, False, True, True))
+TEACHER = detector((4, 6, 8, 12))
+STUDENT = detector((2, 3, 8, 12), (False, False, True, True))
 
 
 class Videos:
@@ -79,13 +80,16 @@ def seen(net, x):
 
 
 def test_the_gate_keeps_features_under_constant_attention_and_does_not_know_the_batch():
-    features, attention = torch.rand(2, 3, 4, 2, 2), torch.rand(2, 3, 4)
+    features = torch.rand(2, 3, 4, 2, 2)
+    attention = torch.rand(2, 3, 4)
     assert torch.allclose(normed_gate(features, torch.full((2, 3, 4), 0.3)), features)
     gated = normed_gate(features, attention)
-    assert torch.allclose(gated, normed_gate(features, 0.1 * attention)), "λ / Σλ has no scale"
+    # λ / Σλ has no scale
+    assert torch.allclose(gated, normed_gate(features, 0.1 * attention))
     assert torch.allclose(gated[:1], normed_gate(features[:1], attention[:1]))
     paper = features * attention[..., None, None] / attention.sum((1, 2))[:, None, None, None, None]
-    assert torch.allclose(gated, 12 * paper), "C T' = 12 times the paper's"
+    # C T' = 12 times the paper's
+    assert torch.allclose(gated, 12 * paper)
 
 
 def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
@@ -109,7 +113,8 @@ def test_the_terms_are_those_of_the_formulas():
     """Every one again from features and attention of both taps; noise by a fixed seed, in the order of the passes.
     The target of generation is what the backbone gives, not what the gate made of it."""
     method = DetectionDistillation(background=0.5)
-    nets, windows = networks(method), batch()
+    nets = networks(method)
+    windows = batch()
     torch.manual_seed(3)
     (_, loss_one, one), (_, loss_two, two) = method.losses(nets, windows, HALF)
     parts = one["rebuilt"] + 0.1 * one["kl"] + 0.01 * one["taught"]
@@ -145,9 +150,8 @@ def test_the_terms_are_those_of_the_formulas():
     ]
     assert torch.allclose(two["generated"], sum(map(F.mse_loss, made, features)))
     gated = [normed_gate(*its) for its in zip(features, attention, strict=True)]
-    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated))), (
-        "the released code's aliasing"
-    )
+    # the released code's aliasing
+    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated)))
     theirs = seen(nets["teacher"], windows.views["teacher"])[1]
     assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
 
@@ -161,7 +165,8 @@ def test_the_terms_are_those_of_the_formulas():
 def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
     nets = networks(method)
     frozen = {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
-    passes, before = method.losses(nets, batch(), HALF), bits(nets["student"])
+    passes = method.losses(nets, batch(), HALF)
+    before = bits(nets["student"])
     key, loss, _ = next(passes)
     loss.backward()
     assert key == "cvae" and all(p.grad is not None for p in nets["cvae"].parameters())

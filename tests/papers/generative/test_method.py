@@ -26,10 +26,8 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 
 CLIP = (8, 16, 16)
-TEACHER, STUDENT = (
-    Gated(TinyC3D((4, 6, 8, 8)), CLIP),
-    Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP),
-)
+TEACHER = Gated(TinyC3D((4, 6, 8, 8)), CLIP)
+STUDENT = Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
 HALF = Progress(50, 100)
 
 
@@ -81,7 +79,7 @@ def same(net, before):
 # --- formulas --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("off", "sigma", "kl"), [(0, 1, 0.0), (1, 1, 0.5), (0, 0.5, 0.3181472)])
+@pytest.mark.parametrize("off, sigma, kl", [(0, 1, 0.0), (1, 1, 0.5), (0, 0.5, 0.3181472)])
 def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
     attention = torch.rand(2, 3, 4, dtype=torch.float64)
     found = kl_to_attention(
@@ -136,13 +134,14 @@ def test_pass_one_takes_several_turns_on_the_same_features(alternating):
     terms = {"rebuilt", "kl", "from_prior"}
     assert told[:3] == [("cvae", set()), ("cvae", set()), ("cvae", terms)] and len(moved) == 4
     assert told[3:] == ([] if alternating else [("net", {"ce", "generated"})])
-    assert seen == [False] + [True] * (not alternating), "pass 1 asks in eval mode, once"
+    # pass 1 asks in eval mode, once
+    assert seen == [False] + [True] * (not alternating)
 
     with pytest.raises(ValueError, match="turns=0"):
         FeatureRepresentation(turns=0)
 
 
-@pytest.mark.parametrize(("step", "w"), [(0, 0), (4, 0.4), (10, 1), (99, 1)])
+@pytest.mark.parametrize("step, w", [(0, 0), (4, 0.4), (10, 1), (99, 1)])
 def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
     loss, terms = weighted(GenerativeDistillation(beta=3.0), "net", Progress(step, 100))
     assert terms.keys() == {"ce", "generated", "attention"}
@@ -157,7 +156,8 @@ def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
 def test_the_terms_are_those_of_the_formulas():
     """Every one again from features and attention; noise by a fixed seed, drawn in the order of the passes."""
     method = GenerativeDistillation()
-    nets, clips = networks(method), batch()
+    nets = networks(method)
+    clips = batch()
     taps = ("net.backbone", "net.attention")
     torch.manual_seed(3)
     (_, _, one), (_, _, two) = method.losses(nets, clips, HALF)
@@ -193,10 +193,8 @@ def test_the_terms_are_those_of_the_formulas():
 )
 def test_pass_one_moves_the_cvae_alone_and_pass_two_all_but_it(method):
     nets = networks(method)
-    passes, frozen = (
-        method.losses(nets, batch(), HALF),
-        {n: bits(nets[n]) for n in nets if n.startswith("teacher")},
-    )
+    passes = method.losses(nets, batch(), HALF)
+    frozen = {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
     before = bits(nets["student"])
     key, loss, _ = next(passes)
     loss.backward()
@@ -251,7 +249,8 @@ def test_generative_alone_never_runs_the_teachers_network():
 def test_an_untrained_teacher_has_other_weights_and_is_decided_by_the_seed():
     method = GenerativeDistillation(teacher="untrained")
     nets = networks(GenerativeDistillation())
-    trained, state = bits(nets["teacher"]), torch.get_rng_state()
+    trained = bits(nets["teacher"])
+    state = torch.get_rng_state()
     a, b, c = (method.extra_nets(nets, None, seed) for seed in (0, 0, 1))
     assert same(nets["teacher"], trained) and torch.equal(state, torch.get_rng_state())
     for name in ("teacher", "teacher_cvae", "cvae"):
@@ -354,7 +353,8 @@ def test_a_killed_training_ends_in_the_same_bits(tmp_path):
 @pytest.mark.slow
 def test_both_phases_through_recipes_and_runs(own_places):
     """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
-    night, few = Night(("Run", "Wave"), (4, 1, 2), 0.0), Settings(epochs=2, batch_size=4)
+    night = Night(("Run", "Wave"), (4, 1, 2), 0.0)
+    few = Settings(epochs=2, batch_size=4)
     teacher = Recipe(
         "fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few
     )

@@ -108,9 +108,8 @@ def by_hand(s: dict, features: torch.Tensor, gated: bool) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [3, 2])
 def test_a_released_file_gives_the_released_prediction(tmp_path, channels):
     s, file = state(4, channels), tmp_path / "student.ckpt"
-    torch.save(
-        {f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False
-    )  # as torch 1.4 did
+    # as torch 1.4 did
+    torch.save({f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False)
     spec = Released.of(file)
     net = spec.make(4).eval()
     assert (spec.classes, spec.channels, spec.attention) == (4, channels, True)
@@ -121,9 +120,8 @@ def test_a_released_file_gives_the_released_prediction(tmp_path, channels):
     logits = net(clip)
     features.remove()
     expected = by_hand(s, found[0], gated=channels == 3)
-    assert found[0].shape == (1, 1024, 8, 7, 7) and torch.allclose(
-        7 * logits.exp(), expected, atol=1e-4
-    )
+    assert found[0].shape == (1, 1024, 8, 7, 7)
+    assert torch.allclose(7 * logits.exp(), expected, atol=1e-4)
     assert (spec.statistics[0][0], len(spec.statistics[1])) == (
         (0.485, 3) if channels == 3 else (0.5, 2)
     )

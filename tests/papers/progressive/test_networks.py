@@ -37,7 +37,8 @@ def trio():
 @torch.no_grad()
 def test_a_head_is_linear_in_its_maps_but_for_the_batch_norm():
     """Convolution, batch norm, pooling to 4×4, linear, written out; without a rectifier it is an affine map."""
-    head, maps = Exit(3, 6).make(5).eval(), torch.randn(2, 3, 8, 12)
+    head = Exit(3, 6).make(5).eval()
+    maps = torch.randn(2, 3, 8, 12)
     conv, norm, _, _, linear = head
     by_hand = F.adaptive_avg_pool2d(
         F.conv2d(maps, conv.weight, padding=1) / (1 + norm.eps) ** 0.5, 4
@@ -62,9 +63,8 @@ def test_twelve_exits_in_their_order(trio):
     assert torch.equal(nine, out.exits[:, [0, 1, 2, 4, 5, 6, 8, 9, 10]])
     assert torch.equal(features["finals"], out.exits[:, 3::4])
     one, two, three = (trio.heads["motion"][1](features["motion", 1][:, t]) for t in range(3))
-    assert torch.allclose(
-        nine[:, 4], (one + two + three) / 3, atol=1e-5
-    )  # the mean over segments of logits
+    # the mean over segments of logits
+    assert torch.allclose(nine[:, 4], (one + two + three) / 3, atol=1e-5)
 
 
 @torch.no_grad()
@@ -72,7 +72,8 @@ def test_steps_with_fewer_samples_say_what_one_pass_says(trio):
     x = views(4, 64, 80)
     whole = trio.eval()(x).exits
     for place, modality in enumerate(ORDER):
-        maps, alive = trio.begin(modality, x[modality]), torch.arange(4)
+        maps = trio.begin(modality, x[modality])
+        alive = torch.arange(4)
         for stage in range(4):
             maps = trio.advance(modality, stage, maps)
             assert torch.allclose(
@@ -88,13 +89,12 @@ def test_training_the_heads_leaves_the_networks_alone(trio):
         return {k: v.clone() for k, v in module.state_dict().items()}
 
     trio.train()
-    assert not any(m.training for m in trio.nets.modules()) and all(
-        m.training for m in trio.heads.modules()
-    )
-    nets, heads = weights_hash(state(trio.nets)), state(trio.heads)
-    optimiser = torch.optim.AdamW(
-        trio.parameters(), 1e-2
-    )  # of all, as somebody careless would write
+    assert not any(m.training for m in trio.nets.modules())
+    assert all(m.training for m in trio.heads.modules())
+    nets = weights_hash(state(trio.nets))
+    heads = state(trio.heads)
+    # of all, as somebody careless would write
+    optimiser = torch.optim.AdamW(trio.parameters(), 1e-2)
     for _ in range(3):
         optimiser.zero_grad()
         trio(views(4, 32, 40)).exits.square().mean().backward()

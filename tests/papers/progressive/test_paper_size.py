@@ -50,7 +50,8 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         "residual": (5e-3, 5e-4, 5e-5),
         "iframe": (3e-4, 3e-6, 3e-6),
     }.items():
-        settings, net = size.needs()[modality].settings, size.needs()[modality].net
+        settings = size.needs()[modality].settings
+        net = size.needs()[modality].net
         with torch.device("meta"):
             named = [
                 (f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()
@@ -65,9 +66,8 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
         assert said["student.net.fc.bias"] == pytest.approx((base, 0))
         assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
-        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), (
-            "not the network's first"
-        )
+        # not the network's first
+        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4))
         assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
         assert settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
@@ -96,14 +96,11 @@ def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
     ]
     assert base.data.test_fold == "2" and base.seed == 3 and base.backbones[0].seed == 3
     assert base.net.iframe == (Exit(256, 64), Exit(512, 256), Exit(1024, 1024))
-    assert (
-        base.net.motion[0] == Exit(64, 64, kernel=7)
-        and base.view.pooled is None
-        and base.view.draws == 2
-    )
-    assert (
-        base.needs()["iframe"].data == base.data and base.window == base.needs()["residual"].window
-    )
+    assert base.net.motion[0] == Exit(64, 64, kernel=7)
+    assert base.view.pooled is None
+    assert base.view.draws == 2
+    assert base.needs()["iframe"].data == base.data
+    assert base.window == base.needs()["residual"].window
 
 
 def test_the_costs_of_a_clip_are_those_of_the_layers(tmp_path):
