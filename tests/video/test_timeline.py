@@ -1,6 +1,5 @@
 """Times decide where a segment lies: presentation times, counted from the first frame, without decoding."""
 
-import av
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from kdlab.clips.windows import ClipBatches, Window
 from kdlab.datasets.check import check
 from kdlab.video.container import timeline
 from kdlab.video.decode import read_frames
+from tests.conftest import remuxed
 
 #: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
 VARIABLE = [*range(20), *range(20, 60, 2)]
@@ -80,21 +80,8 @@ def test_dropped_frames_of_a_capture_take_their_time(make_video):
     assert timeline(path).stretch(1.0, 1.4) == (20, 8)
 
 
-def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
-    source = make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE)
-    cut = tmp_path / "cut.mp4"
-    with (
-        av.open(str(source)) as old,
-        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as new,
-    ):
-        stream = old.streams.video[0]
-        copy = new.add_stream_from_template(stream)
-        for packet in old.demux(stream):
-            if packet.dts is not None:
-                packet.pts -= int(0.5 / stream.time_base)
-                packet.dts -= int(0.5 / stream.time_base)
-                packet.stream = copy
-                new.mux(packet)
+def test_an_edit_list_and_a_late_beginning(make_video, trimmed):
+    cut = trimmed(make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE), 0.5)
     assert timeline(cut).count == len(read_frames(cut).frames) == 30
     assert timeline(cut).stretch(0.5, 1.5) == (10, 10)
     late = make_video("late.mkv", rate=20, pts=[t + 100 for t in VARIABLE])
@@ -110,13 +97,11 @@ def test_times_begin_at_the_first_frame_that_is_shown(make_video, tmp_path):
         g="10",
         **{"x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"},
     )
-    cut = tmp_path / "cut.mkv"
-    with av.open(str(source)) as old, av.open(str(cut), "w") as new:
-        copy = new.add_stream_from_template(old.streams.video[0])
-        packets = [packet for packet in old.demux(video=0) if packet.size]
-        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1) :]:
-            packet.stream = copy
-            new.mux(packet)
+
+    def from_the_second_key_frame(packets):
+        return packets[[packet.is_keyframe for packet in packets].index(True, 1) :]
+
+    cut = remuxed(source, tmp_path / "cut.mkv", from_the_second_key_frame)
     frames = read_frames(cut).frames
     assert timeline(cut).count == len(frames) == 30
     assert np.array_equal(frames, read_frames(source).frames[10:])
