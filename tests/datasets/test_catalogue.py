@@ -14,20 +14,7 @@ from kdlab.datasets.check import check
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import own_folds
 from kdlab.datasets.user_clips import UserClips
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.fsencode(name))
-    return root
-
-
-def table(path, *lines, encoding="utf-8", newline="\n"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((newline.join(lines) + newline).encode(encoding))
-    return path
+from tests.conftest import table, touch
 
 
 def by_split(catalogue):
