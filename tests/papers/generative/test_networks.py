@@ -6,7 +6,6 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
-from kdlab.nets.layers import outputs
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build
 from kdlab.papers.generative.networks import (
@@ -135,17 +134,6 @@ def test_the_latent_is_per_step_and_attention_conditions_both_sides():
 
 
 # --- the network -----------------------------------------------------------------------------------------------
-
-
-def test_features_attention_and_steps_can_be_tapped():
-    net = build(STUDENT, 5, 0).eval()
-    x = torch.rand(2, 3, 8, 16, 16)
-    seen = outputs(net, x, ("net.backbone", "net.attention", "net.fc", "net.backbone.stages.1"))
-    assert seen.taps["net.backbone"].shape == (2, *net.net.shape) == (2, 8, 2, 2, 2)
-    assert seen.taps["net.attention"].shape == (2, 8, 2)
-    assert torch.allclose(seen.logits, mean_log_probability(seen.taps["net.fc"]))
-    assert torch.allclose(seen.logits.exp().sum(1), torch.ones(2))
-    assert seen.taps["net.backbone.stages.1"].shape[1] == 3
 
 
 def test_a_clip_of_another_size_is_refused_with_the_mend():

@@ -23,14 +23,10 @@ def test_recognition(tmp_path):
     flow = FlowFiles(str(tmp_path / "flow" / "hmdb51"))
     for (split, stream, name), recipe in made.items():
         assert recipe.data.test_fold == split and (recipe.view == flow) == (stream == "flow")
-        assert (recipe.window.frames, recipe.window.side, recipe.window.crop) == (64, 256, 224)
-        assert recipe.settings.batch_size == (6 if stream == "rgb" else 12)
-        assert recipe.settings.weight_decay == 5e-4
         if recipe.teacher:
             assert recipe.teacher.view == recipe.view and recipe.teacher.seed == recipe.seed + 1
         if name in ("teacher_fr", "genkd", "untrained"):
             assert recipe.method.alternating == recipe.settings.epochs == 400
-            assert recipe.net.dropout == 0.5
         else:
             assert recipe.settings.epochs == 200 and not isinstance(recipe.net, Gated)
     kd = recipes.paper_recipes(which, tmp_path, recipes.paper_profile())["1", "flow", "kd"]
@@ -56,8 +52,6 @@ def test_detection(tmp_path):
         assert student.net.of.temporal == TOP and genkd.teacher.net.of.temporal == STAGES
         assert genkd.net.gated == genkd.teacher.net.gated == genkd.window.crop == 96
         assert not student.net.gated
-    task = student.method
-    assert (task.tiou, task.l1, task.quality, task.boundary, task.splice) == (10, 10, 1, 1, 0.1)
 
 
 @pytest.mark.parametrize(
