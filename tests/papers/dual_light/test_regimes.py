@@ -1,6 +1,5 @@
 """The pre-trained regime: where networks begin, what each condition differs in, and that no dark label is read."""
 
-import dataclasses
 from dataclasses import replace
 
 import pytest
@@ -16,17 +15,11 @@ from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.regimes import conditions, start, with_labels
 from kdlab.train.obtain import obtain
 from kdlab.train.sizes import RegimeSize, current
+from tests.papers.dual_light.test_recipes import differing
 
 STUDY, SMOKE = (current(name, RegimeSize) for name in ("study", "smoke"))
 NONE = conditions(STUDY, 100)
 FEW = with_labels(STUDY, start(STUDY, 100), STUDY.night, Gamma(), STUDY.tuned)
-
-
-def differing(a, b) -> set[str]:
-    """The fields of two recipes that differ."""
-    return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {
-        "condition"
-    }
 
 
 def began_as(recipe):
@@ -128,18 +121,12 @@ def size():
     )
 
 
-def weights(run) -> dict[str, torch.Tensor]:
-    """What is trained of its network, and what is counted."""
-    return run.net().state_dict()
-
-
 def test_what_moves_in_a_real_training(size, own_places):
     made = conditions(size, 0)
-    how = dict(pretrained=False, say=lambda line: None)
-    began = weights(obtain(began_as(made["as_is"]), **how))
+    began = obtain(began_as(made["as_is"]), say=str).net().state_dict()
     moved = {}
     for condition in ("as_is", "re_estimated", "entropy", "dlkdd_re"):
-        now = weights(obtain(made[condition], **how))
+        now = obtain(made[condition], say=str).net().state_dict()
         assert now.keys() == began.keys()
         moved[condition] = {key for key in now if not torch.equal(now[key], began[key])}
     statistics = {

@@ -175,18 +175,6 @@ def test_the_six_orders():
     assert orders("iframe")["motion-residual-iframe"][-1] == ("iframe", 4 / 6)
 
 
-def test_for_the_motion_network_pkd_and_its_reverse_are_one():
-    six = orders()
-    motion = slice(3, 6)
-    for fraction in (0.0, 0.2, 0.5, 0.9):
-        pkd, reverse = (
-            run(Progressive(six[n]), fraction)[2]
-            for n in ("motion-residual-own", "own-residual-motion")
-        )
-        assert torch.equal(pkd[:, motion], reverse[:, motion])
-    assert not torch.equal(pkd[:, :3], reverse[:, :3])
-
-
 @pytest.mark.parametrize(
     "wrong, said",
     [

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab.nets.compressed import CoViARNet
 from kdlab.papers.paper_size import UCF_101, cost
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
-from kdlab.papers.progressive.networks import ORDER, Exit
+from kdlab.papers.progressive.networks import Exit
 from kdlab.papers.progressive.recipes import (
     PAPER_CONDITIONS,
     paper_example,
@@ -17,29 +16,6 @@ from kdlab.papers.progressive.recipes import (
 )
 from kdlab.system import paths
 from kdlab.train.settings import optimiser_for
-
-
-def test_the_numbers_are_those_of_the_reference():
-    size = paper_profile()
-    nets = size.needs()
-    assert [nets[m].net for m in ORDER] == [
-        CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER
-    ]
-    assert [nets[m].settings.epochs for m in ORDER] == [510] * 3
-    assert [nets[m].settings.batch_size for m in ORDER] == [80, 80, 40]
-    assert [nets[m].window.scales for m in ORDER] == [(1, 0.875, 0.75)] * 2 + [
-        (1, 0.875, 0.75, 0.66)
-    ]
-    assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {
-        (3, 256, 224)
-    }
-    assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (
-        300,
-        32,
-        0,
-    )
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
-        paper_profile({"motion": "/nowhere.pth"})
 
 
 def test_as_released_each_layer_has_its_share_of_the_rate():
