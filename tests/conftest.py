@@ -151,7 +151,7 @@ def overwrite(path: Path, content: bytes, at: float = 0.5) -> None:
 def interrupted_at(step: int):
     """A ``progress`` of trainings that ends them before this step, as Ctrl-C does."""
 
-    def progress(steps, *_):
+    def progress(steps, *_, **__):
         for number in steps:
             if number == step:
                 raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.conftest import script
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "tools" / "setup_env.py"
@@ -41,14 +42,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 OVERRIDES = Path("share", "jupyter", "lab", "settings", "overrides.json")
 
 
-def load_script(path=SCRIPT):
-    spec = importlib.util.spec_from_file_location("setup_env", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-setup_env = load_script()
+setup_env = script(SCRIPT)
 LOCK = [Requirement(line) for line in setup_env.read_lock()]
 
 
@@ -236,10 +230,10 @@ def run_script(project, *arguments, **variables):
 
 
 def installed(project):
-    script = load_script(project / "tools" / "setup_env.py")
+    setup = script(project / "tools" / "setup_env.py")
     code = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
     said = subprocess.run(
-        [script.venv_python(), "-c", code], capture_output=True, text=True, check=True
+        [setup.venv_python(), "-c", code], capture_output=True, text=True, check=True
     ).stdout
     return {pin for pin in said.split() if not pin.startswith(("pip=", "setuptools="))}
 

@@ -38,7 +38,7 @@ def run(tmp_path_factory):
             window=Window(4, 16, 16),
             settings=Settings(epochs=1, batch_size=4),
         )
-        yield obtain(recipe, pretrained=False, say=str)
+        yield obtain(recipe, say=str)
 
 
 @needs_onnx
@@ -141,13 +141,9 @@ def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(
     assert (tmp_path / "net.onnx").exists() == (batch != "refused")
 
 
-def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
+def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx")
-    assert code == 2
-    assert "pip install 'kdlab[onnx]'" in error
+    export = "export", run.folder, "--onnx", tmp_path / "net.onnx"
+    assert "pip install 'kdlab[onnx]'" in refused(*export)
     assert not (tmp_path / "net.onnx").exists()
-    code, _, error = command(
-        "export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module"
-    )
-    assert code == 2 and "no_module cannot be imported" in error
+    assert "no_module cannot be imported" in refused(*export, "--import", "no_module")

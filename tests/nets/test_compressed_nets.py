@@ -40,11 +40,6 @@ def test_logits_are_the_mean_over_segments_and_features_come_from_the_same_pass(
 
 def test_sizes_of_the_tiny_networks_by_hand():
     """Stages of 32×40, 16×20, 8×10 and 4×5; a block is two 3×3 convolutions and a 1×1 shortcut."""
-    assert [tiny(m).widths for m in CHANNELS] == [
-        (16, 32, 64, 64),
-        (8, 16, 32, 32),
-        (8, 16, 32, 32),
-    ]
     assert {matched(m).widths for m in CHANNELS} == {tiny("iframe").widths}
     cost, before = 0, 3
     for k, width in enumerate((16, 32, 64, 64)):
