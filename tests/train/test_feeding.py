@@ -15,6 +15,7 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.feeding import clips_of_batch, made_ahead
 from kdlab.train.loop import fit
 from kdlab.train.settings import Settings
+from tests.conftest import interrupted_at
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -84,12 +85,6 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
         )
         return trained.nets["student"][2].weight, trained.history
 
-    def killed(steps):
-        for step in steps:
-            if step == 3:
-                raise KeyboardInterrupt
-            yield step
-
     weight, history = train()
     told = []
     monkeypatch.setattr(
@@ -99,7 +94,7 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
         ),
     )
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "c", killed)
+        train(tmp_path / "c", interrupted_at(3))
     for checkpoint in (None, tmp_path / "c"):
         again, rows = train(checkpoint)
         assert torch.equal(weight, again) and rows == history

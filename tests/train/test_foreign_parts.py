@@ -18,21 +18,14 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.settings import AsReleased, Rule, Settings
-from tests.conftest import encode, places_in, square
+from tests.conftest import places_in, walks
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A recipe on squares that walk left or right; one folder of clips, frames and rehearsals for all tests."""
     root = tmp_path_factory.mktemp("foreign")
-    lines = ["path,label,split,group"]
-    for split, count in (("train", 4), ("val", 1), ("test", 3)):
-        for k in range(count):
-            for label, way in (("left", -1), ("right", 1)):
-                path = f"{label}/{split}{k}.mp4"
-                encode(root / "clips" / path, square(way, 5 * k))
-                lines.append(f"{path},{label},{split},{split}{k}{label}")
-    (root / "clips" / "index.csv").write_text("\n".join(lines))
+    walks(root / "clips", train=4, val=1, test=3)
     with places_in(root):
         yield Recipe(
             "foreign",

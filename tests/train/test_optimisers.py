@@ -9,6 +9,7 @@ from torch import nn
 from kdlab.distill.method import CrossEntropy
 from kdlab.train.loop import fit
 from kdlab.train.settings import AsReleased, Rule, Settings, learning_rate, optimiser_for
+from tests.conftest import interrupted_at
 from tests.train.test_loop import Blobs, make_net, same, state
 
 STEPS = AsReleased(
@@ -101,15 +102,9 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
             checkpoint=checkpoint,
         )
 
-    def until(steps):
-        for step in steps:
-            if step == 11:
-                raise KeyboardInterrupt
-            yield step
-
     whole = trained()
     with pytest.raises(KeyboardInterrupt):
-        trained(until, place)
+        trained(interrupted_at(11), place)
     went_on = []
     resumed = trained(lambda steps: went_on.append(steps.start) or iter(steps), place)
     assert went_on[0] > 0 and same(state(whole.nets["student"]), state(resumed.nets["student"]))
