@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import resize
-from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import Enhanced, MotionMix, Raw
+from kdlab.clips.views import MotionMix
 from kdlab.measure.darkness import ARID, darkness, luma
 from kdlab.night.darkened import Darkened, lamplight
 
@@ -40,15 +39,6 @@ def clips(tmp_path):
     for k, file in enumerate(files):
         file.write_bytes(bytes([k]) * 64)
     return files
-
-
-def test_some_frames_are_those_of_the_whole_clip(make_video):
-    path = make_video("a.avi", frames=9, codec="mpeg4")
-    view = Darkened()
-    whole = view.read(path)
-    assert whole.shape == Raw().read(path).shape and whole.dtype == np.uint8
-    assert np.array_equal(view.read(path, [7, 2, 2]), whole[[7, 2, 2]])
-    assert np.array_equal(Enhanced(Gamma(), of=view).read(path, np.array([3])), Gamma()(whole[[3]]))
 
 
 def test_content_and_seed_decide_not_the_name(clips, tmp_path):

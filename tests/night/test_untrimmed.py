@@ -12,7 +12,7 @@ from kdlab.night.drawing import perform, render_video
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 from kdlab.video.decode import read_frames
 
-SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
+SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(1, 1, 1), seconds=(12.0, 14.0))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
         for p in sorted(folder.rglob("*"))
         if p.suffix in (".mp4", ".avi", ".npz", ".csv")
     ]
-    assert len(names) == 4 * 4 + 2
+    assert len(names) == 3 * 4 + 2
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
     opened = open_data(folder)
@@ -137,7 +137,7 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
     assert not groups["train"] & (groups["val"] | groups["test"])
     assert not groups["val"] & groups["test"]
     rows = (folder / "videos.csv").read_text().splitlines()
-    assert rows[0] == "path,split,group,seconds" and len(rows) == 5
+    assert rows[0] == "path,split,group,seconds" and len(rows) == 4
 
 
 def test_what_is_not_among_the_classes_is_acted_but_not_labelled(folder):
