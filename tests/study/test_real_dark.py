@@ -61,7 +61,7 @@ def test_fold_b_is_read_once_and_by_a_committed_choice(tmp_path, monkeypatch):
             study.CHOICE.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=why):
             study.committed_choice()
-        subprocess.run([*git, "add", *(["choice.json"] * bool(content))], check=True)
+        subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-qm", "choice"], check=True)
     assert study.committed_choice() == {"try": "ensemble"}
     study.READ.touch()
