@@ -10,7 +10,7 @@ import pytest
 from kdlab.clips.cache import FrameCache, file_key, resize
 from kdlab.datasets.user_clips import UserClips
 from kdlab.video.container import DamagedClip, probe, timeline
-from kdlab.video.decode import gathered, read_frames
+from kdlab.video.decode import gathered
 
 
 class Reader:
@@ -222,19 +222,6 @@ def test_other_mistakes_are_named(root, clip, tmp_path):
     with pytest.raises(ValueError, match=r"clip\.txt: its view gave a frame of float32"):
         cache.length(clip, 12, lambda path: np.zeros((2, 24, 36, 3), np.float32), tag="half")
     assert cache.frames(clip, [], 12, Reader()).shape == (0, 12, 18, 3)
-
-
-def test_videos_go_through(root, make_video, tmp_path):
-    path = make_video("a.mp4")
-    cache = FrameCache(root)
-    assert cache.length(path, 24) == 40
-    assert np.array_equal(
-        cache.frames(path, [30, 2], 24), resize(read_frames(path).frames, 24)[[30, 2]]
-    )
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(b"")
-    with pytest.raises(DamagedClip):
-        cache.frames(bad, [0], 24)
 
 
 def test_file_key_is_of_content_not_place(tmp_path):

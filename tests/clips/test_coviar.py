@@ -25,6 +25,7 @@ from kdlab.datasets.splits import Half, HeldOut, with_halves
 from kdlab.datasets.user_clips import UserClips
 from kdlab.train.device import seeded
 from kdlab.video.compressed import Unsuited
+from tests.conftest import table
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
@@ -103,7 +104,7 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
     for k in range(12):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
         lines.append(f"{k}.avi,{'ab'[k % 2]},{1 if k < 4 else 2},p{k // 2}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
+    table(tmp_path / "index.csv", *lines)
     parts = HeldOut(UserClips(str(tmp_path), "1"), 2).catalogue()
     people = {split: {r.group for r in parts.split(split)} for split in ("train", "val", "test")}
     assert people["test"] == {"p0", "p1"} and [len(p) for p in people.values()] == [2, 2, 2]
@@ -120,7 +121,7 @@ def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path
     for k, split in enumerate(("train",) * 10 + ("val", "val", "test", "test")):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
         lines.append(f"{k}.avi,{'ab'[k % 2]},{split},{split}{k // 2}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
+    table(tmp_path / "index.csv", *lines)
     data = UserClips(str(tmp_path))
     whole, one, other = (its.catalogue() for its in (data, Half(data), Half(data, first=False)))
     scenes = [{r.group for r in its.split("train")} for its in (one, other)]

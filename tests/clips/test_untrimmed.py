@@ -15,6 +15,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.measure.detection import annotated
 from kdlab.train.device import seeded
 from kdlab.video.container import DamagedClip
+from tests.conftest import cut, table
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -53,7 +54,7 @@ def shown(some, batch):
     return (grey[..., None] - known).abs().argmin(-1).tolist()
 
 
-def table(labels):
+def rounded(labels):
     return [[round(float(x), 4) for x in row] for row in labels]
 
 
@@ -89,7 +90,7 @@ def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue,
     assert firsts == [pytest.approx(3.0)] * 5
     (labels,) = (batch.labels for batch in some.evaluation())
     # the video's shortest action has 0.8 s
-    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels)
+    assert all([-4.0, 0.0, -2.0] in rounded(rows) for rows in labels)
     with pytest.raises(
         CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"
     ):
@@ -113,11 +114,11 @@ def test_labels_are_in_steps_and_cut_to_the_window(catalogue, batches):
     (batch,) = batches(catalogue((1.0, 3.0, 0), (3.0, 8.0, 1), (2.4, 2.8, 0))).evaluation()
     assert batch.labels.shape == (6, 3, 3)
     # 1 of 25 steps seen
-    assert table(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]]
+    assert rounded(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]]
     # 7 of 10 steps, 9 of 25
-    assert table(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]]
+    assert rounded(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]]
     # 16 of 25
-    assert table(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]]
+    assert rounded(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]]
     assert batch.ids == tuple(f"a/long@{t:g}" for t in (0, 1.6, 3.2, 4.8, 6.4, 6.8))
 
 
@@ -163,7 +164,7 @@ def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batche
     open_all([some])
     for batch in (*some.evaluation(), some.training([0], seeded(0))):
         assert shown(some, batch)[0] == [*range(1, 20, 2), *[19] * 6]
-        assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
+        assert rounded(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
     mean, std = some.statistics("student")
     x = next(some.evaluation()).views["student"]
     assert torch.allclose(mean, x.mean((0, 2, 3, 4)))
@@ -194,7 +195,7 @@ def test_impossible_segments_are_named(catalogue, segments, message):
 def test_a_damaged_video_is_named_before_training(catalogue, batches):
     some = batches(catalogue((1.0, 3.0, 0)))
     path = some.records[0].path
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    cut(path, 2 / 3)
     with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
         open_all([some])
 
@@ -206,7 +207,7 @@ def annotated_as(make_video, tmp_path):
     def make(*rows):
         for name in "abc":
             make_video(f"{name}.mp4", frames=100, rate=10)
-        (tmp_path / "index.csv").write_text("\n".join(("path,label,start,end,split", *rows)))
+        table(tmp_path / "index.csv", "path,label,start,end,split", *rows)
         return UserClips(str(tmp_path))
 
     return make

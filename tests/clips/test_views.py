@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.enhance import HistogramEqualisation
-from kdlab.clips.views import Enhanced, Flow, FlowFiles, MotionMix, Raw
+from kdlab.clips.views import Flow, FlowFiles, MotionMix, Raw
 from kdlab.clips.windows import Draw, Window
 from kdlab.train.recipe import from_json, to_json
 from kdlab.video.container import DamagedClip
-from tests.conftest import encode
 
 
 def moving(steps, size=(64, 96)):
@@ -55,11 +53,6 @@ def test_known_motion_comes_out_in_pixels(clip):
     )
     # cut
     assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx([2, 2, 0, -2], abs=0.2)
-
-
-def test_chosen_rows_are_those_of_all(clip):
-    whole, indices = Flow().read(clip), [4, 0, 2, 2]
-    assert np.array_equal(Flow().read(clip, indices), whole[indices])
 
 
 def test_one_frame_has_no_flow(make_video):
@@ -131,12 +124,3 @@ def test_motion_mix_shows_appearance_difference_from_the_background_and_change()
     assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
     # nothing moves, nothing shows
     assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3
-
-
-def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):
-    video = np.random.default_rng(0).integers(0, 60, (12, 32, 32, 3), dtype=np.uint8)
-    video[6:] *= 2
-    path = encode(tmp_path / "a.mp4", video)
-    for enhancer in (HistogramEqualisation(steady=True), HistogramEqualisation()):
-        view = Enhanced(enhancer)
-        assert np.array_equal(view.read(path, [2, 9]), view.read(path)[[2, 9]])
