@@ -1,7 +1,9 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
+import importlib.util
 import os
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,10 +32,8 @@ def pytest_configure(config):
     """Each of several processes keeps to a core of its own, and so do the kernels it starts: what a notebook trains it
     trains itself there, because processes for three steps of training would import for longer than they train."""
     if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
-        cores, number = (
-            sorted(os.sched_getaffinity(0)),
-            int(config.workerinput["workerid"].removeprefix("gw")),
-        )
+        cores = sorted(os.sched_getaffinity(0))
+        number = int(config.workerinput["workerid"].removeprefix("gw"))
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
@@ -86,14 +86,15 @@ def encode(
     rate: int = 25,
     pts: list[int] | None = None,
     pix_fmt: str = "yuv420p",
+    container: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
     """Write uint8 (T, H, W, 3) frames as a video; ``options`` go to the encoder, ``pts`` are times in frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the header in front, so that a file cut in the middle still opens
-    with av.open(
-        str(path), "w", options={"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}
-    ) as out:
+    if container is None and path.suffix in (".mp4", ".mov"):
+        # the header in front, so that a file cut in the middle still opens
+        container = {"movflags": "faststart"}
+    with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
@@ -104,6 +105,81 @@ def encode(
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Files below ``root``, each of which holds its own name."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(os.fsencode(name))
+    return root
+
+
+def table(path: Path, *lines: str, newline: str = "\n", encoding: str = "utf-8") -> Path:
+    """A text file of these lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((newline.join(lines) + newline).encode(encoding))
+    return path
+
+
+def walks(root: Path, **counts: int) -> Path:
+    """Squares that walk left or right, so many of each in the splits ``counts``, and their table, in ``root``."""
+    lines = ["path,label,split,group"]
+    for split, count in counts.items():
+        for label, direction in (("left", -1), ("right", 1)):
+            for n in range(count):
+                path = f"{label}/{split}{n}.mp4"
+                encode(root / path, square(direction, 5 * n + (split == "test")))
+                lines.append(f"{path},{label},{split},{split}{n}")
+    table(root / "index.csv", *lines)
+    return root
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    """Leave only this first share of the file's bytes."""
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def overwrite(path: Path, content: bytes, at: float = 0.5) -> None:
+    """Other bytes behind this share of the file."""
+    data = bytearray(path.read_bytes())
+    place = int(at * len(data))
+    data[place : place + len(content)] = content
+    path.write_bytes(data)
+
+
+def interrupted_at(step: int):
+    """A ``progress`` of trainings that ends them before this step, as Ctrl-C does."""
+
+    def progress(steps, *_, **__):
+        for number in steps:
+            if number == step:
+                raise KeyboardInterrupt
+            yield number
+
+    return progress
+
+
+def script(path: Path):
+    """A Python file that stands in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    del sys.modules[spec.name]
+    return module
+
+
+def said_by(code: str, *words: str, **how) -> str:
+    """What a new Python prints that runs ``code``."""
+    call = [sys.executable, "-c", code, *words]
+    return subprocess.run(call, capture_output=True, text=True, check=True, **how).stdout
+
+
+def decoded(path: Path) -> np.ndarray:
+    """Every frame, by the plainest loop there is."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 @pytest.fixture
@@ -136,6 +212,18 @@ def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         with pytest.raises(SystemExit) as ended:
             main.main([str(argument) for argument in arguments])
         return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(command):
+    """``refused("run", "3")``: the sentence with which the command line refuses this call."""
+
+    def call(*arguments):
+        code, out, error = command(*arguments)
+        assert (code, out) == (2, ""), error
+        return error
 
     return call
 
@@ -185,14 +273,6 @@ def watched(monkeypatch):
     monkeypatch.setattr(widgets, "headless", lambda: False)
 
 
-def guesses(
-    rng: np.random.Generator, labels: np.ndarray, seeds: int, right: float, classes: int
-) -> np.ndarray:
-    """Class indices ``(seeds, *labels.shape)``: a share is ``right``, by chance, and the others are any other class."""
-    wrong = (labels + rng.integers(1, classes, (seeds, *labels.shape))) % classes
-    return np.where(rng.random(wrong.shape) < right, labels, wrong)
-
-
 def words(fig) -> str:
     """All texts that a picture shows, a line each."""
     from matplotlib.text import Text
@@ -224,12 +304,23 @@ def hurt(make_video):
     return make
 
 
+def remuxed(old: Path, new: Path, choose=lambda packets: packets) -> Path:
+    """The packets of a video, or those ``choose`` takes of them, as they are in another file."""
+    with av.open(str(old)) as source, av.open(str(new), "w") as out:
+        copy = out.add_stream_from_template(source.streams.video[0])
+        for packet in choose([packet for packet in source.demux(video=0) if packet.size]):
+            packet.stream = copy
+            out.mux(packet)
+    return new
+
+
 @pytest.fixture
 def turned():
     """``turned(path, (a, b, c, d))``: the MP4 file, saying that its pictures are to be turned or mirrored."""
 
     def turn(path: Path, matrix: tuple[int, int, int, int] = (0, 65536, -65536, 0)) -> Path:
-        header, (a, b, c, d) = bytearray(path.read_bytes()), matrix
+        header = bytearray(path.read_bytes())
+        a, b, c, d = matrix
         place = header.find(
             struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), header.find(b"tkhd")
         )
@@ -242,9 +333,9 @@ def turned():
 
 @pytest.fixture
 def trimmed():
-    """``trimmed(path)``: a copy of an MP4 file of 25 frames a second whose edit list hides the first five frames."""
+    """``trimmed(path)``: a copy of an MP4 file whose edit list hides its first ``seconds``."""
 
-    def trim(path: Path) -> Path:
+    def trim(path: Path, seconds: float = 0.2) -> Path:
         new_path = path.with_name(f"trimmed_{path.name}")
         with (
             av.open(str(path)) as old,
@@ -252,11 +343,11 @@ def trimmed():
         ):
             stream = old.streams.video[0]
             copy = new.add_stream_from_template(stream)
-            five_frames = int(5 / 25 / stream.time_base)
+            hidden = int(seconds / stream.time_base)
             for packet in old.demux(stream):
                 if packet.dts is not None:
-                    packet.pts -= five_frames
-                    packet.dts -= five_frames
+                    packet.pts -= hidden
+                    packet.dts -= hidden
                     packet.stream = copy
                     new.mux(packet)
         return new_path

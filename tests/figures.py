@@ -30,17 +30,16 @@ def contrast(one, other="white") -> float:
 def faults(fig: Figure) -> list[str]:
     """One sentence for each: a figure wider than the page, small, pale or overlapping letters, a key over data."""
     fig.canvas.draw()
-    width = fig.get_figwidth()
-    found = [f"it is {width:g} inches wide"] * int(width > PAGE)
-    for text in (
-        text for text in fig.findobj(Text) if text.get_visible() and text.get_text().strip()
-    ):
+    found = []
+    if fig.get_figwidth() > PAGE:
+        found.append(f"it is {fig.get_figwidth():g} inches wide")
+    for text in fig.findobj(lambda part: isinstance(part, Text) and part.get_visible()):
+        if not text.get_text().strip():
+            continue
         if text.get_fontsize() < SMALLEST:
             found.append(f"{text.get_text()!r} has {text.get_fontsize():.1f} points")
-        if (
-            not (text.axes and (text.axes.images or text.axes.collections))
-            and contrast(text.get_color()) < 4.5
-        ):
+        over_colours = text.axes and (text.axes.images or text.axes.collections)
+        if not over_colours and contrast(text.get_color()) < 4.5:
             found.append(f"{text.get_text()!r} is pale")
     for ax in (ax for ax in fig.axes if ax.get_visible()):
         for axis, names in (("x", ax.get_xticklabels()), ("y", ax.get_yticklabels())):
@@ -92,24 +91,28 @@ def _crowded(names: list[Text], axis: str) -> list[str]:
 
 def _hidden(ax, key) -> list[str]:
     """What of an axes' lines, bars, dots and pictures lies below the key."""
-    box, found = key.get_window_extent(), []
-    inside = lambda points: bool(len(points)) and bool(box.count_contains(points))  # noqa: E731
+    box = key.get_window_extent()
+    points = {}
     for line in ax.lines:
         places = line.get_transform().transform(line.get_path().vertices)
         places = places[np.isfinite(places).all(1)]
         steps = [np.linspace(a, b, 50) for a, b in zip(places, places[1:], strict=False)]
         if line.get_linestyle() not in ("None", "") and steps:
             places = np.concatenate(steps)
-        found += [f"line {line.get_label()!r}"] * inside(places[_within(ax, places)])
+        points[f"line {line.get_label()!r}"] = places[_within(ax, places)]
+    for dots in ax.collections:
+        if isinstance(dots, PathCollection):
+            offsets = np.asarray(dots.get_offsets(), float)
+            points["dots"] = dots.get_offset_transform().transform(offsets)
+    hidden = [what for what, at in points.items() if len(at) and box.count_contains(at)]
+    inside = ax.get_window_extent()
     for bar in ax.patches:
-        seen = Bbox.intersection(bar.get_window_extent(), ax.get_window_extent())
-        found += [f"bar {bar.get_label()!r}"] * bool(seen and box.overlaps(seen))
-    for dots in (some for some in ax.collections if isinstance(some, PathCollection)):
-        found += ["dots"] * inside(
-            dots.get_offset_transform().transform(np.asarray(dots.get_offsets(), float))
-        )
-    found += ["a picture"] * (bool(ax.images) and bool(box.overlaps(ax.get_window_extent())))
-    return found
+        seen = Bbox.intersection(bar.get_window_extent(), inside)
+        if seen and box.overlaps(seen):
+            hidden.append(f"bar {bar.get_label()!r}")
+    if ax.images and box.overlaps(inside):
+        hidden.append("a picture")
+    return hidden
 
 
 def _within(ax, places: np.ndarray) -> np.ndarray:

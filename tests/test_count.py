@@ -1,7 +1,8 @@
 """How code is counted."""
 
-import importlib.util
 from pathlib import Path
+
+from tests.conftest import script
 
 SOURCE = '''"""A module.
 
@@ -25,8 +26,5 @@ class A:
 
 
 def test_docstrings_comments_and_blank_lines_do_not_count():
-    spec = importlib.util.spec_from_file_location(
-        "count", Path(__file__).parents[1] / "tools" / "count_code.py"
-    )
-    spec.loader.exec_module(count := importlib.util.module_from_spec(spec))
+    count = script(Path(__file__).parents[1] / "tools" / "count_code.py")
     assert count.count(SOURCE) == (24, 7) and count.count("") == (0, 0)

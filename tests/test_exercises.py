@@ -134,28 +134,24 @@ def test_what_is_said(capsys):
         kdlab.check(number, answer)
     kdlab.check("99.9", 1)
     right, wrong, ask, unknown = capsys.readouterr().out.splitlines()
-    assert (
-        right.endswith("right.")
-        and exercises()[number]["hint"] in wrong
-        and exercises()[number]["ask"] in ask
-    )
+    assert right.endswith("right.")
+    assert exercises()[number]["hint"] in wrong
+    assert exercises()[number]["ask"] in ask
     assert unknown.startswith("there is no exercise '99.9'; there are 00.1")
 
 
 def test_a_function_that_fails_is_told_where():
     name = "00.3"
     assert "raises ZeroDivisionError" in fault(name, lambda z, t: 1 / 0)
-    assert (
-        "AttributeError" in (why := fault(name, lambda z, t: z.softmax(7)))
-        and "with tensors it raises Index" in why
-    )
+    assert "AttributeError" in (why := fault(name, lambda z, t: z.softmax(7)))
+    assert "with tensors it raises Index" in why
     assert "gives the shape" in fault(name, lambda z, t: z[0])
     assert "gives None" in fault(name, lambda z, t: None)
     assert "another result" in fault(name, lambda z, t: z / z.sum())
 
 
 @pytest.mark.parametrize(
-    ("name", "question", "method", "rival"),
+    "name, question, method, rival",
     [
         ("02.1", "2", "re-estimated statistics", "the bright network as it is"),
         ("03.1", "2", "a second light", "re-estimated statistics"),

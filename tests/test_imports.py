@@ -4,13 +4,12 @@ import ast
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import kdlab
+from tests.conftest import said_by
 
 PACKAGE = Path(kdlab.__file__).parent
 
@@ -46,7 +45,8 @@ def imported(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level != 1:  # a dot is its own room
-            assert node.level == 0, "two dots"
+            # two dots
+            assert node.level == 0
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {
         room(name)
@@ -77,7 +77,7 @@ def test_imports_point_downwards():
 
 
 @pytest.mark.parametrize(
-    ("source", "module", "wrong"),
+    "source, module, wrong",
     [
         ("from kdlab.nets.video import build", "kdlab.clips.views", True),
         ("def f():\n    import kdlab.train.loop", "kdlab.distill.method", True),
@@ -135,10 +135,9 @@ def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
         }
     assert len(lines) > 50
     code = "\n".join([*lines, f"import sys; print(*sorted({HEAVY} & set(sys.modules)))"])
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert not said.strip(), "imported for nothing"
+    said = said_by(code)
+    # imported for nothing
+    assert not said.strip()
 
 
 @pytest.mark.parametrize("given", [None, "sse42"])
@@ -146,9 +145,7 @@ def test_pictures_are_computed_alike_unless_the_user_says_otherwise(given):
     env = {name: value for name, value in os.environ.items() if name != "OPENCV_IPP"}
     env |= {"OPENCV_IPP": given} if given else {}
     code = "import cv2, kdlab, os; print(os.environ.get('OPENCV_IPP'))"
-    out = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    ).stdout
+    out = said_by(code, env=env)
     cpuinfo = Path("/proc/cpuinfo")
     avx2 = cpuinfo.is_file() and " avx2 " in cpuinfo.read_text()
     assert out.strip() == (given or ("avx2" if avx2 else "None"))

@@ -1,10 +1,11 @@
 """Memory that was freed stays with the process: what a step of a training touches is not cleared anew by the next."""
 
 import ctypes
-import subprocess
 import sys
 
 import pytest
+
+from tests.conftest import said_by
 
 ROUNDS = """
 import resource, sys
@@ -31,8 +32,7 @@ print(faults() - before)
 
 def faults(first: str) -> int:
     """Pages that five rounds had to be given, each of which makes and frees the 48 MiB of the round before."""
-    code = [sys.executable, "-c", ROUNDS.format(first=first)]
-    return int(subprocess.run(code, capture_output=True, text=True, check=True).stdout)
+    return int(said_by(ROUNDS.format(first=first)))
 
 
 GLIBC = pytest.mark.skipif(

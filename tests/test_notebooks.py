@@ -52,7 +52,7 @@ def test_chapters_are_found_by_number_or_name(clone):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    "given, says",
     [
         ({"sed": 1}, "03_x has no parameter 'sed'; it has seed, data"),
         ({"data": "no/where"}, "no such data: .*no/where"),
@@ -76,7 +76,7 @@ def test_a_chapter_works_in_its_folder_with_its_parameters_and_says_what_made_it
 
 
 @pytest.mark.parametrize(
-    ("cell", "says"),
+    "cell, says",
     [
         ("raise KeyError('gone')", "KeyError"),
         (r"raise ValueError('2 clips:\n  a\n  b')", "ValueError: 2 clips: a;"),
@@ -95,20 +95,19 @@ def test_a_cell_that_raises_leaves_or_kills_its_kernel_is_a_failure(clone, cell,
 
 
 def test_reproduce_skips_what_is_finished_and_goes_on_after_a_failure(clone):
-    first, second = (
-        write(clone, "01_a", "assert not pretrained"),
-        write(clone, "02_b", "raise ValueError('wrong')"),
-    )
+    first = write(clone, "01_a", "assert not pretrained")
+    second = write(clone, "02_b", "raise ValueError('wrong')")
     with pytest.raises(NotebookFailed, match="02_b"):
         notebooks.reproduce(say=str)
     write(clone, "02_b", "x = 1")
     said = []
     ended = notebooks.reproduce(say=said.append)
-    assert (
-        ended["01_a"].startswith("skipped") and ended["02_b"].startswith("done") and len(said) == 1
-    )
+    assert ended["01_a"].startswith("skipped")
+    assert ended["02_b"].startswith("done")
+    assert len(said) == 1
     write(clone, "01_a", "x = 2")
-    assert notebooks.reproduce(say=str)["01_a"].startswith("done"), "it has changed"
+    # it has changed
+    assert notebooks.reproduce(say=str)["01_a"].startswith("done")
     assert first.exists() and second.exists()
 
 
@@ -158,9 +157,8 @@ def test_committed_outputs_are_replaced_and_known_to_be_stale(clone):
     trained = notebooks._about(notebooks.run(path, {"pretrained": False}))
     assert notebooks.stale() == ["01_a"]
     notebooks.refresh(str)
-    assert (
-        notebooks._about(path)["seconds"] == trained["seconds"]
-    )  # the order of the next reproduction
+    # the order of the next reproduction
+    assert notebooks._about(path)["seconds"] == trained["seconds"]
     assert notebooks.stale() == [] and "data" in path.read_text("utf-8")
     assert json.loads(path.read_text("utf-8"))["cells"][-1]["outputs"][0]["data"]["text/plain"] == [
         "41"
@@ -168,7 +166,7 @@ def test_committed_outputs_are_replaced_and_known_to_be_stale(clone):
 
 
 @pytest.mark.parametrize(
-    ("losses", "weights", "good"), [([1.0], "a", True), ([1.0], "b", True), ([1.1], "b", False)]
+    "losses, weights, good", [([1.0], "a", True), ([1.0], "b", True), ([1.1], "b", False)]
 )
 def test_todays_runs_agree_with_the_committed_ones(clone, monkeypatch, losses, weights, good):
     (paths.runs_dir() / "run").mkdir(parents=True)

@@ -5,36 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from kdlab.datasets.user_clips import UserClips
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.papers.generative import detection_recipes
-from kdlab.papers.generative import recipes as generative_recipes
-from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.protocols import View
 from kdlab.train.recipe import check
 from kdlab.train.sizes import SMOKE
-
-
-@pytest.mark.parametrize(
-    "conditions",
-    [
-        lambda: dual_light(SMOKE),
-        lambda: dual_light(SMOKE, data=UserClips("/nowhere")),
-        lambda: generative_recipes.conditions(
-            generative_recipes.SMOKE, generative_recipes.night(generative_recipes.SMOKE)
-        ),
-        lambda: progressive_recipes.conditions(
-            progressive_recipes.SMOKE,
-            progressive_recipes.trio(
-                progressive_recipes.SMOKE, progressive_recipes.night(progressive_recipes.SMOKE)
-            ),
-        ),
-        lambda: detection_recipes.conditions(detection_recipes.SMOKE, 0),
-    ],
-)
-def test_every_recipe_of_kdlabs_own_has_what_is_asked_of_others(conditions):
-    for recipe in conditions().values():
-        check(recipe)
 
 
 @dataclass(frozen=True)

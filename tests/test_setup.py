@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.conftest import script
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "tools" / "setup_env.py"
@@ -41,14 +42,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 OVERRIDES = Path("share", "jupyter", "lab", "settings", "overrides.json")
 
 
-def load_script(path=SCRIPT):
-    spec = importlib.util.spec_from_file_location("setup_env", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-setup_env = load_script()
+setup_env = script(SCRIPT)
 LOCK = [Requirement(line) for line in setup_env.read_lock()]
 
 
@@ -236,10 +230,10 @@ def run_script(project, *arguments, **variables):
 
 
 def installed(project):
-    script = load_script(project / "tools" / "setup_env.py")
+    setup = script(project / "tools" / "setup_env.py")
     code = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
     said = subprocess.run(
-        [script.venv_python(), "-c", code], capture_output=True, text=True, check=True
+        [setup.venv_python(), "-c", code], capture_output=True, text=True, check=True
     ).stdout
     return {pin for pin in said.split() if not pin.startswith(("pip=", "setuptools="))}
 
@@ -253,9 +247,8 @@ def test_set_up_installs_once_and_follows_the_lock(small_project):
     assert first.returncode == 0, first.stdout + first.stderr
     assert installed(small_project) == USUAL
     asks = json.loads((small_project / ".venv" / OVERRIDES).read_text())
-    assert asks == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}, (
-        "a class is asked nothing"
-    )
+    # a class is asked nothing
+    assert asks == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
     began = time.perf_counter()
     second = run_script(small_project)
@@ -285,11 +278,9 @@ def test_an_interrupted_set_up_is_mended_by_the_next(small_project, stop):
     ready = small_project / ".venv" / "kdlab-setup-ready.json"
     assert child.returncode != 0 and not ready.exists()
     if stop == signal.SIGINT:
-        assert (
-            child.returncode == 130
-            and "the same command begins afresh" in said
-            and "Traceback" not in said[-300:]
-        )
+        assert child.returncode == 130
+        assert "the same command begins afresh" in said
+        assert "Traceback" not in said[-300:]
 
     (small_project / "wait").unlink()
     assert run_script(small_project).returncode == 0 and ready.exists()
@@ -298,10 +289,8 @@ def test_an_interrupted_set_up_is_mended_by_the_next(small_project, stop):
 
 @pytest.mark.slow
 def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_project):
-    venv, wheel = (
-        small_project / ".venv",
-        small_project.parent / "wheels" / "small-1.0-py3-none-any.whl",
-    )
+    venv = small_project / ".venv"
+    wheel = small_project.parent / "wheels" / "small-1.0-py3-none-any.whl"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     (venv / "mine").touch()
     aside = wheel.rename(wheel.with_suffix(".aside"))
@@ -309,16 +298,13 @@ def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_pro
     aside.rename(wheel)
     assert run_script(small_project).returncode == 0  # a failed attempt does not make it ours
     assert (venv / "mine").exists() and installed(small_project) == USUAL
-    assert not (venv / OVERRIDES).exists(), (
-        "whether a person's own JupyterLab asks is theirs to say"
-    )
+    # whether a person's own JupyterLab asks is theirs to say
+    assert not (venv / OVERRIDES).exists()
 
     refused = run_script(small_project, KDLAB_TORCH_INDEX=str(small_project.parent / "wheels"))
-    assert (
-        refused.returncode == 1
-        and "remove that folder" in refused.stderr
-        and (venv / "mine").exists()
-    )
+    assert refused.returncode == 1
+    assert "remove that folder" in refused.stderr
+    assert (venv / "mine").exists()
 
 
 # What nbval ignores ---------------------------------------------------------------------------------------------------
@@ -333,7 +319,7 @@ def sanitized(text):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    "one, other",
     [
         ("took 3.21 s, peak 1.5 GB", "took 12 s, peak 813 MB"),
         ("2026-01-31 09:15:02", "2027-12-01T23:59:59.123Z"),

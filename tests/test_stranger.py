@@ -170,7 +170,7 @@ def yields(made):
 
 
 @pytest.mark.parametrize(
-    ("which", "changes", "says"),
+    "which, changes, says",
     [
         (
             "raft:Raft",
@@ -233,7 +233,8 @@ def yields(made):
 def test_what_does_not_fit_is_told_before_anything_is_trained(
     foreign, monkeypatch, tmp_path, which, changes, says
 ):
-    recipe, (module, _, kind) = foreign()["undertow"], which.partition(":")
+    recipe = foreign()["undertow"]
+    module, _, kind = which.partition(":")
     if which:
         for name, value in changes.items():
             monkeypatch.setattr(
@@ -260,7 +261,8 @@ def test_workers_train_it_and_other_clips_in_place_are_noticed(foreign):
 
 
 def test_heads_and_detectors_stand_on_its_network(foreign):
-    raft, x = replace(foreign()["labels alone"].net, width=8), torch.rand(1, 3, 8, 32, 32)
+    raft = replace(foreign()["labels alone"].net, width=8)
+    x = torch.rand(1, 3, 8, 32, 32)
     assert build(Attended(raft, tokens=8, heads=2), 5, 0)(x).shape == (1, 5)
     assert build(Detector(raft, raft.stages, 8, 2, 8), 5, 0)(x).shape[::3] == (1, 5 + 3)
 
@@ -313,6 +315,5 @@ def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_no
     view = method.with_name("wake.py")
     view.write_text(view.read_text().replace("128", "127"))
     forget()
-    assert tag(import_module("driftwood.wake").Wake()) != frames, (
-        "cached frames are not those of the changed view"
-    )
+    # cached frames are not those of the changed view
+    assert tag(import_module("driftwood.wake").Wake()) != frames

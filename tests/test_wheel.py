@@ -15,16 +15,17 @@ from tools.wheel import FOLDERS
 ROOT = Path(__file__).parents[1]
 
 
-def test_chapters_are_written_once_and_over_nothing(tmp_path, command):
+def test_chapters_are_written_once_and_over_nothing(tmp_path, command, refused):
     code, said, _ = command("notebooks", tmp_path / "mine")
     assert code == 0 and "written into" in said
     for name in FOLDERS:
         there = sorted(p.relative_to(ROOT / name) for p in (ROOT / name).rglob("[!.]*"))
-        assert there and there == sorted(
+        assert there
+        assert there == sorted(
             p.relative_to(tmp_path / "mine" / name) for p in (tmp_path / "mine" / name).rglob("*")
         )
-    code, _, error = command("notebooks", tmp_path / "mine")
-    assert code == 2 and "mine/notebooks is there already, and nothing is written over" in error
+    error = refused("notebooks", tmp_path / "mine")
+    assert "mine/notebooks is there already, and nothing is written over" in error
 
 
 def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monkeypatch):
@@ -38,31 +39,20 @@ def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monke
     assert paths.project_root() == tmp_path / "mine"
 
 
-@pytest.mark.slow
-def test_a_wheel_works_without_the_repository(tmp_path):
+@pytest.fixture
+def wheel(tmp_path) -> Path:
     copy = tmp_path / "clone"  # setuptools leaves build/ and an egg-info where it builds
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(".*", "runs", "data", "wheels", "build", "*.egg-info"),
-    )
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            str(copy),
-            "--no-deps",
-            "--no-build-isolation",
-            "-q",
-            "-w",
-            str(tmp_path),
-        ],
-        check=True,
-        cwd=tmp_path,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+    ignored = shutil.ignore_patterns(".*", "runs", "data", "wheels", "build", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    build = ["pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w"]
+    call = [sys.executable, "-m", *build, str(tmp_path), str(copy)]
+    subprocess.run(call, check=True, cwd=tmp_path)
+    (file,) = tmp_path.glob("*.whl")
+    return file
+
+
+@pytest.mark.slow
+def test_a_wheel_works_without_the_repository(wheel, tmp_path):
     assert wheel.stat().st_size <= 20e6
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())

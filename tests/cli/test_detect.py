@@ -15,7 +15,7 @@ from tests.conftest import places_in
 def run(tmp_path_factory):
     with places_in(tmp_path_factory.mktemp("detect")):
         recipe = detection_recipes.conditions(detection_recipes.SMOKE, 0)["det_student"]
-        yield obtain(recipe, pretrained=False, say=str)
+        yield obtain(recipe, say=str)
 
 
 def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeypatch, command):
@@ -37,10 +37,9 @@ def test_a_film_of_the_test_gets_the_segments_of_the_test(run, tmp_path, monkeyp
     assert picture.shape[1] > 900 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-def test_a_file_of_somebody_else_stays_and_nothing_is_begun(run, tmp_path, monkeypatch, command):
+def test_a_file_of_somebody_else_stays_and_nothing_is_begun(run, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     film = of_split(run)[0].path
     (tmp_path / f"{film.stem}.segments.csv").write_text("video,label,start,end,score\n")
-    code, _, error = command("predict", film, "--run", run.folder)
-    assert code == 2 and "is no table of segments of kdlab's" in error
+    assert "is no table of segments of kdlab's" in refused("predict", film, "--run", run.folder)
     assert not (tmp_path / f"{film.stem}.segments.png").exists()

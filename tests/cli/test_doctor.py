@@ -14,15 +14,16 @@ def no_pip(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("missing", "named"), [("torchvision", "torchvision loads"), ("av", "decoder")]
+    "missing, named", [("torchvision", "torchvision loads"), ("av", "decoder")]
 )
 def test_a_missing_package_is_reported_with_its_mend(monkeypatch, missing, named):
     monkeypatch.setitem(sys.modules, missing, None)  # `import missing` now raises ImportError
     text, good = doctor.report()
     line = next(line for line in text.splitlines() if named in line)
-    assert (
-        line.startswith("!!") and not good and "    -> " in text and "mend what is marked" in text
-    )
+    assert line.startswith("!!")
+    assert not good
+    assert "    -> " in text
+    assert "mend what is marked" in text
 
 
 def test_places_and_a_device_that_do_not_work_are_named_with_their_variable(monkeypatch, tmp_path):

@@ -39,7 +39,7 @@ def run(tmp_path_factory):
             window=Window(4, 16, 16),
             settings=Settings(epochs=1, batch_size=4),
         )
-        yield obtain(recipe, pretrained=False, say=str)
+        yield obtain(recipe, say=str)
 
 
 @needs_onnx
@@ -91,7 +91,8 @@ def test_a_file_for_any_batch_takes_any_and_a_frozen_branch_is_refused(run, tmp_
     nets = {kind: build(Net(kind), 2, 0).eval() for kind in ("AsksForItsBatch", "BranchesOnLight")}
     monkeypatch.setattr(type(run), "net", lambda _: nets["AsksForItsBatch"])
     made = to_onnx(run, tmp_path / "net.onnx")
-    session, x = onnxruntime.InferenceSession(str(made.file)), torch.rand(5, 3, 4, 16, 16)
+    session = onnxruntime.InferenceSession(str(made.file))
+    x = torch.rand(5, 3, 4, 16, 16)
     assert made.batch is None and not made.why
     assert (
         abs(
@@ -139,13 +140,9 @@ def test_a_file_is_compared_at_four_batches_and_on_a_black_clip(
     assert (tmp_path / "net.onnx").exists() == (batch != "refused")
 
 
-def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, command):
+def test_a_missing_package_is_named_with_the_extra(run, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, _, error = command("export", run.folder, "--onnx", tmp_path / "net.onnx")
-    assert (
-        code == 2 and "pip install 'kdlab[onnx]'" in error and not (tmp_path / "net.onnx").exists()
-    )
-    code, _, error = command(
-        "export", run.folder, "--onnx", tmp_path / "net.onnx", "--import", "no_module"
-    )
-    assert code == 2 and "no_module cannot be imported" in error
+    export = "export", run.folder, "--onnx", tmp_path / "net.onnx"
+    assert "pip install 'kdlab[onnx]'" in refused(*export)
+    assert not (tmp_path / "net.onnx").exists()
+    assert "no_module cannot be imported" in refused(*export, "--import", "no_module")

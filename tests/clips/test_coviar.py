@@ -26,6 +26,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.protocols import Data
 from kdlab.train.device import seeded
 from kdlab.video.compressed import Unsuited
+from tests.conftest import table
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
@@ -33,10 +34,8 @@ MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 def walking(frames: int, size=(112, 80), step: int = 3) -> np.ndarray:
     """A textured square that walks to the right, uint8 (T, H, W, 3)."""
     rng = np.random.default_rng(0)
-    square, video = (
-        rng.integers(0, 255, (48, 48, 3), np.uint8),
-        np.full((frames, *size[::-1], 3), 90, np.uint8),
-    )
+    square = rng.integers(0, 255, (48, 48, 3), np.uint8)
+    video = np.full((frames, *size[::-1], 3), 90, np.uint8)
     for t, frame in enumerate(video):
         left = min(4 + step * (t % 12), size[0] - 48)
         frame[16:64, left : left + 48] = square
@@ -82,7 +81,8 @@ def test_a_mirrored_clip_moves_the_other_way(clips):
         assert torch.equal(mirrored[name], plain[name].flip(-1))
     x, back = (255 * v["motion"][0, 0] for v in (plain, mirrored))
     assert torch.allclose(back, (256 - x.flip(-1)).clamp(max=255), atol=1e-4) and (x > 128.5).any()
-    assert torch.equal(mirrored["motion"][0, 1], plain["motion"][0, 1].flip(-1)), "y keeps its sign"
+    # y keeps its sign
+    assert torch.equal(mirrored["motion"][0, 1], plain["motion"][0, 1].flip(-1))
 
 
 def test_one_frame_and_other_shapes_are_named(clips, make_video):
@@ -105,7 +105,7 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
     for k in range(12):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
         lines.append(f"{k}.avi,{'ab'[k % 2]},{1 if k < 4 else 2},p{k // 2}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
+    table(tmp_path / "index.csv", *lines)
     parts = HeldOut(UserClips(str(tmp_path), "1"), 2).catalogue()
     people = {split: {r.group for r in parts.split(split)} for split in ("train", "val", "test")}
     assert people["test"] == {"p0", "p1"} and [len(p) for p in people.values()] == [2, 2, 2]
@@ -122,18 +122,16 @@ def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path
     for k, split in enumerate(("train",) * 10 + ("val", "val", "test", "test")):
         make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
         lines.append(f"{k}.avi,{'ab'[k % 2]},{split},{split}{k // 2}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
+    table(tmp_path / "index.csv", *lines)
     data = UserClips(str(tmp_path))
     whole, one, other = (its.catalogue() for its in (data, Half(data), Half(data, first=False)))
     scenes = [{r.group for r in its.split("train")} for its in (one, other)]
     assert scenes == [{"train0", "train2", "train4"}, {"train1", "train3"}]
     assert {*one.split("train"), *other.split("train")} == {*whole.split("train")}
-    assert one.split("val") == other.split("val") == whole.split("val") and one.split(
-        "test"
-    ) == whole.split("test")
-    assert (
-        one.fingerprint() != other.fingerprint() and Half(data).name != Half(data, first=False).name
-    )
+    assert one.split("val") == other.split("val") == whole.split("val")
+    assert one.split("test") == whole.split("test")
+    assert one.fingerprint() != other.fingerprint()
+    assert Half(data).name != Half(data, first=False).name
     with pytest.raises(ValueError, match="one group .*, which has no halves"):
         Half(Half(Half(data, first=False))).catalogue()
 
@@ -145,7 +143,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 
 @pytest.mark.parametrize("scales, boxes", [((1.0, 0.875, 0.75), 7), ((1.0, 0.875, 0.75, 0.66), 10)])
 def test_the_sides_of_a_box_are_equal_or_neighbours(scales, boxes):
-    generator, window = torch.Generator().manual_seed(0), PaperSegments(scales=scales)
+    generator = torch.Generator().manual_seed(0)
+    window = PaperSegments(scales=scales)
     draws = [window.random(100, generator) for _ in range(1000)]
     found = Counter(draw.box for draw in draws)
     assert len(found) == boxes and min(found.values()) > 1000 / boxes / 2
@@ -163,9 +162,8 @@ def test_the_sides_of_a_box_are_equal_or_neighbours(scales, boxes):
 
 def test_a_box_at_its_place_becomes_a_square():
     cut = PaperSegments().shown(Draw(np.arange(2), 1.0, 0.5, box=(0.66, 0.75)), PIXELS)
-    wanted = [
-        cv2.resize(frame[256 - 168 :, 74 : 74 + 192], (224, 224)) for frame in PIXELS
-    ]  # (340 - 192) / 2 = 74
+    # (340 - 192) / 2 = 74
+    wanted = [cv2.resize(frame[256 - 168 :, 74 : 74 + 192], (224, 224)) for frame in PIXELS]
     assert np.array_equal(cut, wanted)
     mirrored = Draw(np.arange(2), 1.0, 0.5, flip=True, box=(0.66, 0.75))
     assert np.array_equal(PaperSegments().shown(mirrored, PIXELS), cut[:, :, ::-1])
@@ -214,7 +212,7 @@ def test_mpeg4_clips_of_one_size_are_taken_as_they_are(mixed):
 
 
 @pytest.mark.parametrize(
-    ("odd", "error", "said"),
+    "odd, error, said",
     [
         (
             {"codec": "libx264"},

@@ -15,6 +15,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.measure.detection import annotated
 from kdlab.train.device import seeded
 from kdlab.video.container import DamagedClip
+from tests.conftest import cut, table
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -53,30 +54,29 @@ def shown(some, batch):
     return (grey[..., None] - known).abs().argmin(-1).tolist()
 
 
-def table(labels):
+def rounded(labels):
     return [[round(float(x), 4) for x in row] for row in labels]
 
 
 def test_windows_cover_a_video_and_the_last_ends_with_it(catalogue):
     found = windows(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)), "train", SMALL)
     assert [w.first for w in found] == [0, 8, 16, 24, 32, 34]  # 50 steps
-    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"] and {w.video for w in found} == {
-        "a/long"
-    }
-    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[
-        0
-    ].seconds == 10
+    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"]
+    assert {w.video for w in found} == {"a/long"}
+    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))}
+    assert found[0].seconds == 10
     exact = windows(catalogue((1.0, 3.0, 0)), "train", Windows(frames=25, rate=5.0, stride=25))
-    assert [w.first for w in exact] == [0, 25], "no window twice"
+    # no window twice
+    assert [w.first for w in exact] == [0, 25]
 
 
 def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue, batches):
     """A window of 16 steps, 5 a second, shows 3.2 s: of 0.6 to 2.8 s those from step 0 to 3, of 9 to 9.8 s from 33."""
-    video, dense = catalogue((0.6, 2.8, 0), (9.0, 9.8, 1), (4.0, 8.0, 1)), replace(SMALL, dense=3)
+    video = catalogue((0.6, 2.8, 0), (9.0, 9.8, 1), (4.0, 8.0, 1))
+    dense = replace(SMALL, dense=3)
     found = windows(video, "train", dense)
-    assert [w.first for w in found] == [0, 3, 33, 34], (
-        "the last ends where the video does; 4 s fit in none"
-    )
+    # the last ends where the video does; 4 s fit in none
+    assert [w.first for w in found] == [0, 3, 33, 34]
     tested = Catalogue(
         "toy", video.root, video.classes, tuple(replace(r, split="test") for r in video.records)
     )
@@ -86,11 +86,11 @@ def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue,
         some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item()
         for k in range(5)
     ]
-    assert firsts == [pytest.approx(3.0)] * 5, "never off"
+    # never off
+    assert firsts == [pytest.approx(3.0)] * 5
     (labels,) = (batch.labels for batch in some.evaluation())
-    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels), (
-        "the video's shortest action has 0.8 s"
-    )
+    # the video's shortest action has 0.8 s
+    assert all([-4.0, 0.0, -2.0] in rounded(rows) for rows in labels)
     with pytest.raises(
         CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"
     ):
@@ -113,9 +113,12 @@ def test_labels_are_in_steps_and_cut_to_the_window(catalogue, batches):
     # steps 5 to 15; 15 to 40; 12 to 14, inside the first
     (batch,) = batches(catalogue((1.0, 3.0, 0), (3.0, 8.0, 1), (2.4, 2.8, 0))).evaluation()
     assert batch.labels.shape == (6, 3, 3)
-    assert table(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]], "1 of 25 steps seen"
-    assert table(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]], "7 of 10 steps, 9 of 25"
-    assert table(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]], "16 of 25"
+    # 1 of 25 steps seen
+    assert rounded(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]]
+    # 7 of 10 steps, 9 of 25
+    assert rounded(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]]
+    # 16 of 25
+    assert rounded(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]]
     assert batch.ids == tuple(f"a/long@{t:g}" for t in (0, 1.6, 3.2, 4.8, 6.4, 6.8))
 
 
@@ -129,9 +132,8 @@ def test_a_segment_after_the_end_is_shown_to_nobody_and_missed_by_all(catalogue,
     assert [record.first for record in late.records] == [record.first for record in without.records]
     for with_it, plain in zip(late.evaluation(), without.evaluation(), strict=True):
         assert torch.equal(with_it.labels, plain.labels)
-    assert annotated(late.records)["start"].tolist() == [1.0, 10.5], (
-        "it stays among what is to be found"
-    )
+    # it stays among what is to be found
+    assert annotated(late.records)["start"].tolist() == [1.0, 10.5]
 
 
 def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogue, batches):
@@ -149,31 +151,28 @@ def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogu
             if labels[0, 2] >= 0:
                 assert labels[0].tolist() == [low, high, 0] and high - low >= 5
             firsts.add((nominal, first))
-    assert {f for n, f in firsts if n == 8} >= set(range(5, 12)) and len(
-        {f for n, f in firsts if n == 0}
-    ) == 5
+    assert {f for n, f in firsts if n == 8} >= set(range(5, 12))
+    assert len({f for n, f in firsts if n == 0}) == 5
     again = some.training([0, 1, 5], seeded(3)), some.training([0, 1, 5], seeded(3))
     assert torch.equal(again[0].views["student"], again[1].views["student"])
 
 
 def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batches):
-    some = batches(
-        catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20)
-    )  # 10 steps; annotated beyond its end
+    # 10 steps; annotated beyond its end
+    some = batches(catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20))
     assert len(some.records) == 1
     open_all([some])
     for batch in (*some.evaluation(), some.training([0], seeded(0))):
         assert shown(some, batch)[0] == [*range(1, 20, 2), *[19] * 6]
-        assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
+        assert rounded(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
     mean, std = some.statistics("student")
     x = next(some.evaluation()).views["student"]
-    assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(
-        std, x.std((0, 2, 3, 4)), rtol=1e-3
-    )
+    assert torch.allclose(mean, x.mean((0, 2, 3, 4)))
+    assert torch.allclose(std, x.std((0, 2, 3, 4)), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("segments", "message"),
+    "segments, message",
     [
         (
             ((3.0, 3.0, 0),),
@@ -196,7 +195,7 @@ def test_impossible_segments_are_named(catalogue, segments, message):
 def test_a_damaged_video_is_named_before_training(catalogue, batches):
     some = batches(catalogue((1.0, 3.0, 0)))
     path = some.records[0].path
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    cut(path, 2 / 3)
     with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
         open_all([some])
 
@@ -208,7 +207,7 @@ def annotated_as(make_video, tmp_path):
     def make(*rows):
         for name in "abc":
             make_video(f"{name}.mp4", frames=100, rate=10)
-        (tmp_path / "index.csv").write_text("\n".join(("path,label,start,end,split", *rows)))
+        table(tmp_path / "index.csv", "path,label,start,end,split", *rows)
         return UserClips(str(tmp_path))
 
     return make
@@ -225,7 +224,7 @@ def test_a_table_of_actions_beside_the_videos_is_what_a_detector_learns_from(ann
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    "row, said",
     [
         ("c.mp4,zero,,,test", "row 5: segments need 0 <= start < end; this one has None and None"),
         (

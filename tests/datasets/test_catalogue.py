@@ -14,20 +14,7 @@ from kdlab.datasets.check import check
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import own_folds
 from kdlab.datasets.user_clips import UserClips
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.fsencode(name))
-    return root
-
-
-def table(path, *lines, encoding="utf-8", newline="\n"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((newline.join(lines) + newline).encode(encoding))
-    return path
+from tests.conftest import table, touch
 
 
 def by_split(catalogue):
@@ -78,7 +65,7 @@ def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("id_", "label", "group"),
+    "id_, label, group",
     [
         ("Jump/Jump_8_1", "Jump", "Jump_8"),
         ("jump/Jump_8_12", "jump", "Jump_8"),
@@ -155,7 +142,7 @@ def test_folds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"),
+    "lines, message",
     [
         (
             ["path;label", "a.mp4;x"],
@@ -253,7 +240,7 @@ def test_labels_that_are_no_names(tmp_path, label):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    "one, other",
     [
         ("Run", "run"),
         ("caf\u00e9", "cafe\u0301"),
@@ -327,7 +314,7 @@ def test_what_a_system_keeps_for_itself_is_no_class(tmp_path, name):
     assert "3.mp4" not in check(root).render()
 
 
-@pytest.mark.parametrize(("there", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+@pytest.mark.parametrize("there, named", [("NFD", "NFC"), ("NFC", "NFD")])
 def test_accents_are_coded_in_either_way(tmp_path, there, named):
     """macOS writes an accented letter as two signs, most other systems and spreadsheets as one."""
     disk, text = (unicodedata.normalize(form, "caf\u00e9/\u00fcber.mp4") for form in (there, named))
@@ -338,9 +325,8 @@ def test_accents_are_coded_in_either_way(tmp_path, there, named):
     catalogue.require("train")
     clip = next(record for record in catalogue.records if record.id != "b/2")
     assert clip.id == "caf\u00e9/\u00fcber"
-    assert clip.id in {record.id for record in from_folder(tmp_path).records}, (
-        "no other clip in a class folder"
-    )
+    # no other clip in a class folder
+    assert clip.id in {record.id for record in from_folder(tmp_path).records}
 
 
 # --- own folds -----------------------------------------------------------------------------------------------------
@@ -397,7 +383,7 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("count", "fold", "message"),
+    "count, fold, message",
     [
         (1, "1", "all clips of a, b, c and 7 more fall into one fold"),
         (10, "1", "own_folds=10 needs a group for each; there are 9"),
@@ -442,16 +428,14 @@ def test_require(tmp_path):
     catalogue_of(tmp_path, *whole[:2], whole[3]).require("train", "test")
     with pytest.raises(CatalogueError, match=r"train has no clip of b \(in test\)"):
         catalogue_of(tmp_path, whole[0], whole[2], ("5", 1, "test")).require()
-    catalogue_of(tmp_path, ("5", 1, "test")).require(
-        "test"
-    )  # testing finished weights needs no train
+    # testing finished weights needs no train
+    catalogue_of(tmp_path, ("5", 1, "test")).require("test")
     with pytest.raises(
         CatalogueError, match="all clips are of one class, a, so there is nothing to tell apart"
     ):
         catalogue_of(tmp_path, whole[0], *whole[2:]).require()
-    catalogue_of(tmp_path, whole[0]).require(
-        "train"
-    )  # what learns without labels may learn from one class
+    # what learns without labels may learn from one class
+    catalogue_of(tmp_path, whole[0]).require("train")
     with pytest.raises(CatalogueError, match="1 named by two clips"):
         catalogue_of(tmp_path, *whole, whole[0]).require()
     with pytest.raises(CatalogueError, match="unknown split 'dev'"):

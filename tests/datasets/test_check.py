@@ -3,7 +3,6 @@
 import shutil
 import wave
 
-import av
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import NO_GROUPS
 from kdlab.datasets.user_clips import UserClips
 from kdlab.system import paths
+from tests.conftest import overwrite, remuxed, table, touch
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +65,6 @@ def test_a_good_folder_is_fit_and_its_facts_are_told(tree):
     assert (facts.info.frames, facts.decoded, facts.reason) == (12, 12, "")
 
 
-def _hurt(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 400] = bytes(range(200)) * 2
-    path.write_bytes(data)
-
-
 def _sound(path):
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -84,12 +78,12 @@ ODD = [
     ("truncated", "12 frames announced", lambda path: path.write_bytes(path.read_bytes()[:-3000])),
     ("truncated", "moov", lambda path: path.write_bytes(path.read_bytes()[:32])),
     ("damaged", "its header names no", lambda path: path.write_bytes(path.read_bytes()[:200])),
-    ("damaged", "frame", _hurt),
+    ("damaged", "frame", lambda path: overwrite(path, bytes(range(200)) * 2)),
     ("missing", "no such file", lambda path: path.unlink()),
 ]
 
 
-@pytest.mark.parametrize(("kind", "detail", "spoil"), ODD)
+@pytest.mark.parametrize("kind, detail, spoil", ODD)
 def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
     catalogue = open_data(tree)
     spoil(tree / "train/a/0.mp4")
@@ -108,14 +102,15 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
         "too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]
     }
     assert check(tree, min_frames=7).fit
+    # a second of frames, but where the video has ended
     rows = [
         "train/a/0.mp4,a,train,,",
         "val/a/1.mp4,a,val,0.1,",
         "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
         "test/b/5.mp4,b,test,4,9",
         "train/b/3.mp4,b,train,,",
-    ]  # a second of frames, but where the video has ended
-    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+    ]
+    table(tree / "index.csv", "path,label,split,start,end", *rows)
     assert findings(check(tree)) == {
         "too short, of fewer than 8 frames (--min-frames)": [
             "test/a/2@0-0.28: 7 frames",
@@ -131,15 +126,16 @@ def test_a_segment_beyond_its_film_is_told_with_both_ends(tree):
         "test/a/2.mp4,a,test,,",
         "train/b/3.mp4,b,train,,",
     ]
-    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+    table(tree / "index.csv", "path,label,split,start,end", *rows)
     notes = findings(check(tree), fatal=False)
+    # 0.9 s may be rounded
     assert notes[
         "segment that ends after its film: are its times seconds, or numbers of frames?"
-    ] == ["train/a/0.mp4: to 12 s, of a film of 0.48 s"]  # 0.9 s may be rounded
+    ] == ["train/a/0.mp4: to 12 s, of a film of 0.48 s"]
 
 
 @pytest.mark.parametrize(
-    ("times", "what", "fatal"),
+    "times, what, fatal",
     [
         ((0, 1.5, 1, 2), "overlapping parts of one film, in test and in another split", True),
         ((0, "", 1, 2), "overlapping parts of one film, in test and in another split", True),
@@ -158,14 +154,8 @@ def test_parts_of_one_film_on_both_sides_are_told_also_with_groups_of_their_own(
         "test/b/5.mp4,b,test,,,g4",
         "val/b/4.mp4,b,val,,,g5",
     ]
-    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end,group", *rows]))
+    table(tree / "index.csv", "path,label,split,start,end,group", *rows)
     assert [found for found in findings(check(tree), fatal) if "film" in found] == [what]
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
 
 
 TAKES = [
@@ -187,8 +177,8 @@ TAKES = [
 
 
 @pytest.mark.parametrize("name", TAKES)
-@pytest.mark.parametrize("table", [False, True], ids=["split folders", "table"])
-def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path, name, table):
+@pytest.mark.parametrize("listed", [False, True], ids=["split folders", "table"])
+def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path, name, listed):
     rows = ["path,label,split"]
     for split, take in (("train", 1), ("val", 2), ("test", 3)):
         for group in range(1, 4):
@@ -197,14 +187,14 @@ def test_recordings_that_names_tell_are_noted_on_both_sides_of_a_split(tmp_path,
                 stem = name.format(c=label, g=group, t=take, letter="_abc"[take], chapter=chapter)
                 touch(tmp_path, f"{split}/{label}/{stem}.mp4")
                 rows.append(f"{split}/{label}/{stem}.mp4,{label},{split}")
-    if table:
-        (tmp_path / "index.csv").write_text("\n".join(rows))
+    if listed:
+        table(tmp_path / "index.csv", *rows)
     notes = notes_of(open_data(tmp_path))
     assert any("roup" in note and "in test and" in note for note in notes), notes
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    "names, told",
     [
         (("jump",), True),
         (("person01", "person02"), True),
@@ -237,15 +227,6 @@ def test_pixels_that_are_not_square_are_told(tree, clip):
     ]
 
 
-def _remux(old, new):
-    with av.open(str(old)) as source, av.open(str(new), "w") as out:
-        stream = out.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                out.mux(packet)
-
-
 def test_duplicates_by_content_also_in_another_container(tree):
     shutil.copy(tree / "train/a/0.mp4", tree / "train/a/copy.mp4")
     report = check(tree)
@@ -253,7 +234,7 @@ def test_duplicates_by_content_also_in_another_container(tree):
     assert findings(report, fatal=False) == {
         "duplicate: the same pictures": ["train/a/0 (train, a), train/a/copy (train, a)"]
     }
-    _remux(tree / "train/a/0.mp4", tree / "test/b/other.mkv")
+    remuxed(tree / "train/a/0.mp4", tree / "test/b/other.mkv")
     assert findings(check(tree)) == {
         "duplicate: the same pictures, under several labels, in test and in another split": [
             "test/b/other (test, b), train/a/0 (train, a), train/a/copy (train, a)"
@@ -268,14 +249,11 @@ def test_duplicates_by_content_also_in_another_container(tree):
 
 
 @pytest.mark.parametrize(
-    ("how", "where", "colour"),
+    "how, where, colour",
     [
         ({}, (-1, slice(2, 4), slice(2, 4)), 120),  # a small object, in one frame
-        (
-            {"pix_fmt": "yuv420p10le"},
-            (slice(None), slice(None), slice(16, 32)),
-            120,
-        ),  # the right half
+        # the right half
+        ({"pix_fmt": "yuv420p10le"}, (slice(None), slice(None), slice(16, 32)), 120),
         ({}, slice(None), (149, 60, 90)),  # another colour as bright
         ({"codec": "libx264rgb", "pix_fmt": "rgb24"}, slice(None), (120, 90, 90)),
     ],
@@ -305,9 +283,8 @@ def test_groups_that_straddle_and_classes_that_train_lacks(tree):
         )
     shutil.rmtree(tree / "train/b")
     straddle, lacks = findings(check(tree)).items()
-    assert straddle[0].startswith("group that straddles test and another split") and straddle[
-        1
-    ] == ["g07"]
+    assert straddle[0].startswith("group that straddles test and another split")
+    assert straddle[1] == ["g07"]
     assert any(note.endswith("--split-by-group") for note in findings(check(tree), fatal=False))
     assert "train has no clip of b (in test), b (in val)" in lacks[0]
 
@@ -319,10 +296,10 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
     clip("set/train/a/short.mp4", 7, frames=1)
     clip("set/train/a/cut.mp4", 8)
     (tree / "train/a/cut.mp4").write_bytes(b"")
-    whole, clips = open_data(tree), UserClips(str(tree), on_damaged="skip").catalogue()
-    assert clips.records == tuple(
-        r for r in whole.records if r.id != "train/a/cut"
-    )  # a short one is not damaged
+    whole = open_data(tree)
+    clips = UserClips(str(tree), on_damaged="skip").catalogue()
+    # a short one is not damaged
+    assert clips.records == tuple(r for r in whole.records if r.id != "train/a/cut")
     assert clips.notes[-1] == "Left out as damaged (1): train/a/cut (empty: the file has 0 bytes)."
     assert UserClips(str(tree)).catalogue() == whole
 

@@ -14,19 +14,7 @@ from kdlab.clips.records import CatalogueError
 from kdlab.datasets import released as datasets
 from kdlab.datasets.released import ARID_CLASSES, open_data
 from kdlab.datasets.user_clips import UserClips
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
-
-
-def write(path, lines, newline="\n", encoding="utf-8"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((newline.join(lines) + newline).encode(encoding))
-    return path
-
+from tests.conftest import table, touch
 
 # --- miniature trees: each returns what the reader should find -----------------------------------------------------
 
@@ -35,7 +23,7 @@ def arid_tree(root, folder="list_cvt", clips="", suffix=".mp4", other="other"):
     """Groups 1 to 3 train, 4 tests, and ``other`` holds a third clip of groups 1 and 4."""
     names = [f"{c}/{c}_{g}_{n}" for c in ARID_CLASSES for g in (1, 2, 3, 4) for n in (1, 2, 3)]
     touch(root / clips, *(name + suffix for name in names))
-    write(root / folder / "mapping_table.txt", [f"{i}\t{c}" for i, c in enumerate(ARID_CLASSES)])
+    table(root / folder / "mapping_table.txt", *(f"{i}\t{c}" for i, c in enumerate(ARID_CLASSES)))
     part_of = {1: "train", 2: "train", 3: "train", 4: "test"}
     parts = {"train": [], "test": [], other: []}
     for name in names:
@@ -45,7 +33,7 @@ def arid_tree(root, folder="list_cvt", clips="", suffix=".mp4", other="other"):
             f"{len(parts[part])}\t{ARID_CLASSES.index(name.split('/')[0])}\t{name}.avi"
         )
     for part, lines in parts.items():
-        write(root / folder / f"ARID_split1_{part}.txt", lines)
+        table(root / folder / f"ARID_split1_{part}.txt", *lines)
     return {"train": 88, "other": 22, "test": 22}
 
 
@@ -57,11 +45,11 @@ def dark48_tree(root):
     train = [f"{c}/{source}.mp4" for c in DARK for source in ("yt-x_1", "abc_5", "d-e_f_77", "g_1")]
     test = [f"{c}/{source}.mp4" for c in DARK for source in ("yt-x_2", "other_3")]
     touch(root, *train, *test)
-    write(root / "annotations/classInd.txt", [f"{i}\t{c}" for i, c in enumerate(DARK)])
+    table(root / "annotations/classInd.txt", *(f"{i}\t{c}" for i, c in enumerate(DARK)))
     for part, names in (("train", train), ("test", test)):
-        write(
+        table(
             root / f"annotations/{part}_split1.txt",
-            [f"{n} {DARK.index(n.split('/')[0])}" for n in names],
+            *(f"{n} {DARK.index(n.split('/')[0])}" for n in names),
         )
     return {"train": 12, "test": 6}
 
@@ -69,7 +57,7 @@ def dark48_tree(root):
 UCF = ("ApplyEyeMakeup", "Archery", "HandstandPushups")
 
 
-def ucf_tree(root, clips="UCF-101", folder="HandstandPushups", newline="\r\n", encoding="utf-8"):
+def ucf_tree(root, folder="HandstandPushups"):
     def names(groups):
         return [
             f"{c}/v_{c.replace('sP', 'SP').replace('Handst', 'HandSt')}_g{g:02}_c{n:02}.avi"
@@ -78,15 +66,17 @@ def ucf_tree(root, clips="UCF-101", folder="HandstandPushups", newline="\r\n", e
             for n in (1, 2)
         ]
 
-    train, test = names(range(3, 9)), names((1, 2))
-    touch(root / clips, *(name.replace("HandstandPushups/", f"{folder}/") for name in train + test))
-    lists = root / "ucfTrainTestlist"
-    index = write(
-        lists / "classInd.txt", [f"{i} {c}" for i, c in enumerate(UCF, 1)], newline, encoding
-    )
-    lines = [f"{n} {1 + UCF.index(n.split('/')[0])}" for n in train]
-    write(index.with_name("trainlist01.txt"), lines, newline, encoding)
-    write(index.with_name("testlist01.txt"), test, newline, encoding)
+    train = names(range(3, 9))
+    test = names((1, 2))
+    clips = (name.replace("HandstandPushups/", f"{folder}/") for name in train + test)
+    touch(root / "UCF-101", *clips)
+    lists = {
+        "classInd": [f"{i} {c}" for i, c in enumerate(UCF, 1)],
+        "trainlist01": [f"{n} {1 + UCF.index(n.split('/')[0])}" for n in train],
+        "testlist01": test,
+    }
+    for name, lines in lists.items():
+        table(root / f"ucfTrainTestlist/{name}.txt", *lines, newline="\r\n")
     return {"train": 36, "test": 12}
 
 
@@ -105,13 +95,13 @@ def hmdb_names(name, group):
     return [f"{source}_{name}_u_nm_np1_ba_goo_{group}.avi" for source in HOSTILE]
 
 
-def hmdb_tree(root, clips="hmdb51_org"):
+def hmdb_tree(root):
     for name in HMDB:
         files = hmdb_names(name, 0) + hmdb_names(name, 1)
-        touch(root / clips, *(f"{name}/{file}" for file in files))
+        touch(root / "hmdb51_org", *(f"{name}/{file}" for file in files))
         flags = {source: flag for source, flag in zip(HOSTILE, "111120", strict=True)}
         lines = [f"{file} {flags[file.split(f'_{name}_')[0]]} " for file in files]
-        write(root / f"testTrainMulti_7030_splits/{name}_test_split1.txt", lines)
+        table(root / f"testTrainMulti_7030_splits/{name}_test_split1.txt", *lines)
     return {"train": 16, "test": 4}
 
 
@@ -119,10 +109,10 @@ THUMOS = {"BaseballPitch": 7, "CliffDiving": 22, "Diving": 26}
 
 
 def thumos_tree(root):
-    write(
+    table(
         root / "Class Index_Detection.txt",
-        [f"{number} {name}" for name, number in THUMOS.items()],
-        "\r\n",
+        *(f"{number} {name}" for name, number in THUMOS.items()),
+        newline="\r\n",
     )
     database = {}
     for subset, folder, videos in (("train", "validation", range(5)), ("test", "test", (4, 9))):
@@ -246,7 +236,7 @@ def test_a_row_with_another_class_is_caught(tree):
         "ucf101": (" 1", " 2"),
     }
     lines[2] = lines[2].replace(*changes[tree.name])
-    write(path, lines)
+    table(path, *lines)
     refuses(tree, rf"{path.name}, row 3: the clip lies in the folder")
 
 
@@ -258,14 +248,6 @@ def test_other_counts_than_the_published_ones_are_refused(tree):
         tree,
         rf"set \(.*\): the lists name {found} train clips, expected {found + 1}\. Take the lists as",
     )
-
-
-def test_the_expected_counts_are_those_of_the_method_reference():
-    assert {sum(counts.values()) for counts in datasets.ARID_COUNTS.values()} == {3784}
-    assert {sum(counts.values()) for counts in datasets.UCF_COUNTS.values()} == {13320}
-    assert {sum(counts.values()) for counts in datasets.DARK48_COUNTS.values()} == {8815}
-    assert {sum(counts.values()) for counts in datasets.HMDB_COUNTS.values()} == {5100}
-    assert datasets.THUMOS_SEGMENTS == {"json": {"train": 3007, "test": 3311}}
 
 
 @pytest.mark.parametrize("tree", ALL, indirect=True)
@@ -285,7 +267,7 @@ def test_a_missing_clip_or_list_is_named(tree):
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
-@pytest.mark.parametrize(("clips", "other"), [("", "other"), ("data", "others")])
+@pytest.mark.parametrize("clips, other", [("", "other"), ("data", "others")])
 def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, small, suffix, clips, other):
     counts = arid_tree(tmp_path, clips=clips, suffix=suffix, other=other)
     small({part: number for part, number in counts.items() if part != "other"})
@@ -328,9 +310,9 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
     names = ("climb", "climb_stairs", "sword", "sword_exercise")
     for name in names:
         touch(tmp_path / "a/hmdb51_org", f"{name}/a_{name}_u_nm_np1_ba_goo_0.avi")
-        write(
+        table(
             tmp_path / f"a/testTrainMulti_7030_splits/{name}_test_split1.txt",
-            [f"a_{name}_u_nm_np1_ba_goo_0.avi 1 "],
+            f"a_{name}_u_nm_np1_ba_goo_0.avi 1 ",
         )
     small({"train": 4})
     assert open_data(tmp_path / "a").classes == names
@@ -347,7 +329,7 @@ def test_classes_of_hmdb_are_in_alphabetical_order_and_names_may_be_odd(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "old, new, message",
     [
         ('"2.25"', '"0.25"', "annotation 0: start '0.5' and end '0.25' are no times"),
         ('"Diving"', '"Swimming"', r"not the ground truth of THUMOS14 .*Swimming"),
@@ -426,10 +408,8 @@ def test_two_sets_in_one_folder_are_not_guessed_and_an_index_of_your_own_goes_fi
         CatalogueError, match="the lists of Dark-48 and of UCF-101. Open the folder of one"
     ):
         open_data(tmp_path)
-    write(
-        tmp_path / "index.csv",
-        ["path,label,split", "UCF-101/Archery/v_Archery_g03_c01.avi,mine,train"],
-    )
+    row = "UCF-101/Archery/v_Archery_g03_c01.avi,mine,train"
+    table(tmp_path / "index.csv", "path,label,split", row)
     assert open_data(tmp_path).classes == ("mine",)
 
 

@@ -83,8 +83,3 @@ def test_own_folds_deal_the_largest_groups_first():
         group for group, size in zip("abcde", (1, 1, 1, 1, 4), strict=True) for _ in range(size)
     ]
     assert sorted(Counter(deal_folds([0] * 8, groups, 2)).values()) == [4, 4]
-
-
-def test_own_folds_of_groups_that_span_classes_are_blocks():
-    people = [f"p{i}" for i in range(7)]
-    assert deal_folds([0] * 7 + [1] * 7, people * 2, 3) == [0, 0, 0, 1, 1, 2, 2] * 2

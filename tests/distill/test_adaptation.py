@@ -80,9 +80,8 @@ def test_nothing_moves_though_weights_would_decay():
 def test_passes_move_the_averages_and_no_weight():
     before, after = fitted(Passes(), VALUES, Settings(1, batch_size=4, weight_decay=0.5))
     assert all(same(before, after, WEIGHTS))
-    assert float(after.norm.running_mean) == pytest.approx(
-        0.1 * 4.0
-    )  # a tenth of the way from 0 to the clips' mean
+    # a tenth of the way from 0 to the clips' mean
+    assert float(after.norm.running_mean) == pytest.approx(0.1 * 4.0)
     assert float(after.norm.running_var) == pytest.approx(0.9 + 0.1 * float(VALUES.var()))
 
 

@@ -1,5 +1,5 @@
-import math
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
@@ -10,33 +10,28 @@ from kdlab.distill.baselines import (
     AttentionTransfer,
     DecoupledKD,
     FitNet,
+    ReviewKD,
     attention_transfer_loss,
     dkd_loss,
     fitnet_loss,
 )
 from kdlab.distill.method import kd_loss
+from kdlab.distill.relations import DIST, RelationalKD, StandardisedKD
 from kdlab.nets.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.device import Mixed
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
-from tests.distill.conftest import TwoSides
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
+from tests.distill.conftest import TwoSides, bits, random, same
 
 # --- formulas --------------------------------------------------------------------------------------------------
 
 
 def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
     """The decomposition of arXiv 2203.08679: KL = KL(binary) + (1 − p_T(label)) KL(others), sample by sample."""
-    student, teacher, labels = (
-        random(6, 5),
-        3 * random(6, 5, seed=1),
-        torch.tensor([0, 1, 2, 3, 4, 0]),
-    )
+    student = random(6, 5)
+    teacher = 3 * random(6, 5, seed=1)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
     t = 2.5
     doubt = 1 - F.softmax(teacher / t, dim=1)[range(6), labels]
     for i in range(6):
@@ -47,24 +42,9 @@ def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
         )
 
 
-def test_dkd_worked_example():
-    """Teacher (1/2, 1/3, 1/6), student even, t = 1: KL((1/2, 1/2) ‖ (1/3, 2/3)) and KL((2/3, 1/3) ‖ (1/2, 1/2))."""
-    teacher, student = (
-        torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log(),
-        torch.zeros(1, 3).double(),
-    )
-    label = torch.tensor([0])
-    binary = 0.5 * math.log(3 / 2) + 0.5 * math.log(3 / 4)
-    others = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
-    assert float(dkd_loss(student, teacher, label, 1, 1, 0)) == pytest.approx(binary)
-    assert float(dkd_loss(student, teacher, label, 1, 0, 1)) == pytest.approx(others)
-    assert float(dkd_loss(student, teacher, label, 1, 2, 8)) == pytest.approx(
-        2 * binary + 8 * others
-    )
-
-
 def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
-    teacher, labels = random(4, 5), torch.tensor([0, 1, 2, 3])
+    teacher = random(4, 5)
+    labels = torch.tensor([0, 1, 2, 3])
     student = (teacher + 2).requires_grad_()
     loss = dkd_loss(student, teacher, labels, 4, 1, 8)
     loss.backward()
@@ -76,14 +56,16 @@ def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
 
 
 def test_fitnet_is_the_mean_square_and_rests_at_equality():
-    ours, theirs = torch.zeros(2, 3, 4, 2, 2, requires_grad=True), torch.full((2, 3, 4, 2, 2), 3.0)
+    ours = torch.zeros(2, 3, 4, 2, 2, requires_grad=True)
+    theirs = torch.full((2, 3, 4, 2, 2), 3.0)
     assert float(fitnet_loss(ours, theirs).detach()) == 9
     fitnet_loss(ours, torch.zeros_like(theirs)).backward()
     assert not ours.grad.any()
 
 
 def test_attention_ignores_scale_sign_and_order_of_channels():
-    ours, theirs = random(2, 6, 4, 3, 3), random(2, 5, 4, 3, 3, seed=1)
+    ours = random(2, 6, 4, 3, 3)
+    theirs = random(2, 5, 4, 3, 3, seed=1)
     loss = attention_transfer_loss(ours, theirs)
     assert loss > 1e-4
     assert torch.allclose(attention_transfer_loss(-7 * ours, theirs), loss)
@@ -98,7 +80,8 @@ def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
     loss = attention_transfer_loss(ours, theirs)
     loss.backward()
     assert float(loss.detach()) < 1e-15 and ours.grad.abs().max() < 1e-9
-    left, right = torch.zeros(1, 1, 1, 1, 4), torch.zeros(1, 1, 1, 1, 4)
+    left = torch.zeros(1, 1, 1, 1, 4)
+    right = torch.zeros(1, 1, 1, 1, 4)
     left[..., 0], right[..., 3] = 5, 1
     assert float(attention_transfer_loss(left, right)) == pytest.approx(2 / 4)
 
@@ -112,17 +95,11 @@ def test_taps_have_the_bare_names_in_a_wrapped_network_too():
     assert bare(wrapped(net)) is bare(Mixed(wrapped(net))) is net
     plain = outputs(net, x, ["net.stages.0", "net.stages.1"])
     other = features(wrapped(net), x, ["net.stages.0", "net.stages.1"])
-    assert torch.equal(plain.logits, net(x)) and torch.equal(
-        plain.logits, outputs(wrapped(net), x).logits
-    )
+    assert torch.equal(plain.logits, net(x))
+    assert torch.equal(plain.logits, outputs(wrapped(net), x).logits)
     taps = plain.taps
-    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4) and taps["net.stages.1"].shape == (
-        1,
-        3,
-        2,
-        2,
-        2,
-    )
+    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4)
+    assert taps["net.stages.1"].shape == (1, 3, 2, 2, 2)
     assert all(torch.equal(taps[name], other[name]) for name in taps)
     assert not any(module._forward_hooks for module in net.modules())
 
@@ -159,19 +136,20 @@ class InPlace(nn.Module):
 @pytest.mark.parametrize("layer", ["conv", "act"])
 def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
     torch.manual_seed(0)
-    net, x = InPlace(), torch.randn(2, 3, 4, 5, 5)
+    net = InPlace()
+    x = torch.randn(2, 3, 4, 5, 5)
     wanted = net.conv(x) if layer == "conv" else net.conv(x).relu()
-    found, alone = outputs(net, x, [layer]), features(net, x, [layer])
+    found = outputs(net, x, [layer])
+    alone = features(net, x, [layer])
     assert torch.equal(found.taps[layer], wanted) and torch.equal(alone[layer], wanted)
     assert torch.equal(found.logits, net(x))
-    (slope,) = torch.autograd.grad(
-        found.logits.sum(), found.taps[layer]
-    )  # it lies on the way to the logits
+    # it lies on the way to the logits
+    (slope,) = torch.autograd.grad(found.logits.sum(), found.taps[layer])
     assert slope.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
-    ("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")]
+    "layer, words", [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not called")]
 )
 @pytest.mark.parametrize("read", [outputs, features])
 def test_what_cannot_be_tapped_is_named(read, layer, words):
@@ -183,39 +161,38 @@ def test_what_cannot_be_tapped_is_named(read, layer, words):
 
 
 TAP = "net.stages.0"
-METHODS = [DecoupledKD(), FitNet(TAP), AttentionTransfer((TAP, "net.stages.1"))]
+TAPS = TAP, "net.stages.1"
+METHODS = [
+    DecoupledKD(),
+    FitNet(TAP),
+    AttentionTransfer(TAPS),
+    StandardisedKD(),
+    DIST(),
+    RelationalKD(),
+    ReviewKD(TAPS, width=4),
+]
 
 
-def networks(method, seed=0):
+def networks(method):
     nets = {
-        "student": build(TinyR2Plus1D((2, 4)), 2, seed),
+        "student": build(TinyR2Plus1D((2, 4)), 2, 0),
         "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval(),
     }
-    return nets | (
-        method.extra_nets(nets, TwoSides().evaluation(), seed)
-        if hasattr(method, "extra_nets")
-        else {}
-    )
+    if hasattr(method, "extra_nets"):
+        nets |= method.extra_nets(nets, TwoSides().evaluation(), 0)
+    return nets
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
     nets = networks(method)
-    teacher = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
-    extra = (
-        {k: v.clone() for k, v in nets["regressor"].state_dict().items()}
-        if "regressor" in nets
-        else {}
-    )
+    before = {name: bits(net) for name, net in nets.items()}
     trained = fit(method, nets, TwoSides(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
     first, last = trained.history[0], trained.history[-1]
-    assert last["loss_net"] < first["loss_net"] and last["ce"] < first["ce"]
-    assert all(torch.equal(v, teacher[k]) for k, v in trained.nets["teacher"].state_dict().items())
-    assert all(
-        not torch.equal(v, extra[k])
-        for k, v in trained.nets.get("regressor", nn.Module()).state_dict().items()
-    )
-    assert trained.owned == (["student", "regressor"] if extra else ["student"])
+    falls = "loss_net" if isinstance(method, DIST) else "ce"
+    assert last[falls] < first[falls]
+    assert [name for name in nets if same(trained.nets[name], before[name])] == ["teacher"]
+    assert trained.owned == [name for name in nets if name != "teacher"]
 
 
 @pytest.mark.parametrize(
@@ -234,22 +211,25 @@ def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(meth
     assert all(p.grad is None for p in nets["teacher"].parameters())
 
 
-def test_decoupled_kd_rises_over_its_warmup():
-    nets = networks(DecoupledKD())
+@pytest.mark.parametrize("kind, term", [(DecoupledKD, "dkd"), (partial(ReviewKD, TAPS), "review")])
+def test_a_distiller_rises_over_its_warmup(kind, term):
+    nets = networks(kind())
     (batch,) = TwoSides().evaluation()
 
     def share(step, **fields):
-        ((_, loss, terms),) = DecoupledKD(**fields).losses(nets, batch, Progress(step, 240))
-        return float((loss - terms["ce"]) / terms["dkd"])
+        ((_, loss, terms),) = kind(**fields).losses(nets, batch, Progress(step, 240))
+        return float((loss - terms["ce"]) / terms[term])
 
     assert [share(step) for step in (0, 5, 20, 200)] == pytest.approx([0, 0.25, 1, 1], abs=1e-5)
     assert share(0, warmup=0, weight=3.0) == pytest.approx(3, rel=1e-5)
 
 
 def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
-    method, nets = FitNet(TAP), networks(FitNet(TAP))
+    method = FitNet(TAP)
+    nets = networks(FitNet(TAP))
     nets["student"].train()
-    buffers, random_state = [b.clone() for b in nets["student"].buffers()], torch.get_rng_state()
+    buffers = [b.clone() for b in nets["student"].buffers()]
+    random_state = torch.get_rng_state()
     a, b, c = (
         method.extra_nets(nets, TwoSides().evaluation(), seed)["regressor"] for seed in (0, 0, 1)
     )

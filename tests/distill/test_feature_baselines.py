@@ -26,11 +26,12 @@ from kdlab.train.loop import Progress, fit
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
-from tests.conftest import encode, square
+from tests.conftest import walks
 from tests.distill.conftest import TwoSides
 from tests.foreign.driftwood.kelp import Kelp
 
-TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)
+TEACHER = TinyC3D((3, 4, 6, 8))
+STUDENT = TinyC3D((2, 2, 3, 4), projector=8)
 
 
 def networks(student=STUDENT, teacher=TEACHER):
@@ -82,7 +83,7 @@ def test_feature_norm_worked_examples():
 
 
 @pytest.mark.parametrize(
-    ("tap", "student", "teacher"),
+    "tap, student, teacher",
     [
         ("net.stages", STUDENT, TEACHER),
         ("net.backbone", Gated(STUDENT, (4, 16, 16)), Gated(TEACHER, (4, 16, 16))),
@@ -90,7 +91,8 @@ def test_feature_norm_worked_examples():
     ids=["plain", "gated"],
 )
 def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student, teacher):
-    method, nets = SimKD(tap), networks(student, teacher)
+    method = SimKD(tap)
+    nets = networks(student, teacher)
     frozen = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
     own = {k: v.clone() for k, v in nets["student"].state_dict().items()}
     assert method.extra_nets(nets, TwoSides(16).evaluation(), 0) == {}
@@ -102,18 +104,16 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
     assert moved and not any(torch.equal(state[k], own[k]) for k in moved)
     assert all(torch.equal(v, frozen[k]) for k, v in trained.nets["teacher"].state_dict().items())
     assert trained.history[-1]["features"] < trained.history[0]["features"]
-    assert (
-        trained.history[0]["loss_net"] == trained.history[0]["features"]
-    )  # labels are not trained on
+    # labels are not trained on
+    assert trained.history[0]["loss_net"] == trained.history[0]["features"]
 
 
 def test_simkd_keeps_the_students_own_normalisation():
     nets = networks()
     nets["student"].mean.fill_(0.25)
     SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
-    assert nets["student"].mean.unique().tolist() == [0.25] and nets[
-        "teacher"
-    ].mean.unique().tolist() == [0]
+    assert nets["student"].mean.unique().tolist() == [0.25]
+    assert nets["teacher"].mean.unique().tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,8 @@ def test_simkd_refuses_the_head_of_classes_in_another_order():
 
 
 def test_feature_norm_trains_with_the_teachers_class_means():
-    method, nets = FeatureNorm(), networks()
+    method = FeatureNorm()
+    nets = networks()
     centres = method.prepare(nets, TwoSides(16).evaluation())
     (batch,) = TwoSides(16).evaluation()
     features = nets["teacher"].net.stages(batch.views["teacher"]).mean((2, 3, 4))
@@ -197,7 +198,7 @@ def test_stages_of_four_and_of_three_are_counted_from_the_last():
 
 
 @pytest.mark.parametrize(
-    ("method", "fields", "word"),
+    "method, fields, word",
     [
         (FitNet, {"weight": -1.0}, "weight"),
         (FeatureNorm, {"temperature": 0.0}, "temperature"),
@@ -250,7 +251,7 @@ def test_a_foreign_transformer_teaches_and_learns(method, reverse):
 
 
 @pytest.mark.parametrize(
-    ("tap", "words"),
+    "tap, words",
     [
         (3, "the teacher has 3 stages .* and the method reads 3: give it"),
         ((0, -4), "the teacher has 3 stages .* reads -4"),
@@ -267,9 +268,7 @@ def test_a_layer_that_is_not_there_or_gives_no_map_is_refused_before_training(ta
 
 
 def test_networks_of_two_classes_teach_each_other_from_files_to_predictions(own_places):
-    for split in ("train", "val", "test"):
-        for label, way in (("left", -1), ("right", 1)):
-            encode(own_places / "clips" / split / label / "0.mp4", square(way, 7 * len(split)))
+    walks(own_places / "clips", train=1, val=1, test=1)
     kelp = Recipe(
         "kelp",
         UserClips(str(own_places / "clips")),
@@ -285,5 +284,5 @@ def test_networks_of_two_classes_teach_each_other_from_files_to_predictions(own_
         method=SimKD(),
         teacher=tiny,
     )
-    for run in (obtain(recipe, say=lambda line: None) for recipe in (tiny, again)):
+    for run in (obtain(recipe, say=str) for recipe in (tiny, again)):
         assert run.history.notna().all(axis=None) and run.predictions("test").logits.shape == (2, 2)

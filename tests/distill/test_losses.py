@@ -23,15 +23,6 @@ def test_kd_worked_value_and_gradient():
     assert student.grad[0].tolist() == pytest.approx([-0.4621172, 0.4621172], abs=1e-7)
 
 
-def test_kd_gradient_tends_to_the_centred_logit_difference():
-    """As t grows the gradient of t² KL tends to (z_S − z_T minus its mean) / K."""
-    z_t = torch.tensor([[3.0, -1.0, 0.5]], dtype=torch.float64)
-    z_s = torch.tensor([[0.2, 0.4, -2.0]], dtype=torch.float64, requires_grad=True)
-    kd_loss(z_s, z_t, 1e4).backward()
-    difference = (z_s - z_t).detach()
-    assert torch.allclose(z_s.grad, (difference - difference.mean()) / 3, atol=1e-3)
-
-
 @pytest.mark.parametrize(
     "temperature, alpha, word",
     [

@@ -4,25 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import Review, ReviewKD, review_loss
-from kdlab.distill.relations import (
-    DIST,
-    RelationalKD,
-    StandardisedKD,
-    angle_loss,
-    dist_loss,
-    distance_loss,
-    standardised_kd_loss,
-)
-from kdlab.nets.transformer import TinyTransformer
-from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train.loop import Progress, fit
-from kdlab.train.settings import Settings
-from tests.distill.conftest import TwoSides
-
-
-def random(*shape, seed):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from kdlab.distill.baselines import Review, review_loss
+from kdlab.distill.relations import angle_loss, dist_loss, distance_loss, standardised_kd_loss
+from tests.distill.conftest import random
 
 
 def mean(values):
@@ -84,7 +68,8 @@ def distance_by_hand(student, teacher):
         every = {(i, j): length(f[i] - f[j]) for i in clips for j in clips if i != j}
         return {pair: d / mean(every.values()) for pair, d in every.items()}
 
-    a, b = distances(student), distances(teacher)
+    a = distances(student)
+    b = distances(teacher)
     return sum(huber(a[pair], b[pair]) for pair in a) / len(student) ** 2
 
 
@@ -122,7 +107,7 @@ def review_by_hand(student, teacher):
 
 
 @pytest.mark.parametrize(
-    ("ours", "by_hand", "shapes", "how"),
+    "ours, by_hand, shapes, how",
     [
         (standardised_kd_loss, standardised_by_hand, [(4, 5), (4, 5)], (2.5,)),
         (dist_loss, dist_by_hand, [(4, 5), (4, 5)], (1.5, 2.0, 3.0)),
@@ -140,19 +125,8 @@ def test_value_and_gradient_are_those_of_the_plain_formula(ours, by_hand, shapes
         value = loss(x, teacher, *how)
         found.append((value.detach(), *torch.autograd.grad(value, x)))
     assert found[0][0] > 1e-3 and found[0][1].abs().max() > 1e-4
-    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6) and torch.allclose(
-        found[0][1], found[1][1], atol=1e-7
-    )
-
-
-def test_what_a_relation_does_not_see():
-    logits, features = random(6, 5, seed=2), random(6, 4, seed=3)
-    assert float(standardised_kd_loss(3 * logits + 2, logits, 2.0)) == pytest.approx(0, abs=1e-10)
-    assert float(dist_loss(logits + 2, logits, 1.0, 1.0, 1.0)) == pytest.approx(0, abs=1e-10)
-    turn, _ = torch.linalg.qr(random(4, 4, seed=4))
-    for loss in (distance_loss, angle_loss):
-        assert float(loss(7 * features @ turn + 1, features)) == pytest.approx(0, abs=1e-10)
-        assert float(loss(features**3, features)) > 1e-3
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-6)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-7)
 
 
 def test_equal_clips_have_finite_gradients():
@@ -181,34 +155,3 @@ def test_the_fusion_sends_deep_features_upwards_and_none_downwards():
         review_loss(made[0], random(2, 5, 3, 3, 3, seed=2)),
         review_loss(pooled, random(2, 5, 3, 3, 3, seed=2)),
     )
-
-
-TAPS = ("net.stages.0", "net.stages.1")
-
-
-@pytest.mark.parametrize(
-    "method",
-    [StandardisedKD(), DIST(), RelationalKD(), ReviewKD(TAPS, width=4)],
-    ids=lambda m: type(m).__name__,
-)
-def test_each_trains_a_student_of_a_foreign_teacher_and_leaves_the_teacher_alone(method):
-    nets = {
-        "student": build(TinyR2Plus1D((2, 4)), 2, 0),
-        "teacher": build(TinyTransformer((2, 4, 8), (1, 1), 2), 2, 9).eval(),
-    }
-    nets |= (
-        method.extra_nets(nets, TwoSides().evaluation(), 0) if hasattr(method, "extra_nets") else {}
-    )
-    before = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
-    trained = fit(method, nets, TwoSides(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
-    first, last = trained.history[0], trained.history[-1]
-    assert last["ce"] < first["ce"]
-    assert all(torch.equal(v, before[k]) for k, v in trained.nets["teacher"].state_dict().items())
-    assert trained.owned == (["student", "review"] if isinstance(method, ReviewKD) else ["student"])
-    if isinstance(method, ReviewKD):
-        (batch,) = TwoSides().evaluation()
-        shares = []
-        for step in (0, 5, 240):
-            ((_, loss, terms),) = method.losses(trained.nets, batch, Progress(step, 240))
-            shares.append(float(((loss - terms["ce"]) / terms["review"]).detach()))
-        assert shares == pytest.approx([0, 0.25, 1], abs=1e-5)

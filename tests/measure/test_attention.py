@@ -8,13 +8,7 @@ from torch import nn
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import ClipBatches, Window
 from kdlab.measure import attention
-from kdlab.measure.attention import (
-    actor_masks,
-    centred,
-    fidelity,
-    grad_cam,
-    scores,
-)
+from kdlab.measure.attention import actor_masks, centred, fidelity, grad_cam, scores
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night import Night, truth
@@ -110,9 +104,8 @@ def test_frames_of_a_2d_network_have_their_own_maps():
     alone = np.concatenate(
         [grad_cam(net, x[:, :, t : t + 1], 1, "net.stages.3").maps for t in range(3)], 1
     )
-    assert whole == pytest.approx(alone / 3, abs=1e-6), (
-        "logits are the mean over frames, so a third of the gradient"
-    )
+    # logits are the mean over frames, so a third of the gradient
+    assert whole == pytest.approx(alone / 3, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -137,19 +130,20 @@ def test_a_constant_map_is_flagged_and_not_made_of_noise():
 
 
 def test_what_cannot_be_explained_is_told():
-    net, x = Linear(WEIGHTS), torch.rand(1, 2, 2, 4, 4)
-    with pytest.raises(ValueError, match="no layer 'featurs' in Linear; the nearest are features"):
-        grad_cam(net, x, 0, "featurs")
-    with pytest.raises(
-        ValueError, match=r"'fc' gives \(5, 2\) for 5 clips, without extent in space"
+    net = Linear(WEIGHTS)
+    x = torch.rand(1, 2, 2, 4, 4)
+    for layer, says in (
+        ("featurs", "no layer 'featurs' in Linear; the nearest are features"),
+        ("fc", r"'fc' gives \(5, 2\) for 5 clips, without extent in space"),
+        ("unused", "'unused' is not called"),
     ):
-        grad_cam(net, x, 0, "fc")
-    with pytest.raises(ValueError, match="'unused' is not called"):
-        grad_cam(net, x, 0, "unused")
+        with pytest.raises(ValueError, match=says):
+            grad_cam(net, x, 0, layer)
     with torch.inference_mode(), pytest.raises(ValueError, match="leave torch.inference_mode"):
         grad_cam(net, x, 0, "features")
     with torch.no_grad():
-        assert grad_cam(net, x, 0, "features").maps.max() > 0, "no_grad is no obstacle"
+        # no_grad is no obstacle
+        assert grad_cam(net, x, 0, "features").maps.max() > 0
     net.fc.weight.data[0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         grad_cam(net, x, 0, "features")
@@ -188,7 +182,8 @@ def test_no_map_is_made_of_one_of_two_calls_or_without_a_gradient(way, why):
     net.features.eval()
     with pytest.raises(ValueError, match=why):
         grad_cam(nn.DataParallel(net), torch.rand(2, 2, 2, 4, 4), 0, "features")
-    assert net.training and not net.features.training, "each layer has its own mode again"
+    # each layer has its own mode again
+    assert net.training and not net.features.training
 
 
 # --- scores ----------------------------------------------------------------------------------------------------
@@ -251,9 +246,8 @@ def test_what_matters_deletes_first_and_inserts_first():
     )
     full, none = (torch.tensor([v, 0.0]).softmax(0)[0].item() for v in (10.0, 0.0))
     assert right["deletion"][0, 0] == wrong["deletion"][0, 9] == pytest.approx(full)
-    assert (right["deletion"][0, 1:] < 0.7).all() and (
-        right["insertion"][0, 1:] == pytest.approx(full)
-    )
+    assert (right["deletion"][0, 1:] < 0.7).all()
+    assert right["insertion"][0, 1:] == pytest.approx(full)
     assert wrong["insertion"][0, 9] < 0.7 and wrong["insertion"][0, 10] == pytest.approx(full)
     assert right["insertion"][0, 0] == wrong["deletion"][0, 10] < 0.7 and none == 0.5
 
@@ -270,9 +264,8 @@ def test_masks_are_where_the_network_sees_the_actor(tmp_path, monkeypatch):
         p * 40 / 128
         for p in np.nonzero(truth(clips.records[0])["masks"][clips.window.centre(36).frames])[1:]
     )
-    mine, seen = (
-        np.nonzero(masks),
-        (y >= 2) & (y < 38) & (x >= 7) & (x < 43),
-    )  # 36² of 40 × 50 pixels
+    mine = np.nonzero(masks)
+    # 36² of 40 × 50 pixels
+    seen = (y >= 2) & (y < 38) & (x >= 7) & (x < 43)
     assert mine[2].mean() == pytest.approx(y[seen].mean() - 2.3, abs=0.5)
     assert mine[3].mean() == pytest.approx(x[seen].mean() - 7.3, abs=0.5)

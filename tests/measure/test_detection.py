@@ -8,15 +8,7 @@ import pandas as pd
 import pytest
 
 from kdlab.clips.untrimmed import VideoWindow
-from kdlab.measure.detection import (
-    AVERAGES,
-    TIOUS,
-    annotated,
-    decode,
-    evaluate,
-    soft_nms,
-    tiou,
-)
+from kdlab.measure.detection import AVERAGES, TIOUS, annotated, decode, evaluate, soft_nms
 
 
 def table(*columns):
@@ -71,8 +63,10 @@ def brute_force(truth, found, classes, tious):
 
 def random_case(rng):
     """A few videos; times and scores on coarse grids, so that ties, exact thresholds and empty classes occur."""
-    classes, videos = rng.integers(1, 4), rng.integers(1, 4)
-    t, n = rng.integers(1, 8), rng.integers(0, 16)
+    classes = rng.integers(1, 4)
+    videos = rng.integers(1, 4)
+    t = rng.integers(1, 8)
+    n = rng.integers(0, 16)
     start = rng.integers(0, 12, t)
     truth = table(
         rng.integers(0, videos, t),
@@ -86,9 +80,8 @@ def random_case(rng):
     copies = rng.random(n) < 0.4  # of a true segment, some of the same one
     of = truth.iloc[rng.integers(0, t, copies.sum())]
     columns[:, copies] = of.video, of.label, of.start, of.end
-    found = table(
-        *columns, rng.integers(1, 9, n) / 8
-    )  # among equal scores the order decides in both
+    # among equal scores the order decides in both
+    found = table(*columns, rng.integers(1, 9, n) / 8)
     return truth, found, int(classes)
 
 
@@ -112,39 +105,14 @@ def test_agrees_with_plain_loops_on_random_cases(cases):
             np.isnan(average_precision(got)).any(),
             found.duplicated(["video", "label", "start", "end"]).any(),
         ]
-    assert (seen > cases / 20).all(), "the cases do not cover what they are for"
+    # the cases do not cover what they are for
+    assert (seen > cases / 20).all()
 
 
 # --- worked cases ----------------------------------------------------------------------------------------------
 
 TRUTH = events((0, 0, 0, 10), (0, 0, 20, 30), (1, 1, 5, 15))
-
-
-def perfect(score=0.9):
-    return TRUTH.assign(score=score)
-
-
-def joined(*parts):
-    return pd.concat(parts, ignore_index=True)
-
-
-def test_duplicates_are_errors_but_only_surer_ones_cost():
-    later = joined(perfect(0.9), perfect(0.5))
-    assert evaluate(TRUTH, later, 2).mean_ap()["0.5"] == 1
-    # hit, double, hit, double: precision at the hits 1 and 2/3; class 1 is perfect
-    mixed = joined(
-        events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.7), (0, 0, 20, 30, 0.6)),
-        perfect()[2:],
-    )
-    assert average_precision(evaluate(TRUTH, mixed, 2))[0] == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_a_tiou_equal_to_the_threshold_counts():
-    truth = events((0, 0, 0, 10))
-    for threshold in TIOUS:
-        exact = evaluate(truth, events((0, 0, 0, 10 * threshold, 1)), 1, [threshold])
-        less = evaluate(truth, events((0, 0, 0, 10 * threshold - 0.001, 1)), 1, [threshold])
-        assert (exact.mean_ap()[f"{threshold:g}"], less.mean_ap()[f"{threshold:g}"]) == (1, 0)
+PERFECT = TRUTH.assign(score=0.9)
 
 
 def test_averages_are_those_of_their_thresholds():
@@ -166,7 +134,8 @@ def as_released(found, sigma, least, most):
         best = max(waiting, key=waiting.get)
         kept.append((best, waiting.pop(best)))
         for row, score in list(waiting.items()):
-            (a, b), (c, d) = found.loc[row, ["start", "end"]], found.loc[best, ["start", "end"]]
+            a, b = found.loc[row, ["start", "end"]]
+            c, d = found.loc[best, ["start", "end"]]
             shared = max(0.0, min(b, d) - max(a, c))
             waiting[row] = score * math.exp(
                 -((shared / (max(d - c, 1e-5) + (b - a) - shared)) ** 2) / sigma
@@ -177,7 +146,7 @@ def as_released(found, sigma, least, most):
 
 
 @pytest.mark.parametrize(
-    ("sigma", "least", "most"), [(0.1, 0.001, 5000), (0.5, 0.05, 5000), (0.1, 0.001, 7)]
+    "sigma, least, most", [(0.1, 0.001, 5000), (0.5, 0.05, 5000), (0.1, 0.001, 7)]
 )
 def test_soft_nms_agrees_with_the_released_loop_but_for_its_lost_last_one(sigma, least, most):
     rng = np.random.default_rng(3)
@@ -198,11 +167,6 @@ def test_soft_nms_agrees_with_the_released_loop_but_for_its_lost_last_one(sigma,
     assert soft["score"].to_dict() == pytest.approx(dict(sorted(expected.items())))
     assert len(soft) < len(found) and soft["score"].min() >= least
     assert soft.groupby(["video", "label"]).size().max() <= most
-
-
-def test_tiou_broadcasts_and_survives_length_zero():
-    grid = tiou(np.array([[[0.0, 4]], [[2, 2]]]), np.array([[0.0, 2], [2, 2], [9, 10]]))
-    assert grid.tolist() == [[0.5, 0, 0], [0, 0, 0]]
 
 
 # --- from windows to videos ------------------------------------------------------------------------------------
@@ -227,41 +191,31 @@ def test_decoding_places_segments_in_their_video():
     outputs = np.full((3, 2, 2, 2 + 3), -20.0)  # two stages, two priors, two classes
     outputs[..., -3:-1] = [0, 40]
     outputs[1, 1, 0, -3:-1] = 8, 16  # the last stage's segment counts: 40 to 48 steps at 4 a second
-    outputs[1, :, 0, 1], outputs[1, 1, 0, -1] = (
-        [0, 20],
-        math.log(3),
-    )  # probabilities 0.5 and 1, quality 0.75
+    # probabilities 0.5 and 1, quality 0.75
+    outputs[1, :, 0, 1], outputs[1, 1, 0, -1] = ([0, 20], math.log(3))
     outputs[2, :, 1, 0] = outputs[2, 1, 1, -1] = 20
     found = decode(outputs, windows, 4.0)
     assert found["video"].tolist() == ["b", "a"] and found["label"].tolist() == [0, 1]
-    assert found["start"].tolist() == [0, 10] and found["end"].tolist() == [5, 12], (
-        "the first is cut to its video"
-    )
+    # the first is cut to its video
+    assert found["start"].tolist() == [0, 10] and found["end"].tolist() == [5, 12]
     assert found["score"].tolist() == pytest.approx([1, 0.75 * 0.75], abs=1e-6)
     truth = annotated(windows)
-    assert truth["video"].tolist() == ["a", "a", "b", "b"] and truth["start"].tolist() == [
-        1,
-        9,
-        1,
-        9,
-    ]
-    assert evaluate(truth, found, 2).mean_ap()["0.5"] == 0.25, "one of four is found"
-    assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}, (
-        "nothing found"
-    )
+    assert truth["video"].tolist() == ["a", "a", "b", "b"]
+    assert truth["start"].tolist() == [1, 9, 1, 9]
+    # one of four is found
+    assert evaluate(truth, found, 2).mean_ap()["0.5"] == 0.25
+    # nothing found
+    assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}
 
 
 def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     outputs = np.full((2, 1, 3, 1 + 3), 3.0)
-    outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = (
-        [32, 40],
-        [0, 8],
-    )  # one place in the video, seen by two windows
+    # one place in the video, seen by two windows
+    outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = ([32, 40], [0, 8])
     outputs[0, 0, 0, -1] = 5
     found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
-    assert len(found) == 6 and found["score"][1] == pytest.approx(
-        found["score"][0] * math.exp(-2), rel=0.2
-    )
+    assert len(found) == 6
+    assert found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=None, each=1)) == 1
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.01, least=0.1)) == 1
@@ -273,7 +227,7 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
 
 
 @pytest.mark.parametrize(
-    ("row", "what"),
+    "row, what",
     [
         ((0, 0, 4, 4), "true segment"),
         ((0, 2, 0, 1), "true segment"),
@@ -283,35 +237,34 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     ],
 )
 def test_impossible_rows_are_named(row, what):
-    tables = {"true segment": TRUTH, "prediction": perfect()}
-    tables[what] = joined(tables[what], events(row))
+    tables = {"true segment": TRUTH, "prediction": PERFECT}
+    tables[what] = pd.concat([tables[what], events(row)])
     with pytest.raises(ValueError, match=f"impossible {what}: {{'video': 0.*'label': {row[1]}"):
         evaluate(*tables.values(), 2)
 
 
 @pytest.mark.parametrize("video", [1000, "1"])
 def test_predictions_of_other_videos_are_an_error_and_no_lower_score(video):
-    found = perfect().astype({"video": object})
+    found = PERFECT.astype({"video": object})
     found.loc[0, "video"] = video
     with pytest.raises(
         ValueError, match=f"1 unknown video.s., such as {video!r}, where the truth names 0"
     ):
         evaluate(TRUTH, found, 2)
     score = evaluate(TRUTH, found, 2, videos=[video]).mean_ap()["0.5"]
-    assert score == pytest.approx((1 / 4 + 1) / 2), (
-        "half of class 0, behind a false positive: 1/2 × 1/2"
-    )
+    # half of class 0, behind a false positive: 1/2 × 1/2
+    assert score == pytest.approx((1 / 4 + 1) / 2)
 
 
 @pytest.mark.parametrize("kind", [float, str, object, "category"])
 def test_numbers_of_any_type_have_one_score(kind):
     columns = dict.fromkeys(("label", "start", "end"), kind)
-    assert evaluate(TRUTH.astype(columns), perfect().astype(columns), 2).mean_ap()["0.5"] == 1
-    assert evaluate(TRUTH.astype(columns), perfect()[:0].astype(kind), 2).mean_ap()["0.5"] == 0
+    assert evaluate(TRUTH.astype(columns), PERFECT.astype(columns), 2).mean_ap()["0.5"] == 1
+    assert evaluate(TRUTH.astype(columns), PERFECT[:0].astype(kind), 2).mean_ap()["0.5"] == 0
     with pytest.raises(
         ValueError, match="impossible prediction.*'label': 'Jump'.*class numbers from 0 to 1"
     ):
-        evaluate(TRUTH, perfect().assign(label="Jump"), 2)
+        evaluate(TRUTH, PERFECT.assign(label="Jump"), 2)
     with pytest.raises(
         ValueError, match="a prediction has no score: give the columns video, label"
     ):

@@ -9,7 +9,8 @@ from kdlab.measure.detection import TIOUS, evaluate
 
 def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):
     """Two actions of each class in each video, found ``off`` seconds too late, among some noise."""
-    rng, noise = np.random.default_rng(truth_seed), np.random.default_rng(100 + seed)
+    rng = np.random.default_rng(truth_seed)
+    noise = np.random.default_rng(100 + seed)
     rows = [
         (f"v{v}", label, start, start + 2)
         for v in range(videos)
@@ -31,7 +32,8 @@ def mean_ap(its, videos, weights):
 
 
 def test_many_weightings_at_once_are_each_alone():
-    its, rng = made_up(0, 0.4), np.random.default_rng(1)
+    its = made_up(0, 0.4)
+    rng = np.random.default_rng(1)
     videos = sorted(its.truth["video"].unique())
     weights = rng.multinomial(12, np.full(12, 1 / 12), 20).astype(float)
     weights[0] = 1

@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from kdlab.measure.lanczos import Trace, _Block, trace
-from kdlab.nets.layers import one_thread
 
-
-@pytest.fixture(autouse=True)
-def single_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def covered(found: list[Trace], truth: float) -> float:
@@ -64,4 +59,5 @@ def test_the_variance_of_probes_is_without_bias_from_two():
             block.add(one * (a @ one))
             block.add(other * (a @ other))
             found.append(block.spread**2)
-    assert np.mean(found) == pytest.approx(8), "2 Σ_{i≠j} A_ij²"
+    # 2 Σ_{i≠j} A_ij²
+    assert np.mean(found) == pytest.approx(8)

@@ -6,25 +6,16 @@ from kdlab.measure.accuracy import accuracy_interval
 from kdlab.measure.paired import Effect, effect, holm
 
 
-def test_one_clip_per_unit_and_one_seed_agree_with_the_binomial_width():
-    """With a single seed and b = 0 it is the interval of a proportion: sd = sqrt(p(1-p)/n)."""
-    n, p = 2000, 0.3
-    a = (np.arange(n) < p * n).astype(float)[None]
-    e = effect(a, np.zeros_like(a))
-    assert e.half_width == pytest.approx(196 * np.sqrt(p * (1 - p) / n), rel=0.01)
-
-
 def test_clips_that_share_a_scene_count_as_one():
     """Ten copies of each clip are no more evidence than the clips themselves."""
     a = np.random.default_rng(3).normal(
         0.3 * np.random.default_rng(4).normal(size=40), 0.1, (10, 40)
     )
-    copies, units = np.repeat(a, 10, 1), np.repeat(np.arange(40), 10)
-    alone, honest, naive = (
-        effect(a, 0 * a),
-        effect(copies, 0 * copies, units),
-        effect(copies, 0 * copies),
-    )
+    copies = np.repeat(a, 10, 1)
+    units = np.repeat(np.arange(40), 10)
+    alone = effect(a, 0 * a)
+    honest = effect(copies, 0 * copies, units)
+    naive = effect(copies, 0 * copies)
     assert honest.half_width == pytest.approx(alone.half_width, rel=0.01)
     assert naive.half_width < 0.5 * honest.half_width
 
@@ -38,19 +29,16 @@ def test_where_only_seeds_or_only_units_differ_it_is_students_interval():
     worlds = Effect.of(100 * values)
     assert (worlds.low, worlds.high) == pytest.approx(tuple(theirs.confidence_interval()))
     assert worlds.p == pytest.approx(theirs.pvalue) and str(worlds) == "+23.8 ± 19.9"
-    assert (
-        effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf
-    )  # one number has no spread
+    # one number has no spread
+    assert effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf
 
 
 def test_what_seeds_have_in_common_does_not_shrink_with_more_of_them():
     rng = np.random.default_rng(6)
     for seeds in (10, 400):
         each = rng.normal(0, 2, seeds)
-        own, units = (
-            stats.t.ppf(0.975, seeds - 1) * np.std(each, ddof=1) / seeds**0.5,
-            stats.t.ppf(0.975, 99) * 3,
-        )
+        own = stats.t.ppf(0.975, seeds - 1) * np.std(each, ddof=1) / seeds**0.5
+        units = stats.t.ppf(0.975, 99) * 3
         assert Effect.of(each, 900.0, 100).half_width == pytest.approx(np.hypot(own, units))
 
 
@@ -89,29 +77,17 @@ CLIP = 100 / 14
 @pytest.mark.parametrize(
     "each, clips, half",
     [
-        (
-            [CLIP] * 3,
-            14,
-            stats.t.ppf(0.975, 2) * CLIP / 3**0.5,
-        ),  # three worlds that gain one clip each: +7.1 ± 17.7
+        # three worlds that gain one clip each: +7.1 ± 17.7
+        ([CLIP] * 3, 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),
         ([0.0] * 10, 440, stats.t.ppf(0.975, 9) * 100 / 440 / 10**0.5),  # equal predictions
         ([0.0, 0.0, CLIP], 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # a spread below one clip
-        (
-            [CLIP] * 3,
-            [14, 30, 440],
-            stats.t.ppf(0.975, 2) * CLIP / 3**0.5,
-        ),  # the smallest number of clips counts
-        (
-            [-CLIP, 4 * CLIP, 0.0],
-            14,
-            stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5,
-        ),  # a real spread stays as it is
+        # the smallest number of clips counts
+        ([CLIP] * 3, [14, 30, 440], stats.t.ppf(0.975, 2) * CLIP / 3**0.5),
+        # a real spread stays as it is
+        ([-CLIP, 4 * CLIP, 0.0], 14, stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5),
         ([2.0, 2.0], np.inf, np.inf),  # milliseconds, mAP: of equal numbers no resolution is known
-        (
-            [100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)],
-            np.inf,
-            np.inf,
-        ),  # equal but for rounding
+        # equal but for rounding
+        ([100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)], np.inf, np.inf),
         ([CLIP], 14, np.inf),
     ],
 )

@@ -8,16 +8,12 @@ from torch import nn
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
 from kdlab.measure.surface import curve, filter_direction, filter_scale, surface
-from kdlab.nets.layers import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 AT = np.linspace(-1, 1, 51)
 
 
-@pytest.fixture(autouse=True)
-def single_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def quadratic() -> Hessian:
@@ -41,20 +37,16 @@ def small_net(seed: int = 3) -> nn.Module:
 
 def data(count: int = 12) -> list:
     generator = torch.Generator().manual_seed(5)
-    x, y = (
-        torch.randn(count, 2, 4, 4, generator=generator).double(),
-        torch.randint(0, 4, (count,), generator=generator),
-    )
+    x = torch.randn(count, 2, 4, 4, generator=generator).double()
+    y = torch.randint(0, 4, (count,), generator=generator)
     return [(x[:5], y[:5]), (x[5:], y[5:])]
 
 
 def test_a_quadratic_gives_its_curve_surface_and_curvature():
     hessian = quadratic()
-    (value, gradient), d, e = (
-        hessian.gradient(),
-        filter_direction(hessian, 0),
-        filter_direction(hessian, 1),
-    )
+    value, gradient = hessian.gradient()
+    d = filter_direction(hessian, 0)
+    e = filter_direction(hessian, 1)
     assert value == 9 and gradient.tolist() == [4, 6, -2]
     losses = curve(hessian, d, AT)
     assert losses == pytest.approx(
@@ -70,9 +62,8 @@ def test_a_quadratic_gives_its_curve_surface_and_curvature():
 
 def test_directions_have_the_filters_norms():
     d = filter_direction(quadratic(), 4)
-    assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8) and abs(
-        d[2].item()
-    ) == pytest.approx(1, abs=1e-8)
+    assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8)
+    assert abs(d[2].item()) == pytest.approx(1, abs=1e-8)
     net = small_net()
     d = filter_direction(Hessian(net, data()))
     sizes = [p.numel() for p in net.parameters()]
@@ -102,10 +93,8 @@ def test_expected_curvature():
 def test_one_function_in_other_coordinates_has_the_same_curve():
     curves = []
     for a, b in ((1.0, 1.0), (10.0, 0.1)):
-        u, v = (
-            nn.Parameter(torch.tensor([[a]]).double()),
-            nn.Parameter(torch.tensor([[b]]).double()),
-        )
+        u = nn.Parameter(torch.tensor([[a]]).double())
+        v = nn.Parameter(torch.tensor([[b]]).double())
         hessian = Hessian.of(lambda u=u, v=v: 0.5 * (u * v - 1).square().sum(), [u, v])
         d = filter_direction(hessian, 7)
         signs = (d / torch.tensor([a, b]).double()).tolist()

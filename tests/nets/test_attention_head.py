@@ -37,10 +37,11 @@ def by_hand(head: TemporalAttention, tokens: torch.Tensor, heads: int) -> torch.
     return (x + y @ p["linear2.weight"].T + p["linear2.bias"])[:, 0]
 
 
-@pytest.mark.parametrize(("length", "width", "heads"), [(8, 512, 8), (3, 24, 4), (1, 8, 8)])
+@pytest.mark.parametrize("length, width, heads", [(8, 512, 8), (3, 24, 4), (1, 8, 8)])
 @torch.no_grad()
 def test_the_block_is_the_one_written_down(length, width, heads):
-    head, tokens = TemporalAttention(width, 8, heads).eval(), torch.randn(2, length, width)
+    head = TemporalAttention(width, 8, heads).eval()
+    tokens = torch.randn(2, length, width)
     assert torch.allclose(head(tokens), by_hand(head, tokens, heads), atol=1e-5)
 
 
@@ -48,9 +49,8 @@ def test_cost_by_hand():
     """Per token: 4 C² in the projections, 8 C² in the feed-forward; 2 N C where tokens look at each other."""
     head = TemporalAttention(512, 8)
     assert macs(head, (1, 8, 512)) == 9 * (12 * 512**2 + 2 * 9 * 512)
-    assert (
-        parameters(head) == 12 * 512**2 + 13 * 512 + 10 * 512
-    )  # matrices; biases and norms; class and positions
+    # matrices; biases and norms; class and positions
+    assert parameters(head) == 12 * 512**2 + 13 * 512 + 10 * 512
 
 
 class Stageless(TinyC3D):
@@ -65,13 +65,13 @@ def test_what_does_not_fit_is_said():
 
 
 @pytest.mark.parametrize(
-    ("spec", "shape"), [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))]
+    "spec, shape", [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))]
 )
 def test_any_backbone_is_read_before_its_pooling(spec, shape):
     net = build(spec, 11, 0)
-    assert (
-        isinstance(net.net, AttendedNet) and net.net.dropout.p == 0.8 and not net.net.fc.bias.any()
-    )
+    assert isinstance(net.net, AttendedNet)
+    assert net.net.dropout.p == 0.8
+    assert not net.net.fc.bias.any()
     clip = torch.rand(2, 3, 8, 32, 32)
     out = outputs(net.eval(), clip, ["net.features", "net.attention"])
     features = out.taps["net.features"]

@@ -21,25 +21,29 @@ def pairs(net: nn.Module) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("spec", "shape"), [
+@pytest.mark.parametrize("spec, shape", [
     (TinyR2Plus1D((4, 8)), (2, 3, 4, 16, 16)),
     (Attended(R2Plus1D(18)), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
 ])  # fmt: skip
 @torch.no_grad()
 def test_folding_changes_nothing_but_the_time(spec, shape):
-    net, x = build(spec, 5, 0).eval(), torch.rand(shape)
+    net = build(spec, 5, 0).eval()
+    x = torch.rand(shape)
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.running_mean.normal_(std=0.1)
         norm.running_var.uniform_(0.5, 2)
-    said, lean = net(x), folded(net, x)
+    said = net(x)
+    lean = folded(net, x)
     assert len(pairs(lean)) > len(norms) / 2
     taps = [f"net.{stage}" for stage in spec.stages]
-    named, wanted = outputs(lean, x, taps), outputs(net, x, taps)
+    named = outputs(lean, x, taps)
+    wanted = outputs(net, x, taps)
     torch.testing.assert_close(named.logits, said, atol=1e-4, rtol=1e-5)
     for tap in taps:
         torch.testing.assert_close(named.taps[tap], wanted.taps[tap], atol=1e-4, rtol=1e-5)
-    assert not pairs(net) and torch.equal(net(x), said), "the network itself is left as it was"
+    # the network itself is left as it was
+    assert not pairs(net) and torch.equal(net(x), said)
 
 
 class Strangers(nn.Module):
@@ -87,11 +91,11 @@ def lively(net: nn.Module) -> nn.Module:
 )
 @torch.no_grad()
 def test_a_layer_with_another_use_answers_as_before(way):
-    net, x = lively(Strangers(way)), torch.rand(2, 3, 4, 8, 8)
+    net = lively(Strangers(way))
+    x = torch.rand(2, 3, 4, 8, 8)
     lean = folded(net, x)
-    wanted = {"weight": ["before", "norm"], "asks": []}.get(
-        way, ["before"]
-    )  # code that asks what it sees: nothing
+    # code that asks what it sees: nothing
+    wanted = {"weight": ["before", "norm"], "asks": []}.get(way, ["before"])
     assert pairs(lean) == wanted
     for clips in (x, x - 1):
         torch.testing.assert_close(lean(clips), net(clips), atol=1e-4, rtol=1e-4)
@@ -99,10 +103,12 @@ def test_a_layer_with_another_use_answers_as_before(way):
 
 @torch.no_grad()
 def test_a_tap_of_a_folded_convolution_or_norm_is_its_own():
-    net, x = lively(nn.Sequential(Strangers(""))), torch.rand(2, 3, 4, 8, 8)
+    net = lively(nn.Sequential(Strangers("")))
+    x = torch.rand(2, 3, 4, 8, 8)
     lean = folded(net, x)
     assert len(pairs(lean)) == 2
     for names in (["0.conv"], ["0.norm"], ["0.conv", "0.norm"]):
-        found, wanted = outputs(lean, x, names), outputs(net, x, names)
+        found = outputs(lean, x, names)
+        wanted = outputs(net, x, names)
         torch.testing.assert_close(found.taps, wanted.taps, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(found.logits, wanted.logits, atol=1e-4, rtol=1e-4)

@@ -45,7 +45,8 @@ def test_clip_norm_is_instance_norm_forwards_and_backwards(channels, training):
 
 
 def test_clip_norm_of_another_layout_is_the_same_and_in_evaluation_mode_has_second_derivatives():
-    norm, x = with_weights(ClipNorm(4)), torch.randn(2, 4, 3, 4, 5)
+    norm = with_weights(ClipNorm(4))
+    x = torch.randn(2, 4, 3, 4, 5)
     assert torch.allclose(norm(x), norm(x.to(memory_format=torch.channels_last_3d)), atol=1e-5)
     y = x.to(memory_format=torch.channels_last_3d).requires_grad_()
     (slope,) = torch.autograd.grad(norm.eval()(y).pow(3).sum(), y, create_graph=True)

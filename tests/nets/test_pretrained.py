@@ -29,10 +29,11 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix):
-    theirs, ours, path = net(), net(), tmp_path / f"weights{suffix}"
-    state = {
-        prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k
-    }  # as old files are
+    theirs = net()
+    ours = net()
+    path = tmp_path / f"weights{suffix}"
+    # as old files are
+    state = {prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     assert Weights.of(path).into(ours) is ours
     assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
@@ -40,11 +41,7 @@ def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix)
 
 @pytest.mark.parametrize(
     "write",
-    [
-        save_file,
-        torch.save,
-        partial(torch.save, _use_new_zipfile_serialization=False),
-    ],
+    [save_file, torch.save, partial(torch.save, _use_new_zipfile_serialization=False)],
     ids=["safetensors", "zip", "legacy"],
 )
 def test_a_file_cut_short_anywhere_is_named(tmp_path, write):
@@ -112,9 +109,8 @@ def test_a_prefix_is_a_wrappers_where_all_names_have_it_and_none_fits(tmp_path):
     for prefix in ("", "module.", "model.module.", "_orig_mod."):
         got = loaded({prefix + k: v for k, v in theirs.items()}, Scaled())
         assert all(torch.equal(got[k], v) for k, v in theirs.items())
-    with pytest.raises(
-        ValueError, match=r"unknown \(first module.weight\)"
-    ):  # not its own weight, written over
+    # not its own weight, written over
+    with pytest.raises(ValueError, match=r"unknown \(first module.weight\)"):
         loaded(
             {"weight": torch.ones(2, 2), "bias": torch.ones(2), "module.weight": torch.zeros(2, 2)},
             nn.Linear(2, 2),

@@ -43,10 +43,8 @@ def released_34(classes: int) -> nn.Module:
 @torch.no_grad()
 def test_a_published_checkpoint_gives_the_published_logits(tmp_path, depth):
     torch.manual_seed(0)
-    theirs, path = (
-        shuffled(r2plus1d_18(num_classes=7) if depth == 18 else released_34(7)),
-        tmp_path / "weights.pth",
-    )
+    theirs = shuffled(r2plus1d_18(num_classes=7) if depth == 18 else released_34(7))
+    path = tmp_path / "weights.pth"
     torch.save(theirs.state_dict(), path)
     spec = R2Plus1D(depth, Weights.of(path))
     assert torch.allclose(spec.make(7).eval()(CLIP), theirs(CLIP), rtol=1e-4, atol=1e-5)
@@ -64,7 +62,8 @@ def test_a_published_checkpoint_gives_the_published_logits(tmp_path, depth):
 
 def test_the_layouts_differ_where_the_release_says():
     with torch.device("meta"):
-        ours, released = R2Plus1D(34).make(400), released_34(400)
+        ours = R2Plus1D(34).make(400)
+        released = released_34(400)
         plain = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)
     a, b, c = (
         {name: tuple(t.shape) for name, t in net.state_dict().items()}
@@ -82,6 +81,7 @@ def test_the_layouts_differ_where_the_release_says():
 
 def test_size_and_cost_are_the_published_ones():
     with torch.device("meta"):
-        large, small = R2Plus1D(34).make(400), R2Plus1D(18).make(400)
+        large = R2Plus1D(34).make(400)
+        small = R2Plus1D(18).make(400)
     assert (parameters(large), parameters(small)) == (63_697_175, 31_505_325)
     assert macs(large, (1, 3, 64, 112, 112)) == 304_711_225_344

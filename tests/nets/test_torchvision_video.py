@@ -14,15 +14,6 @@ from kdlab.nets.torchvision_video import TorchvisionVideo
 
 ARCHS = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "mvit_v2_s")
 slow = pytest.mark.slow
-#: Clips as small as each can see, and features at its last stage.
-SMALL = {
-    "r3d_18": (8, 32, 32),
-    "mc3_18": (4, 32, 32),
-    "r2plus1d_18": (8, 32, 32),
-    "s3d": (14, 224, 224),
-    "swin3d_t": (4, 64, 64),
-    "mvit_v2_s": (16, 224, 224),
-}
 
 
 @cache
@@ -55,10 +46,8 @@ def alone_and_quick(tmp_path, monkeypatch):
 def test_the_network_is_torchvisions_to_the_name_and_to_the_number():
     for arch in ARCHS:
         with torch.device("meta"):
-            ours, other = (
-                TorchvisionVideo(arch).make(7),
-                get_model(arch, weights=None, num_classes=7),
-            )
+            ours = TorchvisionVideo(arch).make(7)
+            other = get_model(arch, weights=None, num_classes=7)
         assert {k: v.shape for k, v in ours.state_dict().items()} == {
             k: v.shape for k, v in other.state_dict().items()
         }
@@ -69,16 +58,12 @@ def test_the_network_is_torchvisions_to_the_name_and_to_the_number():
 def test_statistics_and_size_are_of_torchvisions_metadata(arch):
     spec = TorchvisionVideo(arch, Weights("x.pth", "0"))
     preset = get_model_weights(arch).DEFAULT.transforms()
-    assert (
-        spec.statistics == (tuple(preset.mean), tuple(preset.std))
-        and TorchvisionVideo(arch).statistics is None
-    )
+    assert spec.statistics == (tuple(preset.mean), tuple(preset.std))
+    assert TorchvisionVideo(arch).statistics is None
     window = Window(*spec.clip)
-    assert (
-        window.crop == preset.crop_size[0]
-        and window.side in (128, 256)
-        and window.frames in (16, 32, 128)
-    )
+    assert window.crop == preset.crop_size[0]
+    assert window.side in (128, 256)
+    assert window.frames in (16, 32, 128)
 
 
 WRAPPED = {
@@ -120,9 +105,8 @@ def test_a_name_without_a_folder_is_looked_for_where_torch_keeps_its_files(tmp_p
     moved = path.rename(hub / path.name)
     found = TorchvisionVideo.of(path.name)
     assert found.weights.path == str(moved)
-    assert TorchvisionVideo("mc3_18", Weights(str(path), found.weights.sha256)).make(7), (
-        "where it lay has changed"
-    )
+    # where it lay has changed
+    assert TorchvisionVideo("mc3_18", Weights(str(path), found.weights.sha256)).make(7)
 
 
 def test_digits_that_are_not_the_files_own_are_one_sentence(tmp_path):
@@ -141,7 +125,8 @@ def test_digits_that_are_not_the_files_own_are_one_sentence(tmp_path):
 
 def test_an_unknown_architecture_and_anothers_weights_are_one_sentence(tmp_path):
     state = theirs("mc3_18").state_dict()
-    unknown, other = saved(tmp_path, "x3d_m", state), saved(tmp_path, "r3d_18", state)
+    unknown = saved(tmp_path, "x3d_m", state)
+    other = saved(tmp_path, "r3d_18", state)
     with pytest.raises(ValueError, match=r"^no architecture 'x3d_m': use one of r3d_18, mc3_18, "):
         TorchvisionVideo.of(unknown)
     with pytest.raises(

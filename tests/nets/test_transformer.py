@@ -17,7 +17,8 @@ def maps(spec, x):
 
 def test_its_stages_have_the_places_of_the_convolutional_network_and_the_last_is_never_negative():
     x = torch.rand(2, 3, 12, 34, 34)
-    ours, theirs = maps(TinyTransformer(), x), maps(TinyC3D(), x)
+    ours = maps(TinyTransformer(), x)
+    theirs = maps(TinyC3D(), x)
     assert [each.shape[2:] for each in ours] == [each.shape[2:] for each in theirs]
     assert ours[-1].shape == theirs[-1].shape and ours[-1].min() >= 0
 
@@ -27,9 +28,8 @@ def test_every_place_attends_to_every_other_and_knows_where_it_lies():
     x = torch.ones(1, 16, 6, 8, 8, dtype=torch.float64, requires_grad=True)
     out = patches(x)
     out[0, 0, 0, 0, 0].backward()
-    assert x.grad[
-        0, :, -2:, -2:, -2:
-    ].all()  # beyond the reach of patch and positions: only attention sees it
+    # beyond the reach of patch and positions: only attention sees it
+    assert x.grad[0, :, -2:, -2:, -2:].all()
     assert (out[0, :, 0, 0, 0] - out[0, :, 1, 1, 1]).abs().max() > 1e-3  # a corner among equals
 
 

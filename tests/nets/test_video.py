@@ -34,13 +34,13 @@ def test_initial_weights_are_a_function_of_the_seed_and_leave_the_global_generat
     before = torch.get_rng_state()
     a, b, c = (build(TinyR2Plus1D(), 11, seed=s).state_dict() for s in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(
-        a["net.fc.weight"], c["net.fc.weight"]
-    )
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["net.fc.weight"], c["net.fc.weight"])
 
 
 def test_normalisation_travels_with_the_weights():
-    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 0.6, 0.7])
+    mean = torch.tensor([0.1, 0.2, 0.3])
+    std = torch.tensor([0.5, 0.6, 0.7])
     net = build(TinyR2Plus1D(), 4, 0, mean, std).eval()
     bare = build(TinyR2Plus1D(), 4, 1)
     load_weights(bare, net.state_dict(), "here")
@@ -51,7 +51,8 @@ def test_normalisation_travels_with_the_weights():
 
 
 def test_features_are_taps_without_what_comes_after_them():
-    net, x = build(TinyR2Plus1D(), 11, seed=0).eval(), torch.rand(2, 3, 16, 36, 36)
+    net = build(TinyR2Plus1D(), 11, seed=0).eval()
+    x = torch.rand(2, 3, 16, 36, 36)
     names = ["net.stages.2", "net.stages.0"]
     wanted = outputs(net, x, names).taps
     later = [net.net.stages[3].register_forward_hook(lambda *_: pytest.fail("nobody asked for it"))]
@@ -80,7 +81,8 @@ def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
     net = begin_as(
         build(TinyR2Plus1D((4, 8)), 2, seed=2), start, ("new", "walk"), ("run", "sit", "walk")
     )
-    own, its = net.state_dict(), start.state_dict()
+    own = net.state_dict()
+    its = start.state_dict()
     assert torch.equal(own["net.stages.1.temporal.weight"], its["net.stages.1.temporal.weight"])
     assert torch.equal(own["net.fc.weight"][1], its["net.fc.weight"][2])
     random = build(TinyR2Plus1D((4, 8)), 2, seed=2).state_dict()
@@ -128,11 +130,9 @@ def test_two_weights_are_not_loaded_into_one():
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_normalisation_is_that_of_the_definition_in_the_layout_it_was_given(channels_last):
-    x, mean, std = (
-        torch.rand(2, 3, 4, 5, 7),
-        torch.tensor([0.1, 0.5, 0.9]),
-        torch.tensor([0.3, 1.0, 2.0]),
-    )
+    x = torch.rand(2, 3, 4, 5, 7)
+    mean = torch.tensor([0.1, 0.5, 0.9])
+    std = torch.tensor([0.3, 1.0, 2.0])
     x = x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x
     got = Normalised(torch.nn.Identity(), mean, std)(x)
     torch.testing.assert_close(got, (x - mean.view(3, 1, 1, 1)) / std.view(3, 1, 1, 1))
@@ -172,11 +172,10 @@ def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
 def test_a_network_that_knows_more_classes_answers_for_the_wanted_ones_in_their_order():
     net = build(TinyR2Plus1D(), 4, seed=0).eval()
     x = torch.rand(2, 3, 8, 20, 20)
-    every, named = net(x), outputs(net, x, ["net.stages.3"]).taps
-    assert (
-        torch.equal(for_classes(net, "JRSW", ("J", "R", "S", "W"))(x), every)
-        and not net._forward_hooks
-    )
+    every = net(x)
+    named = outputs(net, x, ["net.stages.3"]).taps
+    assert torch.equal(for_classes(net, "JRSW", ("J", "R", "S", "W"))(x), every)
+    assert not net._forward_hooks
     few = folded(for_classes(net, ["Jump", "Run", "Sit", "Walk"], ["Walk", "Run"]), x)
     torch.testing.assert_close(few(x), every[:, [3, 1]], atol=1e-4, rtol=1e-5)
     found = outputs(few, x, ["net.stages.3"]).taps
@@ -192,7 +191,5 @@ def test_a_dark_clip_is_nearly_constant_under_imagenet_statistics():
     """At 12 of 255 all three colours stand near −2, a grey level less than 0.02 apart: docs/methods.md, 1."""
     net = build(TinyR2Plus1D(), 3, 0, *map(torch.tensor, IMAGENET))
     shown = lambda level: (torch.full((1, 3, 1, 1, 1), level / 255) - net.mean) / net.std  # noqa: E731
-    assert (
-        torch.all((shown(12) < -1.5) & (shown(12) > -2.2))
-        and float((shown(13) - shown(12)).max()) < 0.02
-    )
+    assert torch.all((shown(12) < -1.5) & (shown(12) > -2.2))
+    assert float((shown(13) - shown(12)).max()) < 0.02

@@ -59,24 +59,18 @@ def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, 
     assert contents(somebodys) == before
 
 
-def test_not_even_a_lock_is_put_there(somebodys):
-    with pytest.raises(ValueError, match="empty folder"):
-        make_night(SPEC, somebodys)
-    assert not (somebodys / ".lock").exists()
-
-
 @pytest.mark.parametrize("more", [(), ("--untrimmed",)])
-def test_the_command_refuses_it_too_and_leaves_no_lock(somebodys, command, more):
+def test_the_command_refuses_it_too_and_leaves_no_lock(somebodys, refused, more):
     before = contents(somebodys)
-    code, _, err = command("data", "night", "--out", somebodys, "--clips", "33", *more)
-    assert code == 2 and "holds dark, index.csv, thesis.txt … and is no data set of kdlab's" in err
+    error = refused("data", "night", "--out", somebodys, "--clips", "33", *more)
+    assert "holds dark, index.csv, thesis.txt … and is no data set of kdlab's" in error
     assert contents(somebodys) == before and not (somebodys / ".lock").exists()
 
 
-def test_a_file_is_no_folder(tmp_path, command):
+def test_a_file_is_no_folder(tmp_path, refused):
     (tmp_path / "file").write_text("mine")
-    code, _, err = command("data", "night", "--out", tmp_path / "file", "--clips", "33")
-    assert code == 2 and "is no folder" in err and (tmp_path / "file").read_text() == "mine"
+    assert "is no folder" in refused("data", "night", "--out", tmp_path / "file", "--clips", "33")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_an_empty_folder_is_free_whatever_a_desktop_or_a_killed_call_left_there(tmp_path, drawn):
@@ -96,11 +90,13 @@ def test_clips_of_another_generator_go_and_what_somebody_added_stays(tmp_path, d
     )
     for name in mine:
         (tmp_path / name).write_text(name)
+    own = tmp_path / "dark/Run/train-0000.mp4"
+    own.write_text("of yesterday")
     (tmp_path / "dark/Run/train-0007.mp4").write_text("left by a larger set")
     monkeypatch.setattr(making, "generator_fingerprint", lambda: "0123456789abcdef")
     make_night(SPEC, tmp_path)
     assert [(tmp_path / name).read_text() for name in mine] == list(mine)
-    assert not (tmp_path / "dark/Run/train-0007.mp4").exists()
+    assert own.read_text() == "0" and not (tmp_path / "dark/Run/train-0007.mp4").exists()
     assert json.loads((tmp_path / "night.json").read_text())["generator"] == "0123456789abcdef"
 
 

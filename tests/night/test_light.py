@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-import av
 import cv2
 import numpy as np
 import pytest
 
+from kdlab.measure.darkness import darkness
 from kdlab.night import ACTIONS, Camera, Night, darken, expose, render_clip
 from kdlab.night.drawing import linear_from_srgb, srgb_from_linear, write_h264
+from tests.conftest import decoded
 
 SPEC = Night(variety=0.5)
 
@@ -22,13 +23,7 @@ def test_dark_clips_look_like_real_ones(tmp_path):
     marks = []
     for index, name in enumerate(ACTIONS + ACTIONS[:1]):
         write_h264(tmp_path / "clip.mp4", render_clip(SPEC, "train", name, index).dark)
-        with av.open(str(tmp_path / "clip.mp4")) as file:
-            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
-        luma = frames @ np.array([0.299, 0.587, 0.114], np.float32)
-        small = np.stack([cv2.resize(f, (85, 64), interpolation=cv2.INTER_AREA) for f in luma])
-        marks.append(
-            (np.median(luma), np.percentile(luma, 99), np.abs(np.diff(small, axis=0)).mean())
-        )
+        marks.append([*darkness(decoded(tmp_path / "clip.mp4")).values()])
     middle, highest, change = np.median(marks, axis=0)
     assert 9 <= middle <= 18
     assert 25 <= highest <= 105

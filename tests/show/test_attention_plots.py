@@ -14,6 +14,7 @@ def test_a_row_for_each_map_and_one_for_the_clip():
     frames = np.random.default_rng(0).integers(0, 60, (6, 12, 14, 3)).astype(np.uint8)
     maps = dict.fromkeys(("student", "teacher"), np.ones(frames.shape[:3]))
     fig = maps_picture(frames, maps, (0, 5), True, "Grad-CAM")
-    assert len(fig.axes) == 3 * 2 + 1, "a bar says what colours mean"
+    # a bar says what colours mean
+    assert len(fig.axes) == 3 * 2 + 1
     assert faults(fig) == []
     assert {"student", "teacher", "brightened", "largest value"} <= set(words(fig).splitlines())

@@ -16,11 +16,9 @@ def test_flow_colours_are_told_apart_without_red_and_green_and_vertically_in_gre
     right, left, up, down, rest = flow_colours(
         np.array([[[8, 0], [-8, 0], [0, -8], [0, 8], [0, 0]]]), 8
     )[0]
-    assert (
-        np.allclose(rest, 0.5)
-        and np.allclose((right + left) / 2, rest)
-        and np.allclose((up + down) / 2, rest)
-    )
+    assert np.allclose(rest, 0.5)
+    assert np.allclose((right + left) / 2, rest)
+    assert np.allclose((up + down) / 2, rest)
     grey = luma(np.array([right, left, up, down])[None])[0]
     assert abs(grey[0] - grey[1]) < 0.01 < 0.5 < grey[2] - grey[3]
     assert right[0] > right[2] and left[2] > left[0] and np.ptp(up) == np.ptp(down) == 0
@@ -30,7 +28,8 @@ def test_flow_colours_are_told_apart_without_red_and_green_and_vertically_in_gre
 
 def test_frames_are_rebuilt_from_the_i_frame(make_video):
     clip = make_video("clip.avi", 14, codec="mpeg4", g="12", sc_threshold="1000000000")
-    fig, frames = overview(read(clip)), [frame.picture for frame in modalities(clip)]
+    fig = overview(read(clip))
+    frames = [frame.picture for frame in modalities(clip)]
     top = [np.asarray(ax.images[0].get_array()) for ax in fig.axes[:5]]
     assert all(
         np.array_equal(picture, frames[t]) for picture, t in zip(top, (0, 3, 6, 8, 11), strict=True)

@@ -114,7 +114,7 @@ def test_what_agrees_is_said_in_a_line_for_each_name(capsys):
 
 
 @pytest.mark.parametrize(
-    ("yours", "kdlabs", "why"),
+    "yours, kdlabs, why",
     [
         (1.0, 1.5, "yours is 1 and kdlab's is 1.5; they differ by 0.5"),
         (

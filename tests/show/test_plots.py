@@ -40,8 +40,7 @@ def test_the_bars_are_the_intervals_and_an_infinite_one_crosses_the_axis():
     (ax,) = plots.effects({name: Effect(*ends, 3) for name, ends in bars.items()}).axes
     left, right = ax.get_xlim()
     assert -8.5 < left < -7 and 7 < right < 8.5
-    assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"], (
-        "no hyphen is a minus"
-    )
+    # no hyphen is a minus
+    assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± inf"]
     thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
     assert np.allclose(thick, [[-1, 7], [-7, -3], [left, right]])

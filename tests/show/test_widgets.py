@@ -45,4 +45,5 @@ def test_a_flipbook_draws_its_pictures_once_and_turns_to_each():
     middle = shown.value
     slider.value = 2
     assert drawn == [0, 1, 2] and shown.value != middle and shown.value[:4] == b"\x89PNG"[:4]
-    assert not plt.get_fignums(), "no picture stands below the slider a second time"
+    # no picture stands below the slider a second time
+    assert not plt.get_fignums()

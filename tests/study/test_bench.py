@@ -24,9 +24,8 @@ def bench(monkeypatch, clips, places):  # noqa: F811
     monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
     monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
     for module in ("many", "obtain"):
-        monkeypatch.setattr(
-            f"kdlab.train.{module}.rehearse", lambda *_: None
-        )  # it takes longer than the trainings
+        # it takes longer than the trainings
+        monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda *_: None)
     (study,) = studies_in(ROOT / "studies" / "bench.py")
     import bench as module
 
@@ -60,10 +59,8 @@ def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, p
 
     with pytest.raises(KeyboardInterrupt):
         study.run(workers=1, say=killed)
-    assert (
-        len(module.tuning()["validation"]) == 4
-        and sum(line.startswith("tuned") for line in said) == 5
-    )
+    assert len(module.tuning()["validation"]) == 4
+    assert sum(line.startswith("tuned") for line in said) == 5
     assert "Still to train: genkd-family." in study.page.read_text("utf-8")
     said.clear()
     scores = study.run(workers=1, say=said.append)
@@ -77,15 +74,12 @@ def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, p
             kept.predicted["ce"] == kept.labels
         ).mean(1)
         assert row.points == pytest.approx(gaps.mean(), abs=0.01)
-        assert row.half == pytest.approx(
-            12.706 * abs(gaps[0] - gaps[1]) / 2, abs=0.02
-        )  # t of one degree of freedom
+        # t of one degree of freedom
+        assert row.half == pytest.approx(12.706 * abs(gaps[0] - gaps[1]) / 2, abs=0.02)
     text = study.page.read_text("utf-8")
-    assert (
-        "Not complete" not in text
-        and "2 seeds are too few for a verdict" in text
-        and "| GenKD |" in text
-    )
+    assert "Not complete" not in text
+    assert "2 seeds are too few for a verdict" in text
+    assert "| GenKD |" in text
     assert len(text.split()) <= 700 and np.array_equal(scores.labels, kept.labels)
     taught = [study.recipes(seed)["genkd-family"].teacher for seed in (0, 1)]
     assert [teacher.seed for teacher in taught] == [1000, 1001]  # a seed draws student and teacher

@@ -23,10 +23,10 @@ def test_reversed_clips_show_the_opposite_or_a_class_of_their_own(own_places):
     for others, shown in ((True, [3, 2, 1, 3, 2, 1]), (False, [2, 1, 2, 1])):
         data = both_ways.BothWays(night, others)
         records = data.catalogue().split("train")
-        assert [r.label for r in records[6:]] == shown and data.catalogue().classes[3:] == (
-            "Reversed",
-        ) * others
-    window, view = both_ways.BothWaysWindow(6, 32, 28), both_ways.Exposed()
+        assert [r.label for r in records[6:]] == shown
+        assert data.catalogue().classes[3:] == ("Reversed",) * others
+    window = both_ways.BothWaysWindow(6, 32, 28)
+    view = both_ways.Exposed()
     clips = window.batches(data.catalogue(), "train", {"student": view})
     twin = next(n for n, r in enumerate(clips.records) if n > 5 and r.path == clips.records[1].path)
     ahead, back = (clips.pixels(clips.records[n], view, np.arange(6)) for n in (1, twin))
@@ -61,7 +61,7 @@ def test_fold_b_is_read_once_and_by_a_committed_choice(tmp_path, monkeypatch):
             study.CHOICE.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=why):
             study.committed_choice()
-        subprocess.run([*git, "add", *(["choice.json"] * bool(content))], check=True)
+        subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-qm", "choice"], check=True)
     assert study.committed_choice() == {"try": "ensemble"}
     study.READ.touch()

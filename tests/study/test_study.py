@@ -30,11 +30,9 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
     study = Study("mine", conditions, [ASKED], replace(SMOKE, seeds=2))
     (answer,) = study.run(workers=1, say=said.append)
     table = study.rows(folder)
-    assert (
-        len(table) == 6
-        and set(table.world) == {0, 1}
-        and set(table.questions) == {f"1:{ASKED.digest()}"}
-    )
+    assert len(table) == 6
+    assert set(table.world) == {0, 1}
+    assert set(table.questions) == {f"1:{ASKED.digest()}"}
     for world in (0, 1):
         kept = Scores.load(folder / f"mine-{world}.npz")
         mine = table[table.world == world].set_index("condition")
@@ -43,13 +41,10 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
             kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other")
         )
     difference = table.pivot(index="world", columns="condition", values="value").eval("more - less")
-    assert (
-        answer.effect.mean == pytest.approx(difference.mean())
-        and f"Is more better? {answer}" in said[-1]
-    )
-    assert answer.shared and "; worlds share their test clips, so this holds for these " in str(
-        answer
-    )
+    assert answer.effect.mean == pytest.approx(difference.mean())
+    assert f"Is more better? {answer}" in said[-1]
+    assert answer.shared
+    assert "; worlds share their test clips, so this holds for these " in str(answer)
 
     def answer_to(**changes):
         table.assign(**changes).to_csv(tmp_path / "mine.csv", index=False)
@@ -57,7 +52,8 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
 
     for world in (0, 1):  # eight test clips
         shutil.copy(folder / f"mine-{world}.npz", tmp_path)
-    own, equal = answer_to(clips=table.world), answer_to(value=62.5)
+    own = answer_to(clips=table.world)
+    equal = answer_to(value=62.5)
     assert not own.shared and "share" not in str(own) and own.compared == answer.compared
     assert equal.effect.half_width == pytest.approx(stats.t.ppf(0.975, 1) * 12.5 / 2**0.5)
     assert answer_to(value=60.5).effect.half_width == np.inf  # no whole number of clips
@@ -102,7 +98,7 @@ def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> p
 
 
 @pytest.mark.parametrize(
-    ("gain", "rival", "noise", "outcome", "says"),
+    "gain, rival, noise, outcome, says",
     [
         (5, 0, 1, "helps", "more helps by +5.0 ± 0.8 points over less"),
         (
@@ -115,13 +111,8 @@ def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> p
         (5, 9, 1, "beaten", "more is beaten by other (-4.0 ± 1.1 points against it)"),
         (-5, -9, 1, "beaten", "more is beaten by less (-5.0 ± 0.8 points against it)"),
         (0.3, 0, 0.2, "small", "more changes less than 1.0 points over less (+0.3 ± 0.2)"),
-        (
-            0.3,
-            0.9,
-            0.2,
-            "small",
-            "more changes less than 1.0 points over less",
-        ),  # another is ahead, by less than matters
+        # another is ahead, by less than matters
+        (0.3, 0.9, 0.2, "small", "more changes less than 1.0 points over less"),
         (
             3,
             0,
@@ -140,7 +131,7 @@ def test_the_answers(gain, rival, noise, outcome, says):
 
 
 @pytest.mark.parametrize(
-    ("tested", "worlds", "gained", "measured", "says"),
+    "tested, worlds, gained, measured, says",
     [
         (
             14,
@@ -167,8 +158,9 @@ def test_equal_differences_are_no_certainty(tested, worlds, gained, measured, sa
     assert str(Answer.of(replace(ASKED, rivals=(), teacher=""), found, tested)).startswith(says)
 
 
+# beaten by the rival
 @pytest.mark.parametrize(
-    ("gain", "ahead", "spread", "undecided"),
+    "gain, ahead, spread, undecided",
     [
         (3, 3, 5, (1, 1)),  # helps
         (3, 3, 5, (10, 10)),  # helps, among ten questions
@@ -176,7 +168,7 @@ def test_equal_differences_are_no_certainty(tested, worlds, gained, measured, sa
         (-0.55, 0.5, 2.5, (4, 7)),  # small or beaten
         (0.5, -2.5, 5, (4, 7)),
     ],
-)  # beaten by the rival
+)
 def test_the_worlds_said_to_decide_do_so_in_four_of_five_cases(gain, ahead, spread, undecided):
     rng = np.random.default_rng(3)
     noise = stats.zscore(rng.normal(size=10), ddof=1) * spread
@@ -212,9 +204,8 @@ def test_questions_read_together_need_more_each():
         Answer.of(replace(ASKED, rivals=rivals), behind).lost
         for rivals in ((), tuple(f"r{k}" for k in range(9)))
     ]
-    assert (
-        lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p) and lost[1] > 5 * lost[0]
-    )
+    assert lost[0] == pytest.approx(Effect.of(behind.more - behind.less).p)
+    assert lost[1] > 5 * lost[0]
     assert (
         Answer.of(Question("2", "?", "gap"), pd.DataFrame({"gap": [1.0, 1.2, 0.9]})).effect.low > 0
     )

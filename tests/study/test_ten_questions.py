@@ -59,10 +59,8 @@ def make_up(ten, worlds):
         pd.DataFrame(rows, columns=COLUMNS).to_csv(ten.FOLDER / f"{study.name}.csv", index=False)
 
     for script in map(import_module, ten.SCRIPTS):
-        asked, best = (
-            getattr(script, "QUESTIONS", ()),
-            {q.method for q in getattr(script, "QUESTIONS", ())},
-        )
+        asked = getattr(script, "QUESTIONS", ())
+        best = {q.method for q in getattr(script, "QUESTIONS", ())}
         names = {n for q in asked for n in (q.method, q.baseline, q.teacher, *q.rivals)}
         names |= {
             n for rows in getattr(script, "ALSO", {}).values() for _, *pair in rows for n in pair
@@ -91,28 +89,20 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
     rows.to_csv(ten.FOLDER / "into_the_dark.csv", index=False)
     import_module("report").main()
     page = (paths.project_root() / "docs" / "results.md").read_text("utf-8")
-    assert (
-        len(re.findall(r"\S*\w\S*", page)) <= 2500
-        and page.count("\n## ") == 11
-        and "ithheld" not in page
-    )
+    assert len(re.findall(r"\S*\w\S*", page)) <= 2500
+    assert page.count("\n## ") == 11
+    assert "ithheld" not in page
     for question in ten.questions():
         assert f"## {question.name}. {question.asks}" in page
         assert (ten.FOLDER / f"question-{question.name}.png").exists()
     assert "**DL-KDD helps by +" in page and "| raw student | " in page
-    assert (
-        "| Zero-DCE: the teacher's lead (5 worlds) | " in page
-        and "| gamma 1.2: the teacher's lead | " in page
-    )
-    assert (
-        "| over ten labels alone (failed: 1) | " in page
-        and "without the failed world (added later) | " in page
-    )
+    assert "| Zero-DCE: the teacher's lead (5 worlds) | " in page
+    assert "| gamma 1.2: the teacher's lead | " in page
+    assert "| over ten labels alone (failed: 1) | " in page
+    assert "without the failed world (added later) | " in page
     assert list(edition.answers().values()) == ten.answers()
-    assert (
-        edition.compared("1").iloc[0, 0] == str(ten.answers()[0].effect)
-        and len(ten.answers()) == 10
-    )
+    assert edition.compared("1").iloc[0, 0] == str(ten.answers()[0].effect)
+    assert len(ten.answers()) == 10
     assert (
         edition.compared("1").iloc[0, 1]
         == edition.values("1").eval("`DL-KDD` - `labels alone`").min()
@@ -124,7 +114,7 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    "spoil, why",
     [
         (lambda ten: None, "the questions are not committed"),
         (

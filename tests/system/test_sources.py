@@ -43,7 +43,8 @@ def test_what_changed_since_its_import_is_noticed_until_it_is_reloaded(tmp_path,
 def test_every_python_reads_the_same_syntax(monkeypatch):
     """Else whoever has another Python than the committed runs is told that all of them are stale."""
     text = "def f(x=[]): return f'{x:<{9}}'\nclass C: pass"
-    tree, plain = ast.parse(text), syntax(text)
+    tree = ast.parse(text)
+    plain = syntax(text)
     assert plain.startswith(
         "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x')], "
     )

@@ -21,7 +21,7 @@ from kdlab.train.settings import Rule, Settings
 
 
 @pytest.mark.parametrize(
-    ("check", "good", "bad"),
+    "check, good, bad",
     [
         (finite, [-1, 0, 2.5], [math.nan, math.inf, "1", None, True, 1j]),
         (positive, [1e-9, 3, np.float32(2), np.int64(1)], [0, -1, -0.0]),

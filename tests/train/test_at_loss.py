@@ -14,23 +14,15 @@ from kdlab.train.loop import fit
 from kdlab.train.preparing import batches, prepared
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
-from tests.conftest import encode, square
+from tests.conftest import walks
 
 
 @pytest.fixture
 def recipe(own_places) -> Recipe:
     """A tiny network on squares that walk left or right, which it learns in a few epochs."""
-    lines = ["path,label,split,group"]
-    for split, count in (("train", 6), ("val", 1), ("test", 1)):
-        for k, label in ((k, label) for k in range(count) for label in ("left", "right")):
-            path = f"{label}/{split}{k}.mp4"
-            encode(own_places / "clips" / path, square(1 if label == "right" else -1, 5 * k))
-            lines.append(f"{path},{label},{split},{split}{k}{label}")
-    (own_places / "clips" / "index.csv").write_text("\n".join(lines))
+    clips = walks(own_places / "clips", train=6, val=1, test=1)
     return Recipe(
-        "walks",
-        UserClips(str(own_places / "clips")),
-        settings=Settings(epochs=60, batch_size=6, lr=2e-3),
+        "walks", UserClips(str(clips)), settings=Settings(epochs=60, batch_size=6, lr=2e-3)
     )
 
 
@@ -69,9 +61,8 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
         progress=each_step,
         say=str,
     )
-    assert any(all(map(torch.equal, net.parameters(), state)) for state in states), (
-        "looking changes no bit"
-    )
+    # looking changes no bit
+    assert any(all(map(torch.equal, net.parameters(), state)) for state in states)
 
 
 def test_a_loss_that_never_comes_and_one_that_is_none(recipe):

@@ -1,18 +1,16 @@
 """The device, its precision, and the parts of a batch."""
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.train import device as module
 from kdlab.train.device import device
 from kdlab.train.feeding import parts_of_batch
 from kdlab.train.loop import fit
 from kdlab.train.settings import Settings
+from tests.train.test_loop import Blobs
 
 
 def test_the_device_is_named_or_refused(monkeypatch):
@@ -30,7 +28,7 @@ def test_the_device_is_named_or_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "cuda", "flags", "fast"),
+    "where, cuda, flags, fast",
     [
         ("cuda", (8, 0), {}, True),
         ("cuda", (7, 5), {"amx_bf16": True}, False),
@@ -49,10 +47,10 @@ def test_bf16_follows_the_hardware_of_the_device(monkeypatch, where, cuda, flags
 
 def test_the_parts_of_a_batch_are_the_batch_in_order_and_as_equal_as_can_be():
     for clips, accumulate in ((16, 1), (16, 4), (15, 2), (9, 6)):
-        cuts, places = parts_of_batch(clips, accumulate), list(range(clips))
-        assert [place for cut in cuts for place in places[cut]] == places and len(
-            cuts
-        ) == accumulate
+        cuts = parts_of_batch(clips, accumulate)
+        places = list(range(clips))
+        assert [place for cut in cuts for place in places[cut]] == places
+        assert len(cuts) == accumulate
         sizes = [cut.stop - cut.start for cut in cuts]
         assert max(sizes) - min(sizes) <= 1
     with pytest.raises(
@@ -62,43 +60,17 @@ def test_the_parts_of_a_batch_are_the_batch_in_order_and_as_equal_as_can_be():
         parts_of_batch(3, 4)
 
 
-@dataclass
-class Clips:
-    """Two classes, a bright left or right half, in memory, the noise on it drawn clip by clip."""
-
-    records: list = field(default_factory=lambda: list(range(40)))
-
-    def _batch(self, indices, generator, part=slice(None)):
-        labels = torch.tensor([i % 2 for i in indices])
-        x = torch.rand(len(indices), 3, 4, 8, 8, generator=generator, dtype=torch.float64)
-        x[labels == 0, ..., :4] += 0.5
-        views = {"student": x[part]}
-        return Batch(views, labels[part], tuple(map(str, indices))[part])
-
-    def training(self, indices, generator, part=slice(None)):
-        return self._batch(indices, generator, part)
-
-    def evaluation(self):
-        yield self._batch(self.records, torch.Generator().manual_seed(7))
-
-
 @pytest.mark.parametrize("clips", [40, 15])
 def test_accumulated_gradients_are_those_of_the_whole_batch(clips):
     """Of 15 clips in uneven parts, since a batch is of 16."""
 
     def weights(accumulate):
         torch.manual_seed(1)
-        net = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(3 * 4 * 8 * 8, 8),
-            nn.GroupNorm(2, 8),
-            nn.ReLU(),
-            nn.Linear(8, 2),
-        )
+        net = nn.Sequential(nn.Linear(4, 8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Linear(8, 2))
         fit(
             CrossEntropy(),
             {"student": net.double()},
-            Clips(list(range(clips))),
+            Blobs(list(range(clips)), dtype=torch.float64),
             Settings(3, 16, accumulate=accumulate),
             0,
             say=str,

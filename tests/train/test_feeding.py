@@ -15,6 +15,7 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.feeding import clips_of_batch, made_ahead
 from kdlab.train.loop import fit
 from kdlab.train.settings import Settings
+from tests.conftest import interrupted_at
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -56,9 +57,8 @@ def test_batches_are_made_ahead_by_threads_and_only_once():
     for number, _ in enumerate(
         made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)
     ):
-        assert len(begun) == min(number + 3, 4), (
-            "no more than two are made before they are asked for"
-        )
+        # no more than two are made before they are asked for
+        assert len(begun) == min(number + 3, 4)
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
 
@@ -85,12 +85,6 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
         )
         return trained.nets["student"][2].weight, trained.history
 
-    def killed(steps):
-        for step in steps:
-            if step == 3:
-                raise KeyboardInterrupt
-            yield step
-
     weight, history = train()
     told = []
     monkeypatch.setattr(
@@ -100,7 +94,7 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
         ),
     )
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "c", killed)
+        train(tmp_path / "c", interrupted_at(3))
     for checkpoint in (None, tmp_path / "c"):
         again, rows = train(checkpoint)
         assert torch.equal(weight, again) and rows == history

@@ -19,21 +19,14 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.settings import AsReleased, Rule, Settings
-from tests.conftest import encode, places_in, square
+from tests.conftest import places_in, walks
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A recipe on squares that walk left or right; one folder of clips, frames and rehearsals for all tests."""
     root = tmp_path_factory.mktemp("foreign")
-    lines = ["path,label,split,group"]
-    for split, count in (("train", 4), ("val", 1), ("test", 3)):
-        for k in range(count):
-            for label, way in (("left", -1), ("right", 1)):
-                path = f"{label}/{split}{k}.mp4"
-                encode(root / "clips" / path, square(way, 5 * k))
-                lines.append(f"{path},{label},{split},{split}{k}{label}")
-    (root / "clips" / "index.csv").write_text("\n".join(lines))
+    walks(root / "clips", train=4, val=1, test=3)
     with places_in(root):
         yield Recipe(
             "foreign",
@@ -319,7 +312,8 @@ GOOD = (
 def test_an_unlike_network_goes_the_whole_way(base, kind):
     recipe = replace(base, net=Net(kind.__name__))
     run = obtain(recipe, say=str)
-    saved, net = run.predictions("test"), Run(run.folder).net()
+    saved = run.predictions("test")
+    net = Run(run.folder).net()
     assert saved.logits.shape == (6, 2) and run.history.loss_net.notna().all()
     alone = torch.cat(
         [
@@ -349,7 +343,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "says"), REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
+@pytest.mark.parametrize("kind, says", REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
 def test_a_network_whose_answers_are_not_its_clips_own_is_refused(base, kind, says):
     with pytest.raises(ValueError, match=f"^Net.* {says}"):
         obtain(replace(base, net=Net(kind.__name__)), say=str)
@@ -486,7 +480,8 @@ class GradientPenalty(WithNets):
 @dataclass(frozen=True)
 class Mixup(CrossEntropy):
     def losses(self, nets, batch, progress):
-        share, order = float(torch.rand(())), torch.randperm(len(batch.labels))
+        share = float(torch.rand(()))
+        order = torch.randperm(len(batch.labels))
         x = batch.views["student"]
         logits = nets["student"](share * x + (1 - share) * x[order])
         ce = [F.cross_entropy(logits, labels) for labels in (batch.labels, batch.labels[order])]
@@ -528,7 +523,7 @@ def test_an_unlike_method_goes_the_whole_way(base, method):
 
 
 @pytest.mark.parametrize(
-    ("method", "says"),
+    "method, says",
     [
         (
             WithNets(owned=False),
@@ -559,7 +554,7 @@ def test_a_method_that_would_lose_what_it_learns_is_refused(base, method, says):
 
 
 @pytest.mark.parametrize(
-    ("released", "says"),
+    "released, says",
     [
         (
             AsReleased((("net", Rule()), ("cvae", Rule()))),

@@ -29,7 +29,8 @@ def weights(runs) -> list[str]:
 def until(found, seconds=300):
     deadline = time.monotonic() + seconds
     while not found():
-        assert time.monotonic() < deadline, "it took too long"
+        # it took too long
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -48,24 +49,23 @@ def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, 
     ]
     assert in_training_order(students) == [students[0].teacher, *students]
     with Threads(1) as executor:
-        found = obtain_all(students, pretrained=False, executor=executor, say=str)
+        found = obtain_all(students, executor=executor, say=str)
         assert executor.given == [students[0].teacher, *students]
         assert [run.recipe for run in found] == students
-        obtain_all(students, pretrained=False, executor=executor, say=str)
-        assert len(executor.given) == 3, "what is finished is found"
+        obtain_all(students, executor=executor, say=str)
+        # what is finished is found
+        assert len(executor.given) == 3
     monkeypatch.setenv("KDLAB_RUNS", str(places / "here"))
-    assert weights(obtain_all(students, pretrained=False, workers=1, say=str)) == weights(found)
+    assert weights(obtain_all(students, workers=1, say=str)) == weights(found)
 
 
 def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, places):
-    good, wrong = (
-        make_recipe(clips, epochs=1),
-        make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30)),
-    )
+    good = make_recipe(clips, epochs=1)
+    wrong = make_recipe(clips, 1, settings=Settings(1, 4, lr=1e30))
     later = make_recipe(clips, 2, condition="later", epochs=1, start=good)
     rehearse(good)  # of whose kind the wrong one is, but for its rate
     with Threads(1) as executor, pytest.raises(ValueError) as failed:
-        obtain_all([wrong, good, later], pretrained=False, executor=executor, say=str)
+        obtain_all([wrong, good, later], executor=executor, say=str)
     for words in (
         f"{wrong.stem}: ",
         "ower the learning rate",
@@ -74,7 +74,7 @@ def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, place
         assert words in str(failed.value)
     assert executor.given == [wrong, good]
     said = []
-    obtain_all([good], pretrained=False, workers=1, say=said.append)
+    obtain_all([good], workers=1, say=said.append)
     assert said == [f"{good.name}: found"]
 
 
@@ -97,7 +97,7 @@ def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):
     with pytest.raises(
         ValueError, match="TerminatedWorkerError(.|\n)*1 of 3 runs are finished and kept; the same"
     ):
-        obtain_all([quick, *long], workers=2, pretrained=False, say=str)
+        obtain_all([quick, *long], workers=2, say=str)
     killer.join()
     assert (places / "runs" / quick.name / "run.json").is_file()
 
@@ -150,12 +150,13 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err, err
     assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=10)[1]
-    assert len(list((places / "runs").glob("quick*/run.json"))) == 1, "finished runs are kept"
+    # finished runs are kept
+    assert len(list((places / "runs").glob("quick*/run.json"))) == 1
     out, err = (again := started()).communicate(timeout=300)
     assert again.returncode == 0 and (places / "runs" / "studies" / "stopped.csv").is_file(), err
-    resumed = weights(obtain_all(long, pretrained=False, workers=1, say=str))
+    resumed = weights(obtain_all(long, workers=1, say=str))
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
-    assert weights(obtain_all(long, pretrained=False, workers=1, say=str)) == resumed
+    assert weights(obtain_all(long, workers=1, say=str)) == resumed
 
 
 @pytest.mark.slow
@@ -169,9 +170,9 @@ def test_other_machines_train_to_the_same_bits_and_tell_what_fails(
         Ray() if engine == "ray" else Slurm(str(places / "jobs"), (("timeout_min", 5),), "local")
     )
     student = make_student(clips)
-    found = weights(obtain_all([student], pretrained=False, executor=executor, say=str))
+    found = weights(obtain_all([student], executor=executor, say=str))
     wrong = replace(student, condition="wrong", settings=Settings(3, 4, lr=1e30))
     with pytest.raises(ValueError, match="ower the learning rate"):
-        obtain_all([wrong], pretrained=False, executor=executor, say=str)
+        obtain_all([wrong], executor=executor, say=str)
     monkeypatch.setenv("KDLAB_RUNS", str(places / "here"))
-    assert weights(obtain_all([student], pretrained=False, workers=1, say=str)) == found
+    assert weights(obtain_all([student], workers=1, say=str)) == found

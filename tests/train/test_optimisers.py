@@ -9,6 +9,7 @@ from torch import nn
 from kdlab.distill.method import CrossEntropy
 from kdlab.train.loop import fit
 from kdlab.train.settings import AsReleased, Rule, Settings, learning_rate, optimiser_for
+from tests.conftest import interrupted_at
 from tests.train.test_loop import Blobs, make_net, same, state
 
 STEPS = AsReleased(
@@ -21,10 +22,8 @@ SETTINGS = Settings(epochs=6, batch_size=16, lr=1e-2, weight_decay=1e-2)
 
 def stepped(rules, gradients, value=2.0, name="student.net.layer.weight", epochs=None):
     """One weight after a step of each of ``gradients``, one an epoch."""
-    weight, settings = (
-        nn.Parameter(torch.tensor([value], dtype=torch.float64)),
-        replace(SETTINGS, as_released=rules),
-    )
+    weight = nn.Parameter(torch.tensor([value], dtype=torch.float64))
+    settings = replace(SETTINGS, as_released=rules)
     one = optimiser_for(settings, "net", [(name, weight)], fused=False)
     for epoch, gradient in enumerate(gradients):
         (group,) = one.param_groups
@@ -44,9 +43,8 @@ def test_a_first_step_of_each_kind_is_its_formula():
         2 * (1 - 1e-4) - 1e-2 * 0.5 / (0.5 + 1e-3), abs=1e-12
     )
     bare = AsReleased((("net", Rule("sgd", share=0.1, decay=0.0)),))
-    assert stepped(bare, [0.5, 0.5]) == pytest.approx(
-        2 - 1e-3 * 0.5 * (1 + 1.9), abs=1e-12
-    )  # with momentum
+    # with momentum
+    assert stepped(bare, [0.5, 0.5]) == pytest.approx(2 - 1e-3 * 0.5 * (1 + 1.9), abs=1e-12)
 
 
 def test_a_weight_has_the_share_of_the_first_pattern_in_its_name_and_biases_do_not_decay():
@@ -77,7 +75,9 @@ def test_the_plateau_is_torchs_replayed():
     weight = nn.Parameter(torch.zeros(1))
     one = torch.optim.SGD([weight], 1e-2)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(one, "min", patience=1)
-    settings, history, seen = replace(SETTINGS, as_released=PLATEAU), [], set()
+    settings = replace(SETTINGS, as_released=PLATEAU)
+    history = []
+    seen = set()
     for epoch, loss in enumerate(losses):
         assert learning_rate(settings, 7, 9, epoch, history) == one.param_groups[0]["lr"]
         seen.add(one.param_groups[0]["lr"])
@@ -102,25 +102,18 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
             checkpoint=checkpoint,
         )
 
-    def until(steps):
-        for step in steps:
-            if step == 11:
-                raise KeyboardInterrupt
-            yield step
-
     whole = trained()
     with pytest.raises(KeyboardInterrupt):
-        trained(until, place)
+        trained(interrupted_at(11), place)
     went_on = []
     resumed = trained(lambda steps: went_on.append(steps.start) or iter(steps), place)
     assert went_on[0] > 0 and same(state(whole.nets["student"]), state(resumed.nets["student"]))
-    assert whole.history == resumed.history and ("val_loss" in whole.history[0]) == bool(
-        rules.patience
-    )
+    assert whole.history == resumed.history
+    assert ("val_loss" in whole.history[0]) == bool(rules.patience)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    "wrong, words",
     [
         (lambda: Rule("adagrad"), "kind='adagrad'"),
         (lambda: AsReleased(shares=(("fc", 0.0),)), r"shares\[0\]=0.0"),

@@ -47,7 +47,8 @@ def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
     name = dual_light(DEMO, 3)["dlkdd"].name
     assert name.startswith("dlkdd-night-s3-") and len(name) == len("dlkdd-night-s3-") + 6
     a, b = (undecodable(tmp_path / place / "mine") for place in "ab")
-    here, there = make_recipe(a), make_recipe(b)
+    here = make_recipe(a)
+    there = make_recipe(b)
     assert here.name == there.name and here.name.startswith("ce_raw-mine-s0-")
     assert make_recipe(a, seed=1).digest() != here.digest()
     assert make_student(a).digest() != make_student(a, method=DualLight(alpha=0.3)).digest()
@@ -80,7 +81,9 @@ def test_other_clips_in_a_folder_of_the_same_name_are_another_run(tmp_path, reci
 def test_clips_changed_while_a_kernel_runs_have_another_name_at_once(tmp_path):
     """Also within the tick of a clock, at the same size and with the time set back, as an editor of tags does."""
     root = undecodable(tmp_path / "mine")
-    file, recipe, names = root / "left" / "0.mp4", make_recipe(root), set()
+    file = root / "left" / "0.mp4"
+    recipe = make_recipe(root)
+    names = set()
     for letter in "abcdefgh":
         before = file.stat()
         file.write_text(f"left/{letter}")
@@ -174,7 +177,8 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     )
     assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
     paper = edit("papers/dual_light/method.py", "from dataclasses", "X = 1\nfrom dataclasses")
-    assert paper[0] == start[0] and paper[1] != start[1], "a paper's folder decides its own runs"
+    # a paper's folder decides its own runs
+    assert paper[0] == start[0] and paper[1] != start[1]
     loop = edit("train/settings.py", "steps / 5", "steps / 6")
     assert loop[0] != paper[0] and loop[1] != paper[1]
     monkeypatch.undo()

@@ -140,7 +140,7 @@ class Brought(Net):
 
 
 @pytest.mark.parametrize(
-    ("module", "says"),
+    "module, says",
     [
         (
             "Centre",

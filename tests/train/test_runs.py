@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,31 +23,21 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.pool import pool
-from kdlab.train.loop import Trained, predict
+from kdlab.train.loop import Trained
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
-from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, why_unusable, write_run
 from kdlab.train.settings import Settings
 from kdlab.video.container import DamagedClip
-from tests.conftest import encode, square
+from tests.conftest import cut, encode, square, walks
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("clips")
-    lines = ["path,label,split,group"]
-    for split, count in (("train", 8), ("val", 2), ("test", 4)):
-        for label, direction in (("left", -1), ("right", 1)):
-            for n in range(count):
-                path = f"{label}/{split}{n}.mp4"
-                encode(root / path, square(direction, 5 * n + (split == "test")))
-                lines.append(f"{path},{label},{split},{split}{n}")
-    (root / "index.csv").write_text("\n".join(lines))
-    return root
+    return walks(tmp_path_factory.mktemp("clips"), train=8, val=2, test=4)
 
 
 @pytest.fixture
@@ -79,29 +68,18 @@ def make_student(clips, seed=0, **changes) -> Recipe:
 def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
     said = []
     student = make_student(clips)
-    run = obtain(student, pretrained=False, say=said.append)
+    run = obtain(student, say=said.append)
     assert [line.split(":")[1].split()[0] for line in said] == ["trained", "trained"]
     assert said[0].startswith("ce_enhanced") and "teacher" in said[1]
     teacher = obtain(student.teacher, say=said.append)
     assert run.provenance["needed"]["teacher"] == teacher.provenance["weights"]
     assert said[2].endswith(": found")
     test = run.predictions("test")
-    assert (
-        test.logits.shape == (8, 2)
-        and sorted(set(test.labels.tolist())) == [0, 1]
-        and len(set(test.ids)) == 8
-    )
+    assert test.logits.shape == (8, 2)
+    assert sorted(set(test.labels.tolist())) == [0, 1]
+    assert len(set(test.ids)) == 8
     assert len(run.history) == 3 and run.recipe == student and run.staleness() == ""
     assert not (run.folder / "checkpoint.pt").exists()
-
-
-def test_the_saved_network_gives_the_saved_predictions(clips, places):
-    run = obtain(make_recipe(clips), pretrained=False, say=str)
-    logits, labels, ids = predict(run.net(), batches(run.recipe, "test").evaluation(), "student")
-    assert (
-        np.array_equal(logits.numpy(), run.predictions().logits)
-        and list(run.predictions().ids) == ids
-    )
 
 
 def edited(run, **entries) -> None:
@@ -112,7 +90,7 @@ def edited(run, **entries) -> None:
 
 def test_a_stale_run_on_your_own_clips_is_made_anew_and_the_old_one_kept(clips, places):
     said, recipe = [], make_recipe(clips)
-    run = obtain(recipe, pretrained=False, say=said.append)
+    run = obtain(recipe, say=said.append)
     edited(run, sources="of yesterday")
     assert why_unusable(Run(run.folder)) == "made by other sources"
     assert obtain(recipe, say=said.append).staleness() == ""
@@ -121,18 +99,8 @@ def test_a_stale_run_on_your_own_clips_is_made_anew_and_the_old_one_kept(clips, 
     assert old.provenance["sources"] == "of yesterday" and old.net() is not None
     edited(run, sources="of yesterday")
     said.clear()
-    obtain_all([recipe], pretrained=False, workers=1, say=said.append)
+    obtain_all([recipe], workers=1, say=said.append)
     assert sum("STALE" in line for line in said) == 1 and Run(run.folder).staleness() == ""
-
-
-def test_other_clips_in_the_folder_are_trained_on(clips, places):
-    mine, said = places / "clips", []
-    shutil.copytree(clips, mine)
-    first = obtain(make_recipe(mine), pretrained=False, say=said.append)
-    shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
-    second = obtain(make_recipe(mine), pretrained=False, say=said.append)
-    assert first.folder != second.folder and all("trained in" in line for line in said)
-    assert first.provenance["weights"] != second.provenance["weights"]
 
 
 def test_clips_that_change_while_they_are_trained_on_are_told(clips, places, monkeypatch):
@@ -148,21 +116,8 @@ def test_clips_that_change_while_they_are_trained_on_are_told(clips, places, mon
 
     monkeypatch.setattr("kdlab.train.obtain.track", changing)
     with pytest.raises(ValueError, match="changed while ce_raw-clips-s0-.* Call again"):
-        obtain(recipe, pretrained=False, say=str)
+        obtain(recipe, say=str)
     assert not list((places / "runs").glob("*/run.json"))
-
-
-def test_a_run_is_found_again_when_its_clips_have_moved(clips, places):
-    said = []
-    for name in ("here", "there"):
-        shutil.copytree(clips, places / name / "mine")
-        obtain(make_recipe(places / name / "mine"), pretrained=False, say=said.append)
-        shutil.rmtree(places / name)
-    assert "trained" in said[0] and said[1].endswith(": found")
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:900])
 
 
 def without(index: Path, word: str) -> None:
@@ -192,7 +147,7 @@ def test_bad_clips_are_named_before_anything_is_trained(clips, places, change, e
     mine = Path(shutil.copytree(clips, places / "clips"))
     change(mine)
     with pytest.raises(error, match=words):
-        obtain(make_recipe(mine), pretrained=False)
+        obtain(make_recipe(mine))
     assert not list((places / "runs").glob("*/*.safetensors"))
 
 
@@ -201,13 +156,13 @@ import sys
 from pathlib import Path
 from tests.train.test_runs import make_student, obtain
 print("ready", flush=True)
-obtain(make_student(Path(sys.argv[1]), epochs=150), pretrained=False)
+obtain(make_student(Path(sys.argv[1]), epochs=150))
 """
 
 
 def said_of_obtaining(clips) -> list[str]:
     lines = []
-    obtain(make_student(clips), pretrained=False, say=lines.append)
+    obtain(make_student(clips), say=lines.append)
     return lines
 
 
@@ -224,7 +179,7 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(
     clips, places, monkeypatch
 ):
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
-    whole = obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"]
+    whole = obtain(make_student(clips, epochs=150), say=str).provenance["weights"]
     monkeypatch.setenv("KDLAB_RUNS", str(places / "killed"))
     rng, kills = random.Random(0), 0
     while kills < 6:
@@ -242,21 +197,19 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(
         if child.returncode == 0:
             break
         kills += 1
-    assert kills >= 3, "the training was too short to be killed"
-    assert (
-        obtain(make_student(clips, epochs=150), pretrained=False, say=str).provenance["weights"]
-        == whole
-    )
+    # the training was too short to be killed
+    assert kills >= 3
+    assert obtain(make_student(clips, epochs=150), say=str).provenance["weights"] == whole
 
 
 def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):
     recipe = make_recipe(clips, seed=1, epochs=1, start=make_recipe(clips, seed=2))
-    run, begun = obtain(recipe, pretrained=False, say=str), make_recipe(clips, seed=1, epochs=1)
+    run = obtain(recipe, say=str)
+    begun = make_recipe(clips, seed=1, epochs=1)
     start = obtain(recipe.start, say=str)
-    assert (
-        run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
-    )
-    fresh = obtain(begun, pretrained=False, say=str)
+    assert run.provenance["needed"] == {"start": start.provenance["weights"]}
+    assert run.staleness() == ""
+    fresh = obtain(begun, say=str)
     assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
     edited(start, weights="another")
     assert run.staleness() == "made with another training of its start"

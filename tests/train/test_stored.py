@@ -14,6 +14,7 @@ from kdlab.system import paths
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find_run, why_unusable
+from tests.conftest import cut, interrupted_at, overwrite
 from tests.train.test_runs import clips as clips
 from tests.train.test_runs import make_recipe, make_student
 from tests.train.test_runs import places as places
@@ -26,21 +27,20 @@ def made(clips, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDLAB_RUNS", str(root))
         patch.setenv("KDLAB_CACHE", str(root / "cache"))
-        obtain(make_student(clips, epochs=1), pretrained=False, say=str)
+        obtain(make_student(clips, epochs=1), say=str)
     return root
 
 
 @pytest.fixture
 def student(made, places, clips) -> Run:
     shutil.copytree(made, places / "runs")
-    return find_run(make_student(clips, epochs=1), pretrained=False)
+    return find_run(make_student(clips, epochs=1), False)
 
 
 def flip(path: Path) -> None:
     """Turn one bit in the middle."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    overwrite(path, bytes([content[len(content) // 2] ^ 1]))
 
 
 def put_a_folder(path: Path) -> None:
@@ -54,7 +54,7 @@ DAMAGES = {
     "a folder": put_a_folder,
     "noise": lambda path: path.write_bytes(os.urandom(999)),
     "flipped": flip,
-    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "cut": cut,
 }
 ASKS = {
     "weights.safetensors": lambda run: run.net(),
@@ -71,7 +71,7 @@ QUIET = {
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"), [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET]
+    "name, damage", [(name, d) for name in ASKS for d in DAMAGES if (name, d) not in QUIET]
 )
 def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     ASKS[name](student)
@@ -83,17 +83,17 @@ def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     if name == "run.json":
         assert "run.json is damaged" in why_unusable(Run(student.folder, student.wanted))
         with pytest.raises(DamagedRun):
-            obtain(student.wanted, pretrained=False, say=str)
+            obtain(student.wanted, say=str)
 
 
 def test_files_of_another_run_are_not_taken_for_its_own(student):
-    teacher = find_run(student.wanted.teacher, pretrained=False)
+    teacher = find_run(student.wanted.teacher, False)
     shutil.copy(teacher.folder / "weights.safetensors", student.folder / "weights.safetensors")
     with pytest.raises(DamagedRun, match="the hash of its tensors"):
         student.net()
     shutil.copy(teacher.folder / "run.json", student.folder / "run.json")
     with pytest.raises(DamagedRun, match="its recipe is not the one"):
-        obtain(student.wanted, pretrained=False, say=str)
+        obtain(student.wanted, say=str)
 
 
 def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
@@ -107,11 +107,11 @@ def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
 
 
 def test_a_teacher_of_other_weights_never_teaches(student, clips):
-    teacher = find_run(student.wanted.teacher, pretrained=False)
+    teacher = find_run(student.wanted.teacher, False)
     flip(teacher.folder / "weights.safetensors")
     other = make_student(clips, epochs=1, condition="other")
     with pytest.raises(DamagedRun, match=f"{teacher.folder.name}/weights.safetensors"):
-        obtain(other, pretrained=False, say=str)
+        obtain(other, say=str)
     assert not (paths.runs_dir() / other.name / "run.json").exists()
 
 
@@ -136,34 +136,26 @@ def test_what_a_run_does_not_have_is_answered_with_what_there_is(student):
 def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_come_out(
     clips, places, monkeypatch
 ):
-    recipe, other, said = make_recipe(clips, epochs=4), make_recipe(clips, seed=5, epochs=4), []
+    recipe = make_recipe(clips, epochs=4)
+    other = make_recipe(clips, seed=5, epochs=4)
+    said = []
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
-    whole = obtain(recipe, pretrained=False, say=str).provenance["weights"]
+    whole = obtain(recipe, say=str).provenance["weights"]
     monkeypatch.setenv("KDLAB_RUNS", str(places / "runs"))
 
-    def stopped(steps, name, total=None):
-        for step in steps:
-            if step == 9:
-                raise KeyboardInterrupt
-            yield step
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("kdlab.train.obtain.track", stopped)
-        obtain(recipe, pretrained=False, say=str)
+        patch.setattr("kdlab.train.obtain.track", interrupted_at(9))
+        obtain(recipe, say=str)
     folder = places / "runs" / recipe.name
-    kept, theirs = (
-        shutil.copytree(folder, places / "kept"),
-        shutil.copytree(folder, places / "runs" / other.name),
-    )
+    kept = shutil.copytree(folder, places / "kept")
+    theirs = shutil.copytree(folder, places / "runs" / other.name)
     for damage in ("empty", "cut", "flipped", "noise"):
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
         DAMAGES[damage](folder / "checkpoint.pt")
-        assert obtain(recipe, pretrained=False, say=said.append).provenance["weights"] == whole, (
-            damage
-        )
+        assert obtain(recipe, say=said.append).provenance["weights"] == whole, damage
     assert sum("trained from the start" in line for line in said) == 4
-    assert obtain(other, pretrained=False, say=said.append).folder == Path(theirs)
+    assert obtain(other, say=said.append).folder == Path(theirs)
     assert "it is of another training" in said[-2]
 
 
@@ -173,6 +165,5 @@ def test_the_committed_runs_are_as_their_notes_say(monkeypatch):
     assert committed_runs()
     for run in committed_runs():
         assert run.net() is not None and len(run.history)
-        assert (
-            run.folder.name.startswith("zerodce-") or run.predictions().logits.size
-        )  # an enhancer predicts nothing
+        # an enhancer predicts nothing
+        assert run.folder.name.startswith("zerodce-") or run.predictions().logits.size

@@ -2,7 +2,6 @@
 
 import os
 
-import av
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from kdlab.clips.cache import file_key
 from kdlab.datasets.check import inspect
 from kdlab.video.container import DamagedClip, probe
 from kdlab.video.decode import read_frames
-from tests.conftest import pattern
+from tests.conftest import cut, decoded, encode, overwrite, pattern
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "m3u8"])
@@ -58,23 +57,13 @@ TURNS = {  # the display matrix's a, b, c, d, and what it makes of (H, W, C)
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_display_matrices_are_applied_as_ffmpegs_tools_do(tmp_path, turn):
+def test_display_matrices_are_applied_as_ffmpegs_tools_do(make_video, turned, turn):
     """What is expected here was compared with the pixels that the ffmpeg command gives for the same files."""
-    (a, b, c, d), expected = TURNS[turn]
-    path, frames = tmp_path / "a.mp4", pattern(3, 64, 48)
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
-        for pixels in frames:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
-        out.mux(stream.encode())
-    with av.open(str(path)) as file:
-        stored = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
-    assert np.array_equal(
-        read_frames(path).frames, np.stack([expected(picture) for picture in stored])
-    )
-    assert np.array_equal(read_frames(path, [2]).frames[0], expected(stored[2]))
+    matrix, expected = TURNS[turn]
+    path = turned(make_video("a.mp4", frames=3), matrix)
+    upright = np.stack([expected(picture) for picture in decoded(path)])
+    assert np.array_equal(read_frames(path).frames, upright)
+    assert np.array_equal(read_frames(path, [2]).frames, upright[[2]])
 
 
 def noise(frames=40):
@@ -84,27 +73,15 @@ def noise(frames=40):
     ).astype(np.uint8)
 
 
-def stored(path, codec, options, pix_fmt="yuv420p", **how):
-    with av.open(str(path), "w", options=options) as out:
-        stream = out.add_stream(codec, rate=25, options={"g": "10"} | how)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, pix_fmt
-        for pixels in noise():
-            out.mux(
-                stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=pix_fmt))
-            )
-        out.mux(stream.encode())
-    return path
+def stored(path, codec, options, **how):
+    return encode(path, noise(), codec, container=options, g="10", **how)
 
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}
 UNANNOUNCED = [
     ("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
-    (
-        "first.mp4",
-        "libx264",
-        {"movflags": "frag_keyframe"},
-        {},
-    ),  # the header counts the first fragment
+    # the header counts the first fragment
+    ("first.mp4", "libx264", {"movflags": "frag_keyframe"}, {}),
     ("live.mkv", "libx264", {"live": "1"}, {}),
     ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
     ("live8.webm", "libvpx", {"live": "1"}, FAST),
@@ -117,24 +94,20 @@ UNANNOUNCED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "codec", "options", "how"), UNANNOUNCED, ids=lambda its: str(its))
+@pytest.mark.parametrize("name, codec, options, how", UNANNOUNCED, ids=lambda its: str(its))
 def test_files_of_unannounced_length(tmp_path, name, codec, options, how):
     path = stored(tmp_path / name, codec, options, **how)
     its = inspect(path)
     assert (its.reason, its.decoded, its.announced) == ("", 40, False)
     if name != "hevc.ts":  # where a cut leaves no trace
-        data = path.read_bytes()
-        path.write_bytes(data[: int(0.7 * len(data))])
+        cut(path, 0.7)
         assert inspect(path).reason.startswith(("damaged: ", "truncated: "))
 
 
 def test_frames_that_other_decoders_had_to_fill_in_are_damage(tmp_path):
     """Of these FFmpeg's log alone tells: the frames carry no mark."""
     path = stored(tmp_path / "a.mkv", "mjpeg", {}, pix_fmt="yuvj420p")
-    data = bytearray(path.read_bytes())
-    at = int(0.3 * len(data))
-    data[at : at + 20] = bytes(range(100, 120))
-    path.write_bytes(data)
+    overwrite(path, bytes(range(100, 120)), 0.3)
     assert inspect(path).reason.startswith("damaged: FFmpeg says ")
 
 
@@ -149,7 +122,7 @@ def test_a_film_cut_between_its_fragments_is_of_unknown_length(tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "reason"),
+    "name, codec, reason",
     [
         ("a.mp4", "libx264", "joined: another film follows"),
         ("a.flv", "flv1", "joined: another film follows"),

@@ -12,18 +12,14 @@ import pytest
 from kdlab.video import decode
 from kdlab.video.container import DamagedClip, probe
 from kdlab.video.decode import each_frame, read_frames
-
-
-def oracle(path):
-    """Every frame, by the plainest loop there is."""
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+from tests.conftest import cut, decoded, overwrite
 
 
 def assert_reads_as_the_oracle(path, frames=None):
-    frames = oracle(path) if frames is None else frames
+    frames = decoded(path) if frames is None else frames
     assert np.array_equal(read_frames(path).frames, frames), path
-    rng, last = np.random.default_rng(0), len(frames) - 1
+    rng = np.random.default_rng(0)
+    last = len(frames) - 1
     for wanted in (
         [last],
         [last, 0],
@@ -50,26 +46,25 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "codec"), FORMATS)
+@pytest.mark.parametrize("name, codec", FORMATS)
 def test_every_frame_comes_out_once_and_in_order(make_video, name, codec):
     path = make_video(name, codec=codec)
-    decoded = read_frames(path)
-    assert decoded.frames.shape == (40, 48, 64, 3)
-    assert decoded.frames.dtype == np.uint8
-    assert decoded.fps == 25
-    assert np.abs(levels(decoded.frames) - 5 * np.arange(40)).max() < 6
+    seen = read_frames(path)
+    assert seen.frames.shape == (40, 48, 64, 3)
+    assert seen.frames.dtype == np.uint8
+    assert seen.fps == 25
+    assert np.abs(levels(seen.frames) - 5 * np.arange(40)).max() < 6
     wanted = [39, 0, 7, 7, 22]
-    assert np.array_equal(read_frames(path, wanted).frames, decoded.frames[wanted])
+    assert np.array_equal(read_frames(path, wanted).frames, seen.frames[wanted])
     assert read_frames(path, []).frames.shape == (0, 48, 64, 3)
 
 
-VARIABLE = np.cumsum(
-    np.random.default_rng(1).integers(1, 9, 40)
-).tolist()  # frames last 1 to 8 units of time
+# frames last 1 to 8 units of time
+VARIABLE = np.cumsum(np.random.default_rng(1).integers(1, 9, 40)).tolist()
 
 
 @pytest.mark.parametrize(
-    ("name", "how"),
+    "name, how",
     [
         ("b.mp4", {"bf": "3", "g": "10"}),
         ("b.mkv", {"bf": "3", "g": "10"}),
@@ -82,15 +77,11 @@ VARIABLE = np.cumsum(
         ("full_range.mp4", {"pix_fmt": "yuvj420p", "g": "9"}),
         ("one_key_frame.mp4", {"g": "999", "bf": "2"}),
         ("all_key_frames.mp4", {"g": "1"}),
-        (
-            "open_gop.mp4",
-            {"g": "10", "x264-params": "open-gop=1:bframes=3"},
-        ),  # pictures behind a key frame need others
+        # pictures behind a key frame need others
+        ("open_gop.mp4", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),
         ("open_gop.mkv", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),  # that lie before it
-        (
-            "no_key_frames.mp4",
-            {"g": "15", "x264-params": "intra-refresh=1"},
-        ),  # pictures renewed column by column
+        # pictures renewed column by column
+        ("no_key_frames.mp4", {"g": "15", "x264-params": "intra-refresh=1"}),
         ("fields.mp4", {"g": "12", "x264-params": "interlaced=1:tff=1"}),
         ("one.mp4", {"frames": 1}),
         ("one.mkv", {"frames": 1}),
@@ -111,7 +102,7 @@ def test_a_key_frame_that_is_no_idr_picture_is_no_place_to_begin(make_video, nam
     path = make_video(name, pixels=moving, **{"x264-params": "intra-refresh=1:keyint=24:bframes=0"})
     with av.open(str(path)) as container:
         assert sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size) > 1
-    frames = oracle(path)
+    frames = decoded(path)
     for number in range(0, 100, 3):
         assert np.array_equal(read_frames(path, [number]).frames[0], frames[number]), number
     assert np.array_equal(read_frames(path, [50, 90]).frames, frames[[50, 90]])
@@ -119,17 +110,15 @@ def test_a_key_frame_that_is_no_idr_picture_is_no_place_to_begin(make_video, nam
 
 def test_single_frames_of_h264_are_reached_over_key_frames(make_video, monkeypatch):
     path = make_video("a.mp4", g="5", bf="2")
-    frames = oracle(path)
-    decoded = []
+    frames = decoded(path)
+    seen = []
     of = decode._Pictures.of
     monkeypatch.setattr(
-        decode._Pictures,
-        "of",
-        lambda shots, frame: (decoded.append(frame.pts), of(shots, frame))[1],
+        decode._Pictures, "of", lambda shots, frame: (seen.append(frame.pts), of(shots, frame))[1]
     )
     monkeypatch.setattr(decode, "_in_order", None)
     assert np.array_equal(read_frames(path, [33, 2, 2]).frames, frames[[33, 2, 2]])
-    assert len(decoded) == 2
+    assert len(seen) == 2
 
 
 def not_coded(t):
@@ -165,7 +154,7 @@ def test_packed_b_frames(make_video, tmp_path):
 
     plain = make_video("plain.avi", codec="mpeg4", bf="1", g="100", b_strategy="0")
     packed = rewrite(plain, tmp_path / "packed.avi", pack)
-    frames = oracle(packed)
+    frames = decoded(packed)
     assert len(frames) >= 39 and np.abs(levels(frames) - 5 * np.arange(len(frames))).max() < 6
     assert_reads_as_the_oracle(packed, frames)
 
@@ -184,7 +173,8 @@ def test_dropped_frames_of_a_recording_are_no_damage(make_video, tmp_path):
 def test_frames_hidden_by_an_edit_list_stay_hidden(make_video, trimmed):
     """What a trimming tool leaves that cuts without encoding anew; decord returns wrong frames here."""
     source = make_video("long.mp4", g="10", bf="2")
-    whole, path = read_frames(source).frames, trimmed(source)
+    whole = read_frames(source).frames
+    path = trimmed(source)
     assert np.array_equal(read_frames(path, [0, 34]).frames, whole[[5, 39]])
     assert len(read_frames(path).frames) == 35
 
@@ -195,14 +185,13 @@ def big(make_video, name, **how):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"),
+    "name, codec",
     [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"), ("a.mkv", "libx264")],
 )
 @pytest.mark.parametrize("indices", [None, [0, 3]])
 def test_truncated_files_are_named(make_video, name, codec, indices):
     path = big(make_video, name, codec=codec, g="10")
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * 0.7)])
+    cut(path, 0.7)
     with pytest.raises(DamagedClip, match="truncated") as caught:
         read_frames(path, indices)
     assert caught.value.path == path
@@ -210,13 +199,11 @@ def test_truncated_files_are_named(make_video, name, codec, indices):
     assert "Replace the file" in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
+@pytest.mark.parametrize("name, codec", [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
 def test_frames_that_a_decoder_would_invent_are_damage(make_video, name, codec):
     """The damaged stretch lies in the middle, so that neither counting nor opening tells."""
     path = big(make_video, name, codec=codec, g="60")
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 200] = bytes(range(200))
-    path.write_bytes(data)
+    overwrite(path, bytes(range(200)))
     with pytest.raises(DamagedClip, match="damaged|cannot be decoded|truncated"):
         read_frames(path)
 
@@ -225,16 +212,14 @@ def test_frames_that_a_decoder_would_invent_are_damage(make_video, name, codec):
 def test_damage_to_what_a_wanted_frame_was_made_from_is_seen_behind_it(hurt, name):
     """A B-frame is shown before the later of the two frames it was made from, and carries no mark itself."""
     path = hurt(name)
-    frames = oracle(path)
-    assert np.array_equal(
-        read_frames(path, [0, 3]).frames, frames[[0, 3]]
-    )  # sound, before the damage
+    frames = decoded(path)
+    # sound, before the damage
+    assert np.array_equal(read_frames(path, [0, 3]).frames, frames[[0, 3]])
     with pytest.raises(DamagedClip, match="damaged: frame"):
         read_frames(path, [5])
     if name == "a.mp4":
-        assert np.array_equal(
-            read_frames(path, [29]).frames, frames[[29]]
-        )  # sound, behind another key frame
+        # sound, behind another key frame
+        assert np.array_equal(read_frames(path, [29]).frames, frames[[29]])
 
 
 def audio_only(path):
@@ -255,7 +240,7 @@ def without_moov(path, make_video):
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    "make, reason",
     [
         (lambda path, _: path.write_bytes(b""), "empty: "),
         (lambda path, _: path.write_text("not a film\n" * 90), "misnamed: "),
@@ -309,7 +294,7 @@ def test_real_odd_files(real_clips):
         for row in csv.DictReader(file):
             path = folder / row["path"]
             if row["usable"] == "yes":
-                frames = oracle(path)
+                frames = decoded(path)
                 assert len(frames) == int(row["decoded_frames"]), path.name
                 assert_reads_as_the_oracle(path, frames)
             else:

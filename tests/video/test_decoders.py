@@ -13,6 +13,7 @@ from kdlab.night import Night
 from kdlab.train.recipe import Recipe, from_json, to_json
 from kdlab.video import decoders
 from kdlab.video.decode import read_frames
+from tests.conftest import cut
 
 
 @pytest.fixture(params=["decord", "torchcodec"])
@@ -59,7 +60,7 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize(("errors", "what"), CAUSES)
+@pytest.mark.parametrize("errors, what", CAUSES)
 def test_a_decoder_that_does_not_load_or_read_tells_its_own_cause(broken, make_video, errors, what):
     path = make_video("set/a/a.mp4", frames=3)
     broken(**errors)
@@ -75,9 +76,8 @@ def test_no_training_depends_on_a_decoder(make_video, monkeypatch):
     before = Recipe("ce_raw", Night()).name
     monkeypatch.setenv("KDLAB_DECODER", "decord")  # it chose the decoder in earlier versions
     assert Recipe("ce_raw", Night()).name == before
-    assert to_json(Raw()) == {"type": "kdlab.clips.views:Raw", "decoder": "pyav"}, (
-        "as in the names of runs"
-    )
+    # as in the names of runs
+    assert to_json(Raw()) == {"type": "kdlab.clips.views:Raw", "decoder": "pyav"}
     assert from_json(to_json(Raw())) == Raw() and Raw().name == "raw"
     with pytest.raises(ValueError, match=r"^decoder='decord': give 'pyav'$"):
         from_json(to_json(Raw()) | {"decoder": "decord"})
@@ -87,8 +87,9 @@ def test_no_training_depends_on_a_decoder(make_video, monkeypatch):
         read_frames(make_video("a.mp4", frames=3), decoder="opencv")
 
 
+# 48 wide: four channels, it says
 @pytest.mark.parametrize(
-    ("name", "how"),
+    "name, how",
     [
         ("a.mp4", {}),
         ("b.mkv", {"bf": "3", "g": "10"}),
@@ -99,7 +100,7 @@ def test_no_training_depends_on_a_decoder(make_video, monkeypatch):
         ("phone.mp4", {}),
         ("narrow.mp4", {"size": (48, 32)}),
     ],
-)  # 48 wide: four channels, it says
+)
 def test_another_decoder_gives_pyavs_frames_whole_and_single(
     decoder, make_video, turned, name, how
 ):
@@ -119,25 +120,20 @@ def test_another_decoder_gives_pyavs_frames_whole_and_single(
 def test_what_another_decoder_reads_otherwise_is_told_by_file(decoder, make_video, turned, trimmed):
     for name in ("a.mp4", "b.avi", "cut.avi"):
         path = make_video(f"set/x/{name}", frames=60, size=(128, 96), codec="mpeg4", g="10")
-    path.write_bytes(
-        path.read_bytes()[: int(path.stat().st_size * 0.7)]
-    )  # damaged, which PyAV says
+    # damaged, which PyAV says
+    cut(path, 0.7)
     if decoder == "decord":
         turned(make_video("set/x/mirror.mp4", g="10"), (-65536, 0, 0, 65536))
         trimmed(make_video("set/x/long.mp4", g="10", bf="2"))
-        files, lines = (
-            5,
-            {
-                "mirror.mp4": "frame 0 is another",
-                "trimmed_long.mp4": r"frame \d+ is another or missing",
-            },
-        )
+        files = 5
+        lines = {
+            "mirror.mp4": "frame 0 is another",
+            "trimmed_long.mp4": r"frame \d+ is another or missing",
+        }
     else:
         make_video("set/x/packed.avi", bf="2", g="12", codec="mpeg4")
-        files, lines = (
-            3,
-            {"packed.avi": "(frame 39 is another or missing|.*torchcodec cannot read it)"},
-        )
+        files = 3
+        lines = {"packed.avi": "(frame 39 is another or missing|.*torchcodec cannot read it)"}
     words = by_decoder(check(path.parents[1]))
     assert f"{decoder} reads {files - len(lines)} of {files} sound files as PyAV does" in words
     for name, how in lines.items():

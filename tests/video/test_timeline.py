@@ -1,6 +1,5 @@
 """Times decide where a segment lies: presentation times, counted from the first frame, without decoding."""
 
-import av
 import numpy as np
 import pytest
 
@@ -11,13 +10,14 @@ from kdlab.clips.windows import ClipBatches, Window
 from kdlab.datasets.check import check
 from kdlab.video.container import timeline
 from kdlab.video.decode import read_frames
+from tests.conftest import remuxed
 
 #: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
 VARIABLE = [*range(20), *range(20, 60, 2)]
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"),
+    "name, codec",
     [
         ("a.mp4", "libx264"),
         ("a.mkv", "libx264"),
@@ -44,7 +44,7 @@ def test_times_decide_in_a_file_of_variable_rate(make_video, name, codec):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "how"),
+    "name, codec, how",
     [
         ("a.mp4", "libx264", {"bf": "2"}),
         ("a.mkv", "libx264", {"bf": "2"}),
@@ -60,14 +60,12 @@ def test_the_rate_decides_where_it_is_constant(make_video, name, codec, how, rat
     line = timeline(make_video(name, codec=codec, rate=rate, **how))
     assert line.times is None and line.count == 40
     for start, end in ((0.1, 0.5), (0.5, None), (None, 1.02), (1.3, 9.0), (0.58, 1.58)):
-        first, last = (
-            int((moment or 0) * rate + 0.5001) for moment in (start, end)
-        )  # half a frame: the later one
+        # half a frame: the later one
+        first, last = (int((moment or 0) * rate + 0.5001) for moment in (start, end))
         assert line.stretch(start, end) == (first, (40 if end is None else min(40, last)) - first)
     for start in np.arange(0, 0.34, 0.01):
-        assert line.stretch(start, start + 1)[1] == rate, (
-            "a second has the frames of a second, wherever it begins"
-        )
+        # a second has the frames of a second, wherever it begins
+        assert line.stretch(start, start + 1)[1] == rate
     steps = np.arange(5) + 0.5
     assert np.array_equal(line.shown(steps, 7.5), np.minimum(steps * rate / 7.5, 39).astype(int))
 
@@ -78,29 +76,12 @@ def test_dropped_frames_of_a_capture_take_their_time(make_video):
         "gaps.avi", frames=32, codec="mpeg4", pts=[t for t in range(40) if t % 5 != 3]
     )
     assert timeline(path).count == 32
-    assert timeline(path).stretch(1.0, 1.4) == (
-        20,
-        8,
-    )  # ten places, of which two are empty: frames 25 to 34
+    # ten places, of which two are empty: frames 25 to 34
+    assert timeline(path).stretch(1.0, 1.4) == (20, 8)
 
 
-def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
-    source, cut = (
-        make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE),
-        tmp_path / "cut.mp4",
-    )
-    with (
-        av.open(str(source)) as old,
-        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as new,
-    ):
-        stream = old.streams.video[0]
-        copy = new.add_stream_from_template(stream)
-        for packet in old.demux(stream):
-            if packet.dts is not None:
-                packet.pts -= int(0.5 / stream.time_base)
-                packet.dts -= int(0.5 / stream.time_base)
-                packet.stream = copy
-                new.mux(packet)
+def test_an_edit_list_and_a_late_beginning(make_video, trimmed):
+    cut = trimmed(make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE), 0.5)
     assert timeline(cut).count == len(read_frames(cut).frames) == 30
     assert timeline(cut).stretch(0.5, 1.5) == (10, 10)
     late = make_video("late.mkv", rate=20, pts=[t + 100 for t in VARIABLE])
@@ -109,22 +90,18 @@ def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
 
 def test_times_begin_at_the_first_frame_that_is_shown(make_video, tmp_path):
     """Cut at a key frame of an open group: the B-frames before it cannot be decoded."""
-    source, cut = (
-        make_video(
-            "long.mkv",
-            rate=20,
-            pts=VARIABLE,
-            g="10",
-            **{"x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"},
-        ),
-        tmp_path / "cut.mkv",
+    source = make_video(
+        "long.mkv",
+        rate=20,
+        pts=VARIABLE,
+        g="10",
+        **{"x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"},
     )
-    with av.open(str(source)) as old, av.open(str(cut), "w") as new:
-        copy = new.add_stream_from_template(old.streams.video[0])
-        packets = [packet for packet in old.demux(video=0) if packet.size]
-        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1) :]:
-            packet.stream = copy
-            new.mux(packet)
+
+    def from_the_second_key_frame(packets):
+        return packets[[packet.is_keyframe for packet in packets].index(True, 1) :]
+
+    cut = remuxed(source, tmp_path / "cut.mkv", from_the_second_key_frame)
     frames = read_frames(cut).frames
     assert timeline(cut).count == len(frames) == 30
     assert np.array_equal(frames, read_frames(source).frames[10:])

@@ -51,7 +51,8 @@ class Undertow(Method):
             ).mean(),
             {},
         )
-        ce, fooled = F.cross_entropy(logits, batch.labels), F.softplus(-nets["critic"](ours)).mean()
+        ce = F.cross_entropy(logits, batch.labels)
+        fooled = F.softplus(-nets["critic"](ours)).mean()
         pull = F.mse_loss(ours, theirs)
         yield (
             "swimmer",

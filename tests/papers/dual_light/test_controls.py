@@ -16,9 +16,8 @@ def test_each_chosen_clip_has_one_gamma_in_range_and_the_others_keep_their_bits(
     left = (brightened == CLIPS).flatten(1).all(1)
     assert 0.4 < float(left.float().mean()) < 0.6
     gammas = (CLIPS[~left].double().log() / brightened[~left].double().log()).flatten(1)
-    assert torch.allclose(
-        gammas, gammas[:, :1].expand_as(gammas), rtol=1e-2
-    )  # one for the whole clip
+    # one for the whole clip
+    assert torch.allclose(gammas, gammas[:, :1].expand_as(gammas), rtol=1e-2)
     assert 1.5 - 0.02 < gammas.median(1).values.min() and gammas.median(1).values.max() < 3.0 + 0.03
     spread = gammas.median(1).values
     assert float(spread.mean()) == pytest.approx(2.25, abs=0.15) and float(spread.std()) > 0.3

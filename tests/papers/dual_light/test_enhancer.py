@@ -50,15 +50,12 @@ FRAMES = np.random.default_rng(1).integers(0, 30, (5, 20, 28, 3), dtype=np.uint8
 def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     curves = tiny(clips)
     bright = curves(FRAMES)
-    assert (
-        bright.shape == FRAMES.shape
-        and bright.dtype == np.uint8
-        and bright.mean() > FRAMES.mean() + 3
-    )
+    assert bright.shape == FRAMES.shape
+    assert bright.dtype == np.uint8
+    assert bright.mean() > FRAMES.mean() + 3
     run = curves.run()
-    assert run.folder == paths.runs_dir() / curves.recipe().name and run.recipe.name.startswith(
-        "zerodce-clips"
-    )
+    assert run.folder == paths.runs_dir() / curves.recipe().name
+    assert run.recipe.name.startswith("zerodce-clips")
     assert from_json(to_json(run.recipe)) == run.recipe and run.provenance["steps"] >= 12
     history = curves.training()
     assert history.loss_net.iloc[-1] < history.loss_net.iloc[0]
@@ -73,10 +70,10 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
 
 
 def test_steady_curves_share_the_weights(clips, places):
-    steady, still = tiny(clips, steady=True), np.repeat(FRAMES[:1], 3, 0)
-    assert (
-        np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1
-    )  # the mean of equal maps, rounded
+    steady = tiny(clips, steady=True)
+    still = np.repeat(FRAMES[:1], 3, 0)
+    # the mean of equal maps, rounded
+    assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1
     assert steady.name == f"{tiny(clips).name}-steady"
     assert steady.run().folder == tiny(clips).run().folder
     assert len([p for p in paths.runs_dir().iterdir() if p.is_dir()]) == 1
@@ -95,7 +92,8 @@ def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
     clip = FRAMES[:2].copy()
     clip[1, :10] += 100
     clip[1, 10:] = clip[0, 10:]
-    plain, steady = tiny(clips)(clip).astype(int), tiny(clips, steady=True)(clip)
+    plain = tiny(clips)(clip).astype(int)
+    steady = tiny(clips, steady=True)(clip)
     assert (plain[1, 10:] >= plain[0, 10:]).all() and np.ptp(plain[:, 10:], axis=0).max() > 3
     assert np.array_equal(steady[0, 10:], steady[1, 10:])
     x = torch.from_numpy(clip).permute(0, 3, 1, 2) / 255

@@ -41,7 +41,8 @@ def test_the_tokens_of_both_lights_stand_one_after_the_other():
     net = build(spec, 5, 0, torch.zeros(6), torch.ones(6)).eval()
     one = Attended(TINY, tokens=8, heads=2).make(5).eval()
     one.load_state_dict(net.net.state_dict())  # the same weights: one backbone for both lights
-    raw, light = one.tokens(CLIPS[:, :3]), one.tokens(CLIPS[:, 3:])
+    raw = one.tokens(CLIPS[:, :3])
+    light = one.tokens(CLIPS[:, 3:])
     assert raw.shape == (3, 4, 8)
     out = outputs(net, CLIPS, ["net.attention"])
     assert torch.allclose(

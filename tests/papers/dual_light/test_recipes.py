@@ -15,8 +15,14 @@ from kdlab.train.sizes import STUDY
 MADE = dual_light(STUDY)
 
 
+def differing(a, b) -> set[str]:
+    """The fields of two recipes that differ, beside their names."""
+    names = {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)}
+    return names - {"condition"}
+
+
 @pytest.mark.parametrize(
-    ("condition", "baseline", "fields"),
+    "condition, baseline, fields",
     [
         ("ce_enhanced", "ce_raw", {"view"}),
         ("ce_2x", "ce_raw", {"settings"}),
@@ -26,16 +32,14 @@ MADE = dual_light(STUDY)
     ],
 )
 def test_a_condition_differs_from_its_baseline_in_one_thing(condition, baseline, fields):
-    a, b = MADE[condition], MADE[baseline]
-    assert {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {
-        "condition"
-    } == fields
-    assert a.condition == condition
+    assert differing(MADE[condition], MADE[baseline]) == fields
+    assert MADE[condition].condition == condition
 
 
 def test_darkened_clips_are_dark_for_everybody():
     made = dual_light(STUDY, data=UserClips("clips"), dark=Darkened())
-    dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
+    dark = Darkened()
+    bright = Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in made.items()} == {
         "ce_raw": dark,
         "ce_enhanced": bright,

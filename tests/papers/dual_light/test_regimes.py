@@ -1,6 +1,5 @@
 """The pre-trained regime: where networks begin, what each condition differs in, and that no dark label is read."""
 
-import dataclasses
 from dataclasses import replace
 
 import pytest
@@ -16,17 +15,11 @@ from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.regimes import conditions, start, with_labels
 from kdlab.train.obtain import obtain
 from kdlab.train.sizes import RegimeSize, current
+from tests.papers.dual_light.test_recipes import differing
 
 STUDY, SMOKE = (current(name, RegimeSize) for name in ("study", "smoke"))
 NONE = conditions(STUDY, 100)
 FEW = with_labels(STUDY, start(STUDY, 100), STUDY.night, Gamma(), STUDY.tuned)
-
-
-def differing(a, b) -> set[str]:
-    """The fields of two recipes that differ."""
-    return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {
-        "condition"
-    }
 
 
 def began_as(recipe):
@@ -40,7 +33,7 @@ def began_as(recipe):
 
 
 @pytest.mark.parametrize(
-    ("condition", "other", "fields"),
+    "condition, other, fields",
     [
         ("re_estimated", "as_is", {"method", "settings"}),
         ("enhanced_re", "re_estimated", {"view"}),
@@ -58,9 +51,8 @@ def test_students_learn_from_soft_targets_of_re_estimated_teachers_in_their_ligh
         recipe = NONE[way]
         assert type(recipe.teacher.method) is ReEstimated and recipe.teacher.view.name == light
         assert recipe.view.name == "raw" and recipe.method == DualLight(temperature=1.0, alpha=1.0)
-    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"], (
-        "what teaches is also tested: one training, not two"
-    )
+    # what teaches is also tested: one training, not two
+    assert NONE["dlkdd_re"].teacher == NONE["enhanced_re"]
 
 
 def test_every_network_begins_as_one_of_bright_clips_of_other_actors():
@@ -83,9 +75,8 @@ def test_no_method_without_labels_gives_them_weight():
 
 
 def test_with_labels_networks_train_for_other_epochs_and_the_teacher_is_tested():
-    assert (
-        FEW["dlkdd"].settings.epochs == STUDY.tuned and FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
-    )
+    assert FEW["dlkdd"].settings.epochs == STUDY.tuned
+    assert FEW["dlkdd:teacher"] == FEW["dlkdd"].teacher
     assert NONE["dlkdd_re"].settings.epochs == STUDY.adapted
 
 
@@ -97,7 +88,8 @@ CLIPS = torch.rand(3, 3, 8, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
-    plain, net = TINY.make(5), BatchNormed(TINY).make(5)
+    plain = TINY.make(5)
+    net = BatchNormed(TINY).make(5)
     assert any(isinstance(layer, ClipNorm) for layer in plain.modules())
     assert not any(isinstance(layer, ClipNorm) for layer in net.modules())
     assert {k: v.shape for k, v in plain.named_parameters()} == {
@@ -107,12 +99,10 @@ def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
     x = CLIPS.clone(memory_format=torch.contiguous_format)
     first = net.stages[0].spatial_norm
     seen = net.train().stages[0].spatial(x)
-    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5), (
-        "over the batch"
-    )
-    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3), (
-        "not over each clip"
-    )
+    # over the batch
+    assert torch.allclose(first(seen).mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-5)
+    # not over each clip
+    assert not torch.allclose(first(seen).mean((2, 3, 4)), torch.zeros(3, 4), atol=1e-3)
 
 
 # --- trainings -------------------------------------------------------------------------------------------------
@@ -131,18 +121,12 @@ def size():
     )
 
 
-def weights(run) -> dict[str, torch.Tensor]:
-    """What is trained of its network, and what is counted."""
-    return run.net().state_dict()
-
-
 def test_what_moves_in_a_real_training(size, own_places):
     made = conditions(size, 0)
-    how = dict(pretrained=False, say=lambda line: None)
-    began = weights(obtain(began_as(made["as_is"]), **how))
+    began = obtain(began_as(made["as_is"]), say=str).net().state_dict()
     moved = {}
     for condition in ("as_is", "re_estimated", "entropy", "dlkdd_re"):
-        now = weights(obtain(made[condition], **how))
+        now = obtain(made[condition], say=str).net().state_dict()
         assert now.keys() == began.keys()
         moved[condition] = {key for key in now if not torch.equal(now[key], began[key])}
     statistics = {
@@ -151,11 +135,9 @@ def test_what_moves_in_a_real_training(size, own_places):
     scales = {key for key in began if "norm." in key} - statistics
     assert moved["as_is"] == set() and moved["re_estimated"] == statistics
     assert statistics < moved["entropy"] <= statistics | scales
-    assert (
-        moved["dlkdd_re"] > statistics
-        and "net.fc.weight" in moved["dlkdd_re"]
-        and "mean" not in moved["dlkdd_re"]
-    )
+    assert moved["dlkdd_re"] > statistics
+    assert "net.fc.weight" in moved["dlkdd_re"]
+    assert "mean" not in moved["dlkdd_re"]
     assert "net.stages.0.spatial_norm.running_mean" in statistics
 
 

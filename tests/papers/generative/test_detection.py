@@ -73,10 +73,8 @@ def test_a_segment_of_two_classes_teaches_both():
 
 def test_half_seen_segments_are_left_out_except_where_another_is():
     _, classes, ignored = match(PRIORS, rows((0, 4, -2), (2, 6, 0)), 2)
-    assert ignored[0].tolist() == [True, False, False, False, False] and classes[0, 1].tolist() == [
-        1,
-        0,
-    ]
+    assert ignored[0].tolist() == [True, False, False, False, False]
+    assert classes[0, 1].tolist() == [1, 0]
 
 
 # --- the four terms --------------------------------------------------------------------------------------------
@@ -96,9 +94,8 @@ def answers(*stages, classes=2):
 def test_terms_of_one_stage_in_closed_form():
     # priors 3 and 5 learn (2, 6); both answer (2, 8): tIoU 2/3, mean error of 1 in a length of 4
     terms = detection_terms(answers((0.0, 2, 8, 0.0)), PRIORS, rows((2, 6, 0)))
-    assert float(terms["tiou"]) == pytest.approx(1 / 3) and float(terms["l1"]) == pytest.approx(
-        1 / 4
-    )
+    assert float(terms["tiou"]) == pytest.approx(1 / 3)
+    assert float(terms["l1"]) == pytest.approx(1 / 4)
     assert float(terms["quality"]) == pytest.approx(math.log(2))
     # every p is 1/2: 2 rights of weight 1/4, 8 wrongs of 3/4, each (1/2)² ln 2, over N = 2
     assert float(terms["focal"]) == pytest.approx((2 * 0.25 + 8 * 0.75) * 0.25 * math.log(2) / 2)
@@ -195,9 +192,8 @@ def learnt(method, refine, epochs):
 def test_a_detector_learns_planted_segments():
     trained, scores = learnt(Detection(), refine=False, epochs=5)
     first, last = trained.history[0], trained.history[-1]
-    assert {"focal", "tiou", "l1", "quality"} < first.keys() and all(
-        last[k] < first[k] for k in ("focal", "tiou")
-    )
+    assert {"focal", "tiou", "l1", "quality"} < first.keys()
+    assert all(last[k] < first[k] for k in ("focal", "tiou"))
     assert scores["0.5"] > 0.85 and scores["0.1-0.5"] > 0.85, scores
 
 
@@ -235,9 +231,8 @@ def test_the_boundary_loss_in_closed_form():
     assert float(boundary_loss(both, targets)) == pytest.approx(math.log(2) - math.log(0.75))
     odd = targets.clone()
     odd[..., 1::2] = 1 - odd[..., 1::2]
-    assert torch.equal(boundary_loss(both, odd), boundary_loss(both, targets)), (
-        "of two steps the first counts"
-    )
+    # of two steps the first counts
+    assert torch.equal(boundary_loss(both, odd), boundary_loss(both, targets))
 
 
 # --- spliced windows ---------------------------------------------------------------------------------------------
@@ -252,32 +247,31 @@ def test_spliced_windows_show_the_action_in_two_parts_around_background():
     what[20:50], what[80:86], what[100:110] = 1, 2, 3
     torch.manual_seed(0)
     order, pieces, done = spliced(labels, 128)
-    assert done.all() and torch.equal(order.sort(1).values, torch.arange(128).expand(100, -1)), (
-        "no frame twice or lost"
-    )
+    # no frame twice or lost
+    assert done.all() and torch.equal(order.sort(1).values, torch.arange(128).expand(100, -1))
     sides = set()
     for frames, ends in zip(order, pieces.long(), strict=True):
         (one, two, gap), (until_one, until_two, until_gap) = ends.tolist()
         action = torch.cat([frames[one:until_one], frames[two:until_two]])
-        assert torch.equal(action, torch.arange(20, 50)), "the whole action, in order"
+        # the whole action, in order
+        assert torch.equal(action, torch.arange(20, 50))
         inside = frames[until_one:two]
         assert len(inside) == 6 and not what[inside].any() and (inside.diff() == 1).all()
-        assert (gap, until_gap) == (until_one + 1, two - 1), "as released"
+        # as released
+        assert (gap, until_gap) == (until_one + 1, two - 1)
         assert until_one - one >= 6 and until_two - two >= 6
-        assert torch.equal(what[frames][what[frames] > 1], what[what > 1]), (
-            "other actions keep their order"
-        )
+        # other actions keep their order
+        assert torch.equal(what[frames][what[frames] > 1], what[what > 1])
         sides.add(one < 20)
-    assert sides == {False, True}, "background from before and from after"
+    # background from before and from after
+    assert sides == {False, True}
 
 
 def test_what_cannot_be_spliced_stays():
     torch.manual_seed(0)
-    alone, full, short = (
-        rows((20, 50, 0)),
-        rows((0, 60, 0), (60, 64, 1)),
-        rows((1, 5, 0), (8, 16, 0)),
-    )
+    alone = rows((20, 50, 0))
+    full = rows((0, 60, 0), (60, 64, 1))
+    short = rows((1, 5, 0), (8, 16, 0))
     told = rows((20, 50, 0), (-5, 0, IGNORED))  # the video has an action of 5 steps elsewhere
     for labels, possible in (
         (alone, False),
@@ -299,11 +293,9 @@ def test_the_triplet_loss_in_closed_form():
     both[0, 1, 11] = 4  # starts, at the second part's start
     pieces = torch.tensor([[[2.0, 11, 8], [5.0, 14, 9]]])
     starts, ends = pooled_ends(both, pieces, 16)
-    assert (
-        ends[0, :, 0].tolist() == [3, 0]
-        and starts[0, :, 1].tolist() == [0, 4]
-        and not starts[0, :, 2].any()
-    )
+    assert ends[0, :, 0].tolist() == [3, 0]
+    assert starts[0, :, 1].tolist() == [0, 4]
+    assert not starts[0, :, 2].any()
     assert float(triplet_loss(both, pieces, torch.tensor([True]), 16)) == pytest.approx(3, abs=1e-4)
     assert float(triplet_loss(both, pieces, torch.tensor([False]), 16)) == 0
 
@@ -318,7 +310,8 @@ def clips(count=2, steps=32):
 
 
 def test_the_terms_add_up_and_each_is_its_formula():
-    nets, batch = {"student": build(MAPPED, 2, 0)}, clips()
+    nets = {"student": build(MAPPED, 2, 0)}
+    batch = clips()
     torch.manual_seed(5)
     ((_, loss, terms),) = RELEASED.losses(nets, batch, Progress(0, 1))
     parts = {"focal": 1, "tiou": 10, "l1": 10, "quality": 1, "boundary": 1, "splice": 0.1}
@@ -353,7 +346,8 @@ def test_the_terms_add_up_and_each_is_its_formula():
 def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():
     taps = "stages.2.2", "stages.3"
     tiny = Detector(TinyC3D((2, 3, 8, 12)), taps, 32, 3, 8, refine=True, gated=16, boundaries=True)
-    batch, method = clips(), DetectionDistillation(detection=RELEASED)
+    batch = clips()
+    method = DetectionDistillation(detection=RELEASED)
     nets = {
         "student": build(tiny, 2, 0).train(),
         "teacher": build(tiny, 2, 9).eval().requires_grad_(False),

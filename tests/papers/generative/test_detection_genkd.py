@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch
@@ -20,12 +19,13 @@ from kdlab.papers.generative.detection import (
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.networks import normed_gate, read_cvae
-from kdlab.train.loop import Progress, fit
+from kdlab.train.loop import fit
 from kdlab.train.recipe import from_json, to_json
 from kdlab.train.settings import Settings
-from tests.papers.generative.test_method import bits, same
+from tests.distill.conftest import bits, same
+from tests.papers.generative import test_method as method_tests
 
-CROP, HALF = 16, Progress(50, 100)
+CROP = 16
 TAPS = ("stages.2.2", "stages.3")
 
 
@@ -33,7 +33,8 @@ def detector(widths, temporal=(True,) * 4):
     return Detector(TinyC3D(widths, temporal), TAPS, steps=16, levels=3, width=8, gated=CROP)
 
 
-TEACHER, STUDENT = detector((4, 6, 8, 12)), detector((2, 3, 8, 12), (False, False, True, True))
+TEACHER = detector((4, 6, 8, 12))
+STUDENT = detector((2, 3, 8, 12), (False, False, True, True))
 
 
 class Videos:
@@ -52,16 +53,8 @@ class Videos:
         yield self.training(self.records, torch.Generator().manual_seed(7))
 
 
-def networks(method, student=STUDENT, teacher=TEACHER):
-    """As a run prepares them: the teacher and its CVAEs frozen."""
-    torch.manual_seed(0)
-    nets = {
-        "student": build(student, 2, 0).train(),
-        "teacher": build(teacher, 2, 9).eval().requires_grad_(False),
-    }
-    if isinstance(method, DetectionDistillation):
-        nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
-    return nets | method.extra_nets(nets, None, 0)
+def networks(method):
+    return method_tests.networks(method, STUDENT, TEACHER)
 
 
 def batch():
@@ -79,13 +72,16 @@ def seen(net, x):
 
 
 def test_the_gate_keeps_features_under_constant_attention_and_does_not_know_the_batch():
-    features, attention = torch.rand(2, 3, 4, 2, 2), torch.rand(2, 3, 4)
+    features = torch.rand(2, 3, 4, 2, 2)
+    attention = torch.rand(2, 3, 4)
     assert torch.allclose(normed_gate(features, torch.full((2, 3, 4), 0.3)), features)
     gated = normed_gate(features, attention)
-    assert torch.allclose(gated, normed_gate(features, 0.1 * attention)), "λ / Σλ has no scale"
+    # λ / Σλ has no scale
+    assert torch.allclose(gated, normed_gate(features, 0.1 * attention))
     assert torch.allclose(gated[:1], normed_gate(features[:1], attention[:1]))
     paper = features * attention[..., None, None] / attention.sum((1, 2))[:, None, None, None, None]
-    assert torch.allclose(gated, 12 * paper), "C T' = 12 times the paper's"
+    # C T' = 12 times the paper's
+    assert torch.allclose(gated, 12 * paper)
 
 
 def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
@@ -109,9 +105,10 @@ def test_the_terms_are_those_of_the_formulas():
     """Every one again from features and attention of both taps; noise by a fixed seed, in the order of the passes.
     The target of generation is what the backbone gives, not what the gate made of it."""
     method = DetectionDistillation(background=0.5)
-    nets, windows = networks(method), batch()
+    nets = networks(method)
+    windows = batch()
     torch.manual_seed(3)
-    (_, loss_one, one), (_, loss_two, two) = method.losses(nets, windows, HALF)
+    (_, loss_one, one), (_, loss_two, two) = method.losses(nets, windows, method_tests.HALF)
     parts = one["rebuilt"] + 0.1 * one["kl"] + 0.01 * one["taught"]
     assert float(loss_one.detach()) == pytest.approx(float(parts.detach()))
     parts = two["focal"] + two["tiou"] + two["l1"] + two["quality"]
@@ -145,9 +142,8 @@ def test_the_terms_are_those_of_the_formulas():
     ]
     assert torch.allclose(two["generated"], sum(map(F.mse_loss, made, features)))
     gated = [normed_gate(*its) for its in zip(features, attention, strict=True)]
-    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated))), (
-        "the released code's aliasing"
-    )
+    # the released code's aliasing
+    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated)))
     theirs = seen(nets["teacher"], windows.views["teacher"])[1]
     assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
 
@@ -159,22 +155,7 @@ def test_the_terms_are_those_of_the_formulas():
     "method", [DetectionRepresentation(), DetectionDistillation()], ids=lambda m: type(m).__name__
 )
 def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
-    nets = networks(method)
-    frozen = {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
-    passes, before = method.losses(nets, batch(), HALF), bits(nets["student"])
-    key, loss, _ = next(passes)
-    loss.backward()
-    assert key == "cvae" and all(p.grad is not None for p in nets["cvae"].parameters())
-    assert all(p.grad is None for p in nets["student"].parameters())
-    assert same(nets["student"], before) and nets["student"].training
-
-    nets["cvae"].zero_grad(set_to_none=True)
-    key, loss, _ = next(passes)
-    loss.backward()
-    assert key == "net" and all(p.grad is None for p in nets["cvae"].parameters())
-    assert all(p.requires_grad for p in nets["cvae"].parameters())
-    assert all(p.grad is not None for p in nets["student"].parameters())
-    assert all(same(nets[n], values) for n, values in frozen.items())
+    method_tests.check_passes(method, networks(method), batch())
 
 
 def test_the_background_sees_what_attention_leaves_out():
@@ -185,7 +166,7 @@ def test_the_background_sees_what_attention_leaves_out():
         torch.nn.init.zeros_(attend.time.weight)
         torch.nn.init.zeros_(attend.time.bias)
     *_, (_, _, terms) = method.losses(
-        nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), HALF
+        nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), method_tests.HALF
     )
     assert float(terms["background"].detach()) == pytest.approx(
         float(terms["focal"].detach()) / 8, rel=1e-4
@@ -205,18 +186,12 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     assert teacher.owned == ["cvae", "student"]
     assert teacher.history[-1]["focal"] < teacher.history[0]["focal"]
     assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
-    state = {
-        f"{n}.{k}": v.contiguous()
-        for n in teacher.owned
-        for k, v in teacher.nets[n].state_dict().items()
-    }
-    save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
 
     second = DetectionDistillation(detection=Detection(l1=0.5))
     nets = {
         "student": build(STUDENT, 2, 0),
         "teacher": teacher.nets["student"],
-        "teacher_cvae": read_cvae(tmp_path),
+        "teacher_cvae": read_cvae(method_tests.stored(teacher, tmp_path)),
     }
     assert same(nets["teacher_cvae"], bits(teacher.nets["cvae"]))
     frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}

@@ -35,9 +35,8 @@ def test_the_default_has_four_levels_of_a_window_of_64():
     assert net.priors.tolist() == [2 * i + 1 for i in range(32)] + [
         4 * i + 2 for i in range(16)
     ] + [8 * i + 4 for i in range(8)] + [16 * i + 8 for i in range(4)]
-    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any(), (
-        "making it leaves no trace"
-    )
+    # making it leaves no trace
+    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any()
     # the classifier's layer is gone, everything else of the backbone is there
     backbone = sum(p.numel() for p in TinyR2Plus1D().make(1).parameters()) - 88 - 1
     assert sum(p.numel() for p in net.backbone.parameters()) == backbone
@@ -50,7 +49,8 @@ def test_answers_surround_their_priors(refine):
     assert out.shape == (2, 1 + refine, 30, 3 + 3)
     start, end = out[:, 0, :, -3], out[:, 0, :, -2]
     assert (start < net.net.priors).all() and (net.net.priors < end).all()
-    assert out[..., :3].sigmoid().mean() < 0.05, "all begin as background"
+    # all begin as background
+    assert out[..., :3].sigmoid().mean() < 0.05
 
 
 def test_every_parameter_learns():
@@ -62,9 +62,8 @@ def test_every_parameter_learns():
 
 def test_any_backbone_with_a_tap_will_do():
     net = Detector(OneLayer(), taps=("0",), steps=30, levels=3, width=8).make(4)
-    assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)], (
-        "of any size"
-    )
+    # of any size
+    assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)]
     assert net(torch.rand(1, 2, 30, 5, 5)).shape == (1, 1, 10 + 5 + 3, 4 + 3)
     assert net.priors[[0, 9, 10, 15]].tolist() == [1.5, 28.5, 3, 5]
 
@@ -74,11 +73,9 @@ def test_the_papers_detector_has_126_priors():
     net = Detector(
         I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True
     ).make(20)
-    assert (
-        len(net.priors) == 126
-        and net.laterals[0][0].in_channels == 832
-        and net.laterals[1][0].in_channels == 1024
-    )
+    assert len(net.priors) == 126
+    assert net.laterals[0][0].in_channels == 832
+    assert net.laterals[1][0].in_channels == 1024
     assert not any(name.startswith("backbone.logits") for name, _ in net.named_parameters())
 
 
@@ -106,7 +103,8 @@ def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends
         [torch.rand(1, 16, n) for n in (16, 8, 4, 2)],
         torch.tensor([[-90.0], [-50]]).expand(1, 2, 30),
     )
-    assert far.isfinite().all(), "a segment outside the window has ends at its edge"
+    # a segment outside the window has ends at its edge
+    assert far.isfinite().all()
 
 
 def test_mistakes_are_named():

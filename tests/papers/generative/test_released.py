@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.papers.generative.released import Released
-from tests.conftest import encode, pattern
+from tests.conftest import encode, pattern, table
 
 MIXED = {
     "3b": (192, 64, 96, 128, 16, 32, 32),
@@ -27,29 +27,31 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(shape) * (2 / math.prod(shape[1:])) ** 0.5
 
 
-def state(classes: int, channels: int = 3) -> dict[str, torch.Tensor]:
-    """Random tensors under the names and in the shapes of the released BDNet_student."""
-    torch.manual_seed(0)
-    units = {
+def units(channels: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the backbone's convolutions, by name."""
+    shapes = {
         "Conv3d_1a_7x7": (64, channels, 1, 7, 7),
         "Conv3d_2b_1x1": (64, 64, 1, 1, 1),
         "Conv3d_2c_3x3": (192, 64, 1, 3, 3),
     }
     for stage, (wide, b0, b1a, b1b, b2a, b2b, b3b) in MIXED.items():
         kernel = (1 if stage < "4d" else 3, 3, 3)
-        units |= {
-            f"Mixed_{stage}.{name}": shape
-            for name, shape in {
-                "b0": (b0, wide, 1, 1, 1),
-                "b1a": (b1a, wide, 1, 1, 1),
-                "b1b": (b1b, b1a, *kernel),
-                "b2a": (b2a, wide, 1, 1, 1),
-                "b2b": (b2b, b2a, *kernel),
-                "b3b": (b3b, wide, 1, 1, 1),
-            }.items()
+        shapes |= {
+            f"Mixed_{stage}.b0": (b0, wide, 1, 1, 1),
+            f"Mixed_{stage}.b1a": (b1a, wide, 1, 1, 1),
+            f"Mixed_{stage}.b1b": (b1b, b1a, *kernel),
+            f"Mixed_{stage}.b2a": (b2a, wide, 1, 1, 1),
+            f"Mixed_{stage}.b2b": (b2b, b2a, *kernel),
+            f"Mixed_{stage}.b3b": (b3b, wide, 1, 1, 1),
         }
+    return shapes
+
+
+def state(classes: int, channels: int = 3) -> dict[str, torch.Tensor]:
+    """Random tensors under the names and in the shapes of the released BDNet_student."""
+    torch.manual_seed(0)
     made = {}
-    for name, shape in units.items():
+    for name, shape in units(channels).items():
         norm = {
             "weight": torch.rand(shape[0]) + 0.5,
             "bias": 0.1 * torch.randn(shape[0]),
@@ -108,9 +110,8 @@ def by_hand(s: dict, features: torch.Tensor, gated: bool) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [3, 2])
 def test_a_released_file_gives_the_released_prediction(tmp_path, channels):
     s, file = state(4, channels), tmp_path / "student.ckpt"
-    torch.save(
-        {f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False
-    )  # as torch 1.4 did
+    # as torch 1.4 did
+    torch.save({f"module.{k}": v for k, v in s.items()}, file, _use_new_zipfile_serialization=False)
     spec = Released.of(file)
     net = spec.make(4).eval()
     assert (spec.classes, spec.channels, spec.attention) == (4, channels, True)
@@ -121,9 +122,8 @@ def test_a_released_file_gives_the_released_prediction(tmp_path, channels):
     logits = net(clip)
     features.remove()
     expected = by_hand(s, found[0], gated=channels == 3)
-    assert found[0].shape == (1, 1024, 8, 7, 7) and torch.allclose(
-        7 * logits.exp(), expected, atol=1e-4
-    )
+    assert found[0].shape == (1, 1024, 8, 7, 7)
+    assert torch.allclose(7 * logits.exp(), expected, atol=1e-4)
     assert (spec.statistics[0][0], len(spec.statistics[1])) == (
         (0.485, 3) if channels == 3 else (0.5, 2)
     )
@@ -153,7 +153,7 @@ def test_the_command_tests_a_file_on_a_data_set(tmp_path, monkeypatch, command):
         for fold in "12":
             encode(tmp_path / label / f"{fold}.mp4", pattern(66, 320, 240))
             rows.append(f"{label}/{fold}.mp4,{label},{fold},{fold}")
-    (tmp_path / "index.csv").write_text("\n".join(rows))
+    table(tmp_path / "index.csv", *rows)
     for classes, code in ((2, 0), (3, 2)):
         torch.save(state(classes), tmp_path / "student.ckpt")
         ended, out, error = command("released", tmp_path / "student.ckpt", tmp_path)

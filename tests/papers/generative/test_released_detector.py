@@ -71,9 +71,8 @@ def state(channels: int = 3, attention: bool = True) -> dict[str, torch.Tensor]:
             f"{name}.bias": 0.1 * torch.randn(shape[0]),
         }
     for name, (width, *_) in normed.items():
-        norm = re.sub(
-            r"(\d)(\.conv[13]d)?$", lambda found: str(int(found[1]) + 1), name
-        )  # the next of its sequence
+        # the next of its sequence
+        norm = re.sub(r"(\d)(\.conv[13]d)?$", lambda found: str(int(found[1]) + 1), name)
         made |= {
             f"{norm}.weight": torch.rand(width) + 0.5,
             f"{norm}.bias": 0.1 * torch.randn(width),
@@ -99,9 +98,8 @@ def test_every_released_name_and_shape_is_loaded_and_what_does_not_fit_is_named(
             spec.channels,
             spec.attention,
         ) == found
-        assert spec.make(21).state_dict().keys() == content.keys() and len(content) == (
-            462 if found[-1] else 442
-        )
+        assert spec.make(21).state_dict().keys() == content.keys()
+        assert len(content) == (462 if found[-1] else 442)
     unit, head = (
         f"{TOP}{name}.conv1d.weight" for name in ("loc_proposal_branch.lr_conv.0", "conf_head")
     )
@@ -165,31 +163,27 @@ def test_answers_are_those_of_the_released_code():
 
 
 def test_boundary_max_pooling_is_that_of_a_loop_and_regions_are_worked_out():
-    both, ends = (
-        torch.randn(1, 6, 20),
-        torch.randint(-5, 26, (1, 4, 50)).float(),
-    )  # some outside, some end early
+    both = torch.randn(1, 6, 20)
+    # some outside, some end early
+    ends = torch.randint(-5, 26, (1, 4, 50)).float()
     for p, columns in enumerate(detector.boundary_max(both, ends)[0].T):
         first, last, first_too, last_too = (min(max(0, int(place)), 19) for place in ends[0, :, p])
         ranges = [slice(first, max(first, last) + 1)] * 3 + [
             slice(first_too, max(first_too, last_too) + 1)
         ] * 3
         assert columns.tolist() == [max(row[its]) for row, its in zip(both[0], ranges, strict=True)]
-    around = detector.regions(10, torch.tensor([[[8.0], [4.0]]]), 0)[
-        0, :, 0
-    ]  # 2 to 14: by 3 inwards, 1.2 outwards
+    # 2 to 14: by 3 inwards, 1.2 outwards
+    around = detector.regions(10, torch.tensor([[[8.0], [4.0]]]), 0)[0, :, 0]
     assert around.tolist() == [1, 5, 11, 15]
 
 
 def test_decoding_and_soft_nms_of_worked_examples():
     answers = torch.full((1, 126, 11), -50.0)  # two classes and the background
-    answers[0, 99] = torch.tensor(
-        [10, 20, 0.2, -0.4, *np.log([0.5, 0.3, 0.2, 0.1, 0.7, 0.2]), 0]
-    )  # at step 56
+    # at step 56
+    answers[0, 99] = torch.tensor([10, 20, 0.2, -0.4, *np.log([0.5, 0.3, 0.2, 0.1, 0.7, 0.2]), 0])
     segments, scores = detector.decoded(answers)
-    assert segments[0, 99].tolist() == pytest.approx(
-        [56 - 13, 56 + 14]
-    )  # moved by 0.2 and −0.4 of 15
+    # moved by 0.2 and −0.4 of 15
+    assert segments[0, 99].tolist() == pytest.approx([56 - 13, 56 + 14])
     assert scores[0, 99].tolist() == pytest.approx([(0.3 + 0.7) / 4, 0.1])
     answers[0, 98], answers[0, 99, -1] = answers[0, 99], 50  # 98 is the last and less sure: dropped
     table = detector.found(
@@ -197,9 +191,10 @@ def test_decoding_and_soft_nms_of_worked_examples():
     )
     assert table.round(4).values.tolist() == [["v", 0, 17.1, 19.8, 0.5], ["v", 1, 17.1, 19.8, 0.2]]
     three = pd.DataFrame(dict(start=[0.0, 5, 20], end=[10.0, 15, 30], score=[0.8, 0.6, 0.3]))
+    # tIoU 1/3
     assert detector.soft_nms(three, 0.5)["score"].tolist() == pytest.approx(
         [0.8, 0.6 * np.exp(-2 / 9)]
-    )  # tIoU 1/3
+    )
 
 
 def answer(_net: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -221,9 +216,8 @@ def test_the_command_scores_two_streams_and_says_what_it_needs(
     ]
     monkeypatch.setattr(datasets, "DATA_SETS", any_number)
     video = encode((root := tmp_path) / "test" / "v.mp4", pattern(75, 64, 48), rate=25)
-    last = np.array(
-        [2, 4, 7, 9, 12, 14, 17, 19, 22, 24]
-    )  # frames at the ends of steps; frame i has the grey 5 i
+    # frames at the ends of steps; frame i has the grey 5 i
+    last = np.array([2, 4, 7, 9, 12, 14, 17, 19, 22, 24])
     assert np.abs(detector.rgb_steps(video)[:10, -1, 0, 0] - 5.0 * last).max() < 4
     np.save(root / "v.npy", np.full((30, 112, 112, 2), 140, np.uint8))
     (root / "Class Index_Detection.txt").write_text("".join(f"{i} A{i}\n" for i in range(20)))

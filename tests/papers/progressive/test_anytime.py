@@ -43,7 +43,8 @@ class Reader:
 
 def stopping(at: list[int], whole: torch.Tensor):
     """A rule that stops each sample at its own place, and knows by their logits which samples it is shown."""
-    places, alive = torch.tensor(at), torch.arange(len(at))
+    places = torch.tensor(at)
+    alive = torch.arange(len(at))
 
     def decide(k, logits):
         nonlocal alive
@@ -58,7 +59,9 @@ def stopping(at: list[int], whole: torch.Tensor):
 @torch.no_grad()
 @pytest.mark.parametrize("at", [[0, 3, 3, 5, 0, 11, 1], [2] * 7, [20] * 7, [7, 7, 7, 7, 0, 0, 0]])
 def test_every_sample_gets_the_answer_of_its_exit_and_nothing_else_is_computed(trio, views, at):
-    whole, read, costs = trio(views).exits, Reader(views), cost_per_exit(trio, SHAPES)
+    whole = trio(views).exits
+    read = Reader(views)
+    costs = cost_per_exit(trio, SHAPES)
     with FlopCounterMode(display=False) as counter:
         walked = walk(trio, read, stopping(at, whole), SAMPLES, costs)
     last = [min(place, 11) for place in at]
@@ -66,9 +69,8 @@ def test_every_sample_gets_the_answer_of_its_exit_and_nothing_else_is_computed(t
     expected = torch.stack([whole[i, : place + 1].sum(0) for i, place in enumerate(last)])
     assert torch.allclose(walked.answers, expected, atol=1e-4)
     assert walked.macs.tolist() == [costs[place] for place in last]
-    assert (
-        counter.get_total_flops() == 2 * walked.macs.sum()
-    )  # what was charged is what was really computed
+    # what was charged is what was really computed
+    assert counter.get_total_flops() == 2 * walked.macs.sum()
     needed = [
         (m, [i for i, place in enumerate(last) if place >= 4 * n]) for n, m in enumerate(ORDER)
     ]
@@ -86,13 +88,6 @@ def test_the_networks_alone_cost_what_is_left_without_the_heads(trio):
     assert cost_per_exit(trio, SHAPES)[-1] == alone + heads
 
 
-def test_charged_by_the_layers_sizes(trio):
-    """R1 by hand: two 3×3 convolutions and a shortcut to 16×20; the head, 3×3 on 7×9 of as many channels; linear."""
-    costs = cost_per_exit(trio, SHAPES)
-    assert costs[0] == 2 * (320 * 8 * (10 * 3 + 9 * 8) + 7 * 9 * 8 * 8 * 9 + 16 * 8 * 5)
-    assert costs.shape == (12,) and costs.dtype == np.int64
-
-
 @pytest.fixture
 def a_run():
     """Predictions of a run with twelve exits, better than chance; held-out clips are of twenty groups."""
@@ -108,18 +103,20 @@ def a_run():
 
 
 def test_wise_is_fitted_on_one_half_of_the_held_out_groups(a_run):
-    held, half = a_run.predictions("val"), halves(a_run.predictions("val").groups)
-    fitted, weights = fit_run(a_run), fit_wise(held.logits[half], held.labels[half])
+    held = a_run.predictions("val")
+    half = halves(a_run.predictions("val").groups)
+    fitted = fit_run(a_run)
+    weights = fit_wise(held.logits[half], held.labels[half])
     assert np.array_equal(fitted.weights, weights)
     heat = temperatures(combine(held.logits[half], weights), held.labels[half])
-    assert np.array_equal(fitted.temperatures, heat) and np.array_equal(
-        fitted.validate[1], held.labels[~half]
-    )
+    assert np.array_equal(fitted.temperatures, heat)
+    assert np.array_equal(fitted.validate[1], held.labels[~half])
     assert np.allclose(fitted.test[0], combine(a_run.predictions().logits, weights) / heat[:, None])
 
 
 def test_the_walk_stops_where_the_sums_on_paper_say(trio, views, a_run):
-    fitted, reads = fit_run(a_run), Counter()
+    fitted = fit_run(a_run)
+    reads = Counter()
     with torch.no_grad():
         whole = trio(views).exits.double().numpy()
     paper = combine(whole, fitted.weights) / fitted.temperatures[:, None]

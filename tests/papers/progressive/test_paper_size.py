@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab.nets.compressed import CoViARNet
 from kdlab.papers.paper_size import UCF_101, cost
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
-from kdlab.papers.progressive.networks import ORDER, Exit
+from kdlab.papers.progressive.networks import Exit
 from kdlab.papers.progressive.recipes import (
     PAPER_CONDITIONS,
     paper_example,
@@ -19,29 +18,6 @@ from kdlab.system import paths
 from kdlab.train.settings import optimiser_for
 
 
-def test_the_numbers_are_those_of_the_reference():
-    size = paper_profile()
-    nets = size.needs()
-    assert [nets[m].net for m in ORDER] == [
-        CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER
-    ]
-    assert [nets[m].settings.epochs for m in ORDER] == [510] * 3
-    assert [nets[m].settings.batch_size for m in ORDER] == [80, 80, 40]
-    assert [nets[m].window.scales for m in ORDER] == [(1, 0.875, 0.75)] * 2 + [
-        (1, 0.875, 0.75, 0.66)
-    ]
-    assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {
-        (3, 256, 224)
-    }
-    assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (
-        300,
-        32,
-        0,
-    )
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
-        paper_profile({"motion": "/nowhere.pth"})
-
-
 def test_as_released_each_layer_has_its_share_of_the_rate():
     """The rates of single weights, as the released scripts come to them."""
     size = paper_profile(as_released=True)
@@ -50,7 +26,8 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         "residual": (5e-3, 5e-4, 5e-5),
         "iframe": (3e-4, 3e-6, 3e-6),
     }.items():
-        settings, net = size.needs()[modality].settings, size.needs()[modality].net
+        settings = size.needs()[modality].settings
+        net = size.needs()[modality].net
         with torch.device("meta"):
             named = [
                 (f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()
@@ -65,9 +42,8 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
         assert said["student.net.fc.bias"] == pytest.approx((base, 0))
         assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
-        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), (
-            "not the network's first"
-        )
+        # not the network's first
+        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4))
         assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
         assert settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
@@ -96,14 +72,11 @@ def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
     ]
     assert base.data.test_fold == "2" and base.seed == 3 and base.backbones[0].seed == 3
     assert base.net.iframe == (Exit(256, 64), Exit(512, 256), Exit(1024, 1024))
-    assert (
-        base.net.motion[0] == Exit(64, 64, kernel=7)
-        and base.view.pooled is None
-        and base.view.draws == 2
-    )
-    assert (
-        base.needs()["iframe"].data == base.data and base.window == base.needs()["residual"].window
-    )
+    assert base.net.motion[0] == Exit(64, 64, kernel=7)
+    assert base.view.pooled is None
+    assert base.view.draws == 2
+    assert base.needs()["iframe"].data == base.data
+    assert base.window == base.needs()["residual"].window
 
 
 def test_the_costs_of_a_clip_are_those_of_the_layers(tmp_path):

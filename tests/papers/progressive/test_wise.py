@@ -47,15 +47,15 @@ def test_the_closed_form():
     right = np.arange(100) < 90
     logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
     w = solve(logits, np.zeros(100, dtype=int))
-    assert w == pytest.approx([np.log(9) / 2], abs=1e-6) and w == pytest.approx(
-        [1.0986123], abs=1e-6
-    )
+    assert w == pytest.approx([np.log(9) / 2], abs=1e-6)
+    assert w == pytest.approx([1.0986123], abs=1e-6)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.1])
 def test_the_solver_agrees_with_gradient_descent(l1):
     logits, labels = clips(skill=np.linspace(0.2, 1, 6), exits=6)
-    exact, near = solve(logits, labels, l1), descend(logits, labels, l1)
+    exact = solve(logits, labels, l1)
+    near = descend(logits, labels, l1)
     assert 0 <= loss(near, logits, labels, l1) - loss(exact, logits, labels, l1) < 1e-3
     assert np.abs(exact - near).max() < 0.02  # with L1, descent walks around the zeros
     if l1 == 0:
@@ -64,10 +64,10 @@ def test_the_solver_agrees_with_gradient_descent(l1):
 
 def test_weights_may_be_negative_unless_told():
     rng = np.random.default_rng(0)
-    labels, noise = rng.integers(K, size=400), 3 * rng.normal(size=(400, K))
-    logits = np.stack(
-        [noise, np.eye(K)[labels] + noise], 1
-    )  # the second exit minus the first is the answer
+    labels = rng.integers(K, size=400)
+    noise = 3 * rng.normal(size=(400, K))
+    # the second exit minus the first is the answer
+    logits = np.stack([noise, np.eye(K)[labels] + noise], 1)
     assert solve(logits, labels, 0.01)[0] < -0.5
     assert (solve(logits, labels, 0.01, nonnegative=True) >= 0).all()
 
@@ -83,9 +83,8 @@ def test_rows_are_fits_of_the_exits_so_far():
     logits, labels = clips()
     weights = fit_wise(logits, labels)
     combined = combine(logits, weights)
-    assert np.array_equal(weights, np.tril(weights)) and np.array_equal(
-        combined[:, 0], logits[:, 0]
-    )
+    assert np.array_equal(weights, np.tril(weights))
+    assert np.array_equal(combined[:, 0], logits[:, 0])
     for k, l1 in ((4, 0.0), (5, 0.1), (11, 0.1)):  # the sixth exit is the first with L1
         assert np.array_equal(weights[k, : k + 1], solve(logits[:, : k + 1], labels, l1))
         assert np.allclose(combined[:, k], sum(weights[k, j] * logits[:, j] for j in range(k + 1)))
@@ -103,9 +102,8 @@ def test_calibration_finds_a_known_temperature():
     assert temperatures(np.concatenate([3 * logits, logits / 2], 1), labels) == pytest.approx(
         [3, 0.5], rel=0.05
     )
-    assert temperatures(-3 * logits, labels) == pytest.approx(
-        1000
-    )  # worse than chance: as unsure as may be
+    # worse than chance: as unsure as may be
+    assert temperatures(-3 * logits, labels) == pytest.approx(1000)
 
 
 def test_l1_gives_exact_zeros():
