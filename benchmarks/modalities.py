@@ -77,7 +77,7 @@ def not_accumulated(path: Path) -> None:
 
 
 def one_a_group(path: Path) -> None:
-    """The map advanced on every P-frame, pixels touched for the last frame of each group alone."""
+    """Places and pixels advanced on every P-frame; the last frame of each group alone is compared."""
     stream = scan(path)
     for _ in modalities(path, [*(stream.keys[1:] - 1), len(stream.kinds) - 1]):
         pass
