@@ -75,7 +75,9 @@ class View:
         """Yield the frames of :meth:`read` one by one. ``kdlab.video.decode.each_frame`` yields those of a file."""
         yield from self.read(path, indices)
 
-    def frames(self, path: Path, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def yield_frames(
+        self, path: Path, indices: Sequence[int] | None = None
+    ) -> Iterator[np.ndarray]:
         """Yield the frames by the one of the two that the most derived class defines."""
         own = next(
             kind for kind in type(self).__mro__ if {"read", "each_frame"} & vars(kind).keys()

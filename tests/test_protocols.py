@@ -40,7 +40,7 @@ class Blind(View):
 
 def test_a_view_may_define_either_way_of_reading():
     for view, value in ((OneByOne("x"), 0), (AtOnce("x"), 1)):
-        assert next(view.frames("a.mp4")).max() == value
+        assert next(view.yield_frames("a.mp4")).max() == value
 
 
 @pytest.mark.parametrize(

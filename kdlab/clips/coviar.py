@@ -192,7 +192,7 @@ class SegmentBatches(ClipBatches):
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """As in ``ClipBatches``: the pixels of the rows of ``frames``."""
         rows = view.rows(record.path, self.stretch(record)[0] + frames)
-        return self.cache.frames(record.path, rows, self.window.side, view.frames, tag(view))
+        return self.cache.frames(record.path, rows, self.window.side, view.yield_frames, tag(view))
 
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)

@@ -71,7 +71,7 @@ class AtRate(Around):
         numbers, repeats = np.unique(
             timeline(path).shown(steps + 0.5, self.rate), return_counts=True
         )
-        for frame, times in zip(self.of.frames(path, numbers), repeats.tolist(), strict=True):
+        for frame, times in zip(self.of.yield_frames(path, numbers), repeats.tolist(), strict=True):
             yield from [frame] * times
 
 

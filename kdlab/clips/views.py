@@ -73,7 +73,7 @@ class Enhanced(View):
 
     def pairs(self, path: Path, indices: Indices = None) -> Iterator[tuple]:
         """Yield pairs of a frame before and after enhancement."""
-        of = self.of.frames
+        of = self.of.yield_frames
         if getattr(self.by, "steady", True):
             frames = gathered(of, path)
             wanted = slice(None) if indices is None else np.asarray(indices)
@@ -93,7 +93,7 @@ class Around(View):
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """The frames of the view ``of``."""
-        return self.of.frames(path, indices)
+        return self.of.yield_frames(path, indices)
 
     def mirrored(self, pixels):
         """Mirror cut pixels as the view ``of`` does."""
@@ -175,7 +175,9 @@ class Flow(Around):
             needed = sorted({*times, *(row - 1 for row in times)})
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         number, before = -1, None
-        for number, frame in zip(needed or count(), self.of.frames(path, needed), strict=False):
+        for number, frame in zip(
+            needed or count(), self.of.yield_frames(path, needed), strict=False
+        ):
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             shown = 1 + (number == 1) if times is None else times[number]
             if number and shown:

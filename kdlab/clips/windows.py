@@ -166,12 +166,14 @@ class ClipBatches:
     def _count(self, record: ClipRecord) -> int:
         """Number of frames of a clip's whole file."""
         view = next(iter(self.views.values()))
-        return self.cache.length(record.path, self.window.side, view.frames, tag(view))
+        return self.cache.length(record.path, self.window.side, view.yield_frames, tag(view))
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
-        return self.cache.frames(record.path, frames, self.window.side, view.frames, tag(view))
+        return self.cache.frames(
+            record.path, frames, self.window.side, view.yield_frames, tag(view)
+        )
 
     def length(self, record: ClipRecord) -> int:
         """Number of frames of a clip. Raises ValueError if the window needs more."""

@@ -60,7 +60,7 @@ class Darkened(View):
 
         def small(path: Path) -> Iterator[np.ndarray]:
             nonlocal size
-            for frame in self.of.frames(path):
+            for frame in self.of.yield_frames(path):
                 size = frame.shape[:2]
                 yield resize_one(frame, min(SIDE, *size))
 

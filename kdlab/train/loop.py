@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.windows import ClipBatches
+from kdlab.clips.windows import Batch, ClipBatches
 from kdlab.nets.layers import evaluating, one_thread
 from kdlab.system.files import write_atomically
 from kdlab.train.device import (
@@ -141,8 +141,7 @@ class Training:
         self.history, self.first_losses, self.sums = [], [], {}
         self.earlier_seconds, self.began = 0.0, time.process_time()
         seed_all(seed, 5)
-        shown = (batch.to(self.device) for batch in train.evaluation())
-        self.prepared = method.prepare(self.nets, shown)
+        self.prepared = method.prepare(self.nets, self._all_clips())
         self.go_on_at(0)
         shapes = [(name, tuple(v.shape)) for name, v in _named_tensors(self.bare, self.owned)]
         parts = type(method).__qualname__, shapes, settings, seed, identity, self.precision
@@ -190,6 +189,10 @@ class Training:
         self.optimisers = {
             key: optimiser_for(self.settings, key, own, fused) for key, own in weights.items()
         }
+
+    def _all_clips(self) -> Iterator[Batch]:
+        for batch in self.train.evaluation():
+            yield batch.to(self.device)
 
     # --- a step ------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
     path = make_video(
         name, pixels=noise, codec="libx264" if name == "a.mp4" else "mpeg4", g="6", bf="0"
     )
-    whole, each = plain(view, path), view.frames
+    whole, each = plain(view, path), view.yield_frames
     assert np.array_equal(np.stack(list(each(path))), whole)
     assert np.array_equal(view.read(path), whole)
     some = np.unique(np.array([0, 1, 7, 8, 20]).clip(max=len(whole) - 1))
@@ -129,7 +129,9 @@ class Darker(Raw):
 
 def test_a_read_of_ones_own_is_never_passed_by(make_video):
     path = make_video("a.mp4")
-    assert np.array_equal(np.stack(list(Darker().frames(path))), read_frames(path).frames // 2)
+    assert np.array_equal(
+        np.stack(list(Darker().yield_frames(path))), read_frames(path).frames // 2
+    )
     assert np.array_equal(
         Enhanced(Gamma(), of=Darker()).read(path), Gamma()(read_frames(path).frames // 2)
     )
@@ -158,7 +160,7 @@ def test_damage_behind_the_frames_asked_for_is_raised(make_video):
     cut(path)
     for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
         with pytest.raises(DamagedClip, match="truncated"):
-            list(view.frames(path, [0, 3]))
+            list(view.yield_frames(path, [0, 3]))
 
 
 def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):

@@ -172,10 +172,17 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     start = hashes()
     assert edit("train/loop.py", '"""One training loop', '"""The training loop') == start
     assert (
-        edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3")
+        edit(
+            "nets/video.py", "    dropout: float = 0.0", "    # a comment\n    dropout: float = 0.0"
+        )
         == start
     )
     assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
+    # a reader of lists decides no weights: a run knows its clips by their contents
+    assert edit("datasets/splits.py", "import hashlib", "X = 1\nimport hashlib") == start
+    drawn = edit("night/drawing/clip.py", "import numpy as np\n", "X = 1\nimport numpy as np\n")
+    assert all(a != b for a, b in zip(drawn, start, strict=True))
+    start = drawn
     paper = edit("papers/dual_light/method.py", "from dataclasses", "X = 1\nfrom dataclasses")
     # a paper's folder decides its own runs
     assert paper[0] == start[0] and paper[1] != start[1]
