@@ -1,13 +1,14 @@
-"""The bases of your own data set, view, window, network and method, with the defaults of all that is optional.
+"""The bases of your own data set, view, network and method, with the defaults of all that is optional.
 
 Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), as in
 ``class MyNet(Net)``, and give it to a :class:`kdlab.train.recipe.Recipe`. The fields are plain values, tuples and other
 frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, and also every
 file that the module imports from its own package or folder: a changed line makes the run stale. A run can be opened
-wherever its classes have been imported. kdlab refuses a class from a notebook's cell, because training processes cannot
-import it.
+wherever its classes have been imported. kdlab refuses a class from a notebook's cell, or from the script that you
+start, because training processes cannot import it. A window of your own inherits from ``kdlab.clips.windows.Window``.
 
 Members marked ``abstract`` are required, and so is a ``name`` without a value. All others have their default here.
+Write ``head = "classify"`` without an annotation: an annotated member becomes a field, and part of the run's identity.
 Shapes: video ``(B, C, T, H, W)``, float, pixels in [0, 1]; logits ``(B, K)``; labels ``(B,)``, int64.
 """
 
@@ -47,7 +48,7 @@ class Data(ABC):
         ``kdlab.system.paths.data_dir()``."""
 
     def fingerprint(self) -> str:
-        """A hash that changes if and only if a clip, label or split changes."""
+        """A hash that changes if and only if clips, ids, labels, splits, groups, times or the order of classes change."""
         return self.catalogue().fingerprint()
 
     def contents(self) -> str:
@@ -103,20 +104,22 @@ class View:
 
 class Net(ABC):
     """A network before it has weights: the recipe's ``net``. kdlab trains ``Normalised(make(K))``, which standardises
-    pixels per channel first. The names of its layers therefore begin with ``net.``."""
+    pixels per channel first. Where you read a layer of that, its name begins with ``net.``; ``head`` and ``stages``
+    name layers of ``make(K)``, without it."""
 
     @abstractmethod
     def make(self, num_classes: int) -> nn.Module:
         """The untrained module: standardised video ``(B, C, T, H, W)`` → logits ``(B, num_classes)``, in training and
-        in evaluation. Draw random numbers from torch alone, which kdlab seeds before. The module must work on the
+        in evaluation. T and H = W are those of the recipe's window. Draw random numbers from torch alone, which kdlab
+        seeds before. The module must work on the
         device of its weights. Video and the weights of 3-D convolutions lie channels-last in memory, so use ``reshape``
         and not ``view``. Weights without ``requires_grad`` stay as they are. Layers that you put in eval mode here
         (``layer.eval()``) stay in it during training, so a norm keeps its statistics. Training may change only
         parameters and persistent buffers: kdlab rebuilds a run from its recipe and these, and the rebuilt network must
         predict as before. kdlab checks that before it trains."""
 
-    #: The classification layer, with one row per class. Its rows are matched by class to those of a ``start`` that was
-    #: trained on other classes. A network that states it here must have it.
+    #: The classification layer, with one row per class in its ``weight``. Its rows are matched by class to those of a
+    #: ``start`` that was trained on other classes. A network that gives it another name must have it.
     head: str = "fc"
     #: Layers whose outputs are features, ordered from the pixels to the logits. Features are ``(B, C', T', H', W')``;
     #: features of frames ``(B·T', C', H', W')`` are converted to that shape. Grad-CAM uses the last stage. Distillers
@@ -126,12 +129,13 @@ class Net(ABC):
     stages: tuple[str, ...] = ()
     #: C of the input video.
     channels: int = 3
-    #: Mean and standard deviation per channel with which the weights were trained. None: those of the training clips.
+    #: Mean and standard deviation per channel with which the weights were trained. None: those of the training clips. A
+    #: ``start`` brings its own.
     statistics: Statistics | None = None
 
     def begin(self, net: nn.Module, start: nn.Module) -> Any:
-        """Put the matching weights of the trained ``start`` into the new ``net``, in place; both are Normalised. Here
-        it is left to kdlab, which takes all weights, those of the head row by row."""
+        """Put the matching weights of the trained ``start`` into the new ``net``, in place, and return None; both are
+        Normalised. Here it is left to kdlab, which takes all weights and statistics, those of the head row by row."""
         return NotImplemented
 
 
@@ -141,8 +145,9 @@ class Method(ABC):
     @abstractmethod
     def networks_by_optimiser(self, nets: dict[str, nn.Module]) -> dict[str, list[str]]:
         """Optimiser → names of the networks that it trains. Optimisers are AdamW at the settings' rate, or follow the
-        rule of the settings' ``as_released`` for that name. All other networks are frozen and in eval mode. ``nets``
-        holds ``student``, ``teacher`` if there is one, and the networks of :meth:`extra_nets`."""
+        rule of the settings' ``as_released`` for that name. These networks are in training mode; all others are frozen
+        and in eval mode. ``nets`` holds ``student``, ``teacher`` if there is one, and the networks of
+        :meth:`extra_nets`."""
 
     @abstractmethod
     def losses(
@@ -150,24 +155,34 @@ class Method(ABC):
     ) -> Iterator[tuple[str, torch.Tensor, dict]]:
         """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
         so several optimisers can take turns on one batch. ``terms`` (name → scalar tensor) are only recorded in the
-        history. ``batch.views["student"]`` and ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``.
-        ``progress`` has ``step``, ``steps``, ``fraction`` in [0, 1) and ``prepared``. The global generators of torch,
-        NumPy and Python are seeded for each step: draw from these. Run frozen networks under ``torch.no_grad()``. To
+        history, beside ``loss_<optimiser>``; name none of them epoch, step or lr. ``batch.views["student"]`` and
+        ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``. ``progress`` has ``step``, ``steps``,
+        ``fraction`` in [0, 1), ``prepared``, and the ``seed`` of the step. The global generators of torch, NumPy and
+        Python are seeded for each step: draw from these, or from ``seed`` where all parts of an accumulated batch must
+        draw the same. Run frozen networks under ``torch.no_grad()``. To
         read layers, call ``out = kdlab.nets.layers.outputs(net, x, names)``: ``out.logits`` and ``out.taps[name]``."""
 
     def extra_nets(
         self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict
     ) -> dict:
-        """Further networks by name, such as a regressor or a discriminator. They are saved beside the student, and
-        trained if :meth:`networks_by_optimiser` lists them; a network that is to stay as it is comes with
-        ``requires_grad_(False)``. A mean of the student's weights is listed *and* comes without gradients: then it is
-        saved, and your method may change it. ``batches`` are training batches in evaluation order, from
-        which you can read shapes. Do so under ``torch.no_grad()`` and in eval mode, since a pass in training mode
-        changes batch norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``,
-        ``torch.manual_seed``). ``needed["teacher"]`` is the teacher's run."""
+        """Further networks by name, such as a regressor or a discriminator; not named student or teacher. Make them
+        on the CPU; kdlab moves them to the device of the training.
+
+        | what it is | :meth:`networks_by_optimiser` | its weights | its file |
+        |---|---|---|---|
+        | trained | lists it | with gradients | beside the student's |
+        | frozen | does not list it | ``requires_grad_(False)`` | none: made anew from ``seed`` |
+        | a mean of the student's weights | lists it | ``requires_grad_(False)`` | beside the student's |
+
+        Your method may change the last kind; call its ``eval()`` in :meth:`losses`, since what is listed is in training
+        mode. ``batches`` are training batches in evaluation order, from which you can read shapes. Do so under
+        ``torch.no_grad()`` and ``kdlab.nets.layers.evaluating(net)``, since a pass in training mode changes batch
+        norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``, ``torch.manual_seed``).
+        ``needed`` maps ``teacher`` and ``start`` to their runs."""
         return {}
 
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:
-        """A value computed once before the first step and passed on as ``progress.prepared``. ``batches`` hold all
-        training clips."""
+        """A value computed before the first step and passed on as ``progress.prepared``. ``batches`` yield all training
+        clips once. The student is in training mode and as it is at its start; a training that goes on from a checkpoint
+        computes the value again."""
         return None

@@ -10,7 +10,7 @@ from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.protocols import Net
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches
-from kdlab.train.recipe import Prepared, Recipe
+from kdlab.train.recipe import Inputs, Recipe
 
 
 class _Together(nn.Module):
@@ -44,7 +44,7 @@ class Ensemble(Recipe):
     def needs(self) -> dict[str, Recipe]:
         return {f"member_{k}": member for k, member in enumerate(self.members)}
 
-    def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
+    def inputs(self, needed: dict, catalogue: Catalogue) -> Inputs:
         """The trained members as one network, and the clips on which it predicts."""
 
         def answers(student: nn.Module, split: str, batch_size: int = 64):
@@ -57,4 +57,4 @@ class Ensemble(Recipe):
             )
 
         student = _Together([run.net() for run in needed.values()])
-        return Prepared({"student": student}, batches(self, "train"), None, answers)
+        return Inputs({"student": student}, batches(self, "train"), None, answers)

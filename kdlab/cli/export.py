@@ -153,7 +153,7 @@ def _of_run(run: Run, logits: np.ndarray) -> float | None:
 
 def _network_and_views(run: Run) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """The network of ``run``, and ten clips of its tests as its inputs, by name."""
-    if not run.recipe.prepare:
+    if run.recipe.on_clips:
         return run.net(), {"clips": _clips(run.recipe)}
     trio_of = import_module("kdlab.papers.progressive.anytime").trio_of
     return trio_of(run), {name: _clips(recipe) for name, recipe in run.recipe.needs().items()}

@@ -213,7 +213,7 @@ def predict(clip, name, out, theta):
 
     run = open_run(name)
     lines = [f"{clip} by {run.folder.name}"]
-    if run.recipe.prepare:
+    if not run.recipe.on_clips:
         answers, theta, table = predict_exits(clip, run, theta, out)
         lines[0] += ": WISE's answer after each exit, of the exits so far"
         for row in answers.itertuples():

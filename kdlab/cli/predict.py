@@ -104,7 +104,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clip = existing(clip)
     picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    if recipe.prepare:
+    if not recipe.on_clips:
         kind = "exits: use predict_exits"
     elif isinstance(recipe.window, Windows):
         kind = "a detector: use detect"

@@ -249,7 +249,7 @@ def open_all(parts: Sequence[ClipBatches]) -> None:
     for clips in parts:
         segments = {(r.path, r.start, r.end): r for r in clips.records}
         jobs += [(clips, record) for record in segments.values()]
-    faults = [fault for fault in track(_opened(jobs), "opening clips", len(jobs)) if fault]
+    faults = [fault for fault in track(_faults(jobs), "opening clips", len(jobs)) if fault]
     if len(faults) == 1:
         raise faults[0]
     if faults:
@@ -257,7 +257,7 @@ def open_all(parts: Sequence[ClipBatches]) -> None:
         raise ValueError("\n  ".join([head, *map(str, faults[:20])]))
 
 
-def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
+def _faults(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
     """Yield the error of each clip, or None. Cached clips open at once, so this process begins alone; if the rest would
     take longer than ``_PATIENCE``, all cores help."""
     for number, job in enumerate(jobs, 1):

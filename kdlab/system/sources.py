@@ -13,9 +13,10 @@ from pathlib import Path
 
 import kdlab
 
-#: Files and folders of kdlab that affect the weights of every training. What reads lists of clips affects none beyond
-#: the clips, which a run knows by their contents.
+#: Files and folders of kdlab that affect the weights of every training. What reads lists of clips (``datasets``)
+#: affects none beyond the clips, which a run knows by their contents.
 CORE = (
+    "protocols.py",
     "video",
     "clips",
     "nets",
@@ -110,30 +111,40 @@ def _package_hash(place: str) -> str:
 
 
 def _foreign_hash(value) -> str:
-    """Hash of the modules of foreign classes in ``value``, and of modules that these import from the same folder."""
+    """Hash of the modules of foreign classes in ``value``, and of all modules of the same packages or folders that these
+    import."""
     texts = {}
     for module in {kind.__module__ for kind in foreign_classes(value)}:
-        file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
-        if file.suffix != ".py":
-            continue
-        text = _text_as_imported(file, module)
-        texts[file] = text
-        texts |= {
-            other: _text_as_imported(other, module) for other in _imported_from_beside(file, text)
-        }
-    return _digest(
-        f"{file.name} {syntax(texts[file])}"
-        for file in sorted(texts, key=lambda file: (file.name, file))
-    )
+        files = [Path(getattr(sys.modules.get(module), "__file__", None) or "")]
+        while files:
+            file = files.pop()
+            if file.suffix == ".py" and file not in texts:
+                texts[file] = _text_as_imported(file, module)
+                files += _imported(file, texts[file], module.split(".")[0])
+    names = sorted(texts, key=lambda file: (file.name, file))
+    return _digest(f"{file.name} {syntax(texts[file])}" for file in names)
 
 
-def _imported_from_beside(file: Path, text: str) -> Iterator[Path]:
-    """Yield the files beside ``file`` that its ``text`` imports, with any import statement at any place."""
+def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
+    """Yield the files that the ``text`` of ``file`` imports from ``package`` or from beside it, with any import
+    statement at any place."""
+    above = [folder for folder in file.parents if folder.name == package]
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
-            beside = (file.parent / f"{name.rpartition('.')[2]}.py" for name in names)
-            yield from (other for other in beside if other.is_file())
+        names, folders = [], [file.parent]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
+            folders = [file.parents[max(0, node.level - 1)]]
+        for name in names:
+            parts = name.strip(".").split(".")
+            if parts[0] == package and above:
+                folders, parts = [above[0]], parts[1:]
+            for folder in folders:
+                path = folder.joinpath(*parts)
+                yield from (
+                    f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()
+                )
 
 
 _first_read: dict[tuple[Path, str], tuple[object, str]] = {}

@@ -9,8 +9,8 @@ from kdlab.system.files import write_atomically
 from kdlab.system.values import positive
 from kdlab.train.loop import cpu_copies, predict, training
 from kdlab.train.obtain import obtain
-from kdlab.train.preparing import prepared
-from kdlab.train.recipe import Prepared, Recipe, Snapshot, check
+from kdlab.train.preparing import inputs_of
+from kdlab.train.recipe import Inputs, Recipe, Snapshot, check
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import network_of, read_weights
 
@@ -37,7 +37,7 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
             what: obtain(other, say=say, snapshot=snapshot)
             for what, other in recipe.needs().items()
         }
-        ready = prepared(recipe, needed, catalogue, say)
+        ready = inputs_of(recipe, needed, catalogue, say)
         if not _came_down(ready, recipe, nats, say):
             return None
         state = cpu_copies(ready.nets["student"].state_dict())
@@ -45,7 +45,7 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
     return network_of(recipe, len(catalogue.classes), read_weights(kept), str(kept))
 
 
-def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
+def _came_down(ready: Inputs, recipe: Recipe, nats: float, say) -> bool:
     """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
     net, clips, due = ready.nets["student"], list(ready.train.evaluation()), 1
     with training(

@@ -35,12 +35,12 @@ def parts_of_batch(batch_size: int, accumulate: int) -> list[slice]:
     return [slice(first, end) for first, end in zip(edges, edges[1:], strict=False)]
 
 
-def requests(count: int, settings: Settings, seed: int, steps: range) -> Iterator[tuple]:
+def parts_wanted(count: int, settings: Settings, seed: int, steps: range) -> Iterator[tuple]:
     """The arguments of ``clips.training`` for each part of the batches of ``steps``, out of ``count`` clips."""
     parts = parts_of_batch(min(settings.batch_size, count), settings.accumulate)
     for step in steps:
         for part in parts:
-            # a view or a window may draw from the global generators, and must draw the same after a resume
+            # a view or a window may draw from the global generators, and on a CPU draws the same after a resume
             seed_all(seed, 2, step, 1)
             request = clips_of_batch(count, settings, seed, step)
             yield request if len(parts) == 1 else (*request, part)

@@ -3,10 +3,10 @@
 A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop steps the
 optimiser of each loss before it requests the next loss, so a method with two passes needs no loop of its own.
 
-Every random number is a function of (seed, step). A run that is killed and resumed therefore ends in the same bits, and
-a checkpoint stores only weights, optimiser moments and the step number. A rate is a function of the step and of the
-history. The gradients of a batch's parts are summed, weighted by clips, so parts change a step by rounding alone (but
-for dropout, batch norm's statistics, and a loss that is no mean over clips).
+Every random number is a function of (seed, step). On a CPU, with the same packages, a run that is killed and resumed
+therefore ends in the same bits, and a checkpoint stores only weights, optimiser moments and the step number. A rate is
+a function of the step and of the history. The gradients of a batch's parts are summed, weighted by clips, so parts
+change a step by rounding alone (but for dropout, batch norm's statistics, and a loss that is no mean over clips).
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from kdlab.train.device import (
     seed_all,
     seeded_generators,
 )
-from kdlab.train.feeding import batches_on_device, parts_of_batch, requests
+from kdlab.train.feeding import batches_on_device, parts_of_batch, parts_wanted
 from kdlab.train.settings import Settings, check_released, learning_rate, optimiser_for
 
 
@@ -141,12 +141,13 @@ class Training:
         self.history, self.first_losses, self.sums = [], [], {}
         self.earlier_seconds, self.began = 0.0, time.process_time()
         seed_all(seed, 5)
+        # before a checkpoint is read: what a method prepares belongs to the networks at the start
         self.prepared = method.prepare(self.nets, self._all_clips())
         self.go_on_at(0)
         shapes = [(name, tuple(v.shape)) for name, v in _named_tensors(self.bare, self.owned)]
         parts = type(method).__qualname__, shapes, settings, seed, identity, self.precision
         #: A hash that a checkpoint shares only with the training that may resume from it.
-        self.fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
+        self.resume_key = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _say_what_differs(self) -> None:
         wanted = self.settings
@@ -199,14 +200,14 @@ class Training:
     def go_on_at(self, step: int) -> None:
         """Let ``step`` be the next step."""
         self.done = step
-        wanted = requests(
+        wanted = parts_wanted(
             len(self.train.records), self.settings, self.seed, range(step, self.steps)
         )
         self.coming = batches_on_device(self.train, wanted, self.device)
 
     def step(self) -> None:
-        """Take the next batch. Each loss of the method is followed by a step of its optimiser; only then does the
-        method compute its next loss."""
+        """Take a batch, seed, set the rate, and let each loss of the method be followed by a step of its optimiser;
+        only then does the method compute its next loss."""
         parts = [next(self.coming) for _ in self.cuts]
         number = seed_all(self.seed, 3, self.done, 0)  # for dropout and the draws of a method
         progress = Progress(self.done, self.steps, self.prepared, number)
@@ -214,26 +215,26 @@ class Training:
             self.settings, self.done, self.steps, self.done // self.per_epoch, self.history
         )
         losses = [self.method.losses(self.nets, part, progress) for part in parts]
-        while self._turn(losses):
+        while self._step_on_next_loss(losses):
             pass
         self.done += 1
 
-    def _turn(self, losses: list[Iterator[tuple]]) -> bool:
-        """Sum the gradients of the method's next loss over the parts of the batch, and take a step of its optimiser;
-        False after the last loss."""
+    def _step_on_next_loss(self, losses: list[Iterator[tuple]]) -> bool:
+        """For each part of the batch: compute the method's next loss, and add its gradients; then step its optimiser.
+        False, and no step, after the last loss."""
         key, total = "", torch.zeros(())
-        for part, cut in zip(losses, self.cuts, strict=True):
-            turn = next(part, None)
-            if turn is None:
+        for losses_of_part, cut in zip(losses, self.cuts, strict=True):
+            yielded = next(losses_of_part, None)  # the forward pass
+            if yielded is None:
                 return False
-            key, loss, terms = _valid(turn, self.optimisers)
+            key, loss, terms = _valid(yielded, self.optimisers)
             if cut.start == 0:
                 self.optimisers[key].zero_grad(set_to_none=True)
-            share = (cut.stop - cut.start) / self.batch_size
-            self.backward(loss * share)
-            total = total + share * loss.detach()
+            weight = (cut.stop - cut.start) / self.batch_size
+            self.backward(loss * weight)
+            total = total + weight * loss.detach()
             for name, value in ({f"loss_{key}": loss} | terms).items():
-                self.sums[name] = self.sums.get(name, 0.0) + share * value.detach()
+                self.sums[name] = self.sums.get(name, 0.0) + weight * value.detach()
         self._note(key, total)
         for group in self.optimisers[key].param_groups:
             group["lr"] = self.rate * group.get("share", 1.0)
@@ -248,14 +249,16 @@ class Training:
         """Keep the first ten losses. Raise ``ValueError`` for a loss that is no number; a GPU would have to be waited
         for at every step, so there the sums are tested once per epoch."""
         if self.device.type == "cpu" and not torch.isfinite(loss):
-            raise self._diverged(key)
+            raise self._diverged(f"loss_{key}")
         if len(self.first_losses) < 10:
             self.first_losses.append(float(loss))
 
-    def _diverged(self, key: str) -> ValueError:
-        lr = self.settings.lr
+    def _diverged(self, name: str) -> ValueError:
+        """The error for the loss or term ``name`` of the history."""
+        lr, key = self.settings.lr, name.removeprefix("loss_")
+        what = f"the term {name!r}" if key == name else f"the loss of optimiser {key!r}"
         return ValueError(
-            f"the loss of optimiser {key!r} is not a number at step {self.done + 1} of {self.steps} (lr {lr:g}). "
+            f"{what} is not a number at step {self.done + 1} of {self.steps} (lr {lr:g}). "
             f"Lower the learning rate (try lr={lr / 3:.1g}); the last checkpoint is from before this step."
         )
 
@@ -266,9 +269,10 @@ class Training:
         epoch = self.done // self.per_epoch
         row = {"epoch": epoch, "step": self.done, "lr": self.rate}
         row |= {name: round(float(total) / self.per_epoch, 6) for name, total in self.sums.items()}
-        if not all(math.isfinite(value) for value in row.values()):
-            self.done -= 1
-            raise self._diverged("an")
+        for name, value in row.items():
+            if not math.isfinite(value):
+                self.done -= 1
+                raise self._diverged(name)
         self.check_frozen()
         last = self.done == self.steps
         if self.validation and (self.settings.patience or epoch % 5 == 0 or last):
@@ -320,7 +324,7 @@ class Training:
         save_checkpoint(
             path,
             {
-                "fingerprint": self.fingerprint,
+                "resume_key": self.resume_key,
                 "step": self.done,
                 "history": self.history,
                 "first_losses": self.first_losses,
@@ -337,7 +341,7 @@ class Training:
         if not path.exists():
             return
         try:
-            state = read_checkpoint(path, self.fingerprint)
+            state = read_checkpoint(path, self.resume_key)
         except (ValueError, OSError) as error:
             self.say(
                 f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}"
@@ -450,16 +454,16 @@ def save_checkpoint(path: Path, state: dict) -> None:
     )
 
 
-def read_checkpoint(path: Path, fingerprint: str) -> dict:
+def read_checkpoint(path: Path, resume_key: str) -> dict:
     """Read a file of :func:`save_checkpoint`: tensors, numbers and texts, as data and never as code.
 
-    Raises ``ValueError`` where the file is incomplete or altered, or is of a training with another ``fingerprint``.
+    Raises ``ValueError`` where the file is incomplete or altered, or is of a training with another ``resume_key``.
     """
     content = path.read_bytes()
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError("its content is not what was written")
     state = torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
-    if state["fingerprint"] != fingerprint:
+    if state["resume_key"] != resume_key:
         raise ValueError(
             "it is of another training, or was begun with other sources, clips or needed runs"
         )

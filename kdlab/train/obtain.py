@@ -20,8 +20,8 @@ from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
-from kdlab.train.preparing import prepared
-from kdlab.train.recipe import Prepared, Recipe, Snapshot, check, to_json
+from kdlab.train.preparing import inputs_of
+from kdlab.train.recipe import Inputs, Recipe, Snapshot, check, to_json
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import CHECKPOINT, Run, find_run, write_run
 
@@ -51,6 +51,7 @@ def obtain(
     with FileLock(f"{folder}.lock"):
         if run := finished_run(recipe, pretrained, stale, say, snapshot):
             return run
+        snapshot.catalogue(recipe.data).require("train", "test")
         rehearse(recipe, snapshot)
         needed = {}
         for what, other in recipe.needs().items():
@@ -86,9 +87,8 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
         say(f"{folder.name}: {text}")
 
     catalogue = snapshot.catalogue(recipe.data)
-    catalogue.require("train", "test")
-    ready = prepared(recipe, needed, catalogue, say_of_run)
-    identity = _identity(recipe, needed, snapshot)
+    ready = inputs_of(recipe, needed, catalogue, say_of_run)
+    made_from = _made_from(recipe, needed, snapshot)
     _set_aside(folder)
     folder.mkdir(exist_ok=True)
     delete_old_drafts(folder)
@@ -102,22 +102,22 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
             recipe.seed,
             validation=ready.validation,
             checkpoint=folder / CHECKPOINT,
-            identity=json.dumps(identity, sort_keys=True),
+            identity=json.dumps(made_from, sort_keys=True),
             progress=lambda steps: track(steps, folder.name, total=len(steps)),
             say=say_of_run,
         )
     except KeyboardInterrupt:
         say_of_run("interrupted; the same call goes on from its last finished epoch")
         raise
-    _check_unchanged(recipe, identity, folder, catalogue.root)
-    write_run(folder, ready, trained, identity | _about(catalogue), began)
+    _check_unchanged(recipe, made_from, folder, catalogue.root)
+    write_run(folder, ready, trained, made_from | _about(catalogue), began)
     run = Run(folder, recipe)
     outcome = _outcome(run, ready, needed.get("teacher"))
     say_of_run(f"trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
     return run
 
 
-def _identity(recipe: Recipe, needed: dict[str, Run], snapshot: Snapshot) -> dict:
+def _made_from(recipe: Recipe, needed: dict[str, Run], snapshot: Snapshot) -> dict:
     """What a run must have in common with a checkpoint from which it goes on."""
     return {
         "recipe": to_json(recipe),
@@ -137,22 +137,26 @@ def _about(catalogue: Catalogue) -> dict:
     }
 
 
-def _check_unchanged(recipe: Recipe, identity: dict, folder: Path, root: Path) -> None:
+def _check_unchanged(recipe: Recipe, made_from: dict, folder: Path, root: Path) -> None:
     """Raise ``ValueError`` where the clips are no longer those of which the training began."""
     now = Snapshot()
-    if (now.digest(recipe), now.fingerprint(recipe.data)) != (identity["digest"], identity["data"]):
+    if (now.digest(recipe), now.fingerprint(recipe.data)) != (
+        made_from["digest"],
+        made_from["data"],
+    ):
         raise ValueError(
             f"the clips in {root} changed while {folder.name} was trained, so it belongs to neither "
             "version. Call again to train on the present clips."
         )
 
 
-def _outcome(run: Run, ready: Prepared, teacher: Run | None) -> str:
+def _outcome(run: Run, ready: Inputs, teacher: Run | None) -> str:
     """The accuracy of a run and of its teacher; the last loss of an enhancer or a detector, whose mAP
     ``kdlab.measure`` computes from the run."""
     accuracy = run.predictions().accuracy if ready.splits else np.nan
     if np.isnan(accuracy):
-        return f"loss {run.history.loss_net.iloc[-1]:.2f} in the last epoch"
+        losses = run.history.filter(like="loss_").iloc[-1]
+        return f"{losses.index[0]} {losses.iloc[0]:.2f} in the last epoch"
     text = f"test {accuracy:.1f} %"
     return text + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
 

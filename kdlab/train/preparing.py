@@ -13,7 +13,7 @@ from kdlab.nets.norms import folded
 from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.train.device import seeded_generators
 from kdlab.train.loop import predict
-from kdlab.train.recipe import Prepared, Recipe, Snapshot
+from kdlab.train.recipe import Inputs, Recipe, Snapshot
 from kdlab.train.runs import Run
 
 
@@ -43,26 +43,26 @@ def cache_clips(recipes: Iterable[Recipe], snapshot: Snapshot) -> None:
     """Fill the cache with the clips of ``recipes``, on all cores, before each recipe is trained in a process with one
     core. Errors in the clips are ignored here; the trainings report them."""
     # a recipe with its own prepare() learns from networks, whose recipes open the clips
-    alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not r.prepare}
+    alike = {(r.data, r.window, *r.views().values()): r for r in recipes if r.on_clips}
     for recipe in alike.values():
         with suppress(ValueError, OSError):
             opened_splits(recipe, snapshot.catalogue(recipe.data))
 
 
-def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
-    """The :class:`.recipe.Prepared` of ``recipe``; ``needed`` maps ``teacher`` and ``start`` to their runs.
+def inputs_of(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Inputs:
+    """The :class:`.recipe.Inputs` of ``recipe``; ``needed`` maps ``teacher`` and ``start`` to their runs.
 
     ``say`` is told of a teacher that is worse than its student. Records without a label, such as windows of untrimmed
     video, have no validation during training, and are not compared: such a method distils features, whose shapes it
     checks itself.
     """
     with seeded_generators(recipe.seed, 6):  # for networks initialised from NumPy or Python
-        if recipe.prepare:
-            return recipe.prepare(needed, catalogue)
-        return _prepared(recipe, needed, catalogue, say)
+        if recipe.inputs:
+            return recipe.inputs(needed, catalogue)
+        return _inputs_of_clips(recipe, needed, catalogue, say)
 
 
-def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
+def _inputs_of_clips(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Inputs:
     train, validation, _ = opened_splits(recipe, catalogue)
     for clips in (train, validation):
         clips.cache.hold()
@@ -91,7 +91,7 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
             shown = (replace(batch, labels=torch.zeros(len(batch.ids))) for batch in shown)
         return loaded.records, predict(student, shown, "student")[0]
 
-    return Prepared(nets, train, validation if labelled else None, answers)
+    return Inputs(nets, train, validation if labelled else None, answers)
 
 
 def _student(

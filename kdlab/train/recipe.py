@@ -3,6 +3,17 @@
 Recipes are trees of frozen dataclasses: a student's recipe contains its teacher's. There is no registry: the JSON of a
 recipe names each dataclass by its module. :func:`from_json` finds the class there, in kdlab or in another module that
 is already imported; a file never causes an import of anything outside kdlab.
+
+What is asked of a recipe and its clips, and what a change of it causes:
+
+=============  ================================================================  ========================
+question       what is in it                                                     when it changes
+=============  ================================================================  ========================
+``digest``     all fields but paths, and ``contents`` of own clips and files     a new run with a new name
+``sources``    kdlab's code that decides weights, and the modules of own parts   the run is stale
+fingerprint    ids, labels, splits, groups, times and contents of all clips      the run is stale
+resume key     networks' shapes, settings, seed and all of the above             a checkpoint counts as none
+=============  ================================================================  ========================
 """
 
 import contextlib
@@ -57,12 +68,17 @@ class Recipe:
     settings: Settings = Settings()
     seed: int = 0
 
-    #: A recipe that learns from something else than clips defines ``prepare(needed, catalogue)``, which gives the
-    #: :class:`Prepared`.
-    prepare: ClassVar[Callable | None] = None
+    #: A recipe that learns from something else than clips, such as features, defines ``inputs(needed, catalogue)``,
+    #: which gives the :class:`Inputs`.
+    inputs: ClassVar[Callable | None] = None
 
     def __post_init__(self):
         integer(0, seed=self.seed)
+
+    @property
+    def on_clips(self) -> bool:
+        """Whether the networks learn from clips; else :attr:`inputs` says from what."""
+        return self.inputs is None
 
     def views(self) -> dict[str, View]:
         """The views in one training batch, by role: ``student`` and, with a teacher, ``teacher``."""
@@ -134,7 +150,7 @@ class Snapshot:
 
 
 @dataclass
-class Prepared:
+class Inputs:
     """The inputs of a training: networks by role; batches to ``train`` on, and batches for ``validation`` during
     training, if any; ``answers(student, split, batch_size=64)``, which returns the records of a split and the student's
     predictions for them; and the ``splits`` whose predictions are saved."""
@@ -186,7 +202,7 @@ def _check_parts(recipe: Recipe) -> None:
                 f"recipe, {name}=run.recipe"
             )
     _require(recipe.method, "method", Method)
-    if recipe.prepare:
+    if not recipe.on_clips:
         return
     for name, base in _BASES.items():
         _require(getattr(recipe, name), name, base)

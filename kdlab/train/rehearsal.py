@@ -25,8 +25,8 @@ from kdlab.system.sources import foreign_classes
 from kdlab.train.device import device, seeded_generators
 from kdlab.train.feeding import parts_of_batch
 from kdlab.train.loop import Trained, Training, cpu_copies, weights_hash
-from kdlab.train.preparing import batches, opened_splits, prepared
-from kdlab.train.recipe import Prepared, Recipe, Snapshot, to_json
+from kdlab.train.preparing import batches, inputs_of, opened_splits
+from kdlab.train.recipe import Inputs, Recipe, Snapshot, to_json
 from kdlab.train.runs import Run, versions, write_run
 from kdlab.train.settings import Settings
 
@@ -126,10 +126,10 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     few = replace(
         recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
     )
-    if not recipe.prepare:
-        _open(recipe, few, snapshot.catalogue(recipe.data))
+    if recipe.on_clips:
+        _check_clips(recipe, few, snapshot.catalogue(recipe.data))
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
-    if not (known or recipe.prepare):
+    if recipe.on_clips and not known:
         with _doing(f"{net} does not fit these clips"):
             _check_net(few)
     what = f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"
@@ -181,8 +181,9 @@ def _teacher_asked_for(recipe: Recipe) -> Iterator[None]:
         raise
 
 
-def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
-    """Read the few clips; where one of them cannot be read, all, so that every such clip is reported."""
+def _check_clips(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
+    """Read the few clips; where one of them cannot be read, all, so that every such clip is reported. Raise
+    ``ValueError`` where there are fewer clips than parts of a batch."""
     try:
         opened_splits(few, few.data.catalogue())
     except (ValueError, OSError):
@@ -197,10 +198,10 @@ def _open(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
 
 def _steps(
     recipe: Recipe, needed: dict, place: Path, resumed: bool = False
-) -> tuple[Prepared, Trained]:
+) -> tuple[Inputs, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
-    ready, kept = prepared(recipe, needed, recipe.data.catalogue(), str), place / "begun"
+    ready, kept = inputs_of(recipe, needed, recipe.data.catalogue(), str), place / "begun"
     train, settings = ready.train, recipe.settings
     train.records = train.records[: settings.batch_size]  # there may be more than two windows
     run = _Observed(
@@ -219,7 +220,7 @@ def _steps(
                 run.save(kept)
     if not resumed:
         run.check_owners()
-        if recipe.teacher and not recipe.prepare:
+        if recipe.teacher and recipe.on_clips:
             run.check_teacher()
     return ready, run.finished()
 
@@ -322,13 +323,13 @@ def leaves_of(loss: torch.Tensor) -> Iterator[torch.Tensor]:
 # --- the answers -------------------------------------------------------------------------------------------------
 
 
-def _logits(ready: Prepared, net: nn.Module, batch_size: int = 64) -> torch.Tensor:
+def _logits(ready: Inputs, net: nn.Module, batch_size: int = 64) -> torch.Tensor:
     """The logits of ``net`` for the training clips in batches of ``batch_size``; an empty tensor where nothing is
     predicted."""
     return ready.answers(net, "train", batch_size)[1] if ready.splits else torch.zeros(0)
 
 
-def _check_opened(ready: Prepared, trained: Trained, run: Run) -> None:
+def _check_opened(ready: Inputs, trained: Trained, run: Run) -> None:
     """Raise ``ValueError`` where the rebuilt network answers otherwise than the trained one."""
     with seeded_generators(0):
         kept = _logits(ready, trained.nets["student"])
@@ -347,7 +348,7 @@ def _check_opened(ready: Prepared, trained: Trained, run: Run) -> None:
         )
 
 
-def _check_answers(ready: Prepared, trained: Trained) -> None:
+def _check_answers(ready: Inputs, trained: Trained) -> None:
     """Raise ``ValueError`` where the answer to a clip depends on the batch in which it stands, or on the pass."""
     net = trained.nets["student"]
     together = _logits(ready, net)

@@ -28,7 +28,7 @@ from kdlab.system import paths
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.train.device import cpu_features
 from kdlab.train.loop import Trained, weights_hash
-from kdlab.train.recipe import NotImported, Prepared, Recipe, Snapshot, from_json
+from kdlab.train.recipe import Inputs, NotImported, Recipe, Snapshot, from_json
 
 #: The file in the run's folder from which a training resumes.
 CHECKPOINT = "checkpoint.pt"
@@ -165,7 +165,7 @@ class Run:
             if k.startswith("student.")
         }
         classes = len(self.provenance["classes"])
-        if not self.recipe.prepare:
+        if self.recipe.on_clips:
             return network_of(self.recipe, classes, own, str(path))
         with torch.random.fork_rng(devices=[]):  # its input is features, which are not normalised
             return load_weights(self.recipe.net.make(classes), own, str(path)).eval()
@@ -182,8 +182,10 @@ class Run:
             reasons.append("made by other sources")
         if self.provenance["data"] != snapshot.fingerprint(recipe.data):
             reasons.append("made from other clips")
-        for what, needed in {} if reasons else recipe.needs().items():
-            run = find_run(needed, True, snapshot)
+        if reasons:
+            return " and ".join(reasons)
+        for what, other in recipe.needs().items():
+            run = find_run(other, True, snapshot)
             if run and run.provenance["weights"] != self.provenance["needed"].get(what):
                 reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
@@ -261,7 +263,7 @@ def versions() -> dict[str, str]:
     return {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES}
 
 
-def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
+def write_run(folder: Path, ready: Inputs, trained: Trained, about: dict, began: float) -> None:
     """Write the networks of ``trained``, their predictions and the provenance ``about`` into ``folder``; delete the
     checkpoint. ``began`` is the start of the training by ``time.monotonic``. Raises ``ValueError``, and writes nothing,
     for a network with weights or logits that are not finite."""
@@ -293,7 +295,7 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _predictions(ready: Prepared, student: nn.Module) -> dict[str, np.ndarray]:
+def _predictions(ready: Inputs, student: nn.Module) -> dict[str, np.ndarray]:
     """The arrays of :class:`Predictions` of each split, as in ``test_ids`` and ``test_logits``."""
     arrays = {}
     for split in ready.splits:

@@ -57,3 +57,31 @@ def test_every_python_reads_the_same_syntax(monkeypatch):
             node.values.append(ast.Constant(""))
     monkeypatch.setattr(ast, "parse", lambda _: tree)
     assert "''" in ast.dump(tree) and syntax(text) == plain
+
+
+def test_a_package_is_followed_as_far_as_it_imports_itself(tmp_path, monkeypatch):
+    """Through a folder, through a helper's helper, by absolute and relative names; not where nothing imports."""
+    files = {
+        "farside/__init__.py": "",
+        "farside/nets.py": "from farside.layers.blocks import BLOCK\n" + TEXT,
+        "farside/layers/__init__.py": "",
+        "farside/layers/blocks.py": "from ..tools import deep\nBLOCK = deep.X\n",
+        "farside/tools/__init__.py": "",
+        "farside/tools/deep.py": "X = 1\n",
+        "farside/tools/unused.py": "X = 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    net = importlib.import_module("farside.nets").Net()
+    first = source_hash(net)
+    (tmp_path / "farside/tools/unused.py").write_text("X = 2\n")
+    assert source_hash(net) == first
+    for name in ("farside/layers/blocks.py", "farside/tools/deep.py"):
+        (tmp_path / name).write_text(files[name] + "Y = 2\n")
+        with pytest.raises(ValueError, match="has changed since it was imported"):
+            source_hash(net)
+        (tmp_path / name).write_text(files[name])
+    assert source_hash(net) == first

@@ -11,7 +11,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
 from kdlab.train.loop import fit
-from kdlab.train.preparing import batches, prepared
+from kdlab.train.preparing import batches, inputs_of
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from tests.conftest import walks
@@ -45,7 +45,7 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
             torch.equal(a, b)
             for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True)
         )
-    ready, states = prepared(recipe, {}, recipe.data.catalogue(), str), []
+    ready, states = inputs_of(recipe, {}, recipe.data.catalogue(), str), []
 
     def each_step(steps):
         for step in islice(steps, 100):

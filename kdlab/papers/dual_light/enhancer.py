@@ -21,7 +21,7 @@ from kdlab.system.sources import source_hash
 from kdlab.system.values import integer, positive
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
-from kdlab.train.recipe import Prepared, Recipe, portable, to_json
+from kdlab.train.recipe import Inputs, Recipe, portable, to_json
 from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 
@@ -43,14 +43,14 @@ class CurveRecipe(Recipe):
         records = catalogue.split("train")
         return records[:: ceil(len(records) / self.clips)]
 
-    def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
+    def inputs(self, needed: dict, catalogue: Catalogue) -> Inputs:
         """An untrained curve network, determined by the seed alone, and the chosen clips; it predicts no classes."""
         train = replace(batches(self, "train"), records=self.chosen(catalogue))
         open_all([train])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Prepared(
+        return Inputs(
             {"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ()
         )
 

@@ -24,7 +24,7 @@ from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features,
 from kdlab.system import paths
 from kdlab.system.values import integer
 from kdlab.train.device import device, seeded
-from kdlab.train.recipe import Prepared, Recipe
+from kdlab.train.recipe import Inputs, Recipe
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class ExitRecipe(Recipe):
     def needs(self) -> dict[str, Recipe]:
         return dict(zip(ORDER, self.backbones, strict=True))
 
-    def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
+    def inputs(self, needed: dict, catalogue: Catalogue) -> Inputs:
         """Features of the frozen networks in ``needed``, and untrained heads, whose weights the seed alone determines."""
         backbones = {name: run.net() for name, run in needed.items()}
         weights = tuple(run.provenance["weights"] for run in needed.values())
@@ -152,7 +152,7 @@ class ExitRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             heads = self.net.make(len(catalogue.classes))
-        return Prepared(
+        return Inputs(
             {"student": heads}, features["train"], None, answers, ("train", "val", "test")
         )
 

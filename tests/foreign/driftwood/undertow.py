@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.nets.layers import outputs
+from kdlab.nets.layers import evaluating, outputs
 from kdlab.protocols import Method
 
 
@@ -26,7 +26,7 @@ class Undertow(Method):
 
     def extra_nets(self, nets, batches, seed, needed):
         batch = next(iter(batches))
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), evaluating(nets["student"]), torch.random.fork_rng(devices=[]):
             ours, theirs = (
                 self.swim(nets, batch, who)[1].shape[1] for who in ("student", "teacher")
             )

@@ -67,7 +67,7 @@ def test_methods_differ_and_share_finals_clips_and_initial_weights(obtained):
     assert np.array_equal(ce[:, 3::4], pkd[:, 3::4]) and not np.allclose(ce[:, 0], pkd[:, 0])
     needed = {name: obtain(r, say=str) for name, r in obtained["pkd"].recipe.needs().items()}
     a, b = (
-        run.recipe.prepare(needed, run.recipe.data.catalogue()).nets["student"]
+        run.recipe.inputs(needed, run.recipe.data.catalogue()).nets["student"]
         for run in obtained.values()
     )
     assert weights_hash(a.state_dict()) == weights_hash(b.state_dict())
