@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.views import View, flip_motion, tag
+from kdlab.clips.views import View, flip_motion
 from kdlab.clips.windows import ClipBatches, Draw, Window, open_all
 from kdlab.system.values import one_of
 from kdlab.video.compressed import modalities, scan
@@ -192,7 +192,9 @@ class SegmentBatches(ClipBatches):
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """As in ``ClipBatches``: the pixels of the rows of ``frames``."""
         rows = view.rows(record.path, self.stretch(record)[0] + frames)
-        return self.cache.frames(record.path, rows, self.window.side, view.yield_frames, tag(view))
+        return self.cache.frames(
+            record.path, rows, self.window.side, view.yield_frames, self.tags[view]
+        )
 
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)

@@ -156,6 +156,10 @@ class ClipBatches:
     window: Window = field(default_factory=Window)
     cache: FrameCache = field(default_factory=FrameCache)
 
+    def __post_init__(self):
+        #: View → its tag in the cache, which may take as long as reading a clip.
+        self.tags = {view: tag(view) for view in {*self.views.values()}}
+
     def stretch(self, record: ClipRecord) -> tuple[int, int]:
         """First frame of a clip in its file, and number of frames, from the record's ``start`` and ``end``."""
         length = self._count(record)
@@ -166,13 +170,13 @@ class ClipBatches:
     def _count(self, record: ClipRecord) -> int:
         """Number of frames of a clip's whole file."""
         view = next(iter(self.views.values()))
-        return self.cache.length(record.path, self.window.side, view.yield_frames, tag(view))
+        return self.cache.length(record.path, self.window.side, view.yield_frames, self.tags[view])
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip (counted from its start) under a view: resized, ``uint8 (T, h, w, C)``."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
         return self.cache.frames(
-            record.path, frames, self.window.side, view.yield_frames, tag(view)
+            record.path, frames, self.window.side, view.yield_frames, self.tags[view]
         )
 
     def length(self, record: ClipRecord) -> int:
