@@ -100,10 +100,7 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
     import papermill
 
     given, began = checked(notebook, given), time.time()
-    for name in _PLACES:
-        if os.environ.get(name):  # the kernel runs in another folder
-            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
-    os.environ["KDLAB_HEADLESS"] = "1"
+    _set_places()
     final = executed(notebook, given)
     partial = final.with_suffix(".partial.ipynb")
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -129,12 +126,18 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
         raise NotebookFailed(
             f"{notebook.stem}: its kernel died before it had run {line!r}; what it did so far: {partial}"
         )
-    page["metadata"]["kdlab"] = {
-        "made_by": made_by(notebook, given),
-        "seconds": round(time.time() - began, 1),
-    }
+    seconds = round(time.time() - began, 1)
+    page["metadata"]["kdlab"] = {"made_by": made_by(notebook, given), "seconds": seconds}
     partial.write_text(json.dumps(page, indent=1), "utf-8")
     return partial.replace(final)
+
+
+def _set_places() -> None:
+    """Make the places of the environment absolute, since the kernel runs in another folder; and headless."""
+    for name in _PLACES:
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    os.environ["KDLAB_HEADLESS"] = "1"
 
 
 def _not_run(page: dict) -> str:

@@ -179,10 +179,8 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     ]
     if number == len(records):
         notes.append(NO_GROUPS)
-    records = [
-        replace(record, split="test" if fold == int(test_fold) - 1 else "train")
-        for record, fold in zip(records, folds, strict=True)
-    ]
+    splits = ["test" if fold == int(test_fold) - 1 else "train" for fold in folds]
+    records = [replace(r, split=split) for r, split in zip(records, splits, strict=True)]
     records, more = complete_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
 

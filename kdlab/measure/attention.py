@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from kdlab.clips.cache import resize
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import bare, evaluating, features, layers_of
-from kdlab.nets.norms import folded
 from kdlab.night.make import truth
 from kdlab.video.compressed import scan
 
@@ -250,33 +248,3 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     seen = count > 0
     frames = np.where(seen.any(1), seen.sum(1), np.nan)
     return {name: np.where(seen, score, 0).sum(1) / frames for name, score in by_frame.items()}
-
-
-@torch.no_grad()
-def fidelity(net: nn.Module, x: Tensor, target: Tensor, maps: np.ndarray) -> dict[str, np.ndarray]:
-    """Deletion and insertion curves (arXiv 1806.07421), each ``(N, 11)``: the probability of ``target (N,)`` while the
-    pixels of ``x`` are blurred (deletion) or restored (insertion). Each step changes a tenth of the pixels, in falling
-    order of the map.
-
-    Compare with the curves of maps that belong to *other* clips: any smooth map deletes faster than scattered pixels.
-    """
-    net = folded(net, x[:2])
-    sigma = 0.15 * min(x.shape[3:])
-    frames = [cv2.GaussianBlur(frame, (0, 0), sigma) for frame in x.flatten(0, 2).numpy()]
-    blurred = torch.from_numpy(np.stack(frames)).view_as(x)
-    falling = torch.from_numpy(-maps).flatten(1).argsort(dim=1, stable=True)
-    rank = falling.argsort(1).view(len(x), 1, *x.shape[2:])
-
-    def asked(pixels: Tensor) -> np.ndarray:
-        probabilities = torch.cat([net(batch).softmax(1) for batch in pixels.split(64)])
-        return probabilities.gather(1, target[:, None])[:, 0].numpy()
-
-    deletion, insertion = [asked(x)], [asked(blurred)]  # each curve ends where the other begins
-    for tenth in range(1, 10):
-        first = rank < round(tenth * falling.shape[1] / 10)
-        deletion.append(asked(torch.where(first, blurred, x)))
-        insertion.append(asked(torch.where(first, x, blurred)))
-    return {
-        "deletion": np.stack([*deletion, insertion[0]], 1),
-        "insertion": np.stack([*insertion, deletion[0]], 1),
-    }

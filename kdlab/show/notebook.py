@@ -89,10 +89,7 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     from the package unseen. nan and infinity differ from everything, and from themselves.
     """
     if isinstance(yours, dict) and isinstance(kdlabs, dict):
-        if yours.keys() != kdlabs.keys():
-            raise AssertionError(
-                f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}"
-            )
+        _same_names(what, yours, kdlabs)
         for name in kdlabs:
             same(f"{what}, {name}", yours[name], kdlabs[name], within)
         return
@@ -118,6 +115,13 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     raise AssertionError(
         f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {advice}"
     )
+
+
+def _same_names(what: str, yours: dict, kdlabs: dict) -> None:
+    if yours.keys() != kdlabs.keys():
+        raise AssertionError(
+            f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}"
+        )
 
 
 def _display_figures() -> None:

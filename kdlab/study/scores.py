@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Self
@@ -113,8 +113,9 @@ def collect(
     obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
     first, left, shared, runs, predicted = obtained[0].predictions(), iter(obtained), {}, {}, {}
     for condition, column in recipes.items():
-        runs[condition], predicted[condition] = [], []
-        for recipe, run in zip(column, left, strict=False):  # ends before it takes another's run
+        runs[condition] = list(islice(left, len(column)))
+        predicted[condition] = []
+        for recipe, run in zip(column, runs[condition], strict=True):
             _check_alike(shared, "sources", condition, run)
             _check_alike(shared, "data", recipe.data, run)
             tested = run.predictions()
@@ -122,7 +123,6 @@ def collect(
                 raise ValueError(
                     f"{run.folder} was tested on other clips than the rest of the study; retrain it"
                 )
-            runs[condition].append(run)
             predicted[condition].append(tested.logits.argmax(-1))
     # windows of untrimmed video have no label, and detectors predict no classes
     known = (first.labels >= 0).all()

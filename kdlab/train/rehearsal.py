@@ -116,8 +116,8 @@ class _Few(Data):
 
 
 def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
-    """The run of ``recipe`` after a few steps, in the folder ``place``. A kind that was rehearsed before only produces
-    its run."""
+    """The run of ``recipe`` after a few steps, in the folder ``place``. A kind that was rehearsed before, as a teacher's
+    may be, takes its steps and is written without the checks."""
     known = (marker := _marker(recipe, snapshot)).exists()
     needed = {}
     for what, other in recipe.needs().items():
@@ -140,17 +140,16 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
         about = {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]}
         write_run(place, ready, trained, about, time.monotonic())
     run = Run(place, recipe)
-    if known:
-        return run
-    with _doing(f"{both} cannot be opened again"):
-        _check_opened(ready, trained, run)
-    with _doing(f"{both} answers a clip in more than one way"):
-        _check_answers(ready, trained)
-    with _doing(f"{both} cannot go on from a checkpoint"):
-        _check_resumed(few, needed, place, trained)
-    with suppress(OSError):  # without the marker the next process rehearses again
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+    if not known:
+        with _doing(f"{both} cannot be opened again"):
+            _check_opened(ready, trained, run)
+        with _doing(f"{both} answers a clip in more than one way"):
+            _check_answers(ready, trained)
+        with _doing(f"{both} cannot go on from a checkpoint"):
+            _check_resumed(few, needed, place, trained)
+        with suppress(OSError):  # without the marker the next process rehearses again
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
     return run
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import ClipBatches, Window
 from kdlab.measure import attention
-from kdlab.measure.attention import actor_masks, centred, fidelity, grad_cam, scores
+from kdlab.measure.attention import actor_masks, centred, grad_cam, scores
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night import Night, truth
@@ -227,29 +227,6 @@ def test_no_actor_is_no_score_and_other_shapes_are_refused(masks):
 
 def test_the_gaussian_of_the_middle_is_highest_there():
     assert np.unravel_index(centred((2, 9, 11))[0].argmax(), (9, 11)) == (4, 5)
-
-
-class Brightest(nn.Module):
-    """Two logits: 10 × the largest pixel, and 0."""
-
-    def forward(self, x):
-        bright = 10 * x.amax((1, 2, 3, 4))
-        return torch.stack([bright, 0 * bright], 1)
-
-
-def test_what_matters_deletes_first_and_inserts_first():
-    x = torch.zeros(1, 1, 1, 20, 20)
-    x[0, 0, 0, 5, 12] = 1
-    target = torch.tensor([0])
-    right, wrong = (
-        fidelity(Brightest(), x, target, maps) for maps in (x.numpy()[:, 0], 1 - x.numpy()[:, 0])
-    )
-    full, none = (torch.tensor([v, 0.0]).softmax(0)[0].item() for v in (10.0, 0.0))
-    assert right["deletion"][0, 0] == wrong["deletion"][0, 9] == pytest.approx(full)
-    assert (right["deletion"][0, 1:] < 0.7).all()
-    assert right["insertion"][0, 1:] == pytest.approx(full)
-    assert wrong["insertion"][0, 9] < 0.7 and wrong["insertion"][0, 10] == pytest.approx(full)
-    assert right["insertion"][0, 0] == wrong["deletion"][0, 10] < 0.7 and none == 0.5
 
 
 def test_masks_are_where_the_network_sees_the_actor(tmp_path, monkeypatch):
