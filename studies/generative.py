@@ -17,6 +17,7 @@ from kdlab.train.sizes import VARIETY
 
 TITLES = {
     "student_ce": "labels alone",
+    "student_gate": "gated labels alone",
     "genkd": "GenKD",
     "kd_gate": "KD of the same teacher",
     "kd": "KD, plain networks",

@@ -61,7 +61,7 @@ FLATNESS = replace(EXITS, epochs=10, iframe_epochs=5)
 #: Condition → the changes that are tried. A text names the condition whose choice it shares; () is nothing to tune.
 Candidates = Mapping[str, Sequence[dict] | str]
 #: Validation clips per class in the worlds in which something is tuned; they have one test clip per class.
-TUNED_ON = 20
+TUNED_ON = 50
 
 
 def seed_of(world: int) -> int:
