@@ -1,7 +1,7 @@
 """How long must a network train before methods are compared? Labels alone, at 1, 2, 4, 8 and 16 times a start of epochs.
 
     kdlab study studies/budgets.py --world 190 --world 191 --world 192    # writes runs/studies/budget_*.csv
-    python studies/budgets.py        # prints, from the copies in figures/budgets/, the budget of each question
+    python studies/budgets.py        # prints, from the copies in studies/budgets/, the budget of each question
 
 A question's budget is the smallest number of epochs at which doubling gains labels alone less than a point: the mean of
 three worlds, which no question is asked in, with 50 validation clips a class. All networks of the question have it.
@@ -21,7 +21,7 @@ FACTORS = (1, 2, 4, 8, 16)
 #: A gain below this many points is none.
 SMALL = 1.0
 PLAIN, GATED = ("labels alone",), "gated labels alone"
-FOLDER = paths.figures_dir() / "budgets"
+FOLDER = paths.project_root() / "studies" / "budgets"
 
 
 def longer(recipe: Recipe, factor: int) -> Recipe:
