@@ -178,9 +178,7 @@ def networks(method):
         "student": build(TinyR2Plus1D((2, 4)), 2, 0),
         "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval(),
     }
-    if hasattr(method, "extra_nets"):
-        nets |= method.extra_nets(nets, TwoSides().evaluation(), 0)
-    return nets
+    return nets | method.extra_nets(nets, TwoSides().evaluation(), 0)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)

@@ -224,7 +224,7 @@ def unlike(method, reverse: bool) -> dict:
 def loss_of(method, nets) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss, and the distiller's part of it."""
     (batch,) = TwoSides(16).evaluation()
-    prepared = method.prepare(nets, [batch]) if hasattr(method, "prepare") else None
+    prepared = method.prepare(nets, [batch])
     ((_, loss, terms),) = method.losses(nets, batch, Progress(0, 1, prepared))
     return loss, loss - method.labels * terms["ce"]
 

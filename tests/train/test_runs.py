@@ -151,6 +151,15 @@ def test_bad_clips_are_named_before_anything_is_trained(clips, places, change, e
     assert not list((places / "runs").glob("*/*.safetensors"))
 
 
+def test_a_student_without_test_clips_is_refused_before_its_teacher_is_trained(clips, places):
+    mine, said = Path(shutil.copytree(clips, places / "clips")), []
+    without(mine / "index.csv", "/test")
+    teacher = make_student(clips).teacher
+    with pytest.raises(ValueError, match="test split is empty"):
+        obtain(make_student(mine, teacher=teacher), say=said.append)
+    assert not said and not list((places / "runs").glob("*/*.safetensors"))
+
+
 CHILD = """
 import sys
 from pathlib import Path
