@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.views import Enhanced
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.protocols import View
 from kdlab.train.recipe import check
@@ -38,6 +40,16 @@ class Blind(View):
     name = "blind"
 
 
+@dataclass(frozen=True)
+class Blindly:
+    """It reads, and lacks the base."""
+
+    name = "blindly"
+
+    def read(self, path, indices=None):
+        return np.ones((1, 2, 2, 3), np.uint8)
+
+
 def test_a_view_may_define_either_way_of_reading():
     for view, value in ((OneByOne("x"), 0), (AtOnce("x"), 1)):
         assert next(view.yield_frames("a.mp4")).max() == value
@@ -54,6 +66,10 @@ def test_a_view_may_define_either_way_of_reading():
         (dict(method=Blind()), r"Blind cannot be a recipe's method: write class Blind\(Method\)"),
         (dict(net=Blind()), r"Blind cannot be a recipe's net: write class Blind\(Net\)"),
         (dict(net=Blind), "the recipe's net is the class Blind: give an object of it"),
+        (
+            dict(view=Enhanced(Gamma(), of=Blindly())),
+            r"cannot be a recipe's of: write class Blindly\(View\)",
+        ),
     ],
 )
 def test_a_part_that_cannot_be_used_is_said_in_a_sentence(part, said):

@@ -33,5 +33,5 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) ->
     accuracy over ``bins`` equal bins of confidence, weighted by their clips."""
     confidence, right = softmax(logits, axis=1).max(1), logits.argmax(1) == labels
     number = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(number, confidence - right, bins)
-    return 100 * float(np.abs(gaps).sum() / len(labels))
+    gaps = np.bincount(number, confidence - right)
+    return 100 * float(abs(gaps).sum() / len(labels))

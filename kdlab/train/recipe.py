@@ -42,6 +42,8 @@ from kdlab.train.settings import Settings
 
 #: The bases of the parts of a recipe on clips.
 _BASES = {"data": Data, "view": View, "window": Window, "net": Net}
+#: The fields of kdlab's own data sets, views and networks that hold another of their kind.
+_INNER = ("of", "backbone")
 
 
 class NotImported(ValueError):
@@ -178,6 +180,9 @@ def check(recipe: Recipe) -> None:
                 raise ValueError(
                     f"{kind.__qualname__} has a list in {f.name!r}, which can be changed: give it a tuple"
                 )
+            if f.name in _INNER and is_kdlab(kind.__module__):
+                base = next(base for base in (Data, View, Net) if isinstance(part, base))
+                _require(getattr(part, f.name), f.name, base)
         if isinstance(part, Recipe):
             _check_parts(part)
     for part in reversed(parts):  # the innermost first
@@ -214,7 +219,7 @@ def _check_parts(recipe: Recipe) -> None:
         )
 
 
-def _require(value: object, name: str, base: type) -> None:
+def _require(value: Any, name: str, base: type) -> None:
     if isinstance(value, type):
         raise ValueError(
             f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
@@ -228,11 +233,7 @@ def _require(value: object, name: str, base: type) -> None:
         )
     if base in (Data, View) and not hasattr(value, "name"):
         raise ValueError(f"{kind} cannot be a recipe's {name}: it has no 'name'")
-    if (
-        isinstance(value, View)
-        and type(value).read is View.read
-        and type(value).each_frame is View.each_frame
-    ):
+    if base is View and {type(value).read, type(value).each_frame} == {View.read, View.each_frame}:
         raise ValueError(
             f"{kind} cannot be a recipe's {name}: it has neither 'read' nor 'each_frame'"
         )

@@ -182,12 +182,11 @@ class Run:
             reasons.append("made by other sources")
         if self.provenance["data"] != snapshot.fingerprint(recipe.data):
             reasons.append("made from other clips")
-        if reasons:
-            return " and ".join(reasons)
-        for what, other in recipe.needs().items():
-            run = find_run(other, True, snapshot)
-            if run and run.provenance["weights"] != self.provenance["needed"].get(what):
-                reasons.append(f"made with another training of its {what}")
+        if not reasons:
+            for what, other in recipe.needs().items():
+                run = find_run(other, True, snapshot)
+                if run and run.provenance["weights"] != self.provenance["needed"].get(what):
+                    reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
 
 
