@@ -1,4 +1,4 @@
-"""How long must a network train before methods are compared? Labels alone, at 1, 2, 4, 8 and 16 times a start of epochs.
+"""How long must a network train before methods are compared? Labels alone, at 1, 2, 4, 8 (and 16) times a start of epochs.
 
     kdlab study studies/budgets.py --world 190 --world 191 --world 192    # writes runs/studies/budget_*.csv
     python studies/budgets.py        # prints, from the copies in studies/budgets/, the budget of each question
@@ -7,20 +7,34 @@ A question's budget is the smallest number of epochs at which doubling gains lab
 three worlds, which no question is asked in, with 50 validation clips a class. All networks of the question have it.
 """
 
+from dataclasses import replace
+
+import detection
 import exits
 import from_nothing
 import generative
+import into_the_dark
 import pandas as pd
-from worlds import EXITS, FROM_NOTHING, GENERATIVE, changed, on_validation
+from worlds import (
+    DETECTION,
+    EXITS,
+    FROM_NOTHING,
+    GENERATIVE,
+    INTO_THE_DARK,
+    TUNED_ON,
+    changed,
+    on_validation,
+)
 
 from kdlab.study import Study
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
 
 FACTORS = (1, 2, 4, 8, 16)
+SHORT = FACTORS[:-1]
 #: A gain below this many points is none.
 SMALL = 1.0
-PLAIN, GATED = ("labels alone",), "gated labels alone"
+PLAIN, GATED = "labels alone", "gated labels alone"
 FOLDER = paths.project_root() / "studies" / "budgets"
 
 
@@ -29,40 +43,48 @@ def longer(recipe: Recipe, factor: int) -> Recipe:
     return changed(recipe, {"settings.epochs": factor * recipe.settings.epochs})
 
 
-def ladder(base, names):
-    """The conditions of ``base`` in ``names`` at each of :data:`FACTORS`."""
+def ladder(base, factors=FACTORS):
+    """The conditions of ``base`` at each of the ``factors``."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
-        recipes = base(size, world)
         return {
-            f"{name}, {factor * recipes[name].settings.epochs} epochs": longer(
-                recipes[name], factor
-            )
-            for name in names
-            for factor in FACTORS
+            f"{name}, {factor * recipe.settings.epochs} epochs": longer(recipe, factor)
+            for name, recipe in base(size, world).items()
+            for factor in factors
         }
 
     return conditions
 
 
+def only(base, *names: str):
+    """The conditions of ``base`` in ``names``."""
+    return lambda size, world: {name: base(size, world)[name] for name in names}
+
+
 def trio(size, world: int) -> dict[str, Recipe]:
-    """The three networks on compressed video at each of :data:`FACTORS`."""
-    exit_recipe = exits.base(size, world)["labels"]
-    return {
-        f"{name}, {factor * recipe.settings.epochs} epochs": longer(recipe, factor)
-        for name, recipe in exit_recipe.needs().items()
-        for factor in FACTORS
-    }
+    """The three networks on compressed video."""
+    return exits.base(size, world)["labels"].needs()
 
 
-def study(name: str, conditions, size) -> Study:
-    return Study(f"budget_{name}", conditions, size=size, measure=on_validation)
+def starts(size, world: int) -> dict[str, Recipe]:
+    """The network of bright clips, with validation clips."""
+    begun = into_the_dark.base(size, world)["the bright network as it is"].start
+    night = replace(begun.data.night, per_class=(size.bright[0], TUNED_ON, 1))
+    return {"bright start": replace(begun, data=replace(begun.data, night=night))}
 
 
-# without worlds of their own, so that `kdlab study --all` does not draw them
-of_from_nothing = study("from_nothing", ladder(from_nothing.base, PLAIN), FROM_NOTHING)
-of_generative = study("generative", ladder(generative.base, (*PLAIN, GATED)), GENERATIVE)
-of_exits = study("exits", trio, EXITS)
+def study(name: str, base, size, measure=on_validation, factors=FACTORS) -> Study:
+    """A study without worlds of its own, so that `kdlab study --all` does not draw it."""
+    return Study(f"budget_{name}", ladder(base, factors), size=size, measure=measure)
+
+
+of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), FROM_NOTHING)
+of_generative = study("generative", only(generative.base, PLAIN, GATED), GENERATIVE)
+of_detection = study(
+    "detection", only(detection.base, PLAIN), DETECTION, measure=detection.on_validation
+)
+of_starts = study("starts", starts, INTO_THE_DARK, factors=SHORT)
+of_exits = study("exits", trio, EXITS, factors=SHORT)
 
 
 def budget(means: pd.Series) -> int | None:
