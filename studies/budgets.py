@@ -38,17 +38,12 @@ PLAIN, GATED = "labels alone", "gated labels alone"
 FOLDER = paths.project_root() / "studies" / "budgets"
 
 
-def longer(recipe: Recipe, factor: int) -> Recipe:
-    """The recipe with ``factor`` times its epochs."""
-    return changed(recipe, {"settings.epochs": factor * recipe.settings.epochs})
-
-
-def ladder(base, factors=FACTORS):
-    """The conditions of ``base`` at each of the ``factors``."""
+def ladder(base, first: int, factors=FACTORS):
+    """The conditions of ``base`` at each of the ``factors`` times the ``first`` epochs."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
         return {
-            f"{name}, {factor * recipe.settings.epochs} epochs": longer(recipe, factor)
+            f"{name}, {factor * first} epochs": changed(recipe, {"settings.epochs": factor * first})
             for name, recipe in base(size, world).items()
             for factor in factors
         }
@@ -73,18 +68,18 @@ def starts(size, world: int) -> dict[str, Recipe]:
     return {"bright start": replace(begun, data=replace(begun.data, night=night))}
 
 
-def study(name: str, base, size, measure=on_validation, factors=FACTORS) -> Study:
+def study(name: str, base, first: int, size, measure=on_validation, factors=FACTORS) -> Study:
     """A study without worlds of its own, so that `kdlab study --all` does not draw it."""
-    return Study(f"budget_{name}", ladder(base, factors), size=size, measure=measure)
+    return Study(f"budget_{name}", ladder(base, first, factors), size=size, measure=measure)
 
 
-of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), FROM_NOTHING)
-of_generative = study("generative", only(generative.base, PLAIN, GATED), GENERATIVE)
+of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 14, FROM_NOTHING)
+of_generative = study("generative", only(generative.base, PLAIN, GATED), 12, GENERATIVE)
 of_detection = study(
-    "detection", only(detection.base, PLAIN), DETECTION, measure=detection.on_validation
+    "detection", only(detection.base, PLAIN), 20, DETECTION, detection.on_validation
 )
-of_starts = study("starts", starts, INTO_THE_DARK, factors=SHORT)
-of_exits = study("exits", trio, EXITS, factors=SHORT)
+of_starts = study("starts", starts, 11, INTO_THE_DARK, factors=SHORT)
+of_exits = study("exits", trio, 40, EXITS, factors=SHORT)
 
 
 def budget(means: pd.Series) -> int | None:

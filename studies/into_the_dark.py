@@ -1,34 +1,40 @@
 """Questions 2 and 3. A network of bright clips meets dark ones, without labels or with ten per class.
 
-How far the teacher is ahead is *set*: by three gammas and by Zero-DCE. A teacher that is ahead without a second light,
-an ensemble of bright networks, tells light from a better teacher.
+How far the teacher is ahead is *set*: by three gammas, and by the bright twin itself. A teacher that is ahead without a
+second light, an ensemble of bright networks, tells light from a better teacher.
 """
 
 from dataclasses import replace
 
 from ensemble import Ensemble, Together
-from worlds import INTO_THE_DARK, WORLDS, clips, named, seed_of, tuning, with_choices
+from from_nothing import LIGHTS
+from worlds import (
+    INTO_THE_DARK,
+    WORLDS,
+    Evidence,
+    agreed,
+    clips,
+    learnt,
+    named,
+    seed_of,
+    tuning,
+    with_choices,
+)
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced
 from kdlab.distill.adaptation import AsItIs
 from kdlab.night.make import NightStream
-from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.regimes import start, with_labels, without_labels
-from kdlab.study import Question, Study
+from kdlab.study import Question
+from kdlab.study.study import accuracies
 from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, find_run
 from kdlab.train.settings import Settings
 
 #: Bright clips are those of another data seed, so that no dark clip shares their people and places.
 BRIGHT = 1000
 MEMBERS = 3
-ENHANCERS = {
-    "gamma 1.2": lambda night: Gamma(1.2),
-    "gamma 2.5": lambda night: Gamma(2.5),
-    "Zero-DCE": lambda night: TrainedCurves(night, width=8, seed=night.seed),
-}
-#: The last world with Zero-DCE: it takes nine CPU minutes to brighten the clips of a world; all else takes 46.
-WITH_ZERO_DCE = WORLDS[4]
 WITHOUT = {
     "as_is": "the bright network as it is",
     "re_estimated": "re-estimated statistics",
@@ -40,6 +46,7 @@ WITHOUT = {
     "self": "enhanced, self-distilled",
     "ensemble": "teacher, raw ensemble",
     "ensemble_kd": "a raw ensemble",
+    "random": "a random teacher",
 }
 WITH = {
     "ce_raw": "ten labels alone",
@@ -48,32 +55,34 @@ WITH = {
     "label_smoothing": "matched smoothing with ten labels",
     "ce_2x": "twice the steps with ten labels",
     "dlkdd:teacher": "teacher, enhanced, ten labels",
+    "random": "a random teacher with ten labels",
 }
-_SOFT, _TARGETS = ({}, {"method.temperature": 2.0}), ({}, {"method.alpha": 0.9})
-_SLOWER = ({}, {"settings.lr": 3e-4})
-#: Condition → the values that are tuned: of the augmentation how dark it makes clips before they are learnt.
+_RATES = {"settings.lr": (3e-4, 3e-3)}
+_SOFT, _TARGETS = (
+    _RATES | {"method.temperature": (0.5, 2.0)},
+    _RATES | {"method.alpha": (0.25, 0.9)},
+)
+#: Condition → what is tuned: of the augmentation how dark it makes clips before they are learnt.
 CANDIDATES = {
     "a second light": _SOFT,
     "same-light distillation": _SOFT,
     "enhanced, self-distilled": _SOFT,
     "a raw ensemble": _SOFT,
-    "entropy minimisation": _SLOWER,
-    "augmentation, re-estimated": ({}, {"start.method.low": 0.5}),
-    "ten labels alone": _SLOWER,
+    "a random teacher": _SOFT,
+    "entropy minimisation": _RATES,
+    "augmentation, re-estimated": {"start.method.low": (0.1, 0.5)},
+    "ten labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
     "DL-KDD with ten labels": _TARGETS,
     "same-light KD with ten labels": _TARGETS,
+    "a random teacher with ten labels": _TARGETS,
     "matched smoothing with ten labels": _TARGETS,
     "twice the steps with ten labels": "ten labels alone",
 }
-CANDIDATES |= {
-    "re-estimated statistics": (),
-    "a second light, gamma 1.2": "a second light",
-    "a second light, gamma 2.5": "a second light",
-}
+CANDIDATES |= {f"a second light, {light}": "a second light" for light in LIGHTS}
 
 
 def base(size, world: int) -> dict[str, Recipe]:
-    seed, night = seed_of(world), clips(size.night, world)
+    seed, night = seed_of(world, "into_the_dark"), clips(size.night, world)
     bright = NightStream(replace(night, seed=BRIGHT + world, per_class=size.bright))
     starts = [replace(start(size, seed + k), data=bright) for k in range(MEMBERS)]
     darkened = replace(start(size, seed, augmented=True), data=bright)
@@ -95,17 +104,20 @@ def base(size, world: int) -> dict[str, Recipe]:
         "ensemble": together,
         "ensemble_kd": replace(student, condition="ensemble_kd", teacher=together),
     }
-    found = named(made, WITHOUT)
-    for name, enhancer in ENHANCERS.items():
-        if name == "Zero-DCE" and world > WITH_ZERO_DCE:
-            continue
-        made = without_labels(size, starts[0], darkened, night, enhancer(night))
-        found |= {
-            f"teacher, {name}": made["enhanced_re"],
-            f"a second light, {name}": made["dlkdd_re"],
-        }
+    untrained = replace(anew, condition="untrained", method=AsItIs(), settings=Settings(1))
+    untrained = replace(untrained, start=None)
+    made["random"] = replace(student, condition="random", teacher=untrained)
+    recipes = named(made, WITHOUT)
+    for light, view in LIGHTS.items():
+        brighter = replace(enhanced, view=view)
+        recipes[f"teacher, {light}"] = brighter
+        recipes[f"a second light, {light}"] = replace(student, teacher=brighter)
     few = replace(night, per_class=(size.few, *night.per_class[1:]))
-    return found | named(with_labels(size, starts[0], few, Gamma(), size.tuned), WITH)
+    made = with_labels(size, starts[0], few, Gamma(), size.tuned)
+    made["random"] = replace(
+        made["dlkdd"], condition="random", teacher=replace(untrained, data=few)
+    )
+    return recipes | named(made, WITH)
 
 
 QUESTIONS = [
@@ -121,6 +133,7 @@ QUESTIONS = [
             "same-light distillation",
             "enhanced, self-distilled",
             "a raw ensemble",
+            "a random teacher",
         ),
         teacher="teacher, enhanced",
         spread=4.0,
@@ -132,6 +145,7 @@ QUESTIONS = [
         "ten labels alone",
         rivals=(
             "same-light KD with ten labels",
+            "a random teacher with ten labels",
             "matched smoothing with ten labels",
             "twice the steps with ten labels",
         ),
@@ -139,14 +153,19 @@ QUESTIONS = [
         spread=2.2,
     ),
 ]
-LIGHTS = {name: (f"teacher, {name}", f"a second light, {name}") for name in ENHANCERS}
-LIGHTS |= {"a raw ensemble": ("teacher, raw ensemble", "a raw ensemble")}
+#: Student → teacher: the teacher's light is the dose.
+DOSES = {
+    "same-light distillation": "re-estimated statistics",
+    "a second light": "teacher, enhanced",
+}
+DOSES |= {f"a second light, {light}": f"teacher, {light}" for light in LIGHTS}
+_TEACHERS = DOSES | {"a raw ensemble": "teacher, raw ensemble"}
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {
     "2": [
-        (f"{name}: {what}", one, "re-estimated statistics")
-        for name, pair in LIGHTS.items()
-        for what, one in zip(("the teacher's lead", "its student's gain"), pair, strict=True)
+        (f"{student}: {what}", one, "re-estimated statistics")
+        for student, teacher in _TEACHERS.items()
+        for what, one in (("its teacher's lead", teacher), ("its gain", student))
     ]
 }
 ALSO["2"] += [
@@ -159,15 +178,23 @@ ALSO["2"] += [
 ]
 NOTES = {
     "2": "The second light is gamma 1.8, if no other is named. *Enhanced, self-distilled* learns from itself and "
-    "is tested on enhanced clips; *augmentation* darkens bright training clips. Zero-DCE has half of the "
-    "channels of question 4."
+    "is tested on enhanced clips; *augmentation* darkens bright training clips."
 }
 
+
+def measure(runs: dict[str, Run]) -> dict[str, float]:
+    """Accuracies; the losses in training of starts, and of networks that learn from labels; agreement in training."""
+    begun = {
+        name: find_run(runs[of].recipe.start, pretrained=False)
+        for name, of in (
+            ("the bright start", "the bright network as it is"),
+            ("the darkened start", "augmentation, re-estimated"),
+        )
+    }
+    labelled = {name: runs[name] for name in WITH.values()}
+    return accuracies(runs) | learnt(begun | labelled) | agreed(runs, DOSES)
+
+
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
-study = Study(
-    "into_the_dark",
-    with_choices("into_the_dark", base, CANDIDATES),
-    QUESTIONS,
-    INTO_THE_DARK,
-    worlds=WORLDS,
-)
+conditions = with_choices("into_the_dark", base, CANDIDATES)
+study = Evidence("into_the_dark", conditions, QUESTIONS, INTO_THE_DARK, measure, WORLDS)

@@ -1,34 +1,49 @@
-"""The worlds and the sizes of the ten questions, in one place, and how methods and rivals are tuned.
+"""The worlds, sizes and budgets of the ten questions, in one place, and how every condition is tuned.
 
-A world is one seed of everything: the clips of `night`, the networks, the order of clips. Sets are small, because the
-interval of an answer is over worlds, not over clips.
+A world is one seed of everything: the clips of `night`, the networks, the order of clips. Every network trains until
+labels alone gain less than a point from twice the steps (studies/budgets.py).
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from operator import attrgetter
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kdlab.clips.windows import Window
+from kdlab.measure.fidelity import agreement, nll
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
 from kdlab.system import paths
+from kdlab.system.files import write_atomically
+from kdlab.train.loop import predict
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import VARIETY, DetectionSize, ExitSize, GenerativeSize, Profile, RegimeSize
 
 #: The worlds of the answers. Nothing is chosen in them, and none is drawn before the questions are committed.
-WORLDS = tuple(range(200, 210))
-#: The worlds in which the methods and their rivals are tuned, on validation clips, with two values each.
-TUNED_IN = tuple(range(190, 193))
-FOLDER = paths.figures_dir() / "edition-2"
+WORLDS = tuple(range(210, 216))
+#: Those that also draw accuracy against steps, and the shares of the budget.
+CURVES, SHARES = WORLDS[:5], (Fraction(1, 4), Fraction(1, 2), Fraction(2))
+#: The worlds in which all is tuned on validation clips, in this share of the budget.
+TUNED_IN, TUNED_FOR = (190, 191), Fraction(1, 4)
+#: Validation clips per class in worlds from 190 to 199; they have one test clip per class.
+TUNED_ON = 50
+FOLDER = paths.figures_dir() / "evidence"
+#: A network has failed if its loss on the labels of its training clips stays above this many nats.
+FITTED = 1.0
 
 _SMALL, _SEEDS = Window(12, 31, 28), len(WORLDS)
-# Many clips in few epochs: small sets are learnt by heart. At equal steps, 60 clips per class instead of 20 were worth
-# 17 points from nothing. Starts need more: in world 193 they failed with 50 per class (15 %) and not with 120 (72 %).
+# Small sets are learnt by heart. Starts need more clips: in world 193 they failed with 50 per class (15 %) and not with
+# 120 (72 %).
 FROM_NOTHING = Profile(
-    "world", Night(ACTIONS, (60, 1, 40), VARIETY), Settings(epochs=14), _SMALL, seeds=_SEEDS
+    "world", Night(ACTIONS, (60, 1, 40), VARIETY), Settings(epochs=112), _SMALL, seeds=_SEEDS
 )
 INTO_THE_DARK = RegimeSize(
     "world",
@@ -58,30 +73,101 @@ EXITS = ExitSize(
     seeds=_SEEDS,
 )
 FLATNESS = replace(EXITS, epochs=10, iframe_epochs=5)
-#: Condition → the changes that are tried. A text names the condition whose choice it shares; () is nothing to tune.
-Candidates = Mapping[str, Sequence[dict] | str]
-#: Validation clips per class in the worlds in which something is tuned; they have one test clip per class.
-TUNED_ON = 50
+#: Condition → setting → the values that are tried beside its own; or the condition whose choice it shares.
+Candidates = Mapping[str, Mapping[str, tuple] | str]
+#: The rates that everything tries beside the usual one.
+RATES = {"settings.lr": (2e-3, 8e-3)}
 
 
-def seed_of(world: int) -> int:
+def redrawn(study: str) -> dict[str, list]:
+    """World (as text) → for each attempt that failed there, its networks that did not fit their training clips."""
+    file = FOLDER / "redrawn.json"
+    return json.loads(file.read_text("utf-8")).get(study, {}) if file.exists() else {}
+
+
+def seed_of(world: int, study: str) -> int:
     """The seed of the students in ``world``; teachers and members of ensembles have the next ones, so that no two
-    worlds share one. Raises ``ValueError`` for a world of the answers before the questions are written down."""
+    worlds share one. A world of ``study`` that failed has another seed at its next attempt. Raises ``ValueError`` for a
+    world of the answers before the questions are written down."""
     if world in WORLDS and not (FOLDER / "questions.json").exists():
         raise ValueError(
             f"world {world} is drawn once the questions are written down and committed: call "
             "python studies/register.py first"
         )
-    return 1000 * world
+    return 1000 * world + 100 * len(redrawn(study).get(str(world), ()))
+
+
+@dataclass(frozen=True)
+class Evidence(Study):
+    """A study of the answers. A world in which a network did not fit its training clips is drawn again, all of it, with
+    the next seed, twice at most; the rows of failed attempts are kept in ``failed.csv``."""
+
+    def draw(self, world: int, folder: Path, *options, **named) -> None:
+        for attempt in range(3):
+            super().draw(world, folder, *options, **named)
+            rows = self.rows(folder)
+            rows = rows[rows.world == world]
+            failed = rows[rows.condition.str.endswith(LOSS) & (rows.value > FITTED)]
+            if failed.empty or attempt == 2:
+                return
+            kept = folder / "failed.csv"
+            rows = rows.assign(study=self.name, attempt=attempt)
+            rows.to_csv(kept, mode="a", header=not kept.exists(), index=False)
+            write_redrawn(self.name, world, sorted(failed.condition.str.removesuffix(LOSS)))
+
+
+def write_redrawn(study: str, world: int, failed: list[str]) -> None:
+    """Note that the ``world`` of ``study`` is drawn again, since its networks ``failed``."""
+    file = FOLDER / "redrawn.json"
+    known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    known.setdefault(study, {}).setdefault(str(world), []).append(failed)
+    text = json.dumps(known, indent=1) + "\n"
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+#: How the rows end that hold a network's loss on its training clips, and its agreement there with its teacher.
+LOSS, AGREES = ": training loss", ": training agreement"
+
+
+def on_training_clips(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels of all training clips, each seen once as in tests."""
+    seen = batches(run.recipe, "train", {"student": run.recipe.view}).evaluation(64)
+    return tuple(map(np.asarray, predict(run.net(), seen, "student")[:2]))
+
+
+def learnt(runs: Mapping[str, Run]) -> dict[str, float]:
+    """The loss of each network on its training clips, in nats."""
+    return {name + LOSS: nll(*on_training_clips(run)) for name, run in runs.items()}
+
+
+def agreed(runs: Mapping[str, Run], taught: Mapping[str, str]) -> dict[str, float]:
+    """In percent, how often each student gives its teacher's class on training clips; ``taught`` maps one to the
+    other."""
+    seen = {name: on_training_clips(runs[name])[0] for name in {*taught, *taught.values()}}
+    return {one + AGREES: agreement(seen[one], seen[other]) for one, other in taught.items()}
+
+
+def for_share(recipe: Recipe, share: Fraction | float) -> Recipe:
+    """The recipe with a ``share`` of its epochs; its teacher and its start keep theirs."""
+    return changed(recipe, {"settings.epochs": round(share * recipe.settings.epochs)})
+
+
+def curves(recipes: Mapping[str, Recipe], world: int, *names: str) -> dict[str, Recipe]:
+    """The recipes in ``names`` at other budgets, in the worlds that draw them."""
+    return {
+        f"{name}, ×{share}": for_share(recipes[name], share)
+        for name in names
+        for share in SHARES
+        if world in CURVES
+    }
 
 
 def clips(night: Night, world: int) -> Night:
     """The clips of ``world``. Where something is tuned, validation clips stand in place of test clips."""
     train, val, test = night.per_class
+    tuned = 190 <= world < 200
     return replace(
-        night,
-        seed=world,
-        per_class=(train, TUNED_ON, 1) if world in TUNED_IN else (train, val, test),
+        night, seed=world, per_class=(train, TUNED_ON, 1) if tuned else (train, val, test)
     )
 
 
@@ -100,60 +186,74 @@ def named(made: Mapping[str, Recipe], titles: Mapping[str, str]) -> dict[str, Re
     return {title: made[name] for name, title in titles.items()}
 
 
-def label(condition: str, change: Mapping[str, object]) -> str:
-    """The name of a condition with a ``change`` in the table of a tuning."""
-    return f"{condition} {json.dumps(change)}"
-
-
-def on_validation(runs: Mapping) -> dict[str, float]:
+def on_validation(runs: Mapping[str, Run]) -> dict[str, float]:
     """Condition → accuracy on validation clips in percent."""
     return {condition: run.predictions("val").accuracy for condition, run in runs.items()}
 
 
-def tried(candidates: Candidates) -> dict[str, Sequence[dict]]:
-    """Those of the ``candidates`` that have changes of their own."""
-    return {
-        condition: changes
-        for condition, changes in candidates.items()
-        if changes and not isinstance(changes, str)
-    }
+def own(candidates: Candidates) -> dict[str, Mapping[str, tuple]]:
+    """The conditions that are tuned themselves, and what they try."""
+    return {name: tries for name, tries in candidates.items() if not isinstance(tries, str)}
+
+
+def label(condition: str, path: str = "", value: object = "") -> str:
+    """The name in the table of a tuning: of a condition as it is, or with another value."""
+    return f"{condition}, {path.rpartition('.')[2]} {value:g}" if path else condition
 
 
 def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_validation) -> Study:
-    """The study that tunes the study ``name``: all ``candidates`` in the worlds :data:`TUNED_IN`."""
+    """The study that tunes the study ``name``: each condition as it is, and with one setting changed at a time."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
-        made = base(size, world)
-        return {
-            label(condition, change): changed(made[condition], change)
-            for condition, changes in tried(candidates).items()
-            for change in changes
-        }
+        recipes, tried = base(size, world), {}
+        for condition, tries in own(candidates).items():
+            recipe = for_share(recipes[condition], TUNED_FOR)
+            tried[label(condition)] = recipe
+            for path, values in tries.items():
+                for value in values:
+                    tried[label(condition, path, value)] = changed(recipe, {path: value})
+        return tried
 
     return Study(f"{name}_tuning", conditions, size=size, measure=measure, worlds=TUNED_IN)
 
 
-def chosen(name: str, candidates: Candidates) -> dict[str, dict]:
-    """Condition → the change with the best mean over the worlds in which it was tuned; the first before any was."""
+def tuned(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple]) -> pd.DataFrame:
+    """What was tried for a condition: a row for each setting and value, with its mean in the worlds of the tuning;
+    ``edge`` where the best value of the setting is its lowest or its highest."""
     file = FOLDER / f"{name}_tuning.csv"
-    means = pd.read_csv(file).groupby("condition").value.mean() if file.exists() else {}
-    best = {
-        condition: max(changes, key=lambda change: means.get(label(condition, change), 0.0))
-        for condition, changes in tried(candidates).items()
-    }
-    return best | {
-        condition: best[other] for condition, other in candidates.items() if isinstance(other, str)
-    }
+    means = pd.read_csv(file).groupby("condition").value.mean() if file.exists() else pd.Series()
+    rows = []
+    for path, values in tries.items():
+        usual = attrgetter(path)(recipe)
+        names = {usual: label(condition)} | {v: label(condition, path, v) for v in values}
+        rows += [(path, value, means.get(names[value], np.nan)) for value in sorted(names)]
+    table = pd.DataFrame(rows, columns=["path", "value", "mean"])
+    best = table["mean"].fillna(-1).groupby(table.path).transform("idxmax") == table.index
+    ends = table.groupby("path").value
+    edge = (table.value == ends.transform("min")) | (table.value == ends.transform("max"))
+    return table.assign(best=best & table["mean"].notna(), edge=best & edge)
 
 
 def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
-    """The conditions of ``base`` with the values that were chosen."""
+    """The conditions of ``base``, each setting with its best value; as they are before anything was tuned."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
-        made = base(size, world)
-        return made | {
-            condition: changed(made[condition], change)
-            for condition, change in chosen(name, candidates).items()
+        recipes = base(size, world)
+        choices = {
+            condition: {
+                row.path: row.value
+                for row in tuned(name, condition, recipes[condition], tries).itertuples()
+                if row.best
+            }
+            for condition, tries in own(candidates).items()
+        }
+        choices |= {
+            condition: choices[other]
+            for condition, other in candidates.items()
+            if isinstance(other, str)
+        }
+        return recipes | {
+            condition: changed(recipes[condition], change) for condition, change in choices.items()
         }
 
     return conditions

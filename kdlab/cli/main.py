@@ -151,7 +151,7 @@ def refresh():
     "file", metavar="FILE.py", type=click.Path(True, dir_okay=False, path_type=Path), required=False
 )
 @click.option(
-    "--all", "every", is_flag=True, help="All worlds of studies/*.py, into figures/edition-2/."
+    "--all", "every", is_flag=True, help="All worlds of studies/*.py, into figures/evidence/."
 )
 @click.option("--profile", help="smoke, demo or study; default: the study's own size.")
 @click.option(
@@ -168,7 +168,7 @@ def study(file, every, profile, worlds, workers):
     from kdlab.train.sizes import current
 
     if every:
-        scripts, rows = paths.project_root() / "studies", paths.figures_dir() / "edition-2"
+        scripts, rows = paths.project_root() / "studies", paths.figures_dir() / "evidence"
         return run_all(scripts, rows, workers, click.echo)
     studies = file and studies_in(file)
     if not studies:

@@ -24,7 +24,8 @@ class Scores:
 
     ``predicted``: condition → class indices ``(S, N)``, or ``(S, N, E)`` for networks with E exits. Row s of every
     condition belongs to seed ``seeds[s]``. ``units (N,)``: the test unit of each clip; intervals treat clips of the
-    same unit as one.
+    same unit as one. ``logits``: condition → ``(S, N, K)`` or ``(S, N, E, K)`` in 16 bits, less the largest of each
+    prediction, which thereby stays the largest.
     """
 
     classes: tuple[str, ...]
@@ -33,6 +34,7 @@ class Scores:
     units: np.ndarray
     labels: np.ndarray
     predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    logits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def correct(self, condition: str) -> np.ndarray:
         """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
@@ -57,8 +59,8 @@ class Scores:
             "units": self.units,
             "labels": self.labels.astype(whole),
         }
-        for name, predicted in self.predicted.items():
-            arrays[f"predicted/{name}"] = predicted.astype(whole)
+        arrays |= {f"predicted/{name}": each.astype(whole) for name, each in self.predicted.items()}
+        arrays |= {f"logits/{name}": each.astype(np.float16) for name, each in self.logits.items()}
         save_arrays(path, arrays)
 
     @classmethod
@@ -68,18 +70,14 @@ class Scores:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             note = json.loads(str(arrays["note"]))
-            predicted = {
-                name.removeprefix("predicted/"): array
-                for name, array in arrays.items()
-                if name.startswith("predicted/")
-            }
             return cls(
                 tuple(note["classes"]),
                 tuple(note["seeds"]),
                 arrays["ids"],
                 arrays["units"],
                 arrays["labels"].astype(int),
-                predicted,
+                _of("predicted/", arrays),
+                _of("logits/", arrays),
             )
         except FileNotFoundError:
             raise
@@ -111,10 +109,10 @@ def collect(
     seeds = _seeds(recipes)
     every = list(chain.from_iterable(recipes.values()))
     obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    first, left, shared, runs, predicted = obtained[0].predictions(), iter(obtained), {}, {}, {}
+    first, left, shared, runs, logits = obtained[0].predictions(), iter(obtained), {}, {}, {}
     for condition, column in recipes.items():
         runs[condition] = list(islice(left, len(column)))
-        predicted[condition] = []
+        logits[condition] = []
         for recipe, run in zip(column, runs[condition], strict=True):
             _check_alike(shared, "sources", condition, run)
             _check_alike(shared, "data", recipe.data, run)
@@ -123,13 +121,19 @@ def collect(
                 raise ValueError(
                     f"{run.folder} was tested on other clips than the rest of the study; retrain it"
                 )
-            predicted[condition].append(tested.logits.argmax(-1))
+            logits[condition].append(tested.logits - tested.logits.max(-1, keepdims=True))
     # windows of untrimmed video have no label, and detectors predict no classes
     known = (first.labels >= 0).all()
-    predicted = {name: np.stack(rows) for name, rows in predicted.items()} if known else {}
+    logits = {name: np.stack(rows) for name, rows in logits.items()} if known else {}
+    predicted = {name: rows.argmax(-1) for name, rows in logits.items()}
     classes = tuple(obtained[0].provenance["classes"])
     units = np.asarray(first.groups if unit == "group" else first.ids)
-    return Scores(classes, seeds, first.ids, units, first.labels, predicted), runs
+    return Scores(classes, seeds, first.ids, units, first.labels, predicted, logits), runs
+
+
+def _of(kind: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the ``arrays`` whose name begins with ``kind``, by the rest of their name."""
+    return {name.removeprefix(kind): each for name, each in arrays.items() if name.startswith(kind)}
 
 
 def _seeds(recipes: dict[str, list[Recipe]]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
 
-COLUMNS = ["world", "condition", "value", "cpu_seconds", "clips", "sources", "questions"]
+COLUMNS = ["world", "condition", "value", "cpu_seconds", "clips", "sources", "questions", "cpu"]
 
 
 def accuracies(runs: Mapping[str, Run]) -> dict[str, float]:
@@ -89,9 +89,8 @@ class Study:
         for condition, value in self.measure(runs).items():
             note = runs.get(condition, next(iter(runs.values()))).provenance
             spent = note["cpu_seconds"] if condition in runs else 0.0
-            rows.append(
-                (world, condition, value, spent, note["data"], note["sources"], self.digest())
-            )
+            made = note["data"], note["sources"], self.digest(), note["cpu"]
+            rows.append((world, condition, value, spent, *made))
         table = pd.DataFrame(rows, columns=COLUMNS)
         write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
 

@@ -195,7 +195,7 @@ def test_a_study_is_run_at_the_size_that_is_asked_for(kdlab, refused, tmp_path, 
     assert given[0][0] == (3, 5) and given[0][1].name == "smoke"
     monkeypatch.setattr("kdlab.study.study.run_all", lambda *what: given.append(what))
     assert kdlab("study", "--all")[0] == 0
-    assert [place.name for place in given[1][:2]] == ["studies", "edition-2"]
+    assert [place.name for place in given[1][:2]] == ["studies", "evidence"]
     for wrong in ([tmp_path / "no_study_here.py"], []):
         assert "has no Study" in refused("study", *wrong)
     refused("study", tmp_path / "none.py")

@@ -36,7 +36,10 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
     for world in (0, 1):
         kept = Scores.load(folder / f"mine-{world}.npz")
         mine = table[table.world == world].set_index("condition")
-        assert kept.seeds == (world,) and (mine.cpu_seconds > 0).all()
+        assert kept.seeds == (world,) and (mine.cpu_seconds > 0).all() and mine.cpu.str.len().all()
+        for name, logits in kept.logits.items():
+            assert logits.dtype == np.float16 and (logits.max(-1) == 0).all()
+            assert np.array_equal(logits.argmax(-1), kept.predicted[name])
         assert all(
             kept.accuracy(c) == pytest.approx(mine.value[c]) for c in ("less", "more", "other")
         )

@@ -1,0 +1,100 @@
+"""Question 9. How should early exits on compressed video be used?
+
+The context is 0.5: one I-frame alone does not tell the class.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from exits import conditions as exits
+from exits import crossed_in, fitted_networks
+from worlds import EXITS, WORLDS, Evidence
+
+from kdlab.clips.coviar import SegmentBatches
+from kdlab.datasets.splits import halves
+from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, trio_of
+from kdlab.papers.progressive.networks import FINALS
+from kdlab.papers.progressive.wise import curve, solve, threshold_for_budget
+from kdlab.study import Question
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
+
+CONTEXT, SINGLE = 0.5, "the best single exit"
+
+
+def conditions(size, world: int) -> dict[str, Recipe]:
+    """The exits of PKD, as they were tuned for questions 7 and 8."""
+    pkd, chosen = crossed_in(size, world, CONTEXT)["pkd_unseen"], exits(size, world)["PKD"]
+    return {"PKD": replace(pkd, settings=chosen.settings, method=chosen.method)}
+
+
+def costs_of(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Multiply–accumulates of one clip up to each of the twelve exits: of all networks so far, and of its own alone."""
+    views = {name: backbone.view for name, backbone in run.recipe.needs().items()}
+    clip = run.recipe.data.catalogue().split("test")[:1]
+    seen = next(SegmentBatches(clip, views, run.recipe.window).evaluation())
+    shapes = {name: tuple(view.shape[1:]) for name, view in seen.views.items()}
+    costs = cost_per_exit(trio_of(run), shapes)
+    before = np.repeat([0.0, costs[FINALS[0]], costs[FINALS[1]]], 4)
+    return costs, costs - before
+
+
+def measure(runs: dict[str, Run]) -> dict[str, float]:
+    """Accuracy in percent of each way to use the twelve exits of PKD. Weights are fitted on one half of the held-out
+    clips; exits and thresholds are chosen on the other."""
+    (run,) = runs.values()
+    fitted, held, test = fit_run(run), run.predictions("val"), run.predictions("test")
+    half, logits, labels = halves(held.groups), test.logits.astype(float), test.labels
+    fused = np.zeros(held.logits.shape[1])  # late fusion: the three final classifiers alone
+    fused[FINALS] = solve(held.logits[half][:, FINALS].astype(float), held.labels[half])
+    alone = (held.logits[~half].argmax(-1) == held.labels[~half][:, None]).mean(0)
+    best = int(alone.argmax())
+    answers = {
+        "WISE": fitted.test[0][:, -1],
+        SINGLE: logits[:, best],
+        "mean of exits": logits.mean(1),
+        "late fusion": np.tensordot(logits, fused, (1, 0)),
+    }
+    right = {name: 100 * float((z.argmax(1) == labels).mean()) for name, z in answers.items()}
+    costs, own = costs_of(run)
+    budgets = np.linspace(float(costs[0]), float(costs[-1]), 50)
+    thetas = [threshold_for_budget(*fitted.validate, costs, budget) for budget in budgets]
+    enough = np.flatnonzero(curve(*fitted.validate, costs, thetas)["accuracy"] >= 100 * alone[best])
+    as_good = thetas[enough[0]] if len(enough) else 1.0
+    same_cost = threshold_for_budget(*fitted.validate, costs, float(own[best]))
+    good, cheap = (curve(*fitted.test, costs, [theta]).iloc[0] for theta in (as_good, same_cost))
+    return (
+        right
+        | fitted_networks(run)
+        | {
+            "stopped early": float(good["accuracy"]),
+            "MACs saved": 100 * (1 - float(good["cost"]) / float(own[best])),
+            "stopped at equal cost": float(cheap["accuracy"]),
+        }
+    )
+
+
+QUESTIONS = [
+    Question(
+        "9",
+        "Does WISE beat the best single exit, late fusion and the mean of the exits?",
+        "WISE",
+        SINGLE,
+        rivals=("late fusion", "mean of exits"),
+        spread=2.0,
+    ),
+]
+#: Differences and values that stand beside the answer of a question: text, condition, other.
+ALSO = {
+    "9": [
+        (f"late fusion over {SINGLE}", "late fusion", SINGLE),
+        ("WISE, stopped at the cost of that exit's network alone", "stopped at equal cost", SINGLE),
+        ("WISE, stopped when it is as good as that exit", "stopped early", SINGLE),
+        ("MACs that this saves over that exit's network alone, %", "MACs saved", "zero"),
+    ]
+}
+NOTES = {
+    "9": "The exits are those of PKD. The best single exit is chosen on validation clips; so is each threshold."
+}
+
+study = Evidence("anytime", conditions, QUESTIONS, EXITS, measure, WORLDS)
