@@ -12,8 +12,10 @@ from worlds import (
     DETECTION,
     LOSS,
     RATES,
+    TUNING,
     WORLDS,
     Evidence,
+    changed,
     curves,
     for_share,
     named,
@@ -40,11 +42,13 @@ TITLES = {
     "det_untrained": "an untrained teacher",
     "det_gated_2x": "gated twice the steps",
 }
+#: A tenth of the paper's, which lost three points in the tuning of the second edition.
+BETA = 1.0
 #: A step of GenKD costs twice one of gated labels.
 EQUAL_COST = 0.5
 CANDIDATES = {
     "gated labels alone": RATES | {"settings.weight_decay": (1e-3, 1e-1)},
-    "GenKD": RATES | {"method.beta": (0.1, 1.0)},
+    "GenKD": RATES | {"method.beta": (0.1, 10.0)},
     "an untrained teacher": "GenKD",
     "labels alone": "gated labels alone",
     "gated twice the steps": "gated labels alone",
@@ -54,12 +58,14 @@ CANDIDATES = {
 
 def base(size, world: int) -> dict[str, Recipe]:
     train, val, test = size.videos
-    videos = (train, val + test, 1) if world < WORLDS[0] else size.videos
+    videos = (train, val + test, 1) if world in TUNING else size.videos
     data = UntrimmedStream(Untrimmed(CLASSES, videos, size.seconds, VARIETY, seed=world))
     made = detection(size, seed_of(world, "detection"), data)
     gated = replace(made["det_student"], condition="det_gated", net=made["det_genkd"].net)
     made |= {"det_gated": gated, "det_gated_2x": replace(twice(gated), condition="det_gated_2x")}
     recipes = named(made, TITLES)
+    for name in ("GenKD", "an untrained teacher"):
+        recipes[name] = changed(recipes[name], {"method.beta": BETA})
     return recipes | {"GenKD in labels' time": for_share(recipes["GenKD"], EQUAL_COST)}
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 from worlds import (
     EXITS,
+    TUNING,
     WORLDS,
     Evidence,
     learnt,
@@ -85,16 +86,16 @@ def stages(batch) -> list[tuple]:
     return [key for key in batch.views if key != "finals"]
 
 
-def crossed_in(size, world: int, context: float) -> dict[str, Recipe]:
-    """The exits on networks of one half of the scenes, in a world with a ``context``."""
+def crossed_in(study: str, size, world: int, context: float) -> dict[str, Recipe]:
+    """The exits on networks of one half of the scenes, in a world of a ``study`` with a ``context``."""
     train, val, test = size.per_class
-    split = size.per_class if world >= WORLDS[0] else (train, val + test, 1)
+    split = (train, val + test, 1) if world in TUNING else size.per_class
     data = NightStream(Night(ACTIONS, split, VARIETY, context, world))
-    return crossed(size, data, seed_of(world, "exits"))
+    return crossed(size, data, seed_of(world, study))
 
 
 def base(size, world: int) -> dict[str, Recipe]:
-    made = crossed_in(size, world, CONTEXT)
+    made = crossed_in("exits", size, world, CONTEXT)
     recipes = named(made, {f"{name}_unseen": title for name, title in TITLES.items()})
     untrained = replace(recipes["PKD"], condition="untrained_unseen", method=Untrained())
     seen = {

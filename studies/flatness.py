@@ -43,7 +43,7 @@ CLIPS = 22
 
 def conditions(size, world: int) -> dict[str, Recipe]:
     data = NightStream(Night(ACTIONS, size.per_class, VARIETY, CONTEXT, world))
-    three = zip(ORDER, trio(size, data, seed_of(world), net=matched), strict=True)
+    three = zip(ORDER, trio(size, data, seed_of(world, "flatness"), net=matched), strict=True)
     made = {
         f"{modality}, {name}": changed(recipe, change)
         for modality, recipe in three

@@ -125,6 +125,8 @@ DOSES = {
     "same-light KD": "teacher, raw",
     "DL-KDD": "teacher, enhanced",
 } | {f"DL-KDD, {light}": f"teacher, {light}" for light in LIGHTS}
+#: Those whose fidelity to a teacher is measured.
+TAUGHT = DOSES | {"matched smoothing": "teacher, enhanced"}
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {
     "1": [

@@ -159,12 +159,12 @@ DOSES = {
     "a second light": "teacher, enhanced",
 }
 DOSES |= {f"a second light, {light}": f"teacher, {light}" for light in LIGHTS}
-_TEACHERS = DOSES | {"a raw ensemble": "teacher, raw ensemble"}
+TAUGHT = DOSES | {"a raw ensemble": "teacher, raw ensemble"}
 #: Differences that stand beside the answer of a question: text, condition, other.
 ALSO = {
     "2": [
         (f"{student}: {what}", one, "re-estimated statistics")
-        for student, teacher in _TEACHERS.items()
+        for student, teacher in TAUGHT.items()
         for what, one in (("its teacher's lead", teacher), ("its gain", student))
     ]
 }

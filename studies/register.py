@@ -1,8 +1,12 @@
-"""The ten questions, written down before their worlds are drawn, and why an answer may be withheld.
+"""The questions, written down before their worlds are drawn, and why an answer may be withheld.
 
-python studies/register.py    # writes figures/edition-2/questions.json: commit it before the worlds are drawn
+    python studies/register.py 1 5    # writes questions 1 and 5 into figures/evidence/questions.json: commit it
+
+A question is written down when everything in it was tuned, and before its first world is drawn. It has its rivals, the
+rows beside them, its recipes and epochs, the rule for failed networks, and the power of the worlds.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,13 +16,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from worlds import FOLDER, TUNED_IN, WORLDS, label, tried
+from worlds import (
+    CURVES,
+    FITTED,
+    FOLDER,
+    SHARES,
+    TUNED_FOR,
+    TUNED_IN,
+    WORLDS,
+    own,
+    tried,
+)
 
 from kdlab.measure.paired import LEVEL, quantile
 from kdlab.study import Answer, Question
 from kdlab.study.edition import missing
-from kdlab.study.question import SENTENCES, read_together
+from kdlab.study.question import NEAREST, SENTENCES, read_together
 from kdlab.system.files import write_atomically
+from kdlab.train.recipe import to_json
 
 SCRIPTS = (
     "from_nothing",
@@ -27,10 +42,15 @@ SCRIPTS = (
     "generative",
     "detection",
     "exits",
+    "anytime",
     "flatness",
 )
 #: Answers that are read together by Holm; question 4 is measured, and question 8 has two answers.
 ANSWERS = 10
+#: Values that have nothing beyond them: pure soft targets.
+ENDS = {("method.alpha", 1.0)}
+#: A world of nothing: its recipes stand for those of all worlds, whose seeds differ.
+NO_WORLD = 0
 
 
 def script_of(question: Question):
@@ -53,48 +73,103 @@ def questions() -> list[Question]:
     return found
 
 
+def recipes_of(script) -> dict[str, dict]:
+    """Condition → its epochs, and the digest of its recipe but for the world's seed."""
+    recipes = script.study.recipes(NO_WORLD)
+    return {
+        name: {
+            "epochs": recipe.settings.epochs,
+            "digest": hashlib.sha256(json.dumps(to_json(recipe)).encode()).hexdigest()[:12],
+        }
+        for name, recipe in recipes.items()
+    }
+
+
 def record(question: Question) -> dict:
-    """What is written down beforehand: the question, its digest, what each outcome is called, what is tuned, and the
-    power. ``sees`` is the smallest effect that ten worlds find with a probability of 80 %, at Holm's first level."""
-    names = (
-        asdict(question)
-        | {"rival": "[rival]"}
-        | dict.fromkeys(("effect", "against", "needed"), "…")
-    )
+    """What is written down beforehand: the question, its digest, what each outcome is called, the rows beside it, what
+    is tuned, its recipes, the rule for failures, and the power. ``sees`` is the smallest effect that the worlds find
+    with a probability of 80 %, at Holm's first level."""
+    script = script_of(question)
+    names = asdict(question) | {
+        "difference": f"{question.method} − {question.baseline}",
+        "nearest": NEAREST.format(rival="[rival]", against="…"),
+        "effect": "…",
+        "needed": "…",
+    }
     tails = quantile(len(WORLDS), 1 - (1 - LEVEL) / ANSWERS) + quantile(
         len(WORLDS), 0.6
     )  # two-sided 60 %: 80 % below
     return asdict(question) | {
         "digest": question.digest(),
-        "study": script_of(question).study.name,
+        "study": script.study.name,
         "worlds": WORLDS,
         "tuned_in": TUNED_IN,
+        "tuned_for": f"{TUNED_FOR} of the epochs",
         "outcomes": [text.format_map(names) for text in SENTENCES.values()],
-        "candidates": getattr(script_of(question), "CANDIDATES", {}),
+        "beside": getattr(script, "ALSO", {}).get(question.name, []),
+        "doses": getattr(script, "DOSES", {}),
+        "curves": {
+            "conditions": getattr(script, "DRAWN", ()),
+            "budgets": [str(share) for share in SHARES],
+            "worlds": CURVES,
+        },
+        "candidates": getattr(script, "CANDIDATES", {}),
+        "recipes": recipes_of(script),
+        "failed": f"a loss on the labels of its training clips above {FITTED} nats: the world is drawn again with the "
+        "next seed, for all conditions, twice at most",
         "sees": round(tails * question.spread / len(WORLDS) ** 0.5, 2),
     }
 
 
-def register() -> None:
-    """Write the questions down. Raises ``ValueError`` where a world was drawn already."""
-    if early := [name for name in SCRIPTS if (FOLDER / f"{name}.csv").exists()]:
-        raise ValueError(
-            f"{FOLDER / early[0]}.csv has results already: questions are written down before them"
-        )
-    costs = import_module("cost_in_use")
-    every = {question.name: record(question) for question in questions()}
-    every["4"] = {
-        "asks": costs.ASKS,
-        "study": costs.study.name,
-        "worlds": WORLDS,
-        "ways": costs.WAYS,
-        "measured": costs.MEASURED,
-        "outcomes": ["no verdict"],
-    }
+def known() -> dict[str, dict]:
+    """The questions that are written down."""
+    file = FOLDER / "questions.json"
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def register(*names: str) -> None:
+    """Write the questions ``names`` down. Raises ``ValueError`` where a world was drawn already, and where something
+    was not tuned."""
+    every = known()
+    for question in questions():
+        if question.name not in names:
+            continue
+        script = script_of(question)
+        if (file := FOLDER / f"{script.study.name}.csv").exists():
+            raise ValueError(f"{file} has results already: questions are written down before them")
+        if lacks := untuned(question):
+            raise ValueError(f"question {question.name}: {lacks}")
+        every[question.name] = record(question)
+    if "4" in names:
+        costs = import_module("cost_in_use")
+        every["4"] = {
+            "asks": costs.ASKS,
+            "study": costs.study.name,
+            "worlds": costs.study.worlds,
+            "ways": costs.WAYS,
+            "measured": costs.MEASURED,
+            "outcomes": ["no verdict"],
+        }
     text = json.dumps(every, indent=1, ensure_ascii=False) + "\n"
+    FOLDER.mkdir(exist_ok=True)
     write_atomically(
         FOLDER / "questions.json", lambda path: path.write_text(text, encoding="utf-8")
     )
+
+
+def untuned(question: Question) -> str:
+    """What of the question was not tuned, or has its best value at the edge of what was tried; empty if nothing."""
+    script = script_of(question)
+    candidates = getattr(script, "CANDIDATES", {})
+    recipes = script.base(script.study.size, NO_WORLD) if candidates else {}
+    for name, tries in own(candidates).items():
+        table = tried(script.study.name, name, recipes[name], tries)
+        if table["mean"].isna().any():
+            return f"{name} was not tuned"
+        for row in table[table.edge].itertuples():
+            if (row.path, row.value) not in ENDS:
+                return f"{name} is best at {row.path}={row.value:g}, the last value tried: try one beyond"
+    return ""
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
@@ -122,25 +197,16 @@ def withheld(question: Question) -> str:
     """Why the question has no answer yet, in one sentence; empty where it has one."""
     script = script_of(question)
     study, rows = script.study, script.study.rows(FOLDER)
-    known = (
-        json.loads(file.read_text("utf-8")) if (file := FOLDER / "questions.json").exists() else {}
-    )
-    if known.get(question.name, {}).get("digest") != question.digest():
+    if known().get(question.name, {}).get("digest") != question.digest():
         return "the question was changed after it was written down, or was not written down"
-    if lost := missing(question.name):
+    if lost := missing(question.name, FOLDER):
         return lost
     if set(rows[rows.world.isin(WORLDS)].questions) != {study.digest()}:
         return "a world was drawn for another question"
-    names = question.method, question.baseline, *question.rivals
-    candidates = getattr(script, "CANDIDATES", dict.fromkeys(names, ()))
-    tuned = script.tuned.rows(FOLDER) if hasattr(script, "tuned") else None
-    for name, shares in ((name, candidates.get(name)) for name in names):
-        source = shares if isinstance(shares, str) else name
-        labels = [label(source, change) for change in tried(candidates).get(source, ())]
-        if shares is None or not all(
-            set(TUNED_IN) <= set(tuned[tuned.condition == each].world) for each in labels
-        ):
-            return f"{name} was not tuned"
+    if known()[question.name]["recipes"] != recipes_of(script):
+        return "its recipes were changed after it was written down"
+    if lacks := untuned(question):
+        return lacks
     return older(FOLDER / f"{study.name}.csv")
 
 
@@ -157,4 +223,4 @@ def answers() -> list[Answer]:
 
 
 if __name__ == "__main__":
-    register()
+    register(*sys.argv[1:])

@@ -1,8 +1,8 @@
-"""The page of the ten questions and their answers.
+"""The page of the questions and their answers.
 
-    python studies/register.py    # once: writes the questions down; commit them before the worlds are drawn
-    kdlab study --all             # tunes, then draws world after world: commit figures/edition-2/ as it goes
-    python studies/report.py      # writes docs/results.md, its figures, and the table of the front page
+    python studies/register.py 1    # writes question 1 down; commit it before its worlds are drawn
+    kdlab study --all               # tunes, then draws world after world: commit figures/evidence/ as it goes
+    python studies/report.py        # writes docs/results.md, its figures, and the table of the front page
 
 `kdlab study --all` skips a world whose rows are there, so any machine goes on from what is committed. Finished worlds
 need none of their trainings: between two worlds, runs/, data/ and .cache/ may be deleted.
@@ -10,44 +10,42 @@ need none of their trainings: between two worlds, runs/, data/ and .cache/ may b
 
 import re
 import sys
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from register import answers, older, script_of
-from worlds import FOLDER, chosen, tried
+from worlds import FITTED, FOLDER, SHARES, WORLDS, own, redrawn, tried
 
-from kdlab.measure.paired import Effect
+from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
+from kdlab.measure.paired import LEVEL, Effect, quantile
 from kdlab.show import plots
-from kdlab.study import Answer, values
-from kdlab.study.edition import missing
+from kdlab.study import Answer, Scores
+from kdlab.study.edition import missing, values
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 
-HEAD = """# What was found
+HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-Ten questions, each answered in ten *worlds*. A world is one seed of everything: clips of `night`, networks, the order
-of clips. It has its own test clips; chance is 9 %. ± is half of a 95 % interval over worlds (Student's t, paired in a
-world). The questions, their rivals, the names of outcomes and the power of ten worlds were committed before the worlds
-were drawn: [questions.json](../figures/edition-2/questions.json). Git shows this order; nobody else confirms it.
-*Against it* is the method minus that rival. Methods and rivals were tuned on validation clips of three other worlds,
-with two values each. *Tuned* counts them; chosen values follow where they are not the default. Zero-DCE, beside
-question 2, was changed later, for its cost, before any result was read: 8 channels and only five worlds. *Helps* and
-*is beaten* are each corrected over the ten questions (Holm); intervals are not. So an interval may exclude zero where
-the sentence says *cannot tell*. *Failed* counts worlds where a baseline or rival stayed below twice the chance; none
-is left out. An answer is about small networks, short trainings and `night`. Left out: real clips, too few for ten
-worlds; networks at the papers' size; Grad-CAM (notebook 09). [ledger.md](ledger.md) says how to read the page,
-[figures/edition-2](../figures/edition-2) has all rows and CPU seconds,
-[figures/edition-1](../figures/edition-1/README.md) the first edition.
+Ten questions, each answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
+the order of clips. It has its own test clips. Every network trains until labels alone gain less than a point from twice
+the steps ([budgets](../studies/budgets.py)). Everything was tuned on validation clips of two other worlds: three rates
+and three values of its own weight, for a quarter of the steps. ± is half of a 95 % interval over worlds (Student's t,
+paired in a world). *Wins* counts worlds in which the method is ahead. Questions, rivals, rows, recipes and the rule for
+failed networks were committed before their worlds were drawn
+([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above {FITTED:g} nats on
+its training clips is drawn again, all of it. *Helps* and *is beaten* are each corrected over the ten questions (Holm);
+intervals are not. [ledger.md](ledger.md) says how to read the page.
 """
-#: Twice the chance of eleven classes, in percent: a training below it failed.
-LEARNT = 18.2
 
 
 def typeset(text: str) -> str:
@@ -61,12 +59,11 @@ def three_digits(value: float) -> str:
 
 
 def row(text: str, differences: pd.Series) -> str:
-    """A row of a table: the effect, and its smallest and largest value in a world; the worlds where it was measured, if
-    not all."""
-    if len(measured := differences.dropna()) < len(differences):
-        text, differences = f"{text} ({len(measured)} worlds)", measured
+    """A row of a table: the effect, the median, the wins, and the smallest and largest value in a world."""
+    wins = f"{(differences > 0).sum()} of {len(differences)}"
     ends = f"{differences.min():+.1f} to {differences.max():+.1f}"
-    return f"| {text} | " + typeset(f"{Effect.of(differences)} | {ends} |")
+    cells = f"{Effect.of(differences)} | {differences.median():+.1f} | {wins} | {ends}"
+    return f"| {text} | {typeset(cells)} |"
 
 
 def sentence(answer: Answer) -> str:
@@ -75,104 +72,175 @@ def sentence(answer: Answer) -> str:
     return text[0].upper() + text[1:]
 
 
-def strongest(answer: Answer) -> str:
-    """The strongest rival, and the method's difference to it; a dash where there is none."""
-    rivals = (
-        {} if answer.withheld else {name: answer.compared[name] for name in answer.question.rivals}
-    )
-    name = min(rivals, key=lambda rival: rivals[rival].mean, default="")
-    return typeset(f"{name} ({rivals[name]})") if name else "–"
-
-
-def tuned(script, names: tuple[str, ...]) -> str:
-    """What was tuned, in one sentence."""
+def tuned(script) -> str:
+    """What was chosen, in one sentence, where it is not the usual value."""
     candidates = getattr(script, "CANDIDATES", {})
-    own, best, changed = tried(candidates), chosen(script.study.name, candidates), {}
-    if not any(name in best for name in names):
+    recipes = script.base(script.study.size, 0) if candidates else {}
+    chosen = {}
+    for name, tries in own(candidates).items():
+        table = tried(script.study.name, name, recipes[name], tries)
+        for line in table[table.best & ~table.usual].itertuples():
+            setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
+            chosen.setdefault(setting, []).append(name)
+    if not candidates:
         return "Nothing was tuned."
-    shared = sum(name in best and name not in own for name in names)
-    for name in names:
-        for path, value in best.get(name, {}).items():
-            changed.setdefault(f"{path.rpartition('.')[2]}={value:g}", []).append(name)
+    if not chosen:
+        return "Tuning chose the usual values."
     return (
-        f"Tuned: {sum(name in own for name in names)}"
-        + f"; {shared} with the value of another" * bool(shared)
-        + "".join(f"; `{value}`: {', '.join(users)}" for value, users in changed.items())
-        + "."
+        "Tuning chose "
+        + "; ".join(f"{setting} for {', '.join(names)}" for setting, names in chosen.items())
+        + "; else the usual values."
     )
 
 
-def means(question, measured: pd.DataFrame) -> str:
-    """Mean values of the baseline, the method and the teacher."""
-    names = [name for name in (question.baseline, question.method, question.teacher) if name]
-    return f"Means: {'; '.join(f'{name} {measured[name].mean():.1f}' for name in names)}."
+def failures(study: str) -> str:
+    """Which worlds were drawn again, and why, in one sentence; empty where none was."""
+    again = [
+        f"{world} ({', '.join(sorted(set(sum(attempts, []))))})"
+        for world, attempts in redrawn(study).items()
+    ]
+    return f"Drawn again: world {'; '.join(again)}." if again else "No world was drawn again."
+
+
+def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
+    """Accuracy against steps, a dot a world."""
+    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    for k, name in enumerate(names):
+        columns = {share: f"{name}, ×{share}" for share in SHARES} | {Fraction(1): name}
+        drawn = measured[[columns[share] for share in sorted(columns)]].dropna()
+        shares = [float(share) for share in sorted(columns)]
+        ax.plot(shares, drawn.mean(), color=f"C{k}", label=name)
+        moved = np.array(shares) * (1 + 0.03 * (k - 1))
+        ax.plot(moved, drawn.T, "o", color=f"C{k}", alpha=0.5, markersize=4)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(shares, [f"×{share}" for share in sorted(columns)])
+    ax.set(xlabel="steps, of the budget", ylabel=unit)
+    ax.legend()
+    return fig
+
+
+def slope(leads: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
+    """The mean of the worlds' slopes of gain on lead ``(worlds, doses)``, and half of its 95 % interval."""
+    centred = leads - leads.mean(1, keepdims=True)
+    slopes = (centred * gains).sum(1) / (centred**2).sum(1)
+    half = quantile(len(slopes), LEVEL) * slopes.std(ddof=1) / len(slopes) ** 0.5
+    return float(slopes.mean()), float(half)
+
+
+def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[Figure, str]:
+    """The students' gains against their teachers' leads, a dot a world; and the slope in one sentence."""
+    base = measured[[baseline]].to_numpy()
+    gains, leads = (measured[list(n)].to_numpy() - base for n in (doses, doses.values()))
+    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    for k, name in enumerate(doses):
+        ax.plot(leads[:, k], gains[:, k], "o", color=f"C{k}", alpha=0.7, label=name)
+    ends = np.array([leads.min(), leads.max()])
+    mean, half = slope(leads, gains)
+    ax.plot(ends, gains.mean() + mean * (ends - leads.mean()), color="black", linewidth=1)
+    ax.axhline(0, color="grey", linewidth=0.8)
+    ax.axvline(0, color="grey", linewidth=0.8)
+    ax.set(
+        xlabel=f"the teacher's lead over {baseline}, points", ylabel="its student's gain, points"
+    )
+    fig.legend(loc="outside right upper", fontsize="small")
+    text = f"A point of the teacher's lead gives {mean:+.2f} ± {half:.2f} points of its student's gain."
+    return fig, typeset(text)
+
+
+def fidelity(study: str, names: dict[str, str], baseline: str) -> list[str]:
+    """A table of agreement, mistakes shared, NLL and ECE on test clips, means over worlds; ``names``: student →
+    teacher. The baseline is compared with the first teacher."""
+    every = {baseline: next(iter(names.values()))} | names
+    sums = {name: [] for name in every}
+    for world in WORLDS:
+        scores = Scores.load(FOLDER / f"{study}-{world}.npz")
+        for student, teacher in every.items():
+            own_, other = (scores.logits[name][0].astype(float) for name in (student, teacher))
+            sums[student].append(
+                (
+                    agreement(own_, other),
+                    mistakes_shared(own_, other, scores.labels),
+                    nll(own_, scores.labels),
+                    calibration_error(own_, scores.labels),
+                )
+            )
+    rows = [
+        "| on test clips | agrees with its teacher, % | gives its wrong answers, % | NLL, nats | ECE, % |",
+        "|---|---|---|---|---|",
+    ]
+    for name, each in sums.items():
+        a, b, c, d = np.nanmean(each, 0)
+        rows.append(f"| {name} | {a:.1f} | {b:.1f} | {c:.2f} | {d:.1f} |")
+    return rows
+
+
+def save(figure: Figure, name: str) -> str:
+    """Save a figure of the page; its line in Markdown."""
+    figure.savefig(
+        FOLDER / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None}
+    )
+    plt.close(figure)
+    return f"![{name.replace('-', ' ')}](../figures/evidence/{name}.png)"
 
 
 def section(answer: Answer) -> list[str]:
-    """The heading, the sentence, one table, what was tuned, and one figure."""
+    """The heading, the sentence, a table, its figures, fidelity, and what was tuned."""
     question, script = answer.question, script_of(answer.question)
     lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
-    measured = values(question.name).assign(zero=0.0)
-    failed = (measured < LEARNT).sum() if question.unit == "points" else dict.fromkeys(measured, 0)
-    rows = [
-        (
-            f"over {name}" + (f" (failed: {failed[name]})" if failed[name] else ""),
-            question.method,
-            name,
-        )
-        for name in answer.compared
-    ]
+    measured = values(question.name, FOLDER).assign(zero=0.0)
+    rows = [(f"− {name}", question.method, name) for name in answer.compared]
     if question.teacher:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
     rows += getattr(script, "ALSO", {}).get(question.name, ())
     table = [
-        f"| {question.method}: {question.metric} | {question.unit} | lowest to highest world |",
-        "|---|---|---|",
+        f"| {question.method}: {question.metric} | {question.unit} | median | wins | lowest to highest |",
+        "|---|---|---|---|---|",
     ]
     table += [row(text, measured[one] - measured[other]) for text, one, other in rows]
-    if failed[question.baseline]:
-        learnt = measured[measured[question.baseline] >= LEARNT]
-        table += [
-            row(
-                f"over {question.baseline}, without the failed world (added later)",
-                learnt[question.method] - learnt[question.baseline],
-            )
-        ]
-    name = f"question-{question.name}.png"
-    figure = plots.effects(
+    differences = {
+        f"− {other}": measured[question.method] - measured[other] for other in answer.compared
+    }
+    forest = plots.effects(
         {f"− {other}": effect for other, effect in answer.compared.items()},
         question.method,
         f"difference, {question.unit}",
         question.small,
+        differences,
     )
-    figure.savefig(FOLDER / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    gain = answer.share if answer.effect.low > 0 else None
-    says = [
-        means(question, measured) if question.baseline != "zero" else "",
-        f"The gain is {100 * gain:.0f} % of the teacher's lead." if gain else "",
-        getattr(script, "NOTES", {}).get(question.name, ""),
-        tuned(script, (question.method, question.baseline, *question.rivals)),
-    ]
+    pictures, says = [save(forest, f"question-{question.name}")], []
+    if drawn := getattr(script, "DRAWN", ()):
+        figure = steps(measured, drawn, question.metric)
+        pictures.append(save(figure, f"question-{question.name}-steps"))
+    if doses := getattr(script, "DOSES", {}) if question.name in ("1", "2", "5") else {}:
+        figure, text = dose(measured, doses, question.baseline)
+        pictures.append(save(figure, f"question-{question.name}-dose"))
+        says.append(text)
+    names = [name for name in (question.baseline, question.method, question.teacher) if name]
+    if question.baseline != "zero":
+        text = "; ".join(f"{name} {measured[name].mean():.1f}" for name in names)
+        says.insert(0, f"Means: {text}.")
+    if answer.share is not None and answer.effect.low > 0:
+        says.append(f"The gain is {100 * answer.share:.0f} % of the teacher's lead.")
+    says += [getattr(script, "NOTES", {}).get(question.name, ""), tuned(script)]
+    says.append(failures(script.study.name))
+    taught = getattr(script, "TAUGHT", {}) if question.name in ("1", "2", "5") else {}
     return [
         *lines,
         "\n".join(table),
         " ".join(filter(None, says)),
-        f"![Question {question.name}](../figures/edition-2/{name})",
+        *(["\n".join(fidelity(script.study.name, taught, question.baseline))] if taught else []),
+        "\n".join(pictures),
     ]
 
 
 def costs() -> tuple[list[str], str]:
-    """The section of question 4, which has no verdict, and its row on the front page."""
+    """The section of question 4, which has no verdict, and its answer on the front page."""
     script = import_module("cost_in_use")
-    if why := missing("4") or older(FOLDER / "cost_in_use.csv"):
-        return [
-            f"## 4. {script.ASKS}",
-            f"**Withheld: {why}.**",
-        ], f"{script.ASKS} | Withheld: {why} | –"
-    mean = values("4").mean()
+    if why := missing("4", FOLDER) or older(FOLDER / "cost_in_use.csv"):
+        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
+    mean = values("4", FOLDER).mean()
     table = [
         "| " + " | ".join(["way", *script.MEASURED.values()]) + " |",
         "|---" * (1 + len(script.MEASURED)) + "|",
@@ -186,35 +254,41 @@ def costs() -> tuple[list[str], str]:
     first, *others = script.WAYS
     times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
-    return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], (
-        f"{script.ASKS} | {text} | –"
-    )
+    return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], text
+
+
+def front(found: list[Answer], row_4: str) -> list[str]:
+    """The table of the front page, and its figure: all answers, a dot a world."""
+    rows = {a.question.name: f"{a.question.asks} | {sentence(a)}" for a in found}
+    rows["4"] = f"{import_module('cost_in_use').ASKS} | {row_4}"
+    points = [a for a in found if not a.withheld and a.question.unit == "points"]
+    if points:
+        effects, dots = {}, {}
+        for answer in points:
+            question, measured = (
+                answer.question,
+                values(answer.question.name, FOLDER).assign(zero=0.0),
+            )
+            name = f"{question.name}. {question.method} − {question.baseline}"
+            effects[name] = answer.effect
+            dots[name] = measured[question.method] - measured[question.baseline]
+        save(plots.effects(effects, "", "difference, points", 1.0, dots), "answers")
+    order = sorted(rows, key=lambda name: (int(name.strip("ab")), name))
+    return ["| question | answer |", "|---|---|", *(f"| {name}. {rows[name]} |" for name in order)]
 
 
 def main() -> None:
     found, (section_4, row_4) = answers(), costs()
     sections = {answer.question.name: section(answer) for answer in found} | {"4": section_4}
-    rows = {
-        answer.question.name: f"{answer.question.asks} | {sentence(answer)} | {strongest(answer)}"
-        for answer in found
-    } | {"4": row_4}
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
-    front = [
-        "| question | answer | strongest rival |",
-        "|---|---|---|",
-        *(f"| {name}. {rows[name]} |" for name in order),
-    ]
-    write_atomically(
-        paths.project_root() / "docs" / "results.md",
-        lambda path: path.write_text(text, encoding="utf-8"),
-    )
-    write_atomically(
-        FOLDER / "front.md", lambda path: path.write_text("\n".join(front) + "\n", encoding="utf-8")
-    )
+    table = "\n".join(front(found, row_4)) + "\n"
+    page = paths.project_root() / "docs" / "results.md"
+    write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(FOLDER / "front.md", lambda path: path.write_text(table, encoding="utf-8"))
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
     words = len(re.findall(r"\S*\w\S*", text))  # the bars of tables are none
-    print(f"{words} words of at most 2,500; figures/edition-2 has {size:.1f} of at most 12 MB")
+    print(f"{words} words of at most 2,500; figures/evidence has {size:.1f} of at most 15 MB")
 
 
 if __name__ == "__main__":

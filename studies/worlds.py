@@ -33,8 +33,8 @@ WORLDS = tuple(range(210, 216))
 CURVES, SHARES = WORLDS[:5], (Fraction(1, 4), Fraction(1, 2), Fraction(2))
 #: The worlds in which all is tuned on validation clips, in this share of the budget.
 TUNED_IN, TUNED_FOR = (190, 191), Fraction(1, 4)
-#: Validation clips per class in worlds from 190 to 199; they have one test clip per class.
-TUNED_ON = 50
+#: Worlds for tuning and budgets have so many validation clips per class, and one test clip.
+TUNING, TUNED_ON = range(190, 200), 50
 FOLDER = paths.figures_dir() / "evidence"
 #: A network has failed if its loss on the labels of its training clips stays above this many nats.
 FITTED = 1.0
@@ -89,9 +89,11 @@ def seed_of(world: int, study: str) -> int:
     """The seed of the students in ``world``; teachers and members of ensembles have the next ones, so that no two
     worlds share one. A world of ``study`` that failed has another seed at its next attempt. Raises ``ValueError`` for a
     world of the answers before the questions are written down."""
-    if world in WORLDS and not (FOLDER / "questions.json").exists():
+    file = FOLDER / "questions.json"
+    known = json.loads(file.read_text("utf-8")).values() if file.exists() else ()
+    if world in WORLDS and study not in {question["study"] for question in known}:
         raise ValueError(
-            f"world {world} is drawn once the questions are written down and committed: call "
+            f"world {world} of {study} is drawn once its questions are written down and committed: call "
             "python studies/register.py first"
         )
     return 1000 * world + 100 * len(redrawn(study).get(str(world), ()))
@@ -99,16 +101,17 @@ def seed_of(world: int, study: str) -> int:
 
 @dataclass(frozen=True)
 class Evidence(Study):
-    """A study of the answers. A world in which a network did not fit its training clips is drawn again, all of it, with
-    the next seed, twice at most; the rows of failed attempts are kept in ``failed.csv``."""
+    """A study of the answers. In :data:`FOLDER`, a world in which a network did not fit its training clips is drawn
+    again, all of it, with the next seed, twice at most; the rows of failed attempts are kept in ``failed.csv``."""
 
     def draw(self, world: int, folder: Path, *options, **named) -> None:
-        for attempt in range(3):
+        earlier = len(redrawn(self.name).get(str(world), ()))
+        for attempt in range(earlier, 3):
             super().draw(world, folder, *options, **named)
             rows = self.rows(folder)
             rows = rows[rows.world == world]
             failed = rows[rows.condition.str.endswith(LOSS) & (rows.value > FITTED)]
-            if failed.empty or attempt == 2:
+            if failed.empty or attempt == 2 or folder != FOLDER:
                 return
             kept = folder / "failed.csv"
             rows = rows.assign(study=self.name, attempt=attempt)
@@ -165,9 +168,10 @@ def curves(recipes: Mapping[str, Recipe], world: int, *names: str) -> dict[str, 
 def clips(night: Night, world: int) -> Night:
     """The clips of ``world``. Where something is tuned, validation clips stand in place of test clips."""
     train, val, test = night.per_class
-    tuned = 190 <= world < 200
     return replace(
-        night, seed=world, per_class=(train, TUNED_ON, 1) if tuned else (train, val, test)
+        night,
+        seed=world,
+        per_class=(train, TUNED_ON, 1) if world in TUNING else (train, val, test),
     )
 
 
@@ -205,29 +209,32 @@ def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_v
     """The study that tunes the study ``name``: each condition as it is, and with one setting changed at a time."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
-        recipes, tried = base(size, world), {}
+        recipes, every = base(size, world), {}
         for condition, tries in own(candidates).items():
             recipe = for_share(recipes[condition], TUNED_FOR)
-            tried[label(condition)] = recipe
+            every[label(condition)] = recipe
             for path, values in tries.items():
                 for value in values:
-                    tried[label(condition, path, value)] = changed(recipe, {path: value})
-        return tried
+                    every[label(condition, path, value)] = changed(recipe, {path: value})
+        return every
 
     return Study(f"{name}_tuning", conditions, size=size, measure=measure, worlds=TUNED_IN)
 
 
-def tuned(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple]) -> pd.DataFrame:
-    """What was tried for a condition: a row for each setting and value, with its mean in the worlds of the tuning;
-    ``edge`` where the best value of the setting is its lowest or its highest."""
+def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple]) -> pd.DataFrame:
+    """What was tried for a condition: a row for each setting and value, ``usual`` or not, with its mean in the worlds of
+    the tuning; ``edge`` where the best value of the setting is its lowest or its highest."""
     file = FOLDER / f"{name}_tuning.csv"
     means = pd.read_csv(file).groupby("condition").value.mean() if file.exists() else pd.Series()
     rows = []
     for path, values in tries.items():
         usual = attrgetter(path)(recipe)
         names = {usual: label(condition)} | {v: label(condition, path, v) for v in values}
-        rows += [(path, value, means.get(names[value], np.nan)) for value in sorted(names)]
-    table = pd.DataFrame(rows, columns=["path", "value", "mean"])
+        rows += [
+            (path, value, value == usual, means.get(names[value], np.nan))
+            for value in sorted(names)
+        ]
+    table = pd.DataFrame(rows, columns=["path", "value", "usual", "mean"])
     best = table["mean"].fillna(-1).groupby(table.path).transform("idxmax") == table.index
     ends = table.groupby("path").value
     edge = (table.value == ends.transform("min")) | (table.value == ends.transform("max"))
@@ -242,7 +249,7 @@ def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
         choices = {
             condition: {
                 row.path: row.value
-                for row in tuned(name, condition, recipes[condition], tries).itertuples()
+                for row in tried(name, condition, recipes[condition], tries).itertuples()
                 if row.best
             }
             for condition, tries in own(candidates).items()

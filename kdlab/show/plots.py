@@ -2,10 +2,12 @@
 one: an image, a key, rows."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from kdlab.measure.paired import Effect
@@ -84,19 +86,25 @@ def filmstrip(
 
 
 def effects(
-    found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2
+    found: Mapping[str, Effect],
+    title: str = "",
+    xlabel: str = DIFFERENCE,
+    near: float = 2,
+    worlds: Mapping[str, ArrayLike] = MappingProxyType({}),
 ) -> Figure:
     """Paired differences by name with their 95 % intervals; grey band ± ``near`` points. The numbers stand beside the
-    bars. The bar of an infinite interval crosses the whole axis."""
+    bars. The bar of an infinite interval crosses the whole axis. ``worlds``: the differences behind each, a dot each."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
     ends = np.array([(e.mean, e.low, e.high) for e in found.values()])
-    ends = np.append(ends[np.isfinite(ends)], [-near, near])
+    ends = np.concatenate([ends[np.isfinite(ends)], [-near, near], *worlds.values()])
     margin = 0.05 * np.ptp(ends)
     left, right = ends.min() - margin, ends.max() + margin
     ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
-    for y, e in enumerate(found.values()):
+    for y, (name, e) in enumerate(found.items()):
+        dots = worlds.get(name, ())
+        ax.plot(dots, np.full(len(dots), y), "o", color="C1", alpha=0.7, markersize=4, zorder=3)
         bar = np.clip([e.low, e.high], left, right)
         ax.plot(bar, [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)

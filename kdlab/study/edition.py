@@ -1,4 +1,4 @@
-"""The ten questions of kdlab and their answers, from the rows in figures/edition-2 (studies/report.py)."""
+"""The ten questions of kdlab and their answers, from committed rows (studies/report.py)."""
 
 import json
 from pathlib import Path
@@ -10,38 +10,46 @@ from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
+#: The folder in figures/ that chapters read: it gives way to ``evidence`` when all worlds of that are drawn.
+EDITION = "edition-2"
 
-def written() -> dict[str, dict]:
+
+def written(folder: Path | None = None) -> dict[str, dict]:
     """The name of each question → what was written down of it before its worlds were drawn: the fields of
-    :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more."""
-    return json.loads((paths.figures_dir() / "edition-2" / "questions.json").read_text("utf-8"))
+    :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more. From ``folder``,
+    by default :data:`EDITION`, as in the functions below."""
+    return json.loads(((folder or _edition()) / "questions.json").read_text("utf-8"))
 
 
-def _table(name: str) -> Path:
-    return paths.figures_dir() / "edition-2" / f"{written()[name]['study']}.csv"
+def _edition() -> Path:
+    return paths.figures_dir() / EDITION
 
 
-def _rows(name: str) -> pd.DataFrame:
-    file = _table(name)
+def _table(name: str, folder: Path | None = None) -> Path:
+    return (folder or _edition()) / f"{written(folder)[name]['study']}.csv"
+
+
+def _rows(name: str, folder: Path | None) -> pd.DataFrame:
+    file = _table(name, folder)
     return pd.read_csv(file) if file.exists() else pd.DataFrame({"world": []})
 
 
-def missing(name: str) -> str:
+def missing(name: str, folder: Path | None = None) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
-    lost = sorted(set(written()[name]["worlds"]) - set(_rows(name).world))
+    lost = sorted(set(written(folder)[name]["worlds"]) - set(_rows(name, folder).world))
     if not lost:
         return ""
     return f"world {lost[0]} is missing" + (f", and {len(lost) - 1} more" if lost[1:] else "")
 
 
-def values(name: str) -> pd.DataFrame:
+def values(name: str, folder: Path | None = None) -> pd.DataFrame:
     """What was measured for a question: a row for each world, a column for each condition of its study.
 
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
-    if lost := missing(name):
+    if lost := missing(name, folder):
         raise ValueError(lost)
-    rows = _rows(name).pivot(index="world", columns="condition", values="value")
-    return rows.loc[written()[name]["worlds"]]
+    rows = _rows(name, folder).pivot(index="world", columns="condition", values="value")
+    return rows.loc[written(folder)[name]["worlds"]]
 
 
 def answers() -> dict[str, Answer]:

@@ -12,15 +12,16 @@ import pandas as pd
 from kdlab.measure.paired import LEVEL, Effect, holm, quantile
 from kdlab.study.scores import Scores
 
-#: What each outcome is called; :attr:`Answer.outcome` has the rules.
+#: The answer to the question first, then what each outcome is called; :attr:`Answer.outcome` has the rules.
 SENTENCES = {
-    "beaten": "{method} is beaten by {rival} ({against} {unit} against it)",
-    "small": "{method} changes less than {small:.1f} {unit} over {baseline} ({effect})",
-    "helps": "{method} {helps} by {effect} {unit} over {baseline}",
-    "no more": "{method} {helps} by {effect} {unit} over {baseline}, but is not shown to do more than {rival} "
-    "({against} against it)",
-    "cannot tell": "cannot tell whether {method} {helps} ({effect} {unit} over {baseline}; would need {needed} worlds)",
+    "beaten": "{difference}: {effect} {unit}{nearest}. It is beaten",
+    "small": "{difference}: {effect} {unit}{nearest}. The difference is smaller than {small:.1f}",
+    "helps": "{difference}: {effect} {unit}{nearest}. It {helps}, more than every rival",
+    "no more": "{difference}: {effect} {unit}{nearest}. It {helps}, but is not shown to do more than that rival",
+    "cannot tell": "{difference}: {effect} {unit}{nearest}. It takes {needed} worlds to tell whether it {helps}",
 }
+#: How the strongest rival is named in a sentence, unless it is the baseline.
+NEAREST = "; against its strongest rival, {rival}: {against}"
 #: What is added where worlds share their test clips.
 SHARED = "worlds share their test clips, so this holds for these clips alone"
 
@@ -49,7 +50,9 @@ class Question:
 
     def digest(self) -> str:
         """12 hex digits over all fields and the sentences."""
-        return hashlib.sha256(json.dumps([asdict(self), SENTENCES]).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps([asdict(self), SENTENCES, NEAREST]).encode()).hexdigest()[
+            :12
+        ]
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,13 @@ class Answer:
     def __str__(self) -> str:
         if self.withheld:
             return f"withheld: {self.withheld}"
-        needed = self.worlds_needed
+        question, needed, rival = self.question, self.worlds_needed, self.rival
+        against, method, baseline = self.compared[rival], question.method, question.baseline
         sentence = SENTENCES[self.outcome].format(
-            **asdict(self.question),
+            **asdict(question),
+            difference=method if baseline == "zero" else f"{method} − {baseline}",
             effect=self.effect,
-            rival=self.rival,
-            against=self.compared[self.rival],
+            nearest="" if rival == baseline else NEAREST.format(rival=rival, against=against),
             needed=f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
         )
         return f"{sentence}; {SHARED}" if self.shared else sentence
