@@ -98,8 +98,9 @@ def base(size, world: int) -> dict[str, Recipe]:
     made = crossed_in("exits", size, world, CONTEXT)
     recipes = named(made, {f"{name}_unseen": title for name, title in TITLES.items()})
     untrained = replace(recipes["PKD"], condition="untrained_unseen", method=Untrained())
+    half = made["pkd_seen"].data
     seen = {
-        f"{title}, seen clips": made[f"{name}_seen"]
+        f"{title}, seen clips": replace(recipes[title], data=half, condition=f"{name}_seen")
         for name, title in TITLES.items()
         if title in SEEN
     }

@@ -268,9 +268,9 @@ def styled():
 @pytest.fixture
 def watched(monkeypatch):
     """Somebody can move sliders."""
-    from kdlab.show import widgets
+    from kdlab.show import explore
 
-    monkeypatch.setattr(widgets, "headless", lambda: False)
+    monkeypatch.setattr(explore, "headless", lambda: False)
 
 
 def words(fig) -> str:

@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 from matplotlib.colors import to_rgba
 
-from kdlab.cli.predict import MARK, batches_of, existing, output_file, write_picture, write_table
+from kdlab.cli.predict import MARK, existing, output_file, write_picture, write_table
 from kdlab.measure.detection import KEPT, decode
 from kdlab.nets.layers import one_thread
 from kdlab.show.plots import PALETTE, image, rows
+from kdlab.train.one_clip import batches_of
 from kdlab.train.runs import Run
 from kdlab.video.container import timeline
 from kdlab.video.decode import read_frames

@@ -2,10 +2,8 @@
 
 import difflib
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -13,23 +11,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.untrimmed import Windows
-from kdlab.clips.windows import ClipBatches
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
-from kdlab.protocols import Data
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
 from kdlab.show.plots import evenly
 from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
-from kdlab.train.preparing import batches
-from kdlab.train.recipe import Recipe
+from kdlab.train.one_clip import input_of, logits_of
 from kdlab.train.runs import Run
 
 MARK = {"Software": "kdlab predict, with matplotlib"}
@@ -52,29 +44,9 @@ class Prediction:
     why: str
 
 
-@dataclass(frozen=True)
-class _OneClip(Data):
-    """The data of a recipe with one clip, in test; ``end`` (seconds) makes all of it one segment, for a detector."""
-
-    path: Path
-    end: float | None = None
-
-    def catalogue(self) -> Catalogue:
-        start = None if self.end is None else 0.0
-        record = ClipRecord(self.path.stem, self.path, 0, "test", "", start, self.end)
-        return Catalogue(self.path.stem, self.path.parent, ("?",), (record,))
-
-
-@contextmanager
-def batches_of(clip: Path, recipe: Recipe, end: float | None = None) -> Iterator[ClipBatches]:
-    """The batches of one ``clip`` as in a test of ``recipe``; no training reads them, so they are not cached."""
-    with tempfile.TemporaryDirectory() as folder:
-        clips = batches(replace(recipe, data=_OneClip(clip, end)), "test", {"student": recipe.view})
-        yield replace(clips, cache=FrameCache(folder))
-
-
 def open_run(name: str | Path) -> Run:
-    """A finished training, by its folder or its name in ``runs/`` or ``pretrained/``.
+    """A finished training, by its folder or its name in ``runs/`` or ``pretrained/``, or by its condition alone where
+    that is one training (``real_dark``).
 
     Raises ``ValueError`` with similar names if there is none, and :class:`kdlab.train.runs.DamagedRun`.
     """
@@ -82,6 +54,12 @@ def open_run(name: str | Path) -> Run:
     for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
         if (folder / "run.json").is_file():
             return Run(folder)
+    for place in reversed(
+        places
+    ):  # published runs first: a test leaves small ones of the same condition in runs/
+        alike = [note.parent for note in place.glob(f"{Path(name).name}-*/run.json")]
+        if len(alike) == 1 and str(name).isidentifier():
+            return Run(alike[0])
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" if known else "train one: kdlab run 02"
@@ -113,8 +91,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     if kind:
         raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
-        x, net = _input_of(recipe, clip), run.net()
-        probabilities = _logits(net, x, run, len(classes)).softmax(0).numpy()
+        x, net = input_of(recipe, clip), run.net()
+        probabilities = logits_of(net, x, run).softmax(0).numpy()
         best, layer = int(probabilities.argmax()), ""
         try:
             layer = f"net.{stages(recipe.net)[-1]}"
@@ -124,25 +102,6 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     title = f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}"
     _draw(picture, x, heat, title)
     return Prediction(classes, probabilities, picture, layer, "")
-
-
-def _logits(net: nn.Module, x: torch.Tensor, run: Run, classes: int) -> torch.Tensor:
-    """The logits ``(K,)`` of one clip ``x (1, C, T, H, W)``."""
-    try:
-        with torch.no_grad():
-            logits = net(x)
-        return logits.view(1, classes)[0]
-    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
-        why = str(error).partition("\n")[0]
-        raise ValueError(
-            f"the network of {run.folder.name} gives no logits (1, {classes}) for one clip: {why}"
-        ) from error
-
-
-def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
-    """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
-    with batches_of(clip, recipe) as clips:
-        return next(iter(clips.evaluation())).views["student"]
 
 
 def predict_exits(
@@ -156,12 +115,17 @@ def predict_exits(
     """
     clip = existing(clip)
     table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
-    with one_thread():
-        views = {name: _input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
-        exit_table = import_module("kdlab.papers.progressive.anytime").exit_table
-        answers, theta = exit_table(run, views, theta)
+    answers, theta = exits_of(run, clip, theta)
     write_table(answers, table)
     return answers, theta, table
+
+
+def exits_of(run: Run, clip: Path, theta: float | None = None) -> tuple[pd.DataFrame, float]:
+    """The table and the threshold of :func:`predict_exits`, which writes nothing."""
+    with one_thread():
+        views = {name: input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
+        exit_table = import_module("kdlab.papers.progressive.anytime").exit_table
+        return exit_table(run, views, theta)
 
 
 def existing(clip: Path | str) -> Path:

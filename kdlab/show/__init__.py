@@ -1,1 +1,1 @@
-"""Pictures: plots, widgets, source listings, and the exercises of notebooks."""
+"""Pictures: plots, the explorer, source listings, and the exercises of notebooks."""

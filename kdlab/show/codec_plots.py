@@ -12,7 +12,7 @@ from kdlab.video.compressed import read
 
 #: From grey to orange at equal luma; the opposite direction leads to blue.
 _RIGHT = np.array([0.4, -0.107, -0.5])
-_MOST = 20  # pixels of motion that have full colour
+MOST = 20  # pixels of motion that have full colour
 _EXPORT = "kdlab data modalities"  # marks the pictures of :func:`export`
 
 
@@ -45,12 +45,12 @@ def overview(arrays: dict[str, np.ndarray]) -> Figure:
         rebuilt = first[y - back[..., 1], x - back[..., 0]] + residual
         title = f"frame {arrays['number'][t]} ({arrays['kind'][t]})"
         image(column[0], rebuilt.astype(np.uint8), title)
-        image(column[1], flow_colours(arrays["motion"][t], _MOST))
-        image(column[2], flow_colours(back, _MOST))
+        image(column[1], flow_colours(arrays["motion"][t], MOST))
+        image(column[2], flow_colours(back, MOST))
         image(column[3], np.clip(128 + 2 * residual, 0, 255).astype(np.uint8))
     for ax, title in zip(axes[1:, 0], ("motion", "accumulated", "residual, times 2"), strict=True):
         ax.set_title(title, fontsize="small", fontweight="bold")
-    _wheel(axes[1, -1], _MOST)
+    _wheel(axes[1, -1], MOST)
     return fig
 
 

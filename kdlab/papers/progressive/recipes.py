@@ -124,8 +124,8 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     """Condition → recipe of exits on networks that were trained on one half of the training scenes
     (:class:`kdlab.datasets.splits.Half`), all in twice the epochs.
 
-    ``…_unseen`` train on the other half: no teacher was trained on their clips. ``…_seen`` train on the networks' own
-    half, as in the paper. ``ce_own`` (labels and the own final classifier in halves) joins the other methods.
+    ``…_unseen`` train on the other half: no teacher was trained on their clips. ``ce_own`` (labels and the own final
+    classifier in halves) joins the other methods. ``…_seen``, the control, train on the networks' own half.
     """
 
     whole, first, other = trio(size, data, seed), Half(data), Half(data, first=False)
@@ -137,7 +137,8 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     own = seen["own_final"]
     seen["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
     unseen = {f"{name}_unseen": replace(recipe, data=other) for name, recipe in seen.items()}
-    return named(unseen | {f"{name}_seen": recipe for name, recipe in seen.items()})
+    controls = {f"{name}_seen": seen[name] for name in PAPER_CONDITIONS}
+    return named(unseen | controls)
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------

@@ -1,0 +1,360 @@
+"""An explorer: choose clips, see them, and ask networks about them. Your own runs and clips are as good as kdlab's.
+
+Each move computes what it shows, and nothing else. Without a browser, :func:`explore` gives a still picture.
+"""
+
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+from scipy.special import softmax
+from torch import nn
+
+from kdlab.clips.enhance import Clahe, Gamma
+from kdlab.datasets.files import VIDEO_SUFFIXES
+from kdlab.measure.attention import grad_cam
+from kdlab.nets.video import stages
+from kdlab.show.codec_plots import MOST, flow_colours
+from kdlab.show.plots import PALETTE, evenly, filmstrip
+from kdlab.system.pool import STILL, headless
+from kdlab.train.one_clip import input_of, logits_of
+from kdlab.train.runs import Run
+from kdlab.video.compressed import read
+from kdlab.video.decode import read_frames
+
+#: Most frames of a moving picture, its height in pixels, and the milliseconds of a frame.
+FRAMES, HEIGHT, MILLISECONDS = 16, 150, 120
+EVERY, RIGHT, WRONG, APART = "all", "right", "wrong", "they differ most"
+
+
+class Clip(NamedTuple):
+    """A file, and the number of its class; None where it is unknown."""
+
+    path: Path
+    label: int | None
+
+
+@dataclass
+class Asked:
+    """A network of a ``run``, and the logits that it gave so far."""
+
+    run: Run
+    given: dict[Path, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def net(self) -> nn.Module:
+        return self.run.net()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.run.provenance["classes"])
+
+    def logits(self, clip: Path) -> np.ndarray:
+        """The logits ``(K,)`` for ``clip``."""
+        if clip not in self.given:
+            seen = input_of(self.run.recipe, clip)
+            self.given[clip] = logits_of(self.net, seen, self.run).numpy()
+        return self.given[clip]
+
+    def label(self, clip: Path) -> int:
+        """The class that it gives ``clip``."""
+        return int(self.logits(clip).argmax())
+
+    def looks(self, clip: Path) -> np.ndarray:
+        """The input, ``uint8 (T, H, W, 3)``, under Grad-CAM of the class that it gives. Raises ``ValueError`` for a
+        network without stages."""
+        seen = input_of(self.run.recipe, clip)
+        layer = f"net.{stages(self.run.recipe.net)[-1]}"
+        heat = grad_cam(self.net, seen, self.label(clip), layer).maps[0]
+        grey = Gamma(2.2)((255 * seen[0].mean(0).numpy()).astype(np.uint8))[..., None]
+        colours = 255 * colormaps["inferno"](heat / heat.max())[..., :3]
+        return (0.5 * grey + 0.5 * colours).astype(np.uint8)
+
+
+def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
+    """The test clips of a network with what it said of them, or all videos below ``folder``; a video's class is the name
+    of its folder. Raises ``ValueError`` for a folder without videos."""
+    if folder is None:
+        tested, records = asked.run.predictions(), asked.run.recipe.data.catalogue().split("test")
+        known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
+        asked.given |= {record.path: known[record.id] for record in records if record.id in known}
+        return [Clip(record.path, record.label) for record in records]
+    files = sorted(
+        file for file in Path(folder).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES
+    )
+    if not files:
+        raise ValueError(f"{folder} holds no video: name a folder of videos, such as .mp4 or .avi")
+    number = {name: k for k, name in enumerate(asked.classes)}
+    return [Clip(file, number.get(file.parent.name)) for file in files]
+
+
+def chosen(
+    clips: Iterable[Clip], label: int | None, which: str, networks: Sequence[Asked]
+) -> list[Clip]:
+    """Those of one class (of all, if None) that the first network gets right or wrong, or all, those first of which the
+    first two networks think most differently."""
+    some = [clip for clip in clips if label is None or clip.label == label]
+    if which in (RIGHT, WRONG):
+        return [c for c in some if (networks[0].label(c.path) == c.label) == (which == RIGHT)]
+    if which == APART:
+        one, other = networks[:2]
+        distance = {
+            clip: np.abs(softmax(one.logits(clip.path)) - softmax(other.logits(clip.path))).sum()
+            for clip in some
+        }
+        some.sort(key=distance.__getitem__, reverse=True)
+    return some
+
+
+def panels(clip: Path, enhancer: Callable | None) -> dict[str, np.ndarray]:
+    """The moving pictures of ``clip`` by name, ``uint8 (T, H, W, 3)``: as it is, and enhanced."""
+    frames = read_frames(clip).frames
+    frames = frames[evenly(len(frames), min(FRAMES, len(frames)))]
+    return {"the clip": frames} | ({"enhanced": enhancer(frames)} if enhancer else {})
+
+
+def stored(clip: Path) -> dict[str, np.ndarray]:
+    """What the codec stores of ``clip``, as moving pictures by name, ``uint8 (T, H, W, 3)``. Raises
+    :class:`kdlab.video.container.UnusableFile` for a file of which kdlab cannot read that."""
+    arrays = read(clip)
+    motion = np.stack([flow_colours(each, MOST) for each in arrays["motion"]])
+    return {
+        "I-frames": arrays["iframes"],
+        "motion": (255 * motion).astype(np.uint8),
+        "residual, times 2": np.clip(128 + 2 * arrays["residual"], 0, 255).astype(np.uint8),
+    }
+
+
+def moving(frames: np.ndarray) -> bytes:
+    """``frames uint8 (T, H, W, 3)`` as a GIF that repeats."""
+    frames = frames[evenly(len(frames), min(FRAMES, len(frames)))]
+    width = round(HEIGHT * frames.shape[2] / frames.shape[1])
+    pictures = [
+        Picture.fromarray(cv2.resize(frame, (width, HEIGHT))).quantize(64) for frame in frames
+    ]
+    out = io.BytesIO()
+    pictures[0].save(
+        out, "GIF", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0
+    )
+    return out.getvalue()
+
+
+def bars(answers: Mapping[str, np.ndarray], classes: Sequence[str], label: int | None) -> str:
+    """Probabilities ``(K,)`` of networks, side by side, as HTML; the true class is bold."""
+    lines = []
+    for k, name in enumerate(classes):
+        cells = "".join(
+            f'<td style="width:14em"><div style="background:{PALETTE[0]};width:{100 * p[k]:.0f}%">&nbsp;'
+            f'</div></td><td style="text-align:right;padding:0 1em 0 .3em">{p[k]:.0%}</td>'
+            for p in answers.values()
+        )
+        title = f"<b>{escape(name)}</b>" if k == label else escape(name)
+        lines.append(f"<tr><td>{title}</td>{cells}</tr>")
+    head = "".join(f'<th colspan="2">{escape(name)}</th>' for name in answers)
+    style = "line-height:1.3;border-spacing:0 2px"
+    return f'<table style="{style}"><tr><th></th>{head}</tr>{"".join(lines)}</table>'
+
+
+def nearest(clip: Clip, clips: Iterable[Clip], network: Asked, count: int = 3) -> list[Clip]:
+    """The clips whose logits are nearest to those of ``clip``, among those that the network has answered."""
+    own = network.logits(clip.path)
+    others = [each for each in clips if each.path in network.given and each != clip]
+    return sorted(others, key=lambda each: np.linalg.norm(network.given[each.path] - own))[:count]
+
+
+def explore(
+    runs: Mapping[str, Run],
+    clips: Path | str | None = None,
+    enhancers: Mapping[str, Callable] = MappingProxyType({}),
+    exits: Callable | None = None,
+):
+    """Explore clips with networks: ``runs`` maps names to runs, the student's first, then its teacher's. ``clips`` is a
+    folder of videos; by default the test clips of the first network. ``enhancers`` (name → enhancer) join gamma and
+    CLAHE. ``exits(clip, theta)`` gives a table of internal classifiers and WISE's threshold
+    (:func:`kdlab.cli.predict.exits_of`).
+
+    Returns widgets; without a browser a figure of the first clip. Raises ``ValueError`` for a run that does not
+    classify clips.
+    """
+    networks = {name: Asked(run) for name, run in runs.items()}
+    if wrong := [name for name, run in runs.items() if not run.recipe.on_clips]:
+        raise ValueError(
+            f"{wrong[0]} does not classify clips: give its internal classifiers as exits="
+        )
+    known = clips_of(next(iter(networks.values())), clips)
+    for other in networks.values():
+        if clips is None and other.run.recipe.data == next(iter(networks.values())).run.recipe.data:
+            clips_of(other, None)
+    if headless():
+        return still(known[0], networks)
+    return _Explorer(networks, exits, known, enhancers).box
+
+
+def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
+    """The picture of one clip, with what the networks say of it."""
+    said = []
+    for name, asked in networks.items():
+        p = softmax(asked.logits(clip.path))
+        said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
+    print(STILL)
+    figure = filmstrip(panels(clip.path, Gamma()), title="; ".join(said))
+    plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
+    return figure
+
+
+class _Explorer:
+    """The widgets of :func:`explore`, and what a change of each redraws."""
+
+    def __init__(self, networks: dict, exits: Callable | None, clips: list[Clip], enhancers):
+        import ipywidgets as w
+
+        self.w, self.networks, self.exits, self.clips = w, networks, exits, clips
+        self.uploads = tempfile.TemporaryDirectory()
+        self.first = next(iter(networks.values()))
+        classes = self.first.classes
+        self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
+        wide, free = {"width": "17em"}, {"description_width": "initial"}
+        every = [("every class", None), *((name, k) for k, name in enumerate(classes))]
+        which = [EVERY, RIGHT, WRONG, *([APART] if len(networks) > 1 else [])]
+        self.label = w.Dropdown(options=every, layout=wide)
+        self.which = w.Dropdown(options=which, layout=wide)
+        self.list = w.Select(rows=12, layout=wide)
+        self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
+        self.enhancer = w.Dropdown(options=["none", *self.enhancers], value="gamma")
+        self.enhancer.layout.width = "8em"
+        self.gamma = w.FloatSlider(1.8, min=1, max=4, step=0.1, continuous_update=False)
+        self.codec, self.looks, self.near = (
+            w.Checkbox(description=text, indent=False, layout={"width": "13em"})
+            for text in ("what the codec stores", "where they look", "nearest clips")
+        )
+        self.temperature = w.FloatLogSlider(1, base=2, min=-1, max=5, description="temperature")
+        self.theta = w.FloatSlider(0.9, min=0.3, max=1, step=0.05, description="WISE stops at")
+        self.temperature.style, self.theta.style = free, free
+        self.seen, self.said, self.matrix = w.HBox(), w.HTML(), w.Accordion([w.Box()])
+        self.seen.layout.flex_flow = "row wrap"
+        self.matrix.set_title(0, "confusion matrix: click a cell")
+        self.matrix.selected_index = None
+        for widget in (self.label, self.which):
+            widget.observe(self.filter, "value")
+        for widget in (self.list, self.enhancer, self.gamma, self.codec, self.looks):
+            widget.observe(self.show, "value")
+        for widget in (self.list, self.temperature, self.near, self.theta):
+            widget.observe(self.ask, "value")
+        self.upload.observe(self.receive, "value")
+        self.matrix.observe(self.count, "selected_index")
+        left = w.VBox([self.label, self.which, self.list, self.upload])
+        see = w.HBox([self.enhancer, self.gamma, self.codec, self.looks])
+        ask = w.HBox([self.temperature, self.near, *([self.theta] if self.exits else [])])
+        right = w.VBox([see, self.seen, ask, self.said])
+        self.box = w.VBox([w.HBox([left, right]), self.matrix])
+        self.offer(clips)
+
+    @property
+    def clip(self) -> Clip | None:
+        """The clip that is chosen."""
+        return self.list.value
+
+    def offer(self, clips: list[Clip]) -> None:
+        """List ``clips``, and show the first."""
+        name = self.first.classes
+        self.list.options = [
+            (c.path.stem + ("" if c.label is None else f" · {name[c.label]}"), c) for c in clips
+        ]
+        self.list.value = clips[0] if clips else None
+
+    def filter(self, change=None) -> None:
+        networks = list(self.networks.values())
+        self.offer(chosen(self.clips, self.label.value, self.which.value, networks))
+
+    def receive(self, change) -> None:
+        for file in change.new:
+            path = Path(self.uploads.name) / Path(file["name"]).name
+            path.write_bytes(file["content"])
+            self.clips = [Clip(path, None), *self.clips]
+        self.offer(self.clips)
+
+    def count(self, change) -> None:
+        """Fill the confusion matrix when it is opened."""
+        names, w = self.first.classes, self.w
+        if change.new is None or self.matrix.children[0].children:
+            return
+        pairs = pd.Series(
+            [(c.label, self.first.label(c.path)) for c in self.clips if c.label is not None]
+        )
+        counts, cells = pairs.value_counts(), []
+        small = {"width": "4.5em", "margin": "1px"}
+        for i, true in enumerate(names):
+            cells.append(w.Label(true))
+            for j in range(len(names)):
+                number = int(counts.get((i, j), 0))
+                cell = w.Button(description=str(number or ""), layout=small, disabled=not number)
+                if number:
+                    cell.button_style = "success" if i == j else "warning"
+                cell.on_click(lambda _, i=i, j=j: self.offer(self.confused(i, j)))
+                cells.append(cell)
+        head = [w.Label("true, then given"), *(w.Label(name) for name in names)]
+        columns = f"9em repeat({len(names)}, 4.7em)"
+        self.matrix.children = [
+            w.GridBox([*head, *cells], layout={"grid_template_columns": columns})
+        ]
+
+    def confused(self, true: int, given: int) -> list[Clip]:
+        return [c for c in self.clips if c.label == true and self.first.label(c.path) == given]
+
+    def show(self, change=None) -> None:
+        """The moving pictures of the clip."""
+        if self.clip is None:
+            self.seen.children = []
+            return
+        path, name, pictures = self.clip.path, self.enhancer.value, {}
+        enhancer = Gamma(self.gamma.value) if name == "gamma" else self.enhancers.get(name)
+        asked = [lambda: panels(path, enhancer)]
+        if self.codec.value:
+            asked.append(lambda: stored(path))
+        if self.looks.value:
+            asked.append(lambda: {f"{n} looks": a.looks(path) for n, a in self.networks.items()})
+        wrong = []
+        for each in asked:
+            try:
+                pictures |= each()
+            except (ValueError, OSError) as error:
+                wrong.append(self.w.HTML(escape(str(error))))
+        self.seen.children = [
+            self.w.VBox([self.w.Label(title), self.w.Image(value=moving(frames), format="gif")])
+            for title, frames in pictures.items()
+        ] + wrong
+
+    def ask(self, change=None) -> None:
+        """What the networks say of the clip."""
+        if self.clip is None:
+            self.said.value = "no such clip"
+            return
+        path, t = self.clip.path, self.temperature.value
+        try:
+            answers = {n: softmax(a.logits(path) / t) for n, a in self.networks.items()}
+            parts = [bars(answers, self.first.classes, self.clip.label)]
+            if self.near.value:
+                near = nearest(self.clip, self.clips, self.first)
+                parts.append(
+                    "nearest: "
+                    + escape(", ".join(f"{c.path.parent.name}/{c.path.stem}" for c in near))
+                )
+            if self.exits:
+                table, _ = self.exits(path, self.theta.value)
+                parts.append(table.to_html(index=False, float_format="%.2f"))
+            self.said.value = "<br>".join(parts)
+        except (ValueError, OSError) as error:
+            self.said.value = escape(str(error))

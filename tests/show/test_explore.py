@@ -1,0 +1,222 @@
+"""The explorer: clips are chosen by what networks say of them, seen, and asked about; a stranger's, too."""
+
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kdlab.show import explore as module
+from kdlab.show.explore import Asked, Clip, bars, chosen, clips_of, explore, moving, nearest, stored
+from kdlab.system import paths
+from kdlab.train.obtain import obtain
+from kdlab.video.container import UnusableFile
+from tests.train.test_runs import clips, make_student, places  # noqa: F401
+
+A, B, C = (Clip(Path(f"{name}.mp4"), label) for name, label in (("a", 0), ("b", 0), ("c", 1)))
+ONE = Asked(
+    None, {A.path: np.array([2.0, 0]), B.path: np.array([0, 1.0]), C.path: np.array([0, 3.0])}
+)
+OTHER = Asked(
+    None, {A.path: np.array([0, 2.0]), B.path: np.array([0, 1.0]), C.path: np.array([0, 9.0])}
+)
+
+
+@pytest.fixture(scope="module")
+def pair(clips, tmp_path_factory):  # noqa: F811
+    """A student and its teacher, trained on two classes of a stranger's clips."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDLAB_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("KDLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        student = make_student(clips)
+        return {"student": obtain(student), "teacher": obtain(student.teacher)}
+
+
+@pytest.mark.parametrize(
+    "label, which, found",
+    [
+        (None, "all", [A, B, C]),
+        (0, "all", [A, B]),
+        (None, "right", [A, C]),
+        (None, "wrong", [B]),
+        (1, "wrong", []),
+        (None, "they differ most", [A, C, B]),
+    ],
+)
+def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found):
+    assert chosen([A, B, C], label, which, [ONE, OTHER]) == found
+
+
+def test_the_nearest_clips_are_those_with_the_nearest_logits():
+    assert nearest(B, [A, B, C, Clip(Path("unknown.mp4"), 0)], ONE, 2) == [C, A]
+
+
+def test_bars_give_each_networks_percent_and_mark_the_true_class():
+    html = bars({"x<y": np.array([0.25, 0.75])}, ("Jump", "Sit"), 1)
+    assert (
+        "x&lt;y" in html and "width:75%" in html and "<b>Sit</b>" in html and "<b>Jump" not in html
+    )
+
+
+def test_a_moving_picture_has_its_frames_in_order():
+    frames = np.repeat(np.arange(0, 250, 25, dtype=np.uint8), 20 * 30 * 3).reshape(10, 20, 30, 3)
+    picture = Image.open(io.BytesIO(moving(frames)))
+    assert picture.n_frames == 10 and picture.size == (225, 150)
+    picture.seek(9)
+    assert abs(np.asarray(picture.convert("L")).mean() - 225) < 4
+
+
+def test_a_folders_names_are_the_classes_of_its_videos(pair, clips, tmp_path):  # noqa: F811
+    network = Asked(pair["student"])
+    found = clips_of(network, clips)
+    assert found and all(network.classes[c.label] == c.path.parent.name for c in found)
+    with pytest.raises(ValueError, match="holds no video: name a folder of videos"):
+        clips_of(network, tmp_path)
+    tested = clips_of(network, None)
+    assert [network.label(c.path) == c.label for c in tested] == list(
+        pair["student"].predictions().correct
+    )
+    kept = dict(network.given)
+    network.given.clear()
+    for path, logits in kept.items():  # what is asked now is what was said in the test
+        assert network.logits(path) == pytest.approx(logits, abs=1e-5)
+
+
+def test_without_a_browser_it_is_a_still_picture_and_without_a_classifier_one_sentence(
+    pair, monkeypatch
+):
+    monkeypatch.setattr(module, "headless", lambda: True)
+    assert isinstance(explore(pair), Figure)
+    exits = SimpleNamespace(recipe=SimpleNamespace(on_clips=False))
+    with pytest.raises(ValueError, match="PKD does not classify clips: give its internal class"):
+        explore({"PKD": exits})
+
+
+@pytest.mark.usefixtures("watched")
+def test_each_move_shows_what_it_says(pair, clips, monkeypatch):  # noqa: F811
+    made = []
+    monkeypatch.setattr(
+        module, "_Explorer", lambda *given: made.append(_EXPLORER(*given)) or made[-1]
+    )
+    explore(pair, exits=lambda clip, theta: (pd.DataFrame({"exit": [clip.name]}), theta))
+    (widgets,) = made
+    assert f"<td>{widgets.clip.path.name}</td>" in widgets.said.value
+    titles = lambda: [box.children[0].value for box in widgets.seen.children]  # noqa: E731
+    assert titles() == ["the clip", "enhanced"] and "teacher" in widgets.said.value
+    before = widgets.seen.children[1].children[1].value
+    widgets.gamma.value = 3.0
+    assert widgets.seen.children[1].children[1].value != before
+    widgets.enhancer.value, widgets.looks.value = "none", True
+    assert titles() == ["the clip", "student looks", "teacher looks"]
+    said = widgets.said.value
+    widgets.temperature.value = 4.0
+    assert widgets.said.value != said
+    widgets.which.value = "wrong"
+    wrong = [clip for _, clip in widgets.list.options]
+    assert len(wrong) == (~pair["student"].predictions().correct).sum()
+    widgets.matrix.selected_index = 0
+    cells = [c for c in widgets.matrix.children[0].children if getattr(c, "description", "")]
+    assert sum(int(cell.description) for cell in cells) == 8
+    cells[0].click()
+    assert len(widgets.list.options) == int(cells[0].description)
+    own = next(clips.rglob("*.mp4"))
+    widgets.receive(SimpleNamespace(new=[{"name": "mine.mp4", "content": own.read_bytes()}]))
+    assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
+    widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
+    assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
+
+
+_EXPLORER = module._Explorer
+
+
+def test_what_the_codec_stores_is_shown_or_refused(avi, tmp_path):
+    shown = stored(avi)
+    assert set(shown) == {"I-frames", "motion", "residual, times 2"}
+    assert all(frames.dtype == np.uint8 and frames.shape[-1] == 3 for frames in shown.values())
+    (bad := tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UnusableFile):
+        stored(bad)
+
+
+@pytest.fixture
+def avi(tmp_path):
+    from kdlab.night import Night
+    from kdlab.night.make import make_night
+
+    night = make_night(Night(("Jump",), (0, 0, 1)), tmp_path, progress=False, stream="bright")
+    return night.records[0].path
+
+
+@pytest.mark.slow
+def test_in_a_browser_a_clip_is_chosen_uploaded_turned_and_answered(tmp_path):
+    """The last notebook as a page of voilà, in Chromium."""
+    pytest.importorskip("voila", reason="needs `pip install voila`")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs `pip install selenium`")
+    if not Path("/usr/bin/chromedriver").exists():
+        pytest.skip("needs Debian's packages chromium and chromium-driver")
+    import os
+
+    book = paths.project_root() / "notebooks" / "12_explore.ipynb"
+    command = [sys.executable, "-m", "voila", str(book), "--port=8899", "--no-browser"]
+    environment = {k: v for k, v in os.environ.items() if k != "KDLAB_HEADLESS"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+        try:
+            options = webdriver.ChromeOptions()
+            for switch in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1400,2000"):
+                options.add_argument(f"--{switch}")
+            options.binary_location = "/usr/bin/chromium"
+            service = webdriver.ChromeService("/usr/bin/chromedriver")
+            browser = webdriver.Chrome(options, service)
+            _walk_through(browser, tmp_path)
+            browser.quit()
+        finally:
+            server.kill()
+
+
+def _walk_through(browser, tmp_path):
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.ui import Select
+
+    def every(css):
+        return browser.find_elements("css selector", css)
+
+    def wait(until, seconds=60):
+        end = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+    def there():
+        try:
+            browser.get("http://localhost:8899")
+        except WebDriverException:
+            return False
+        return True
+
+    wait(there)
+    wait(lambda: every(".widget-select select option"), 240)
+    listed = len(Select(every(".widget-select select")[0]).options)
+    picture = every(".widget-image")[1].get_attribute("src")
+    Select(every(".widget-dropdown select")[1]).select_by_visible_text("wrong")
+    wait(lambda: every(".widget-image")[1].get_attribute("src") != picture)
+    assert len(Select(every(".widget-select select")[0]).options) < listed
+    Select(every(".widget-dropdown select")[2]).select_by_visible_text("CLAHE")
+    answer = every(".widget-html table")[0].text
+    assert "teacher, enhanced" in answer and "%" in answer
+    source = next((paths.data_dir() / "night-v0.25-c0-s0" / "dark" / "Sit").glob("test-*.mp4"))
+    (own := tmp_path / "mine.mp4").write_bytes(source.read_bytes())
+    # the button's file dialogue hangs on an input outside the page: put it there instead of opening it
+    browser.execute_script(
+        "HTMLInputElement.prototype.click = function () { document.body.append(this); }"
+    )
+    every(".widget-upload")[0].click()
+    every("body > input[type=file]")[0].send_keys(str(own))
+    wait(lambda: Select(every(".widget-select select")[0]).options[0].text == "mine")
+    assert "%" in every(".widget-html table")[0].text
