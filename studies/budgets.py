@@ -74,7 +74,7 @@ def study(name: str, base, first: int, size, measure=on_validation, factors=FACT
 
 
 of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 14, FROM_NOTHING)
-of_generative = study("generative", only(generative.base, PLAIN, GATED), 12, GENERATIVE)
+of_generative = study("generative", only(generative.base, GATED), 24, GENERATIVE, factors=SHORT)
 of_detection = study(
     "detection", only(detection.base, PLAIN), 20, DETECTION, detection.on_validation
 )

@@ -11,6 +11,7 @@ from worlds import (
     WORLDS,
     Evidence,
     agreed,
+    changed,
     clips,
     curves,
     for_share,
@@ -66,9 +67,16 @@ CANDIDATES = {
 }
 
 
+def larger(recipe: Recipe) -> Recipe:
+    """The recipe, and its teacher's, with batches of 16 instead of 8: as accurate after a third of the CPU time."""
+    recipe = changed(recipe, {"settings.batch_size": 16})
+    return replace(recipe, teacher=larger(recipe.teacher)) if recipe.teacher else recipe
+
+
 def base(size, world: int) -> dict[str, Recipe]:
     night = clips(Night(ACTIONS, size.per_class, VARIETY), world)
     made = recognition(size, NightStream(night), seed_of(world, "generative"))
+    made = {name: larger(recipe) for name, recipe in made.items()}
     gated, kd, genkd = made["student_gate"], made["kd_gate"], made["genkd"]
     made["smoothing"] = replace(kd, condition="smoothing", method=MatchedSmoothing())
     made["attention_transfer"] = replace(
