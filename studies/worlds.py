@@ -72,7 +72,7 @@ EXITS = ExitSize(
     draws=4,
     seeds=_SEEDS,
 )
-FLATNESS = replace(EXITS, epochs=10, iframe_epochs=5)
+FLATNESS = replace(EXITS, epochs=60, iframe_epochs=30)
 #: Condition → setting → the values that are tried beside its own; or the condition whose choice it shares.
 Candidates = Mapping[str, Mapping[str, tuple] | str]
 #: The rates that everything tries beside the usual one.
