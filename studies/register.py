@@ -108,6 +108,7 @@ def record(question: Question) -> dict:
         "outcomes": [text.format_map(names) for text in SENTENCES.values()],
         "beside": getattr(script, "ALSO", {}).get(question.name, []),
         "doses": getattr(script, "DOSES", {}),
+        "taught": getattr(script, "TAUGHT", {}),
         "curves": {
             "conditions": getattr(script, "DRAWN", ()),
             "budgets": [str(share) for share in SHARES],

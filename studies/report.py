@@ -58,11 +58,19 @@ def three_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,g}"
 
 
-def row(text: str, differences: pd.Series) -> str:
-    """A row of a table: the effect, the median, the wins, and the smallest and largest value in a world."""
+def effect_of(study: str, differences: pd.Series) -> Effect:
+    """The effect of ``differences`` between conditions of a study; whole numbers of test clips give it a floor."""
+    file = FOLDER / f"{study}-{differences.index[0]}.npz"
+    clips = len(Scores.load(file).ids) if file.exists() else np.inf
+    counts = differences * clips / 100
+    whole = np.isfinite(clips) and np.allclose(counts, counts.round())
+    return Effect.of(differences, clips=clips if whole else np.inf)
+
+
+def row(text: str, differences: pd.Series, study: str) -> str:
+    """A row of a table: the effect, the median, and the wins; the page's pictures have a dot a world."""
     wins = f"{(differences > 0).sum()} of {len(differences)}"
-    ends = f"{differences.min():+.1f} to {differences.max():+.1f}"
-    cells = f"{Effect.of(differences)} | {differences.median():+.1f} | {wins} | {ends}"
+    cells = f"{effect_of(study, differences)} | {differences.median():+.1f} | {wins}"
     return f"| {text} | {typeset(cells)} |"
 
 
@@ -195,10 +203,12 @@ def section(answer: Answer) -> list[str]:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
     rows += getattr(script, "ALSO", {}).get(question.name, ())
     table = [
-        f"| {question.method}: {question.metric} | {question.unit} | median | wins | lowest to highest |",
-        "|---|---|---|---|---|",
+        f"| {question.method}: {question.metric} | {question.unit} | median | wins |",
+        "|---|---|---|---|",
     ]
-    table += [row(text, measured[one] - measured[other]) for text, one, other in rows]
+    table += [
+        row(text, measured[one] - measured[other], script.study.name) for text, one, other in rows
+    ]
     differences = {
         f"− {other}": measured[question.method] - measured[other] for other in answer.compared
     }

@@ -1,0 +1,132 @@
+"""Every number of docs/results.md once more, from the committed files alone, with numpy, scipy and pandas.
+
+    python studies/recompute.py            # prints them, question by question
+    python studies/recompute.py --check    # and says which the page lacks; exit code 1 if any
+
+It shares no code with kdlab, so that a fault of kdlab's statistics or of its page shows here.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import log_softmax, softmax
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tables(folder: Path) -> dict[str, tuple[dict, pd.DataFrame]]:
+    """Question → what was written down, and a row for each world; without questions that lack a world."""
+    asked = json.loads((folder / "questions.json").read_text("utf-8"))
+    found = {}
+    for name, question in asked.items():
+        if (file := folder / f"{question['study']}.csv").exists():
+            rows = pd.read_csv(file).pivot(index="world", columns="condition", values="value")
+            if set(question["worlds"]) <= set(rows.index):
+                found[name] = question, rows.loc[question["worlds"]].assign(zero=0.0)
+    return found
+
+
+def logits(folder: Path, study: str, world: int) -> dict[str, np.ndarray]:
+    """The arrays of a world: ``labels``, and ``logits/…`` of each condition."""
+    with np.load(folder / f"{study}-{world}.npz") as file:
+        return dict(file)
+
+
+def half_width(differences: np.ndarray, clips: float) -> float:
+    """Half of Student's 95 % interval; worlds differ by a test clip at least, where differences are whole clips."""
+    n, spread = len(differences), np.std(differences, ddof=1)
+    counts = differences * clips / 100
+    if np.isfinite(clips) and np.allclose(counts, np.round(counts)):
+        spread = max(spread, 100 / clips)
+    return stats.t.ppf(0.975, n - 1) * spread / np.sqrt(n)
+
+
+def minus(text: str) -> str:
+    return re.sub(r"-(?=\d)", "−", text)
+
+
+def cells(differences: pd.Series, clips: float) -> str:
+    """The cells of a row of the page."""
+    d = differences.to_numpy()
+    wins = f"{(d > 0).sum()} of {len(d)}"
+    return minus(f"{d.mean():+.1f} ± {half_width(d, clips):.1f} | {np.median(d):+.1f} | {wins}")
+
+
+def slope(rows: pd.DataFrame, doses: dict[str, str], baseline: str) -> str:
+    """The mean over worlds of the least-squares slope of students' gains on their teachers' leads."""
+    each = [
+        stats.linregress(
+            [row[teacher] - row[baseline] for teacher in doses.values()],
+            [row[student] - row[baseline] for student in doses],
+        ).slope
+        for _, row in rows.iterrows()
+    ]
+    half = stats.t.ppf(0.975, len(each) - 1) * np.std(each, ddof=1) / np.sqrt(len(each))
+    return minus(f"{np.mean(each):+.2f} ± {half:.2f}")
+
+
+def fidelity(folder: Path, study: str, worlds: list, student: str, teacher: str) -> str:
+    """Agreement, mistakes shared, NLL and ECE on test clips, means over worlds."""
+    sums = []
+    for world in worlds:
+        arrays = logits(folder, study, world)
+        z, t = (arrays[f"logits/{name}"][0].astype(float) for name in (student, teacher))
+        labels, alike = arrays["labels"].astype(int), z.argmax(1) == t.argmax(1)
+        wrong = t.argmax(1) != labels
+        p = softmax(z, 1)
+        sure, right = p.max(1), p.argmax(1) == labels
+        bins = np.minimum((15 * sure).astype(int), 14)
+        ece = sum(abs((sure - right)[bins == k].sum()) for k in range(15)) / len(labels)
+        nll = -log_softmax(z, 1)[range(len(labels)), labels].mean()
+        shared = alike[wrong].mean() if wrong.any() else np.nan
+        sums.append((100 * alike.mean(), 100 * shared, nll, 100 * ece))
+    a, b, c, d = np.nanmean(sums, 0)
+    return f"{a:.1f} | {b:.1f} | {c:.2f} | {d:.1f}"
+
+
+def numbers(folder: Path) -> list[tuple[str, str]]:
+    """(what it is, the number as the page has it), of all answered questions."""
+    found = []
+    for name, (question, rows) in tables(folder).items():
+        study, worlds = question["study"], question["worlds"]
+        if "method" not in question:  # question 4 is measured, and has no answer
+            continue
+        file = folder / f"{study}-{worlds[0]}.npz"
+        clips = len(logits(folder, study, worlds[0])["ids"]) if file.exists() else np.inf
+        method, baseline = question["method"], question["baseline"]
+        pairs = [(f"− {other}", method, other) for other in (baseline, *question["rivals"])]
+        if question["teacher"]:
+            pairs.append(("the teacher's lead", question["teacher"], baseline))
+        pairs += question["beside"]
+        for text, one, other in pairs:
+            found.append((f"{name}: {text}", cells(rows[one] - rows[other], clips)))
+        if baseline != "zero":
+            found += [
+                (f"{name}: mean of {c}", f"{c} {rows[c].mean():.1f}") for c in (baseline, method)
+            ]
+        if name in ("1", "2", "5"):
+            doses, taught = question["doses"], question["taught"]
+            found.append((f"{name}: slope of gain on lead", slope(rows, doses, baseline)))
+            for student, teacher in ({baseline: next(iter(taught.values()))} | taught).items():
+                text = fidelity(folder, study, worlds, student, teacher)
+                found.append((f"{name}: {student} and {teacher}", f"{student} | {text}"))
+    return found
+
+
+def main() -> int:
+    page = (ROOT / "docs" / "results.md").read_text("utf-8")
+    lacking = 0
+    for what, number in numbers(ROOT / "figures" / "evidence"):
+        lost = "--check" in sys.argv and number not in page
+        lacking += lost
+        print(f"{what}: {number}{'   NOT ON THE PAGE' if lost else ''}")
+    return min(lacking, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
