@@ -6,7 +6,7 @@ JUNIT := build/junit
 # that tests/conftest.py gives them, so that no core waits for the last.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup start reproduce test test-slow lab lint lock bundle site slides fresh clean
+.PHONY: help setup start reproduce test test-slow lab lint lock bundle site slides student fresh clean
 
 help:
 	@echo "make start       the first notebook alone, in half a minute: one clip, one training, one picture of what it says"
@@ -19,6 +19,7 @@ help:
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
 	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
 	@echo "make site        README, docs and notebooks as pages, and a reference, in runs/site/ (needs a network)"
+	@echo "make student     copies without the methods and the answers, in student/; with them, in solutions/"
 	@echo "make slides      slides of all chapters, in slides/"
 	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
 	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
@@ -60,6 +61,9 @@ slides: setup
 	  --TagRemovePreprocessor.remove_input_tags=picture --output-dir slides notebooks/[01]*.ipynb
 	@sed -i.bak 's#</head>#<style>.jp-RenderedMarkdown img { max-height: 360px }</style></head>#' slides/*.html
 	@rm slides/*.bak
+
+student: setup
+	@$(BIN)/python tools/student.py
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from worlds import FITTED, FOLDER, SHARES, WORLDS, own, redrawn, tried
 from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
 from kdlab.measure.paired import LEVEL, Effect, quantile
 from kdlab.show import plots
+from kdlab.show.notebook import style
 from kdlab.study import Answer, Scores
 from kdlab.study.edition import missing, values
 from kdlab.system import paths
@@ -112,7 +113,7 @@ def failures(study: str) -> str:
 
 def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
     """Accuracy against steps, a dot a world."""
-    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
     for k, name in enumerate(names):
         columns = {share: f"{name}, ×{share}" for share in SHARES} | {Fraction(1): name}
         drawn = measured[[columns[share] for share in sorted(columns)]].dropna()
@@ -139,7 +140,7 @@ def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[
     """The students' gains against their teachers' leads, a dot a world; and the slope in one sentence."""
     base = measured[[baseline]].to_numpy()
     gains, leads = (measured[list(n)].to_numpy() - base for n in (doses, doses.values()))
-    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
     for k, name in enumerate(doses):
         ax.plot(leads[:, k], gains[:, k], "o", color=f"C{k}", alpha=0.7, label=name)
     ends = np.array([leads.min(), leads.max()])
@@ -288,6 +289,7 @@ def front(found: list[Answer], row_4: str) -> list[str]:
 
 
 def main() -> None:
+    style()
     found, (section_4, row_4) = answers(), costs()
     sections = {answer.question.name: section(answer) for answer in found} | {"4": section_4}
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))

@@ -1,0 +1,45 @@
+"""Copies for students: methods and answers are gone, what they take and give stays, and chapters still run up to them."""
+
+import ast
+import json
+import re
+
+import nbformat
+import pytest
+
+from kdlab.system import paths
+from tools.student import WRITE, blanked, student_copy
+
+CHAPTERS = sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write():
+    source = "x = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
+    made, gone = blanked(source, {"f": "Two numbers → their sum."})
+    assert gone == ["f"] and made.endswith("y = f(1)") and "c = a + b" not in made
+    scope = {}
+    exec(made.removesuffix("y = f(1)"), scope)
+    assert scope["f"].__doc__ == "Two numbers → their sum." and scope["f"].__defaults__ == (2,)
+    with pytest.raises(NotImplementedError, match="write f"):
+        scope["f"](1)
+    method = "class A:\n    def f(self):\n        return 1\n\n    def g(self):\n        return 2"
+    made, gone = blanked(method, {"A.g": "Two."})
+    assert gone == ["A.g"] and "return 1" in made and "return 2" not in made
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_of_each_chapter_what_is_listed_is_gone_and_no_answer_is_left(path):
+    write, notebook = WRITE.get(path.name[:2], {}), nbformat.read(path, nbformat.NO_CONVERT)
+    assert sorted(student_copy(notebook, write)) == sorted(write)
+    text = "".join(cell.source for cell in notebook.cells)
+    assert "<details>" not in text and "</details>" not in text
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not cell.source.startswith("%"):
+            ast.parse(cell.source)
+    if write:  # a later cell compares what students write with kdlab's, or with numbers by hand
+        last = max(
+            k for k, cell in enumerate(notebook.cells) if "NotImplementedError" in cell.source
+        )
+        later = "".join(cell.source for cell in notebook.cells[last:] if cell.cell_type == "code")
+        assert re.search(r"\b(same|assert)\b", later)
+    assert json.loads(path.read_text("utf-8"))["cells"][-1]["source"]
