@@ -17,7 +17,7 @@ from pathlib import Path
 LIMITS = {
     "kdlab": 153_100,
     "studies": 45_000,
-    "tests": 166_200,
+    "tests": 166_600,
     "benchmarks": 15_000,
     "tools": 4_000,
 }
