@@ -73,8 +73,10 @@ def study(name: str, base, first: int, size, measure=on_validation, factors=FACT
     return Study(f"budget_{name}", ladder(base, first, factors), size=size, measure=measure)
 
 
-of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 14, FROM_NOTHING)
-of_generative = study("generative", only(generative.base, GATED), 24, GENERATIVE, factors=SHORT)
+of_from_nothing = study(
+    "from_nothing", only(from_nothing.base, PLAIN), 28, FROM_NOTHING, factors=SHORT
+)
+of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE, factors=SHORT)
 of_detection = study(
     "detection", only(detection.base, PLAIN), 20, DETECTION, detection.on_validation
 )
