@@ -83,7 +83,7 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
 
 def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     """Print that two numbers, arrays or tensors are the same to ``within`` of kdlab's largest absolute value (of 1 if
-    that is smaller). Dicts of them are compared name by name.
+    that is smaller). Dicts of them, such as the weights of networks, are compared name by name.
 
     Raises ``AssertionError``, which tells what differs, where, and by how much: an edited cell of a chapter cannot part
     from the package unseen. nan and infinity differ from everything, and from themselves.
@@ -91,8 +91,13 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     if isinstance(yours, dict) and isinstance(kdlabs, dict):
         _same_names(what, yours, kdlabs)
         for name in kdlabs:
-            same(f"{what}, {name}", yours[name], kdlabs[name], within)
-        return
+            _same(f"{what}, {name}", yours[name], kdlabs[name], within)
+    else:
+        _same(what, yours, kdlabs, within)
+    print(f"{what}: yours and kdlab's are the same")
+
+
+def _same(what: str, yours, kdlabs, within: float) -> None:
     try:
         yours, kdlabs = numbers(yours), numbers(kdlabs)
     except ValueError as error:
@@ -102,7 +107,6 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     finite = np.isfinite(yours) & np.isfinite(kdlabs)
     apart = np.abs(np.subtract(yours, kdlabs, out=np.full(yours.shape, np.inf), where=finite))
     if not (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
-        print(f"{what}: yours and kdlab's are the same")
         return
     at = np.unravel_index(np.argmax(apart), apart.shape)
     place = f" at {tuple(map(int, at))}" if at else ""
