@@ -45,9 +45,9 @@ def _steady_pictures() -> None:
         os.environ.setdefault("OPENCV_IPP", "avx2")
 
 
-def check(name: str, answer: object = ...) -> None:
-    """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise
-    (:func:`kdlab.show.exercises.check`)."""
+def check(name: str = "", answer: object = ...) -> None:
+    """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise, without a name what is
+    done (:func:`kdlab.show.exercises.check`)."""
     importlib.import_module("kdlab.show.exercises").check(name, answer)
 
 

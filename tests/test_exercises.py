@@ -146,6 +146,16 @@ def test_what_is_said(capsys):
     assert unknown.startswith("there is no exercise '99.9'; there are 00.1")
 
 
+def test_what_is_done_and_what_is_left(capsys, own_places):
+    kdlab.check()
+    number = next(name for name, exercise in exercises().items() if "number" in exercise)
+    kdlab.check(number, exercises()[number]["number"])
+    kdlab.check()
+    first, left, right, now, *_ = capsys.readouterr().out.splitlines()
+    assert (first, right, now) == ("done: none", f"{number}: right.", f"done: {number}")
+    assert left == f"left: {', '.join(exercises())}"
+
+
 def test_a_function_that_fails_is_told_where():
     name = "00.3"
     assert "raises ZeroDivisionError" in fault(name, lambda z, t: 1 / 0)

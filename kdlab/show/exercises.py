@@ -10,11 +10,15 @@ import json
 import math
 import reprlib
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
+
+from kdlab.system import paths
+from kdlab.system.files import write_atomically
 
 
 @cache
@@ -23,23 +27,42 @@ def exercises() -> dict[str, dict]:
     return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 
 
-def check(name: str, answer: object = ...) -> None:
+def check(name: str = "", answer: object = ...) -> None:
     """Print in one line whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
     ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", f)`` a function; other exercises take a letter.
-    Without an answer, the exercise is printed. It raises no error: an unknown name, an answer of another kind, and a
-    function that fails are told in a sentence.
+    Without an answer, the exercise is printed; without a name, what is done and what is left. It raises no error: an
+    unknown name, an answer of another kind, and a function that fails are told in a sentence.
     """
-    exercise = exercises().get(str(name))
-    if exercise is None:
+    exercise, done = exercises().get(str(name)), _done()
+    if not name:
+        left = [each for each in exercises() if each not in done]
+        print(f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}")
+    elif exercise is None:
         print(f"there is no exercise {short(name)}; there are {', '.join(exercises())}")
     elif answer is ...:
         choices = [f"{letter}: {text}" for letter, text in exercise.get("choices", {}).items()]
         print("\n  ".join([f"{name}: {exercise['ask']}", *choices]))
     elif (why := fault(str(name), answer)) is None:
         print(f"{name}: right.")
+        text = json.dumps(sorted({*done, str(name)}))
+        with suppress(OSError):  # a folder that cannot be written only forgets
+            _file().parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(_file(), lambda path: path.write_text(text, "utf-8"))
     else:
         print(f"{name}: not yet{why}. Hint: {exercise['hint']}")
+
+
+def _file() -> Path:
+    return paths.runs_dir() / "exercises.json"
+
+
+def _done() -> list[str]:
+    """The exercises that were answered right here, in order."""
+    try:
+        return json.loads(_file().read_text("utf-8"))
+    except (OSError, ValueError):  # none yet, or a file of somebody else's
+        return []
 
 
 def fault(name: str, answer: object) -> str | None:
