@@ -134,7 +134,7 @@ def test_whatever_is_answered_gets_one_sentence(answer, capsys):
     assert len(said) == len(exercises()) and all(": not yet" in line for line in said)
 
 
-def test_what_is_said(capsys):
+def test_what_is_said(capsys, own_places):
     number = next(name for name, exercise in exercises().items() if "number" in exercise)
     for answer in (torch.tensor([exercises()[number]["number"]], requires_grad=True), -1e6, ...):
         kdlab.check(number, answer)
