@@ -19,8 +19,8 @@ from kdlab.system import paths
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
 LONGEST = (
-    "07_progressive_distillation_and_wise.ipynb",
-    "08_flatness_and_sharpness.ipynb",
+    "08_progressive_distillation_and_wise.ipynb",
+    "09_flatness_and_sharpness.ipynb",
     "01_data_and_enhancement.ipynb",
     "test_stranger.py",
     "test_runs.py",

@@ -25,11 +25,15 @@ WRITE = {
         "joined to one tensor."
     },
     "03": {
+        "kd_loss": "Logits (B, K) of student and teacher, and labels → the loss, one number in nats: (1 − α) cross-entropy "
+        "on labels, plus α t² KL from teacher to student, a mean over clips.",
+    },
+    "04": {
         "dual_light_loss": "Two networks and a batch → the loss, one number in nats: (1 − α) cross-entropy on labels, "
         'plus α t² KL from teacher (batch.views["teacher"]) to student (batch.views["student"]), a mean over clips. No '
         "gradient reaches the teacher."
     },
-    "04": {
+    "05": {
         "Attention.forward": "Features (B, C, T, h, w) → attention (B, C, T) in (0, 1).",
         "Gated.forward": "Video → log-probabilities (B, K), the mean over pairs of steps; the features F; and λ. Each "
         "clip's features keep their sum when λ gates them.",
@@ -41,7 +45,7 @@ WRITE = {
         "pass_2": "Network, CVAE, clips, labels, w → the terms of pass 2 by name (ce, generated, and attention where a "
         "teacher's λ is given), and their sum by WEIGHTS. Generated features learn nothing here; F is their target.",
     },
-    "05": {
+    "06": {
         "targets": "Labels (B, N, 3) → for each point of the level: the shortest segment around it (B, P, 2), its class in "
         "one hot (B, P, K), whether it learns, and whether it is left out (class −2).",
         "tiou": "A segment (start, end) and many (N, 2) → their temporal intersection over union (N,).",
@@ -50,12 +54,12 @@ WRITE = {
         "average_precision": "Predictions of one class by falling score, true segments, a tIoU → the average precision in "
         "[0, 1]. A true segment is found once.",
     },
-    "06": {
+    "07": {
         "follow": "The map A (H, W, 2) of where each pixel came from, and a frame's blocks → the next map: each block "
         "takes the A of its source. No pixel comes from outside the picture.",
         "accumulate": "Pictures of a GOP and their blocks → accumulated motion (T, H, W, 2) and residual (T, H, W, 3).",
     },
-    "07": {
+    "08": {
         "exit_logits": "Exits and maps by modality → (modality, stage) → logits (clips, classes), the mean over frames.",
         "teacher_of": "A modality, and the share of the training that is done → the name of the teacher: motion for a "
         "sixth, residual for a sixth, then the own final classifier.",
@@ -64,7 +68,7 @@ WRITE = {
         "fit_weights": "Logits (clips, exits, classes) and labels → the weights (exits,) that minimise the cross-entropy "
         "of the weighted sum, plus l1 times their absolute sum.",
     },
-    "08": {
+    "09": {
         "first_pass": "A loss and weights → the gradient, which keeps its own graph.",
         "times_hessian": "That gradient, weights and vectors like them → the Hessian times these vectors.",
         "power_iteration": "The gradient and weights → all estimates of the largest eigenvalue, and the last vector.",
@@ -72,13 +76,13 @@ WRITE = {
         "filter_normalised": "Weights → a random direction in which each filter has the norm of the weights' filter; "
         "biases and norms do not move.",
     },
-    "09": {
+    "10": {
         "grad_cam": "A network, clips, a class for each, a layer → the map (N, t, h, w): channels weighted by the mean of "
         "their gradient over time and space, summed, and rectified.",
         "energy": "Maps and masks (N, T, H, W) → for each clip the mean share of the map on the actor, over the frames "
         "that show the actor; an empty map counts as even.",
     },
-    "10": {
+    "11": {
         "interval": "Differences of worlds → both ends of Student's t-interval of their mean.",
         "holm": "Probabilities → Holm's adjusted ones: the smallest times their number, the next times one less, never "
         "below an earlier one, never above 1.",

@@ -38,7 +38,7 @@ def chapters() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The path of a chapter, named as ``3``, ``03`` or ``03_dual_light_distillation``.
+    """The path of a chapter, named as ``4``, ``04`` or ``04_dual_light_distillation``.
 
     Raises ``ValueError`` for an unknown name.
     """

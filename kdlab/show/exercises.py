@@ -1,4 +1,4 @@
-"""``kdlab.check("03.2", answer)``: right or wrong, with one hint. ``exercises.json`` has all exercises.
+"""``kdlab.check("04.2", answer)``: right or wrong, with one hint. ``exercises.json`` has all exercises.
 
 There are three kinds of exercises. A ``number`` must be met to ``within``. Of several ``choices``, the file holds the
 salted ``digest`` of the right one. A function of the reader's is called with ``cases`` (arguments, result).
@@ -30,7 +30,7 @@ def exercises() -> dict[str, dict]:
 def check(name: str = "", answer: object = ...) -> None:
     """Print in one line whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
-    ``kdlab.check("03.2", -0.46)`` takes a number, ``kdlab.check("03.3", f)`` a function; other exercises take a letter.
+    ``kdlab.check("04.2", -0.46)`` takes a number, ``kdlab.check("04.3", f)`` a function; other exercises take a letter.
     Without an answer, the exercise is printed; without a name, what is done and what is left. It raises no error: an
     unknown name, an answer of another kind, and a function that fails are told in a sentence.
     """

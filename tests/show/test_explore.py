@@ -163,7 +163,7 @@ def test_in_a_browser_a_clip_is_chosen_uploaded_turned_and_answered(tmp_path):
         pytest.skip("needs Debian's packages chromium and chromium-driver")
     import os
 
-    book = paths.project_root() / "notebooks" / "12_explore.ipynb"
+    book = paths.project_root() / "notebooks" / "13_explore.ipynb"
     command = [sys.executable, "-m", "voila", str(book), "--port=8899", "--no-browser"]
     environment = {k: v for k, v in os.environ.items() if k != "KDLAB_HEADLESS"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:

@@ -3,5 +3,5 @@
 Read the modules in this order: ``method`` (the loss, and the control for dark knowledge) · ``recipes`` (the view and
 the teacher of each network; at its end the paper's own size) · ``networks`` (networks that see both lights) ·
 ``controls`` (brightness augmentation) · ``zero_dce`` and ``enhancer`` (an enhancer trained without labels) ·
-``regimes`` (networks pre-trained on bright clips). Formulas: docs/methods.md, 1; notebooks 02 and 03.
+``regimes`` (networks pre-trained on bright clips). Formulas: docs/methods.md, 1; notebooks 02 and 04.
 """
