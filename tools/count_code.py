@@ -17,7 +17,7 @@ from pathlib import Path
 LIMITS = {
     "kdlab": 153_300,
     "studies": 45_000,
-    "tests": 167_000,
+    "tests": 167_200,
     "benchmarks": 15_000,
     "tools": 4_000,
 }
