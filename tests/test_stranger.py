@@ -68,7 +68,7 @@ def test_its_study_is_trained_and_judged_once_by_the_command_line(foreign, tmp_p
             "study", FOREIGN / "driftwood" / "my_study.py", "--workers", "1"
         )
         assert code == 0, error
-        assert "Does the undertow pull? " in said and " points over labels alone" in said
+        assert "Does the undertow pull? " in said and " − labels alone: " in said
         assert said.count("trained in") == (8 if times == 1 else 0)
     made = {path.name for path in (tmp_path / "runs" / "studies").iterdir()}
     assert made == {"driftwood.csv", "driftwood-0.npz", "driftwood-1.npz"}
