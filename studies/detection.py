@@ -16,7 +16,6 @@ from worlds import (
     WORLDS,
     Evidence,
     changed,
-    curves,
     for_share,
     named,
     seed_of,
@@ -135,12 +134,5 @@ ALSO = {
 DRAWN = "gated labels alone", "GenKD", "an untrained teacher"
 
 tuned = tuning("detection", base, CANDIDATES, DETECTION, on_validation)
-at_budget = with_choices("detection", base, CANDIDATES)
-
-
-def conditions(size, world: int) -> dict[str, Recipe]:
-    recipes = at_budget(size, world)
-    return recipes | curves(recipes, world, *DRAWN)
-
-
+conditions = with_choices("detection", base, CANDIDATES, DRAWN)
 study = Detections("detection", conditions, QUESTIONS, DETECTION, measure, WORLDS)

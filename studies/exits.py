@@ -13,6 +13,7 @@ from worlds import (
     TUNING,
     WORLDS,
     Evidence,
+    in_training,
     learnt,
     named,
     seed_of,
@@ -126,9 +127,10 @@ def on_validation(runs: dict[str, Run]) -> dict[str, float]:
 
 def fitted_networks(run: Run) -> dict[str, float]:
     """The loss of each of the three networks under the exits of ``run`` on its training clips, in nats."""
-    return learnt(
-        {name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()}
-    )
+    networks = {
+        name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()
+    }
+    return learnt(in_training(networks))
 
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:

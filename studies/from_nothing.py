@@ -15,8 +15,8 @@ from worlds import (
     Evidence,
     agreed,
     clips,
-    curves,
     for_share,
+    in_training,
     learnt,
     named,
     seed_of,
@@ -141,18 +141,12 @@ DRAWN = "labels alone", "DL-KDD", "same-light KD"
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
     """Accuracies, losses in training, and how often students gave their teacher's class there."""
-    return accuracies(runs) | learnt(runs) | agreed(runs, DOSES)
+    seen = in_training(runs)
+    return accuracies(runs) | learnt(seen) | agreed(seen, DOSES)
 
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
-at_budget = with_choices("from_nothing", base, CANDIDATES)
-
-
-def conditions(size, world: int) -> dict[str, Recipe]:
-    recipes = at_budget(size, world)
-    return recipes | curves(recipes, world, *DRAWN)
-
-
+conditions = with_choices("from_nothing", base, CANDIDATES, DRAWN)
 study = Evidence(
     "from_nothing",
     conditions,

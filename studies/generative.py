@@ -13,8 +13,8 @@ from worlds import (
     agreed,
     changed,
     clips,
-    curves,
     for_share,
+    in_training,
     learnt,
     named,
     seed_of,
@@ -68,7 +68,7 @@ CANDIDATES = {
 
 
 def larger(recipe: Recipe) -> Recipe:
-    """The recipe, and its teacher's, with batches of 16 instead of 8: as accurate after a third of the CPU time."""
+    """The recipe, and its teacher's, with batches of 16 instead of 8: as accurate, in a fifth less CPU time."""
     recipe = changed(recipe, {"settings.batch_size": 16})
     return replace(recipe, teacher=larger(recipe.teacher)) if recipe.teacher else recipe
 
@@ -102,7 +102,8 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
         f"R² of generated features, {name}": explained(runs[name])["generated"]
         for name in ("GenKD", "teacher")
     }
-    return accuracies(runs) | learnt(runs) | agreed(runs, TAUGHT) | rows
+    seen = in_training(runs)
+    return accuracies(runs) | learnt(seen) | agreed(seen, TAUGHT) | rows
 
 
 QUESTIONS = [
@@ -142,12 +143,5 @@ ALSO = {
 DRAWN = "gated labels alone", "GenKD", "KD of the same teacher"
 
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
-at_budget = with_choices("generative", base, CANDIDATES)
-
-
-def conditions(size, world: int) -> dict[str, Recipe]:
-    recipes = at_budget(size, world)
-    return recipes | curves(recipes, world, *DRAWN)
-
-
+conditions = with_choices("generative", base, CANDIDATES, DRAWN)
 study = Evidence("generative", conditions, QUESTIONS, GENERATIVE, measure, WORLDS)

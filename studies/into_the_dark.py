@@ -14,6 +14,7 @@ from worlds import (
     Evidence,
     agreed,
     clips,
+    in_training,
     learnt,
     named,
     seed_of,
@@ -192,7 +193,12 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
         )
     }
     labelled = {name: runs[name] for name in WITH.values()}
-    return accuracies(runs) | learnt(begun | labelled) | agreed(runs, DOSES)
+    taught = {name: runs[name] for name in {*DOSES, *DOSES.values()}}
+    return (
+        accuracies(runs)
+        | learnt(in_training(begun | labelled))
+        | agreed(in_training(taught), DOSES)
+    )
 
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)

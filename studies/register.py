@@ -24,15 +24,16 @@ from worlds import (
     TUNED_FOR,
     TUNED_IN,
     WORLDS,
+    note,
     own,
     tried,
+    write_note,
 )
 
 from kdlab.measure.paired import LEVEL, quantile
 from kdlab.study import Answer, Question
 from kdlab.study.edition import missing
 from kdlab.study.question import NEAREST, SENTENCES, read_together
-from kdlab.system.files import write_atomically
 from kdlab.train.recipe import to_json
 
 SCRIPTS = (
@@ -122,20 +123,18 @@ def record(question: Question) -> dict:
     }
 
 
-def known() -> dict[str, dict]:
-    """The questions that are written down."""
-    file = FOLDER / "questions.json"
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
-
-
 def register(*names: str) -> None:
-    """Write the questions ``names`` down. Raises ``ValueError`` where a world was drawn already, and where something
-    was not tuned."""
-    every = known()
-    for question in questions():
-        if question.name not in names:
-            continue
+    """Write the questions ``names`` down. Raises ``ValueError`` for an unknown name, for a question whose study has
+    others that are not named, where a world was drawn already, and where something was not tuned."""
+    every, asked = note("questions"), {question.name: question for question in questions()}
+    if unknown := set(names) - {*asked, "4"}:
+        raise ValueError(f"there is no question {min(unknown)}; there are {', '.join(asked)} and 4")
+    for question in (asked[name] for name in names if name in asked):
         script = script_of(question)
+        if left := {other.name for other in script.QUESTIONS} - {*names}:
+            raise ValueError(
+                f"question {min(left)} has the worlds of question {question.name}: name both"
+            )
         if (file := FOLDER / f"{script.study.name}.csv").exists():
             raise ValueError(f"{file} has results already: questions are written down before them")
         if lacks := untuned(question):
@@ -151,11 +150,7 @@ def register(*names: str) -> None:
             "measured": costs.MEASURED,
             "outcomes": ["no verdict"],
         }
-    text = json.dumps(every, indent=1, ensure_ascii=False) + "\n"
-    FOLDER.mkdir(exist_ok=True)
-    write_atomically(
-        FOLDER / "questions.json", lambda path: path.write_text(text, encoding="utf-8")
-    )
+    write_note("questions", every)
 
 
 def untuned(question: Question) -> str:
@@ -179,10 +174,15 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def older(results: Path) -> str:
-    """Why ``results`` may be older than the questions, by git; empty where the questions were committed first."""
-    asked = git("log", "-1", "--format=%H", "--", "questions.json").stdout.strip()
-    if not asked or git("status", "--porcelain", "--", "questions.json").stdout.strip():
+def older(name: str, results: Path) -> str:
+    """Why ``results`` may be older than question ``name``, by git; empty where it was committed first as it is now."""
+    asked = ""
+    for commit in git("log", "--format=%H", "--", "questions.json").stdout.split():
+        then = json.loads(git("show", f"{commit}:./questions.json").stdout or "{}")
+        if then.get(name) != note("questions")[name]:
+            break
+        asked = commit
+    if not asked:
         return "the questions are not committed"
     first = git(
         "log", "--diff-filter=A", "--reverse", "--format=%H", "--", results.name
@@ -198,17 +198,17 @@ def withheld(question: Question) -> str:
     """Why the question has no answer yet, in one sentence; empty where it has one."""
     script = script_of(question)
     study, rows = script.study, script.study.rows(FOLDER)
-    if known().get(question.name, {}).get("digest") != question.digest():
+    if note("questions").get(question.name, {}).get("digest") != question.digest():
         return "the question was changed after it was written down, or was not written down"
     if lost := missing(question.name, FOLDER):
         return lost
     if set(rows[rows.world.isin(WORLDS)].questions) != {study.digest()}:
         return "a world was drawn for another question"
-    if known()[question.name]["recipes"] != recipes_of(script):
+    if note("questions")[question.name]["recipes"] != recipes_of(script):
         return "its recipes were changed after it was written down"
     if lacks := untuned(question):
         return lacks
-    return older(FOLDER / f"{study.name}.csv")
+    return older(question.name, FOLDER / f"{study.name}.csv")
 
 
 def answers() -> list[Answer]:

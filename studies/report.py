@@ -59,19 +59,23 @@ def three_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,g}"
 
 
-def effect_of(study: str, differences: pd.Series) -> Effect:
-    """The effect of ``differences`` between conditions of a study; whole numbers of test clips give it a floor."""
-    file = FOLDER / f"{study}-{differences.index[0]}.npz"
-    clips = len(Scores.load(file).ids) if file.exists() else np.inf
+def clips_of(study: str) -> float:
+    """The number of test clips of a world of a study; infinite where no answers to clips are kept."""
+    file = FOLDER / f"{study}-{WORLDS[0]}.npz"
+    return len(Scores.load(file).ids) if file.exists() else np.inf
+
+
+def effect_of(differences: pd.Series, clips: float) -> Effect:
+    """The effect of ``differences`` between conditions; whole numbers of ``clips`` give it a floor."""
     counts = differences * clips / 100
     whole = np.isfinite(clips) and np.allclose(counts, counts.round())
     return Effect.of(differences, clips=clips if whole else np.inf)
 
 
-def row(text: str, differences: pd.Series, study: str) -> str:
+def row(text: str, differences: pd.Series, clips: float) -> str:
     """A row of a table: the effect, the median, and the wins; the page's pictures have a dot a world."""
     wins = f"{(differences > 0).sum()} of {len(differences)}"
-    cells = f"{effect_of(study, differences)} | {differences.median():+.1f} | {wins}"
+    cells = f"{effect_of(differences, clips)} | {differences.median():+.1f} | {wins}"
     return f"| {text} | {typeset(cells)} |"
 
 
@@ -198,7 +202,7 @@ def section(answer: Answer) -> list[str]:
     lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
-    measured = values(question.name, FOLDER).assign(zero=0.0)
+    measured, clips = values(question.name, FOLDER).assign(zero=0.0), clips_of(script.study.name)
     rows = [(f"− {name}", question.method, name) for name in answer.compared]
     if question.teacher:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
@@ -207,9 +211,7 @@ def section(answer: Answer) -> list[str]:
         f"| {question.method}: {question.metric} | {question.unit} | median | wins |",
         "|---|---|---|---|",
     ]
-    table += [
-        row(text, measured[one] - measured[other], script.study.name) for text, one, other in rows
-    ]
+    table += [row(text, measured[one] - measured[other], clips) for text, one, other in rows]
     differences = {
         f"− {other}": measured[question.method] - measured[other] for other in answer.compared
     }
@@ -249,7 +251,7 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its answer on the front page."""
     script = import_module("cost_in_use")
-    if why := missing("4", FOLDER) or older(FOLDER / "cost_in_use.csv"):
+    if why := missing("4", FOLDER) or older("4", FOLDER / "cost_in_use.csv"):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
     mean = values("4", FOLDER).mean()
     table = [

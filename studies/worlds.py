@@ -79,19 +79,29 @@ Candidates = Mapping[str, Mapping[str, tuple] | str]
 RATES = {"settings.lr": (2e-3, 8e-3)}
 
 
+def note(name: str) -> dict[str, dict]:
+    """A JSON file of :data:`FOLDER`; empty where there is none. ``questions``: what was written down of each question.
+    ``redrawn``: study → world (as text) → for each attempt that failed there, its networks that did not fit."""
+    file = FOLDER / f"{name}.json"
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def write_note(name: str, content: dict[str, dict]) -> None:
+    """Write what :func:`note` reads."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(FOLDER / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
 def redrawn(study: str) -> dict[str, list]:
     """World (as text) → for each attempt that failed there, its networks that did not fit their training clips."""
-    file = FOLDER / "redrawn.json"
-    return json.loads(file.read_text("utf-8")).get(study, {}) if file.exists() else {}
+    return note("redrawn").get(study, {})
 
 
 def seed_of(world: int, study: str) -> int:
     """The seed of the students in ``world``; teachers and members of ensembles have the next ones, so that no two
     worlds share one. A world of ``study`` that failed has another seed at its next attempt. Raises ``ValueError`` for a
     world of the answers before the questions are written down."""
-    file = FOLDER / "questions.json"
-    known = json.loads(file.read_text("utf-8")).values() if file.exists() else ()
-    if world in WORLDS and study not in {question["study"] for question in known}:
+    if world in WORLDS and study not in {asked["study"] for asked in note("questions").values()}:
         raise ValueError(
             f"world {world} of {study} is drawn once its questions are written down and committed: call "
             "python studies/register.py first"
@@ -116,53 +126,46 @@ class Evidence(Study):
             kept = folder / "failed.csv"
             rows = rows.assign(study=self.name, attempt=attempt)
             rows.to_csv(kept, mode="a", header=not kept.exists(), index=False)
-            write_redrawn(self.name, world, sorted(failed.condition.str.removesuffix(LOSS)))
-
-
-def write_redrawn(study: str, world: int, failed: list[str]) -> None:
-    """Note that the ``world`` of ``study`` is drawn again, since its networks ``failed``."""
-    file = FOLDER / "redrawn.json"
-    known = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    known.setdefault(study, {}).setdefault(str(world), []).append(failed)
-    text = json.dumps(known, indent=1) + "\n"
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+            every = note("redrawn")
+            attempts = every.setdefault(self.name, {}).setdefault(str(world), [])
+            attempts.append(sorted(failed.condition.str.removesuffix(LOSS)))
+            write_note("redrawn", every)
 
 
 #: How the rows end that hold a network's loss on its training clips, and its agreement there with its teacher.
 LOSS, AGREES = ": training loss", ": training agreement"
 
 
-def on_training_clips(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of all training clips, each seen once as in tests."""
-    seen = batches(run.recipe, "train", {"student": run.recipe.view}).evaluation(64)
-    return tuple(map(np.asarray, predict(run.net(), seen, "student")[:2]))
+#: What a network answers to all its training clips, each seen once as in tests: logits and labels.
+Answers = tuple[np.ndarray, np.ndarray]
 
 
-def learnt(runs: Mapping[str, Run]) -> dict[str, float]:
+def in_training(runs: Mapping[str, Run]) -> dict[str, Answers]:
+    """What each network answers to its training clips."""
+    answers = {}
+    for name, run in runs.items():
+        seen = batches(run.recipe, "train", {"student": run.recipe.view}).evaluation(64)
+        logits, labels, _ = predict(run.net(), seen, "student")
+        answers[name] = logits.numpy(), labels.numpy()
+    return answers
+
+
+def learnt(answers: Mapping[str, Answers]) -> dict[str, float]:
     """The loss of each network on its training clips, in nats."""
-    return {name + LOSS: nll(*on_training_clips(run)) for name, run in runs.items()}
+    return {name + LOSS: nll(*both) for name, both in answers.items()}
 
 
-def agreed(runs: Mapping[str, Run], taught: Mapping[str, str]) -> dict[str, float]:
+def agreed(answers: Mapping[str, Answers], taught: Mapping[str, str]) -> dict[str, float]:
     """In percent, how often each student gives its teacher's class on training clips; ``taught`` maps one to the
     other."""
-    seen = {name: on_training_clips(runs[name])[0] for name in {*taught, *taught.values()}}
-    return {one + AGREES: agreement(seen[one], seen[other]) for one, other in taught.items()}
+    return {
+        one + AGREES: agreement(answers[one][0], answers[other][0]) for one, other in taught.items()
+    }
 
 
 def for_share(recipe: Recipe, share: Fraction | float) -> Recipe:
     """The recipe with a ``share`` of its epochs; its teacher and its start keep theirs."""
     return changed(recipe, {"settings.epochs": round(share * recipe.settings.epochs)})
-
-
-def curves(recipes: Mapping[str, Recipe], world: int, *names: str) -> dict[str, Recipe]:
-    """The recipes in ``names`` at other budgets, in the worlds that draw them."""
-    return {
-        f"{name}, ×{share}": for_share(recipes[name], share)
-        for name in names
-        for share in SHARES
-        if world in CURVES
-    }
 
 
 def clips(night: Night, world: int) -> Night:
@@ -241,8 +244,11 @@ def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple])
     return table.assign(best=best & table["mean"].notna(), edge=best & edge)
 
 
-def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
-    """The conditions of ``base``, each setting with its best value; as they are before anything was tuned."""
+def with_choices(
+    name: str, base: Callable, candidates: Candidates, drawn: tuple[str, ...] = ()
+) -> Callable:
+    """The conditions of ``base``, each setting with its best value; as they are before anything was tuned. Those of
+    ``drawn`` are also there at other budgets, in the worlds that draw accuracy against steps."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
         recipes = base(size, world)
@@ -259,8 +265,14 @@ def with_choices(name: str, base: Callable, candidates: Candidates) -> Callable:
             for condition, other in candidates.items()
             if isinstance(other, str)
         }
-        return recipes | {
+        recipes |= {
             condition: changed(recipes[condition], change) for condition, change in choices.items()
+        }
+        return recipes | {
+            f"{condition}, ×{share}": for_share(recipes[condition], share)
+            for condition in drawn
+            for share in SHARES
+            if world in CURVES
         }
 
     return conditions

@@ -115,7 +115,9 @@ def test_what_a_run_is_called_first_names_the_nearest(places):
     for name in ("dlkdd-night-s0-c39f22", "kd-x-s0-0123ab", "ce_raw-night-s0-0123ab"):
         (paths.runs_dir() / name).mkdir(parents=True)
         (paths.runs_dir() / name / "run.json").write_text("{}")
-    assert open_run("dlkdd").folder.name == "dlkdd-night-s0-c39f22"  # the one training of that condition
+    assert (
+        open_run("dlkdd").folder.name == "dlkdd-night-s0-c39f22"
+    )  # the one training of that condition
     for typed in ("DLKDD-night", "dlkd-night", "dlkdd-night-s0-c39f2"):
         with pytest.raises(ValueError, match="there are dlkdd-night-s0-c39f22"):
             open_run(typed)

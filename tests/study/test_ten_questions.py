@@ -152,8 +152,8 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
         (
             lambda ten: (
                 commit(ten),
-                (ten.FOLDER / "questions.json").write_text(
-                    (ten.FOLDER / "questions.json").read_text() + "\n"
+                ten.write_note(
+                    "questions", {n: q | {"sees": 9} for n, q in ten.note("questions").items()}
                 ),
                 commit(ten),
             ),
@@ -180,6 +180,23 @@ def test_no_world_of_the_answers_is_drawn_before_its_questions_are_written_down(
     make_up(ten, ten.WORLDS)
     with pytest.raises(ValueError, match="questions are written down before"):
         ten.register("5")
+    for name, why in (("8", "there is no question 8"), ("7", "8a has the worlds of question 7")):
+        with pytest.raises(ValueError, match=why):
+            ten.register(name)
+
+
+def test_a_question_that_is_written_down_later_withholds_no_earlier_answer(ten):
+    ten.register("1")
+    commit(ten)
+    study = import_module("from_nothing").study
+    make_up(ten, ten.WORLDS)
+    for file in ten.FOLDER.glob("generative*"):
+        if "tuning" not in file.name:
+            file.unlink()
+    commit(ten)
+    ten.register("5")
+    commit(ten)
+    assert not ten.withheld(study.questions[0])
 
 
 def test_the_best_values_are_trained_and_none_at_an_edge_is_registered(ten):
