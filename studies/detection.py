@@ -83,8 +83,9 @@ def width(runs: dict[str, Run]) -> float:
 
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
-    """mAP on test videos, and the last loss of each network in training."""
-    losses = {name + LOSS: float(run.history.loss_net.iloc[-1]) for name, run in runs.items()}
+    """mAP on test videos, and the last loss of each network on the classes of its training windows, which all of them
+    have in common."""
+    losses = {name + LOSS: float(run.history.focal.iloc[-1]) for name, run in runs.items()}
     return scored(runs, "test") | losses
 
 

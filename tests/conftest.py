@@ -265,14 +265,6 @@ def styled():
     plt.close("all")
 
 
-@pytest.fixture
-def watched(monkeypatch):
-    """Somebody can move sliders."""
-    from kdlab.show import explore
-
-    monkeypatch.setattr(explore, "headless", lambda: False)
-
-
 def words(fig) -> str:
     """All texts that a picture shows, a line each."""
     from matplotlib.text import Text

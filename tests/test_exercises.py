@@ -61,9 +61,8 @@ def distance(z, w, parts=2):
 
 
 def repeated(student, teacher, labels, where=np.not_equal):
-    student, teacher, labels = map(np.asarray, (student, teacher, labels))
     wrong = where(teacher, labels)
-    return (student == teacher)[wrong].mean() if wrong.any() else 0.0
+    return np.equal(student, teacher)[wrong].mean() if wrong.any() else 0.0
 
 
 def leaked(train, test, known=set):
@@ -74,7 +73,7 @@ def leaked(train, test, known=set):
 FUNCTIONS = {
     "00.3": (softened, 0.0),
     "02.3": (normalised, 0.0),
-    "03.3": (repeated, lambda teacher, labels: teacher == teacher),
+    "03.3": (repeated, np.greater_equal),
     "04.3": (soft_loss, np.log(1e-12)),
     "06.3": (average_precision, np.asarray),
     "08.3": (stop, 3),
@@ -161,6 +160,10 @@ def test_what_is_done_and_what_is_left(capsys, own_places):
     first, left, right, now, *_ = capsys.readouterr().out.splitlines()
     assert (first, right, now) == ("done: none", f"{number}: right.", f"done: {number}")
     assert left == f"left: {', '.join(exercises())}"
+    for text in ("5", "{", '["what"]'):
+        (paths.runs_dir() / "exercises.json").write_text(text)
+        kdlab.check()
+        assert capsys.readouterr().out.startswith("done: none")
 
 
 def test_a_function_that_fails_is_told_where():

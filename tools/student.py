@@ -127,6 +127,9 @@ def student_copy(notebook: nbformat.NotebookNode, write: dict[str, str]) -> list
 def main() -> None:
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         for folder in ("student", "solutions"):
+            if (ROOT / folder / path.name).exists():  # perhaps somebody has written in it
+                print(f"{folder}/{path.name} is there: delete it for a new copy")
+                continue
             notebook = nbformat.read(path, nbformat.NO_CONVERT)
             for cell in notebook.cells:
                 if cell.cell_type == "code":

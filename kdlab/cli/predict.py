@@ -54,12 +54,13 @@ def open_run(name: str | Path) -> Run:
     for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
         if (folder / "run.json").is_file():
             return Run(folder)
-    for place in reversed(
-        places
-    ):  # published runs first: a test leaves small ones of the same condition in runs/
-        alike = [note.parent for note in place.glob(f"{Path(name).name}-*/run.json")]
-        if len(alike) == 1 and str(name).isidentifier():
-            return Run(alike[0])
+    if (
+        str(name).isidentifier()
+    ):  # published runs first: tests leave small ones of the same conditions in runs/
+        for place in reversed(places):
+            alike = [note.parent for note in place.glob(f"{name}-*/run.json")]
+            if len(alike) == 1:
+                return Run(alike[0])
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" if known else "train one: kdlab run 02"

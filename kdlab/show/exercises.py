@@ -47,7 +47,6 @@ def check(name: str = "", answer: object = ...) -> None:
         print(f"{name}: right.")
         text = json.dumps(sorted({*done, str(name)}))
         with suppress(OSError):  # a folder that cannot be written only forgets
-            _file().parent.mkdir(parents=True, exist_ok=True)
             write_atomically(_file(), lambda path: path.write_text(text, "utf-8"))
     else:
         print(f"{name}: not yet{why}. Hint: {exercise['hint']}")
@@ -58,10 +57,11 @@ def _file() -> Path:
 
 
 def _done() -> list[str]:
-    """The exercises that were answered right here, in order."""
+    """The exercises that were answered right here, in order; none where there is no such file, or somebody else's."""
     try:
-        return json.loads(_file().read_text("utf-8"))
-    except (OSError, ValueError):  # none yet, or a file of somebody else's
+        right = json.loads(_file().read_text("utf-8"))
+        return [name for name in exercises() if name in right]
+    except (OSError, ValueError, TypeError):
         return []
 
 

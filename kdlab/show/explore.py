@@ -5,6 +5,7 @@ Each move computes what it shows, and nothing else. Without a browser, :func:`ex
 
 import io
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,6 @@ from typing import NamedTuple
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image as Picture
@@ -24,6 +24,7 @@ from scipy.special import softmax
 from torch import nn
 
 from kdlab.clips.enhance import Clahe, Gamma
+from kdlab.clips.untrimmed import Windows
 from kdlab.datasets.files import VIDEO_SUFFIXES
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
@@ -187,17 +188,24 @@ def explore(
     (:func:`kdlab.cli.predict.exits_of`).
 
     Returns widgets; without a browser a figure of the first clip. Raises ``ValueError`` for a run that does not
-    classify clips.
+    classify clips, and for networks of other classes than the first.
     """
     networks = {name: Asked(run) for name, run in runs.items()}
-    if wrong := [name for name, run in runs.items() if not run.recipe.on_clips]:
-        raise ValueError(
-            f"{wrong[0]} does not classify clips: give its internal classifiers as exits="
-        )
-    known = clips_of(next(iter(networks.values())), clips)
-    for other in networks.values():
-        if clips is None and other.run.recipe.data == next(iter(networks.values())).run.recipe.data:
-            clips_of(other, None)
+    first = next(iter(networks.values()))
+    for name, asked in networks.items():
+        if not asked.run.recipe.on_clips or isinstance(asked.run.recipe.window, Windows):
+            raise ValueError(
+                f"{name} does not classify clips: leave it out, or give its internal classifiers as exits="
+            )
+        if asked.classes != first.classes:
+            raise ValueError(
+                f"{name} has the classes {', '.join(asked.classes)}, the first network "
+                f"{', '.join(first.classes)}: explore networks of the same classes"
+            )
+    known = clips_of(first, clips)
+    for asked in networks.values():
+        if clips is None and asked.run.recipe.data == first.run.recipe.data:
+            clips_of(asked, None)
     if headless():
         return still(known[0], networks)
     return _Explorer(networks, exits, known, enhancers).box
@@ -243,22 +251,26 @@ class _Explorer:
         self.temperature = w.FloatLogSlider(1, base=2, min=-1, max=5, description="temperature")
         self.theta = w.FloatSlider(0.9, min=0.3, max=1, step=0.05, description="WISE stops at")
         self.temperature.style, self.theta.style = free, free
-        self.seen, self.said, self.matrix = w.HBox(), w.HTML(), w.Accordion([w.Box()])
+        self.seen, self.said, self.exit_table = w.HBox(), w.HTML(), w.HTML()
+        self.matrix = w.Accordion([w.Box()])
         self.seen.layout.flex_flow = "row wrap"
         self.matrix.set_title(0, "confusion matrix: click a cell")
         self.matrix.selected_index = None
-        for widget in (self.label, self.which):
-            widget.observe(self.filter, "value")
-        for widget in (self.list, self.enhancer, self.gamma, self.codec, self.looks):
-            widget.observe(self.show, "value")
-        for widget in (self.list, self.temperature, self.near, self.theta):
-            widget.observe(self.ask, "value")
-        self.upload.observe(self.receive, "value")
-        self.matrix.observe(self.count, "selected_index")
+        seen = self.list, self.enhancer, self.gamma, self.codec, self.looks
+        for redraw, *widgets in (
+            (self.filter, self.label, self.which),
+            (self.show, *seen),
+            (self.ask, self.list, self.temperature, self.near),
+            (self.ask_exits, self.list, self.theta),
+            (self.receive, self.upload),
+        ):
+            for widget in widgets:
+                widget.observe(self.or_say(redraw), "value")
+        self.matrix.observe(self.or_say(self.count), "selected_index")
         left = w.VBox([self.label, self.which, self.list, self.upload])
         see = w.HBox([self.enhancer, self.gamma, self.codec, self.looks])
         ask = w.HBox([self.temperature, self.near, *([self.theta] if self.exits else [])])
-        right = w.VBox([see, self.seen, ask, self.said])
+        right = w.VBox([see, self.seen, ask, self.said, self.exit_table])
         self.box = w.VBox([w.HBox([left, right]), self.matrix])
         self.offer(clips)
 
@@ -275,7 +287,18 @@ class _Explorer:
         ]
         self.list.value = clips[0] if clips else None
 
-    def filter(self, change=None) -> None:
+    def or_say(self, redraw: Callable) -> Callable:
+        """``redraw``, or where a clip cannot be read the reason in place of answers."""
+
+        def observer(change) -> None:
+            try:
+                redraw(change)
+            except (ValueError, OSError) as error:
+                self.said.value = escape(str(error))
+
+        return observer
+
+    def filter(self, change) -> None:
         networks = list(self.networks.values())
         self.offer(chosen(self.clips, self.label.value, self.which.value, networks))
 
@@ -291,19 +314,18 @@ class _Explorer:
         names, w = self.first.classes, self.w
         if change.new is None or self.matrix.children[0].children:
             return
-        pairs = pd.Series(
-            [(c.label, self.first.label(c.path)) for c in self.clips if c.label is not None]
-        )
-        counts, cells = pairs.value_counts(), []
+        clips, cells = defaultdict(list), []
+        for clip in self.clips:
+            clips[clip.label, self.first.label(clip.path)].append(clip)
         small = {"width": "4.5em", "margin": "1px"}
         for i, true in enumerate(names):
             cells.append(w.Label(true))
             for j in range(len(names)):
-                number = int(counts.get((i, j), 0))
-                cell = w.Button(description=str(number or ""), layout=small, disabled=not number)
-                if number:
+                its = clips[i, j]
+                cell = w.Button(description=str(len(its) or ""), layout=small, disabled=not its)
+                if its:
                     cell.button_style = "success" if i == j else "warning"
-                cell.on_click(lambda _, i=i, j=j: self.offer(self.confused(i, j)))
+                cell.on_click(lambda _, its=its: self.offer(its))
                 cells.append(cell)
         head = [w.Label("true, then given"), *(w.Label(name) for name in names)]
         columns = f"9em repeat({len(names)}, 4.7em)"
@@ -311,10 +333,7 @@ class _Explorer:
             w.GridBox([*head, *cells], layout={"grid_template_columns": columns})
         ]
 
-    def confused(self, true: int, given: int) -> list[Clip]:
-        return [c for c in self.clips if c.label == true and self.first.label(c.path) == given]
-
-    def show(self, change=None) -> None:
+    def show(self, change) -> None:
         """The moving pictures of the clip."""
         if self.clip is None:
             self.seen.children = []
@@ -337,24 +356,22 @@ class _Explorer:
             for title, frames in pictures.items()
         ] + wrong
 
-    def ask(self, change=None) -> None:
+    def ask(self, change) -> None:
         """What the networks say of the clip."""
         if self.clip is None:
             self.said.value = "no such clip"
             return
         path, t = self.clip.path, self.temperature.value
-        try:
-            answers = {n: softmax(a.logits(path) / t) for n, a in self.networks.items()}
-            parts = [bars(answers, self.first.classes, self.clip.label)]
-            if self.near.value:
-                near = nearest(self.clip, self.clips, self.first)
-                parts.append(
-                    "nearest: "
-                    + escape(", ".join(f"{c.path.parent.name}/{c.path.stem}" for c in near))
-                )
-            if self.exits:
-                table, _ = self.exits(path, self.theta.value)
-                parts.append(table.to_html(index=False, float_format="%.2f"))
-            self.said.value = "<br>".join(parts)
-        except (ValueError, OSError) as error:
-            self.said.value = escape(str(error))
+        answers = {n: softmax(a.logits(path) / t) for n, a in self.networks.items()}
+        text = bars(answers, self.first.classes, self.clip.label)
+        if self.near.value:
+            near = nearest(self.clip, self.clips, self.first)
+            names = ", ".join(f"{c.path.parent.name}/{c.path.stem}" for c in near)
+            text += f"<br>nearest: {escape(names)}"
+        self.said.value = text
+
+    def ask_exits(self, change) -> None:
+        """What the exits say of the clip."""
+        if self.exits and self.clip:
+            table, _ = self.exits(self.clip.path, self.theta.value)
+            self.exit_table.value = table.to_html(index=False, float_format="%.2f")

@@ -1,6 +1,7 @@
 """The explorer: clips are chosen by what networks say of them, seen, and asked about; a stranger's, too."""
 
 import io
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +14,26 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kdlab.clips.untrimmed import Windows
+from kdlab.night import Night
+from kdlab.night.make import make_night
 from kdlab.show import explore as module
-from kdlab.show.explore import Asked, Clip, bars, chosen, clips_of, explore, moving, nearest, stored
+from kdlab.show.explore import (
+    Asked,
+    Clip,
+    _Explorer,
+    bars,
+    chosen,
+    clips_of,
+    explore,
+    moving,
+    nearest,
+    stored,
+)
 from kdlab.system import paths
 from kdlab.train.obtain import obtain
 from kdlab.video.container import UnusableFile
-from tests.train.test_runs import clips, make_student, places  # noqa: F401
+from tests.train.test_runs import clips, make_student  # noqa: F401
 
 A, B, C = (Clip(Path(f"{name}.mp4"), label) for name, label in (("a", 0), ("b", 0), ("c", 1)))
 ONE = Asked(
@@ -86,28 +101,35 @@ def test_a_folders_names_are_the_classes_of_its_videos(pair, clips, tmp_path):  
     kept = dict(network.given)
     network.given.clear()
     for path, logits in kept.items():  # what is asked now is what was said in the test
-        assert network.logits(path) == pytest.approx(logits, abs=1e-5)
+        assert np.allclose(network.logits(path), logits, atol=1e-5)
 
 
 def test_without_a_browser_it_is_a_still_picture_and_without_a_classifier_one_sentence(
     pair, monkeypatch
 ):
+    monkeypatch.setattr(module, "headless", lambda: False)
+    assert len(explore(pair).children) == 2
     monkeypatch.setattr(module, "headless", lambda: True)
     assert isinstance(explore(pair), Figure)
-    exits = SimpleNamespace(recipe=SimpleNamespace(on_clips=False))
-    with pytest.raises(ValueError, match="PKD does not classify clips: give its internal class"):
-        explore({"PKD": exits})
+    for clips_too, window in ((False, None), (True, Windows())):  # exits, a detector
+        recipe = SimpleNamespace(on_clips=clips_too, window=window)
+        with pytest.raises(ValueError, match="PKD does not classify clips: .*give its internal"):
+            explore({"PKD": SimpleNamespace(recipe=recipe)})
+    recipe = SimpleNamespace(on_clips=True, window=None)
+    other = SimpleNamespace(recipe=recipe, provenance={"classes": ["a"]})
+    with pytest.raises(ValueError, match="other has the classes a, the first network left, right"):
+        explore(pair | {"other": other})
 
 
-@pytest.mark.usefixtures("watched")
-def test_each_move_shows_what_it_says(pair, clips, monkeypatch):  # noqa: F811
-    made = []
-    monkeypatch.setattr(
-        module, "_Explorer", lambda *given: made.append(_EXPLORER(*given)) or made[-1]
-    )
-    explore(pair, exits=lambda clip, theta: (pd.DataFrame({"exit": [clip.name]}), theta))
-    (widgets,) = made
-    assert f"<td>{widgets.clip.path.name}</td>" in widgets.said.value
+def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
+    networks = {name: Asked(run) for name, run in pair.items()}
+    seen = clips_of(networks["student"], None)
+    exits = lambda clip, theta: (pd.DataFrame({"exit": [clip.name]}), theta)  # noqa: E731
+    widgets = _Explorer(networks, exits, seen, {})
+    assert f"<td>{widgets.clip.path.name}</td>" in widgets.exit_table.value
+    said, widgets.exit_table.value = widgets.said.value, "as it was"
+    widgets.temperature.value = 2.0  # the exits have no temperature, and are not asked again
+    assert widgets.exit_table.value == "as it was" and widgets.said.value != said
     titles = lambda: [box.children[0].value for box in widgets.seen.children]  # noqa: E731
     assert titles() == ["the clip", "enhanced"] and "teacher" in widgets.said.value
     before = widgets.seen.children[1].children[1].value
@@ -115,12 +137,8 @@ def test_each_move_shows_what_it_says(pair, clips, monkeypatch):  # noqa: F811
     assert widgets.seen.children[1].children[1].value != before
     widgets.enhancer.value, widgets.looks.value = "none", True
     assert titles() == ["the clip", "student looks", "teacher looks"]
-    said = widgets.said.value
-    widgets.temperature.value = 4.0
-    assert widgets.said.value != said
     widgets.which.value = "wrong"
-    wrong = [clip for _, clip in widgets.list.options]
-    assert len(wrong) == (~pair["student"].predictions().correct).sum()
+    assert len(widgets.list.options) == (~pair["student"].predictions().correct).sum()
     widgets.matrix.selected_index = 0
     cells = [c for c in widgets.matrix.children[0].children if getattr(c, "description", "")]
     assert sum(int(cell.description) for cell in cells) == 8
@@ -131,13 +149,13 @@ def test_each_move_shows_what_it_says(pair, clips, monkeypatch):  # noqa: F811
     assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
     assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
+    widgets.label.value, widgets.which.value = None, "right"  # the broken clip has no answer
+    assert "text.mp4" in widgets.said.value
 
 
-_EXPLORER = module._Explorer
-
-
-def test_what_the_codec_stores_is_shown_or_refused(avi, tmp_path):
-    shown = stored(avi)
+def test_what_the_codec_stores_is_shown_or_refused(tmp_path):
+    night = make_night(Night(("Jump",), (0, 0, 1)), tmp_path, progress=False, stream="bright")
+    shown = stored(night.records[0].path)
     assert set(shown) == {"I-frames", "motion", "residual, times 2"}
     assert all(frames.dtype == np.uint8 and frames.shape[-1] == 3 for frames in shown.values())
     (bad := tmp_path / "text.mp4").write_text("no video")
@@ -145,28 +163,17 @@ def test_what_the_codec_stores_is_shown_or_refused(avi, tmp_path):
         stored(bad)
 
 
-@pytest.fixture
-def avi(tmp_path):
-    from kdlab.night import Night
-    from kdlab.night.make import make_night
-
-    night = make_night(Night(("Jump",), (0, 0, 1)), tmp_path, progress=False, stream="bright")
-    return night.records[0].path
-
-
 @pytest.mark.slow
-def test_in_a_browser_a_clip_is_chosen_uploaded_turned_and_answered(tmp_path):
+def test_in_a_browser_a_clip_is_chosen_uploaded_turned_and_answered(tmp_path, monkeypatch):
     """The last notebook as a page of voilà, in Chromium."""
     pytest.importorskip("voila", reason="needs `pip install voila`")
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs `pip install selenium`")
     if not Path("/usr/bin/chromedriver").exists():
         pytest.skip("needs Debian's packages chromium and chromium-driver")
-    import os
-
+    monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
     book = paths.project_root() / "notebooks" / "13_explore.ipynb"
     command = [sys.executable, "-m", "voila", str(book), "--port=8899", "--no-browser"]
-    environment = {k: v for k, v in os.environ.items() if k != "KDLAB_HEADLESS"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
             options = webdriver.ChromeOptions()
             for switch in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1400,2000"):
@@ -181,33 +188,32 @@ def test_in_a_browser_a_clip_is_chosen_uploaded_turned_and_answered(tmp_path):
 
 
 def _walk_through(browser, tmp_path):
-    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import Select
 
     def every(css):
         return browser.find_elements("css selector", css)
 
-    def wait(until, seconds=60):
-        end = time.monotonic() + seconds
+    def listed():
+        return Select(every(".widget-select select")[0]).options
+
+    def wait(until):
+        end = time.monotonic() + 240
         while not until():
             assert time.monotonic() < end
             time.sleep(0.2)
 
-    def there():
-        try:
-            browser.get("http://localhost:8899")
-        except WebDriverException:
-            return False
-        return True
+    def picture():
+        return every(".widget-image")[1].get_attribute("src")
 
-    wait(there)
-    wait(lambda: every(".widget-select select option"), 240)
-    listed = len(Select(every(".widget-select select")[0]).options)
-    picture = every(".widget-image")[1].get_attribute("src")
-    Select(every(".widget-dropdown select")[1]).select_by_visible_text("wrong")
-    wait(lambda: every(".widget-image")[1].get_attribute("src") != picture)
-    assert len(Select(every(".widget-select select")[0]).options) < listed
-    Select(every(".widget-dropdown select")[2]).select_by_visible_text("CLAHE")
+    wait(lambda: socket.socket().connect_ex(("localhost", 8899)) == 0)
+    browser.get("http://localhost:8899")
+    wait(lambda: every(".widget-select select option"))
+    count, before = len(listed()), picture()
+    _, which, enhancer, *_ = map(Select, every(".widget-dropdown select"))
+    which.select_by_visible_text("wrong")
+    wait(lambda: picture() != before)
+    assert len(listed()) < count
+    enhancer.select_by_visible_text("CLAHE")
     answer = every(".widget-html table")[0].text
     assert "teacher, enhanced" in answer and "%" in answer
     source = next((paths.data_dir() / "night-v0.25-c0-s0" / "dark" / "Sit").glob("test-*.mp4"))
@@ -218,5 +224,5 @@ def _walk_through(browser, tmp_path):
     )
     every(".widget-upload")[0].click()
     every("body > input[type=file]")[0].send_keys(str(own))
-    wait(lambda: Select(every(".widget-select select")[0]).options[0].text == "mine")
+    wait(lambda: listed()[0].text == "mine")
     assert "%" in every(".widget-html table")[0].text
