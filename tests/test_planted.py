@@ -5,8 +5,7 @@ import re
 import nbformat
 import pytest
 
-from kdlab.cli.notebooks import NotebookFailed, run
-from kdlab.system import paths
+from kdlab.cli.notebooks import NotebookFailed, find, run
 
 #: Chapter, a piece of its code, and what a reader might write instead.
 PLANTED = [
@@ -34,7 +33,7 @@ PLANTED = [
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter, right, wrong", PLANTED)
 def test_a_planted_fault_is_reported_with_a_sentence(chapter, right, wrong, tmp_path):
-    path = next((paths.project_root() / "notebooks").glob(f"{chapter}_*.ipynb"))
+    path = find(chapter)
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     (cell,) = [cell for cell in notebook.cells if right in cell.source]
     cell.source = cell.source.replace(right, wrong)
@@ -46,7 +45,6 @@ def test_a_planted_fault_is_reported_with_a_sentence(chapter, right, wrong, tmp_
 
 def test_each_fault_can_be_planted_once():
     for chapter, right, wrong in PLANTED:
-        path = next((paths.project_root() / "notebooks").glob(f"{chapter}_*.ipynb"))
-        cells = nbformat.read(path, nbformat.NO_CONVERT).cells
+        cells = nbformat.read(find(chapter), nbformat.NO_CONVERT).cells
         assert sum(cell.source.count(right) for cell in cells) == 1, (chapter, right)
         assert right != wrong

@@ -98,8 +98,7 @@ def test_a_folders_names_are_the_classes_of_its_videos(pair, clips, tmp_path):  
     assert [network.label(c.path) == c.label for c in tested] == list(
         pair["student"].predictions().correct
     )
-    kept = dict(network.given)
-    network.given.clear()
+    kept, network.given = network.given, {}
     for path, logits in kept.items():  # what is asked now is what was said in the test
         assert np.allclose(network.logits(path), logits, atol=1e-5)
 
