@@ -11,7 +11,6 @@ import pandas as pd
 from worlds import (
     DETECTION,
     LOSS,
-    RATES,
     TUNING,
     WORLDS,
     Evidence,
@@ -45,9 +44,10 @@ TITLES = {
 BETA = 1.0
 #: A step of GenKD costs twice one of gated labels.
 EQUAL_COST = 0.5
+_RATES = {"settings.lr": (2e-3, 8e-3)}
 CANDIDATES = {
-    "gated labels alone": RATES | {"settings.weight_decay": (1e-3, 1e-1)},
-    "GenKD": RATES | {"method.beta": (0.1, 10.0)},
+    "gated labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
+    "GenKD": _RATES | {"method.beta": (0.1, 10.0)},
     "an untrained teacher": "GenKD",
     "labels alone": "gated labels alone",
     "gated twice the steps": "gated labels alone",

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from worlds import (
     FROM_NOTHING,
-    RATES,
     WORLDS,
     Evidence,
     agreed,
@@ -67,14 +66,15 @@ LIGHTS = {
 }
 #: A step of KD costs 4/3 of one of labels (in the tuning's worlds), so labels' CPU time pays this share of its steps.
 EQUAL_COST = Fraction(3, 4)
-_SOFT = RATES | {"method.alpha": (0.25, 0.9)}
+_RATES = {"settings.lr": (8e-3, 3.2e-2)}
+_SOFT = _RATES | {"method.alpha": (0.25, 0.9)}
 CANDIDATES = {
-    "labels alone": RATES | {"settings.weight_decay": (1e-3, 1e-1)},
+    "labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
     "DL-KDD": _SOFT,
     "same-light KD": _SOFT,
     "matched smoothing": _SOFT,
     "a random teacher": _SOFT,
-    "brightness augmentation": RATES | {"method.high": (2.0, 4.5)},
+    "brightness augmentation": _RATES | {"method.high": (2.0, 4.5)},
     "twice the steps": "labels alone",
     "DL-KDD in labels' time": "DL-KDD",
 }

@@ -40,7 +40,7 @@ HEAD = f"""# What was found
 Ten questions, each answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
 the order of clips. It has its own test clips. Every network trains until labels alone gain less than a point from twice
 the steps ([budgets](../studies/budgets.py)). Everything was tuned on validation clips of two other worlds: three rates
-and three values of its own weight, for a quarter of the steps. ± is half of a 95 % interval over worlds (Student's t,
+and three values of its own weight. ± is half of a 95 % interval over worlds (Student's t,
 paired in a world). *Wins* counts worlds in which the method is ahead. Questions, rivals, rows, recipes and the rule for
 failed networks were committed before their worlds were drawn
 ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above {FITTED:g} nats on

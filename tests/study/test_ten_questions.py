@@ -128,7 +128,7 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
         (lambda ten: None, "the questions are not committed"),
         (
             lambda ten: (make_up(ten, ten.WORLDS[:-2]), commit(ten)),
-            "world 218 is missing, and 1 more",
+            "world 214 is missing, and 1 more",
         ),
         (
             lambda ten: ((ten.FOLDER / "from_nothing_tuning.csv").unlink(), commit(ten)),
