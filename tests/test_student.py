@@ -6,15 +6,18 @@ import re
 import nbformat
 import pytest
 
+from kdlab.show.writing import functions
 from kdlab.system import paths
-from tools.student import WRITE, blanked, student_copy
+from tools.student import blanked, student_copy
 
 CHAPTERS = sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write():
+def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write(monkeypatch):
+    monkeypatch.setitem(functions(), "99.f", {"ask": "Two numbers → their sum."})
+    monkeypatch.setitem(functions(), "99.A.g", {"ask": "Two."})
     source = "x = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
-    made, gone = blanked(source, {"f": "Two numbers → their sum."})
+    made, gone = blanked(source, "99")
     assert gone == ["f"] and made.endswith("y = f(1)") and "c = a + b" not in made
     scope = {}
     exec(made.removesuffix("y = f(1)"), scope)
@@ -22,14 +25,15 @@ def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write():
     with pytest.raises(NotImplementedError, match="write f"):
         scope["f"](1)
     method = "class A:\n    def f(self):\n        return 1\n\n    def g(self):\n        return 2"
-    made, gone = blanked(method, {"A.g": "Two."})
+    made, gone = blanked(method, "99")
     assert gone == ["A.g"] and "return 1" in made and "return 2" not in made
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_of_each_chapter_what_is_listed_is_gone_and_no_answer_is_left(path):
-    write, notebook = WRITE.get(path.name[:2], {}), nbformat.read(path, nbformat.NO_CONVERT)
-    assert sorted(student_copy(notebook, write)) == sorted(write)
+    chapter, notebook = path.name[:2], nbformat.read(path, nbformat.NO_CONVERT)
+    write = [name[3:] for name in functions() if name.startswith(f"{chapter}.")]
+    assert sorted(student_copy(notebook, chapter)) == sorted(write)
     text = "".join(cell.source for cell in notebook.cells)
     assert "<details>" not in text and "</details>" not in text
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]

@@ -8,7 +8,6 @@ import copy
 import hashlib
 import json
 import math
-import reprlib
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -17,6 +16,8 @@ from textwrap import shorten
 
 import numpy as np
 
+from kdlab.show.compare import fault_of, kind, numbers, short
+from kdlab.show.writing import fault_of_function, functions
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 
@@ -31,13 +32,19 @@ def check(name: str = "", answer: object = ...) -> None:
     """Print in one line whether ``answer`` is right for the exercise ``name``, with a hint if it is wrong.
 
     ``kdlab.check("04.2", -0.46)`` takes a number, ``kdlab.check("04.3", f)`` a function; other exercises take a letter.
-    Without an answer, the exercise is printed; without a name, what is done and what is left. It raises no error: an
-    unknown name, an answer of another kind, and a function that fails are told in a sentence.
+    ``kdlab.check("05.pass_1", pass_1)`` marks a function of a chapter that a student wrote. Without an answer, the
+    exercise is printed; without a name, what is done and what is left. It raises no error: an unknown name, an answer of
+    another kind, and a function that fails are told in a sentence.
     """
-    exercise, done = exercises().get(str(name)), _done()
+    exercise, done = (exercises() | functions()).get(str(name)), _done()
     if not name:
-        left = [each for each in exercises() if each not in done]
-        print(f"done: {', '.join(done) or 'none'}\nleft: {', '.join(left) or 'none'}")
+        lists = {
+            "done": done,
+            "left": exercises().keys() - done,
+            "to write": functions().keys() - done,
+        }
+        for what, names in lists.items():
+            print(f"{what}: {', '.join(sorted(names)) or 'none'}")
     elif exercise is None:
         print(f"there is no exercise {short(name)}; there are {', '.join(exercises())}")
     elif answer is ...:
@@ -49,7 +56,8 @@ def check(name: str = "", answer: object = ...) -> None:
         with suppress(OSError):  # a folder that cannot be written only forgets
             write_atomically(_file(), lambda path: path.write_text(text, "utf-8"))
     else:
-        print(f"{name}: not yet{why}. Hint: {exercise['hint']}")
+        hint = f" Hint: {exercise['hint']}" if "hint" in exercise else ""
+        print(f"{name}: not yet{why}.{hint}")
 
 
 def _file() -> Path:
@@ -60,7 +68,7 @@ def _done() -> list[str]:
     """The exercises that were answered right here, in order; none where there is no such file, or somebody else's."""
     try:
         right = json.loads(_file().read_text("utf-8"))
-        return [name for name in exercises() if name in right]
+        return [name for name in exercises() | functions() if name in right]
     except (OSError, ValueError, TypeError):
         return []
 
@@ -68,6 +76,8 @@ def _done() -> list[str]:
 def fault(name: str, answer: object) -> str | None:
     """None for the right ``answer`` to the exercise ``name``, else a description of the fault. The description is empty
     where it would reveal the answer."""
+    if name in functions():
+        return fault_of_function(name, answer)
     exercise = exercises()[name]
     if "number" in exercise:
         try:
@@ -76,7 +86,9 @@ def fault(name: str, answer: object) -> str | None:
             number = math.nan
         if isinstance(answer, bool | np.bool_) or not math.isfinite(number):
             return f": this exercise takes one number, such as 1.5, and got {short(answer)}"
-        return None if abs(number - exercise["number"]) <= exercise["within"] + 1e-9 else ""
+        if abs(number - exercise["number"]) <= exercise["within"] + 1e-9:
+            return None
+        return kind(np.array(number), np.array(exercise["number"])).replace(";", ":")
     if "choices" in exercise:
         letter = answer.strip().lower() if isinstance(answer, str) else ""
         if letter not in exercise["choices"]:
@@ -98,37 +110,11 @@ def digest(name: str, word: str) -> str:
     return hashlib.sha256(f"kdlab exercise {name}: {word}".encode()).hexdigest()[:20]
 
 
-def short(value: object) -> str:
-    """``value`` as Python writes it, cut to one short line."""
-    return " ".join(reprlib.repr(value).split())
-
-
-def numbers(value: object) -> np.ndarray:
-    """``value`` as an array of floats: a number, an array, a tensor of any device and precision, or a list of them.
-
-    Raises ``ValueError`` for anything else, such as None, texts, complex numbers, and lists of unequal lengths.
-    """
-    array = np.array(None)
-    try:
-        if hasattr(value, "detach"):
-            tensor = value.detach().cpu()
-            # NumPy has no bfloat16
-            array = np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
-        else:
-            parts = [numbers(part) for part in value] if isinstance(value, list | tuple) else value
-            array = np.asarray(parts)
-    except Exception:  # a class of the reader's may raise anything
-        pass
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{short(value)}, which is no number and no array of numbers")
-    return array.astype(float)
-
-
 def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
     """The fault of the reader's ``function`` in one case, empty if it is right with arrays, with tensors or with lists."""
     faults = []
-    for kind in (np.array, _tensor, copy.deepcopy):
-        given = [kind(value) if isinstance(value, list) else value for value in arguments]
+    for made in (np.array, _tensor, copy.deepcopy):
+        given = [made(value) if isinstance(value, list) else value for value in arguments]
         fault = _fault_with(function, given, within, wanted)
         if not fault:
             return ""
@@ -146,15 +132,7 @@ def _fault_with(function, given: list, within: float, wanted: object) -> str:
             result = function(*given)
     except (Exception, SystemExit) as error:
         return f"raises {error!r:.200}"
-    try:
-        answer = numbers(result)
-    except ValueError as error:
-        return f"gives {error}"
-    if answer.shape != np.shape(wanted):
-        return f"gives the shape {answer.shape} where {np.shape(wanted)} is right"
-    if not np.isfinite(answer).all():
-        return f"gives {short(answer)}, not all of which are finite numbers"
-    return "" if np.allclose(answer, wanted, atol=within) else "gives another result"
+    return fault_of(result, np.asarray(wanted, float), within)
 
 
 def _tensor(values: list):

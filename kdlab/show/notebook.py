@@ -24,7 +24,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from kdlab import __version__
-from kdlab.show.exercises import numbers, short
+from kdlab.show.compare import numbers, short
 from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory

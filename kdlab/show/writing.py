@@ -1,0 +1,186 @@
+"""Marks for functions that students write (``make student``): ``kdlab.check("05.pass_1", pass_1)``.
+
+A function is called beside the chapter's own. ``writing.json`` says of each what it takes and gives (``ask``), and has the
+code that makes its cases (``given``), and the ``calls``, in which it is called f.
+"""
+
+import ast
+import inspect
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from itertools import combinations
+from operator import attrgetter
+from pathlib import Path
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdlab.show.compare import fault_of, numbers, short
+from kdlab.system import paths
+
+_KEPT = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
+_GRADIENT = "the gradient through it"
+
+
+@cache
+def functions() -> dict[str, dict]:
+    """All functions by name: ``NN.f`` is f of notebook NN, ``NN.A.f`` the method f of its class A."""
+    return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+
+
+def fault_of_function(name: str, answer: object) -> str | None:
+    """None if ``answer`` gives in all calls what the chapter's function gives, else how it differs in the first one.
+
+    Raises ``ValueError`` where kdlab's notebooks are not there."""
+    own = name.rpartition(".")[2]
+    answer = getattr(answer, own, answer) if isinstance(answer, type) else answer
+    if not callable(answer):
+        return f": this takes a function of yours, by its name, and got {short(answer)}"
+    for call in functions()[name]["calls"]:
+        right, arguments = _outcome(name, call)
+        try:
+            yours, _ = _outcome(name, call, lambda names: _among(names, answer, name))
+        except NotImplementedError:
+            return f": {own} is not written yet"
+        except (Exception, SystemExit) as error:
+            return f": for {call} it raises {error!r:.200}"
+        if why := _difference(yours, right, _factors(arguments)):
+            return f": for {call} it {_swapped(name, call, yours, arguments) or why}"
+    return None
+
+
+def _outcome(
+    name: str, call: str, chosen: Callable | None = None, swap: tuple[int, int] = (0, 0)
+) -> tuple[dict, dict]:
+    """What f gives in a call, part by part, and the arguments of f by name. f is the chapter's own function, or what
+    ``chosen`` makes of the chapter's names; two of its arguments change places by ``swap``."""
+    names = _definitions(name[:2])
+    torch.manual_seed(0)
+    exec(functions()[name]["given"], names)
+    own = attrgetter(name[3:])(SimpleNamespace(**names))
+    function, arguments = chosen(names) if chosen else own, {}
+
+    def f(*given):
+        arguments.update(zip(inspect.signature(own).parameters, given, strict=False))
+        given, (i, j) = list(given), swap
+        given[i], given[j] = given[j], given[i]
+        return function(*given)
+
+    torch.manual_seed(1)  # what both draw is the same
+    result = eval(call, names | {"f": f})
+    parts = _parts(result)
+    roots = [part.sum() for part in parts.values() if getattr(part, "requires_grad", False)]
+    leaves = _leaves(list(names.values()))
+    if roots and leaves:
+        slopes = torch.autograd.grad(sum(roots), leaves, allow_unused=True)
+        flat = [
+            (torch.zeros_like(leaf) if slope is None else slope).flatten()
+            for slope, leaf in zip(slopes, leaves, strict=True)
+        ]
+        parts[_GRADIENT] = torch.cat(flat)
+    return parts, arguments
+
+
+def _definitions(chapter: str) -> dict[str, Any]:
+    """What the code of a chapter imports and defines, and its constants; its other lines do not run."""
+    names: dict[str, Any] = {"__name__": f"chapter {chapter}"}
+    for line in _lines(chapter):
+        with suppress(NameError):  # a picture's function may want the chapter's clips
+            exec(line, names)
+    return names
+
+
+@cache
+def _lines(chapter: str) -> list:
+    files = [*(paths.project_root() / "notebooks").glob(f"{chapter}_*.ipynb")]
+    if not files:
+        raise ValueError(f"the notebook {chapter} is not in {paths.project_root() / 'notebooks'}")
+    body = []
+    for cell in json.loads(files[0].read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and not cell["source"][0].startswith("%"):
+            lines = ast.parse("".join(cell["source"])).body
+            body += [line for line in lines if isinstance(line, _KEPT) or _constant(line)]
+    return [compile(ast.Module([line], []), files[0].name, "exec") for line in body]
+
+
+def _constant(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Assign) and ast.unparse(line.targets[0]).isupper()
+
+
+def _among(names: dict[str, Any], answer, name: str):
+    """The reader's function with the chapter's other names in place of the reader's: each function is marked by itself."""
+    if not isinstance(answer, FunctionType):
+        return answer
+    others = {other: value for other, value in names.items() if other != name[3:].split(".")[0]}
+    made = FunctionType(
+        answer.__code__, answer.__globals__ | others, None, answer.__defaults__, answer.__closure__
+    )
+    made.__kwdefaults__ = answer.__kwdefaults__
+    return made
+
+
+def _parts(result: object, place: str = "its result") -> dict[str, Any]:
+    """The tensors, arrays, numbers and texts of a result, by their place in it."""
+    if isinstance(result, list | tuple) and not isinstance(result, torch.Size):
+        result = dict(enumerate(result))
+    if not isinstance(result, dict):
+        return {place: result}
+    found = {}
+    for key, part in result.items():
+        found |= _parts(part, f"{place}[{key!r}]")
+    return found
+
+
+def _leaves(value: object) -> list[torch.Tensor]:
+    """The tensors that learn, in a value or in its parts."""
+    if isinstance(value, torch.Tensor):
+        return [value] if value.requires_grad and value.is_leaf else []
+    if isinstance(value, nn.Module):
+        return list(value.parameters())
+    parts = value.values() if isinstance(value, dict) else value
+    return sum(map(_leaves, parts), []) if isinstance(parts, list | type({}.values())) else []
+
+
+def _difference(yours: dict, right: dict, factors: dict) -> str:
+    for place, part in right.items():
+        if place not in yours:
+            return f"lacks {place}"
+        if isinstance(part, str):
+            why = (
+                ""
+                if yours[place] == part
+                else f"gives {short(yours[place])} where {part!r} is right"
+            )
+        else:
+            why = fault_of(yours[place], numbers(part), 1e-4, factors)
+        if why:
+            return why if len(right) == 1 else f"{why} ({place})"
+    return ""
+
+
+def _factors(arguments: dict) -> dict[str, float]:
+    """Numbers that are easily forgotten: an argument, its square, the length of an axis."""
+    named = {}
+    for name, value in arguments.items():
+        if isinstance(value, float) and value > 0:
+            named |= {name: value, f"{name}²": value**2, f"1 − {name}": 1 - value}
+        for length in getattr(value, "shape", ()):
+            named[f"{length} (a length: a sum for a mean, or a mean for a sum)"] = length
+    return {name: value for name, value in named.items() if value not in (0, 1)}
+
+
+def _swapped(name: str, call: str, yours: dict, arguments: dict) -> str:
+    """Which two arguments of the chapter's function would have to change places for the reader's result."""
+    for swap in combinations(range(len(arguments)), 2):
+        try:
+            turned, _ = _outcome(name, call, swap=swap)
+        except Exception:  # these two are of different kinds
+            continue
+        if not _difference(yours, turned, {}):
+            first, second = (list(arguments)[place] for place in swap)
+            return f"gives what is right if {first} and {second} change places"
+    return ""
