@@ -53,14 +53,9 @@ test: lint
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow --durations=15 --junitxml=$(JUNIT)/slow.xml
 
-# So wide that no line of code is cut off, and diagrams so low that they fit. The code of cells with the tag `picture`
-# only draws, and is left out.
 slides: setup
-	@$(BIN)/jupyter nbconvert --to slides --SlidesExporter.reveal_scroll=True \
-	  --SlidesExporter.reveal_width=1520 --SlidesExporter.reveal_height=950 --TagRemovePreprocessor.enabled=True \
-	  --TagRemovePreprocessor.remove_input_tags=picture --output-dir slides notebooks/[01]*.ipynb
-	@sed -i.bak 's#</head>#<style>.jp-RenderedMarkdown img { max-height: 360px }</style></head>#' slides/*.html
-	@rm slides/*.bak
+	@$(BIN)/python -m pip install --quiet latex2mathml
+	@$(BIN)/python tools/slides.py
 
 student: setup
 	@$(BIN)/python tools/student.py
