@@ -129,7 +129,7 @@ def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, place
     for name, error, why in (
         ("cut.mp4", DamagedClip, "truncated: 10 frames announced"),
         ("short.mp4", ValueError, r"has 1 frame\(s\)"),
-        ("gone.mp4", FileNotFoundError, "name another"),
+        ("gone.mp4", FileNotFoundError, "no such file"),
     ):
         with pytest.raises(error, match=rf"{name}.*{why}"):
             predict(places / name, run)

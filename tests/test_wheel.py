@@ -56,7 +56,13 @@ def test_a_wheel_works_without_the_repository(wheel, tmp_path):
     assert wheel.stat().st_size <= 20e6
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())
-        for file in ("show/exercises.json", "show/kdlab.mplstyle", "py.typed", "__init__.pyi"):
+        for file in (
+            "show/exercises.json",
+            "datasets/released.json",
+            "show/kdlab.mplstyle",
+            "py.typed",
+            "__init__.pyi",
+        ):
             assert f"kdlab/{file}" in packed.namelist()
         packed.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()

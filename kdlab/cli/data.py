@@ -5,9 +5,14 @@ from pathlib import Path
 
 import click
 
-_FILE = click.Path(path_type=Path)
-_WORKERS = click.option(
+FILE = click.Path(path_type=Path)
+WORKERS = click.option(
     "--workers", type=click.IntRange(1), help="Processes; default: one per core."
+)
+TEST_FOLD = click.option(
+    "--test-fold",
+    metavar="NAME",
+    help="Fold or published split to test on; default: as `kdlab data list` shows it.",
 )
 
 
@@ -17,11 +22,11 @@ def data():
 
 
 @data.command()
-@click.option("--out", type=_FILE, help="Folder to make it in; default: by its name in data/.")
+@click.option("--out", type=FILE, help="Folder to make it in; default: by its name in data/.")
 @click.option(
     "--clips",
     type=int,
-    help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.",
+    help="Clips in all, rounded to as many of each class: 60 % train, 10 % val, 30 % test.",
 )
 @click.option("--classes", metavar="NAME,…", help="A choice of the eleven actions; default: all.")
 @click.option(
@@ -31,7 +36,7 @@ def data():
     "--context", type=click.FloatRange(0, 1), help="How far props and place give the class away."
 )
 @click.option("--seed", type=int, help="Another seed makes other clips.")
-@_WORKERS
+@WORKERS
 @click.option(
     "--untrimmed",
     is_flag=True,
@@ -49,21 +54,14 @@ def night(out, clips, workers, untrimmed, **dials):
         raise click.UsageError("untrimmed videos have no --context")
     if clips is not None:
         count = 1 if untrimmed else len(spec.get("classes", ACTIONS))
-        each_class = spread(clips, count)
-        spec["videos" if untrimmed else "per_class"] = each_class
-        if sum(each_class) * count != clips:
-            click.echo(
-                f"{clips} clips do not spread evenly over {count} classes: making {sum(each_class) * count}"
-            )
-    if untrimmed:
-        _describe(make_untrimmed(Untrimmed(**spec), out, workers=workers))
-    else:
-        _describe(make_night(Night(**spec), out, workers=workers))
+        spec["videos" if untrimmed else "per_class"] = spread(clips, count)
+    kind, make = (Untrimmed, make_untrimmed) if untrimmed else (Night, make_night)
+    _describe(make(kind(**spec), out, workers=workers))
 
 
 @data.command("list")
 @click.argument("path", required=False)
-@click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
+@TEST_FOLD
 @click.option(
     "--split-by-group",
     is_flag=True,
@@ -94,10 +92,7 @@ def list_clips(path, test_fold, split_by_group):
 
 @data.command()
 @click.argument("path")
-@click.option(
-    "--test-fold",
-    help="Fold or published split to test on; default: as `kdlab data list` shows it.",
-)
+@TEST_FOLD
 @click.option(
     "--min-frames",
     type=click.IntRange(1),
@@ -108,7 +103,7 @@ def list_clips(path, test_fold, split_by_group):
 @click.option(
     "--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare."
 )
-@_WORKERS
+@WORKERS
 def check(path, test_fold, min_frames, decoders, workers):
     """Decode every clip in PATH and report whether PATH is fit for training: exit code 0 if so, else 1."""
     from kdlab.datasets.check import by_decoder, check
@@ -121,10 +116,10 @@ def check(path, test_fold, min_frames, decoders, workers):
 
 
 @data.command()
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option(
     "--out",
-    type=_FILE,
+    type=FILE,
     help="Folder for each FILE's arrays, as kdlab.video.compressed.read returns them "
     "(.npz), and a picture of them (.png).",
 )
@@ -161,10 +156,10 @@ def modalities(files, out):
 
 
 @data.command()
-@click.argument("source", type=_FILE)
-@click.option("--out", type=_FILE, required=True, help="Folder for the same tree of files.")
+@click.argument("source", type=FILE)
+@click.option("--out", type=FILE, required=True, help="Folder for the same tree of files.")
 @click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
-@_WORKERS
+@WORKERS
 def transcode(source, out, codec, workers):
     """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes.
 

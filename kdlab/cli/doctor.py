@@ -23,20 +23,20 @@ SHOWN = ("torch", "torchvision", "numpy", "pandas", "av", "jupyterlab", "papermi
 def report() -> tuple[str, bool]:
     """All checks as text, one line each with advice below each fault; and whether all succeed."""
     lines, good = [], True
-    for name, value, fault, advice in checks():
-        if fault:
+    for name, ask, advice in checks():
+        try:
+            lines.append(f"ok  {name:18} {ask()}")
+        except Exception as error:  # a broken compiled package may raise anything
             good = False
-            lines.append(f"!!  {name:18} {fault}\n    -> {advice}")
-        else:
-            lines.append(f"ok  {name:18} {value}")
+            fault = " ".join(str(error).split())[:160] or type(error).__name__
+            lines.append(f"!!  {name:18} no: {fault}\n    -> {advice}")
     return "\n".join([*lines, "", "everything fits" if good else "mend what is marked !!"]), good
 
 
-def checks() -> list[tuple[str, str, str, str]]:
-    """(name, value, fault, advice) of each check; the fault is empty if the check succeeds."""
+def checks() -> list[tuple[str, Callable[[], str], str]]:
+    """(name, ask, advice) of each check: ``ask`` gives its value, and raises where it fails."""
     asked = [("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", "")]
-    for name in SHOWN:
-        asked.append((name, partial(importlib.metadata.version, name), MENDS))
+    asked += [(name, partial(importlib.metadata.version, name), MENDS) for name in SHOWN]
     asked += [
         ("versions fit", _fit, MENDS),
         ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
@@ -49,14 +49,7 @@ def checks() -> list[tuple[str, str, str, str]]:
     for name in sorted(os.environ):
         if name.startswith("KDLAB_"):
             asked.append((name, partial(os.getenv, name), ""))
-    answers = []
-    for name, ask, advice in asked:
-        try:
-            answers.append((name, ask(), "", advice))
-        except Exception as error:  # a broken compiled package may raise anything
-            fault = " ".join(str(error).split())[:160] or type(error).__name__
-            answers.append((name, "", f"no: {fault}", advice))
-    return answers
+    return asked
 
 
 def _fit() -> str:

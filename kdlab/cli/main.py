@@ -12,10 +12,9 @@ from pathlib import Path
 import click
 
 from kdlab import __version__
-from kdlab.cli.data import data
+from kdlab.cli.data import FILE, WORKERS, data
 from kdlab.system import paths
 
-_FILE = click.Path(path_type=Path)
 #: Paper → its module, and the networks that can start from a checkpoint.
 PAPERS = {
     "dual_light": ("dual_light.recipes", ("r2plus1d",)),
@@ -95,11 +94,13 @@ def run(notebook, pairs, data, timeout):
 
 
 @cli.command()
-@click.argument("folder", metavar="DIR", type=_FILE)
+@click.argument("folder", metavar="DIR", type=FILE)
 def notebooks(folder):
     """Write the chapters with figures, weights and docs into DIR, if kdlab is installed without its repository."""
     package = Path(paths.__file__).parents[1]
-    source = package / "project" if (package / "project").is_dir() else package.parent
+    source = package / "project"
+    if not source.is_dir():
+        source = package.parent
     for name in ("notebooks", "figures", "pretrained", "docs"):
         if (folder / name).exists():
             raise ValueError(
@@ -115,7 +116,7 @@ def reproduce(profile):
     """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
 
-    for name, outcome in notebooks.reproduce(profile, click.echo).items():
+    for name, outcome in sorted(notebooks.reproduce(profile, click.echo).items()):
         click.echo(f"{name:42} {outcome}")
     if profile == "demo":
         lines, good = notebooks.compared_with_pretrained()
@@ -161,7 +162,7 @@ def refresh():
     multiple=True,
     help="A seed; default: the study's worlds.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
+@WORKERS
 def study(file, every, profile, worlds, workers):
     """Run or resume the studies in FILE.py; `python -m pydoc kdlab.study` shows an example."""
     from kdlab.study.study import run_all, studies_in
@@ -181,7 +182,7 @@ def study(file, every, profile, worlds, workers):
 
 
 @cli.command()
-@click.argument("clip", type=_FILE)
+@click.argument("clip", type=FILE)
 @click.option(
     "--run",
     "name",
@@ -191,7 +192,7 @@ def study(file, every, profile, worlds, workers):
 )
 @click.option(
     "--out",
-    type=_FILE,
+    type=FILE,
     help="The picture, or a table of exits; "
     "default: CLIP.gradcam.png, .segments.png or .exits.csv in this folder.",
 )
@@ -207,8 +208,7 @@ def predict(clip, name, out, theta):
     A detector predicts segments: CLIP.segments.csv, and a picture of them over time. Internal classifiers predict exit
     after exit, with the cost so far: CLIP.exits.csv.
     """
-    from kdlab.cli.detect import detect
-    from kdlab.cli.predict import open_run, predict, predict_exits
+    from kdlab.cli.predict import detect, open_run, predict, predict_exits
     from kdlab.clips.untrimmed import Windows
 
     run = open_run(name)
@@ -221,7 +221,7 @@ def predict(clip, name, out, theta):
             lines.append(f"{words}  it would stop here" if row.stops else words)
         last = f"stops above {theta:.1%} or at the last exit; all in {table}"
     elif isinstance(run.recipe.window, Windows):
-        segments, table, picture = detect(clip, run, picture=out)
+        segments, table, picture = detect(clip, run, out)
         lines[0] += f": {len(segments)} segments, the surest first"
         for row in segments.head(5).itertuples():
             lines.append(f"{row.start:7.2f} to {row.end:7.2f} s  {row.score:.2f}  {row.label}")
@@ -233,13 +233,12 @@ def predict(clip, name, out, theta):
         last = f"no picture: {answer.why}"
         if answer.picture:
             last = f"Grad-CAM at {answer.layer}: {answer.picture}"
-    click.echo("\n  ".join(lines))
-    click.echo(last)
+    click.echo("\n  ".join(lines) + f"\n{last}")
 
 
 @cli.command()
 @click.argument("name", metavar="RUN")
-@click.option("--onnx", "file", type=_FILE, required=True, metavar="FILE")
+@click.option("--onnx", "file", type=FILE, required=True, metavar="FILE")
 @_IMPORT
 def export(name, file):
     """Write the network of RUN as ONNX, and compare its logits with torch's on ten clips (extra: kdlab[onnx])."""
@@ -250,10 +249,9 @@ def export(name, file):
     inputs = ", ".join(
         f"{name} {(network.batch or 'batch', *shape)}" for name, shape in network.inputs.items()
     )
-    line = f"{file}: {inputs}; logits within {network.difference:.1e} of torch's on {network.clips} clips"
-    if network.of_run is not None:
-        line += f", and within {network.of_run:.1e} of the run's predictions"
-    click.echo(line)
+    click.echo(
+        f"{file}: {inputs}; logits within {network.difference:.1e} of torch's on {network.clips} clips"
+    )
     if network.why:
         click.echo(
             f"The file takes one clip at a time, since it failed with any number: {network.why}"
@@ -261,16 +259,16 @@ def export(name, file):
 
 
 @cli.command()
-@click.argument("file", type=_FILE)
-@click.argument("folder", type=_FILE)
+@click.argument("file", type=FILE)
+@click.argument("folder", type=FILE)
 @click.option("--split", help="Default: 1, of THUMOS14 its only one.")
 @click.option(
     "--flow",
-    type=_FILE,
+    type=FILE,
     help="Folder of flow pictures, else computed; THUMOS14: of arrays as released.",
 )
 @click.option(
-    "--with", "other", type=_FILE, help="THUMOS14: a flow student, fused with the RGB student FILE."
+    "--with", "other", type=FILE, help="THUMOS14: a flow student, fused with the RGB student FILE."
 )
 def released(file, folder, split, flow, other):
     """Test a student that GenKD's authors released, FILE, on UCF-101, HMDB-51 or THUMOS14 in FOLDER."""
@@ -295,7 +293,7 @@ def released(file, folder, split, flow, other):
 )
 @click.option(
     "--weights",
-    type=(str, _FILE),
+    type=(str, FILE),
     multiple=True,
     metavar="NET FILE",
     help="Checkpoint to begin from: r2plus1d of dual_light, residual, motion, iframe, rgb, flow.",

@@ -28,8 +28,8 @@ def chapters() -> list[Path]:
     Raises ``ValueError`` if there are none.
     """
     folder = paths.project_root() / "notebooks"
-    copies = set(folder.glob("*-Copy*"))
-    numbered = sorted({*folder.glob("[0-9][0-9]_*.ipynb")} - copies)
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    numbered = [path for path in found if "-Copy" not in path.name]
     if not numbered:
         raise ValueError(
             f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there"
@@ -55,9 +55,7 @@ def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
 
     Raises ``ValueError`` for a parameter that the notebook lacks, and ``FileNotFoundError`` for missing data.
     """
-    from papermill import inspect_notebook
-
-    known = inspect_notebook(str(notebook))
+    known = _parameters(notebook)
     if unknown := given.keys() - known.keys():
         raise ValueError(
             f"{notebook.stem} has no parameter {min(unknown)!r}; it has {', '.join(known) or 'none'}"
@@ -163,23 +161,22 @@ def reproduce(profile: str = "demo", say=print) -> dict[str, str]:
     Finished and unchanged chapters are skipped; delete ``runs/notebooks/`` to execute them again. After the first
     failure no further chapter starts; running ones finish, and then :class:`NotebookFailed` is raised.
     """
-    plan = {path: _known(path, {"profile": profile, "pretrained": False}) for path in chapters()}
     outcomes, todo = {}, []
-    for path, given in plan.items():
+    for path in chapters():
+        given = _known(path, profile=profile, pretrained=False)
         about = _about(executed(path, given))
         if about.get("made_by") == made_by(path, given):
             outcomes[path.stem] = f"skipped, finished in {about['seconds']:.0f} s"
         else:
-            outcomes[path.stem] = "not run"
-            todo.append(path)
-    todo.sort(key=lambda path: _about(path).get("seconds", USUAL))
+            todo.append((_about(path).get("seconds", USUAL), path, given))
+    todo.sort()
     workers = min(available_cores(), len(todo) or 1)
     cores, running, failed = max(1, available_cores() // workers), {}, None
     with pool(workers) as executor:
         while running or (todo and not failed):
             while todo and not failed and len(running) < workers:
-                path = todo.pop()  # the longest one first, so the last ones are short
-                running[executor.submit(_run_on, path, plan[path], cores)] = path.stem
+                _, path, given = todo.pop()  # the longest one first, so the last ones are short
+                running[executor.submit(_run_on, path, given, cores)] = path.stem
             for job in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(job)
                 try:
@@ -213,8 +210,8 @@ def compared_with_pretrained() -> tuple[list[str], bool]:
 
     lines, gaps = [], []
     for committed in committed_runs():
-        run = Run(paths.runs_dir() / committed.folder.name)
         name, their = committed.folder.name, committed.provenance
+        run = Run(paths.runs_dir() / name)
         if not (run.folder / "run.json").is_file():
             continue
         own = run.provenance
@@ -239,15 +236,13 @@ def compared_with_pretrained() -> tuple[list[str], bool]:
 def refresh(say=print) -> None:
     """Execute all chapters at demo size and copy their outputs into the committed chapters."""
     for path in chapters():
-        final = run(path, _known(path, {"profile": "demo"}))
-        trained = executed(path, _known(path, {"profile": "demo", "pretrained": False}))
+        final = run(path, _known(path, profile="demo"))
+        trained = executed(path, _known(path, profile="demo", pretrained=False))
         copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
-        fresh = []
-        for cell in copy["cells"]:
-            if "injected-parameters" not in cell["metadata"].get("tags", []):
-                fresh.append(cell)
-        for cell, new in zip(committed["cells"], fresh, strict=True):
+        fresh = {cell["id"]: cell for cell in copy["cells"]}
+        for cell in committed["cells"]:
             if cell["cell_type"] == "code":
+                new = fresh[cell["id"]]
                 cell |= {"outputs": new["outputs"], "execution_count": new["execution_count"]}
         # how long it trains decides the order of the next reproduction
         about = _about(final) | _about(path) | _about(trained)
@@ -257,11 +252,15 @@ def refresh(say=print) -> None:
         say(f"{path.stem}: refreshed")
 
 
-def _known(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
+def _known(notebook: Path, **wanted) -> dict[str, object]:
+    known = _parameters(notebook)
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def _parameters(notebook: Path) -> dict:
     from papermill import inspect_notebook
 
-    known = inspect_notebook(str(notebook))
-    return {name: value for name, value in wanted.items() if name in known}
+    return inspect_notebook(str(notebook))
 
 
 def stale() -> list[str]:

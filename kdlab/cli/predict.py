@@ -1,11 +1,12 @@
-"""Prediction of one clip by one trained network: class probabilities and Grad-CAM, or the answer after each exit."""
+"""Prediction of one clip by one trained network: class probabilities and Grad-CAM, the answer after each exit, or the
+actions that a detector finds, as a table of segments and a picture of them over time."""
 
 import difflib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,23 +15,27 @@ import torch
 
 from kdlab.clips.untrimmed import Windows
 from kdlab.measure.attention import grad_cam
+from kdlab.measure.detection import KEPT, decode
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
-from kdlab.show.plots import evenly
+from kdlab.show.plots import evenly, image, rows
 from kdlab.system import paths
 from kdlab.system.files import begins_with, may_write, write_atomically
-from kdlab.train.one_clip import input_of, logits_of
+from kdlab.train.one_clip import batches_of, input_of, logits_of
 from kdlab.train.runs import Run
+from kdlab.video.container import timeline
+from kdlab.video.decode import read_frames
 
 MARK = {"Software": "kdlab predict, with matplotlib"}
 _EXITS = "exit,label,probability,macs,stops\n"
-_MOMENTS = 4  # most frames in the picture
+_SEGMENT = "label", "start", "end", "score"
+_MOMENTS = 4  # most frames in the picture of a clip
+_STILLS = 8  # frames in the picture of a film
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The prediction for a clip: ``probabilities (K,)`` of ``classes``.
 
     ``picture`` is the file with Grad-CAM of the most probable class at ``layer``, or None; then ``why`` gives the
@@ -64,8 +69,6 @@ def open_run(name: str | Path) -> Run:
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" if known else "train one: kdlab run 02"
-    if len(known) > len(near):
-        hint += " …"
     what = "is no run's folder, nor a run's name"
     if Path(name).is_dir():
         what = "is not finished (it has no run.json)"
@@ -80,15 +83,14 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clips and for a clip that is too short, DamagedClip or FileNotFoundError for the clip, and
     :class:`kdlab.system.files.NotOurs` for the picture's path.
     """
-    clip = existing(clip)
-    picture = output_file(picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture")
+    clip = Path(clip)
+    picture = _output_file(
+        picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture"
+    )
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    if not recipe.on_clips:
-        kind = "exits: use predict_exits"
-    elif isinstance(recipe.window, Windows):
+    kind = "" if recipe.on_clips else "exits: use predict_exits"
+    if isinstance(recipe.window, Windows):
         kind = "a detector: use detect"
-    else:
-        kind = ""
     if kind:
         raise ValueError(f"{run.folder.name} has {kind}, or give a run that classifies clips")
     with one_thread():
@@ -114,10 +116,10 @@ def predict_exits(
 
     Raises the errors of :func:`predict`, and Unsuited for a clip without motion vectors that kdlab reads.
     """
-    clip = existing(clip)
-    table = output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
+    clip = Path(clip)
+    table = _output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
     answers, theta = exits_of(run, clip, theta)
-    write_table(answers, table)
+    _write_table(answers, table)
     return answers, theta, table
 
 
@@ -125,18 +127,10 @@ def exits_of(run: Run, clip: Path, theta: float | None = None) -> tuple[pd.DataF
     """The table and the threshold of :func:`predict_exits`, which writes nothing."""
     with one_thread():
         views = {name: input_of(recipe, clip) for name, recipe in run.recipe.needs().items()}
-        exit_table = import_module("kdlab.papers.progressive.anytime").exit_table
-        return exit_table(run, views, theta)
+        return import_module("kdlab.papers.progressive.anytime").exit_table(run, views, theta)
 
 
-def existing(clip: Path | str) -> Path:
-    """The path of ``clip``. Raises FileNotFoundError where there is no file."""
-    if not (clip := Path(clip)).exists():
-        raise FileNotFoundError(f"there is no file {clip}: name another")
-    return clip
-
-
-def output_file(
+def _output_file(
     given: Path | str | None, default: str, mark: str, kind: str, within: int = 4096
 ) -> Path:
     """The file to write, ``given`` or ``default``. kdlab's own have ``mark`` in their first bytes; raises NotOurs where
@@ -145,13 +139,13 @@ def output_file(
     return file
 
 
-def write_table(rows: pd.DataFrame, table: Path) -> None:
-    """Write ``rows`` as the CSV ``table``, with three digits."""
-    text = rows.to_csv(index=False, float_format="%.3f", lineterminator="\n")
+def _write_table(answers: pd.DataFrame, table: Path) -> None:
+    """Write ``answers`` as the CSV ``table``, with three digits."""
+    text = answers.to_csv(index=False, float_format="%.3f", lineterminator="\n")
     write_atomically(table, lambda path: path.write_text(text, "utf-8", newline=""))
 
 
-def write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
+def _write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
     """Write the figure that ``make`` draws in kdlab's style as the file ``picture``."""
     with plt.rc_context():
         style()
@@ -168,4 +162,69 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = (255 * frames).astype(np.uint8)
     moments = evenly(len(frames), min(_MOMENTS, len(frames)))
     dark = np.median(frames) < 50
-    write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))
+    _write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))
+
+
+def detect(
+    film: Path | str, run: Run, picture: Path | str | None = None
+) -> tuple[pd.DataFrame, Path, Path]:
+    """The segments that the detector of ``run`` finds in the file ``film``: columns label (the class), start and end in
+    seconds, and score; the surest first, at most :data:`~kdlab.measure.detection.KEPT`.
+
+    They are written as the CSV ``<film>.segments.csv`` in the current folder, and drawn as a ``picture`` (default:
+    ``<film>.segments.png`` there). Both paths come back, too. Windows overlap; soft-NMS is that of the run's tests.
+    A film may have any length: its frames lie in a temporary folder, a few windows at a time in memory.
+
+    Raises DamagedClip and FileNotFoundError for the film, NotOurs where a file of another kind would be replaced:
+    before the network is asked.
+    """
+    film = Path(film)
+    header = ",".join(_SEGMENT) + "\n"
+    table = _output_file(
+        None, f"{film.stem}.segments.csv", header, "table of segments", len(header)
+    )
+    picture = _output_file(
+        picture, f"{film.stem}.segments.png", MARK["Software"], "picture of segments"
+    )
+    classes, net, rate = run.provenance["classes"], run.net(), run.recipe.window.rate
+    with (
+        one_thread(),
+        torch.no_grad(),
+        batches_of(film, run.recipe, timeline(film).seconds) as seen,
+    ):
+        outputs = [net(batch.views["student"]).float().numpy() for batch in seen.evaluation(8)]
+    segments = decode(np.concatenate(outputs), seen.records, rate).head(KEPT)
+    segments = segments.assign(label=[classes[label] for label in segments["label"]])[[*_SEGMENT]]
+    _write_table(segments, table)
+    _write_picture(picture, lambda: over_time(segments, film))
+    return segments, table, picture
+
+
+def over_time(segments: pd.DataFrame, film: Path) -> plt.Figure:
+    """Frames of ``film`` above, and below a row for each class of ``segments``: bars from start to end in seconds, the
+    surer the darker."""
+    line = timeline(film)
+    labels = segments["label"].unique()
+    height = 0.34 * max(1, len(labels))
+    figure, (above, below) = plt.subplots(
+        2,
+        1,
+        figsize=(10, 1.9 + height),
+        layout="constrained",
+        height_ratios=[1.3, 0.3 + height],
+    )
+    middles = (np.arange(_STILLS) + 0.5) / _STILLS
+    frames = read_frames(film, (middles * line.count).astype(int)).frames
+    gain = max(1.0, 110 / max(1.0, float(np.median(frames))))
+    bright = (frames * gain).clip(0, 255).astype(np.uint8)
+    title = f"{film.name}, shown {gain:.0f} times as bright" if gain > 1.5 else film.name
+    image(above, np.hstack(bright), title, "medium", aspect="auto")
+    for row, label in enumerate(labels):
+        bars = segments[segments["label"] == label].iloc[::-1]
+        colours = [(f"C{row}", alpha) for alpha in bars["score"].clip(0.08, 1)]
+        lengths = bars["end"] - bars["start"]
+        below.barh([row] * len(bars), lengths, 0.7, bars["start"], linewidth=0, color=colours)
+    named = labels if len(labels) else ["nothing found"]
+    rows(below, named, xlabel="seconds; a darker bar has a higher score", xlim=(0, line.seconds))
+    below.grid(axis="y", visible=False)
+    return figure

@@ -5,9 +5,10 @@ from pathlib import Path, PurePosixPath
 
 from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.datasets.files import (
+    EXPECTED,
     SPLIT_WORDS,
-    class_folders,
     composed,
+    files_below,
     on_disk,
     one_spelling,
     read_table,
@@ -32,7 +33,30 @@ def from_folder(root: Path) -> Catalogue:
     followed; each folder may appear once. Raises CatalogueError if no class folder holds videos, if a folder cannot be
     read, or if its name is no class name.
     """
-    clips, notes, by_split = class_folders(root)
+    videos, others = files_below(root)
+    by_split = any(path.name.lower() in SPLIT_WORDS and path.is_dir() for path in root.iterdir())
+    clips, stray, notes = [], [], []
+    for file in videos:
+        name = file.relative_to(root)
+        folders, split = [*name.parts[:-1]], "train"
+        if by_split and folders:
+            split = SPLIT_WORDS.get(folders.pop(0).lower())
+        if folders and split:
+            clips.append((file, folders[0], split))
+        else:
+            stray.append(name.as_posix())
+    if not clips:
+        raise CatalogueError(
+            f"{root}: no video in a class folder; videos elsewhere: {some(stray) or 'none'}; "
+            f"expected {EXPECTED}. Folders named {', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class."
+        )
+    if stray:
+        notes.append(f"Videos that lie in no class folder are left out: {some(stray)}.")
+    if others := [file.relative_to(root).as_posix() for file in others if file.parent != root]:
+        notes.append(
+            f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
+            f"{some(others)}."
+        )
     classes = one_spelling("label", ((name, f"{root}, folder {name}") for _, name, _ in clips))
     records = []
     for file, name, split in clips:

@@ -8,11 +8,12 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, product, zip_longest
 from pathlib import Path
 from textwrap import indent
+from typing import NamedTuple
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
@@ -34,22 +35,18 @@ _COLOURS = 1  # mean difference of two decoders' colour conversions, of 255 leve
 _ROUNDED = 0.5  # seconds that the end of a segment may lie after its film: tables round times
 _SQUARE = 0.01  # tolerance of the pixel aspect ratio, which some tools round
 #: Names of files that tell a group.
-_RECORDINGS = [
-    re.compile(name, re.IGNORECASE)
-    for name in (
-        r"(.+)_\d{6}_\d{6}",  # Kinetics: a film, and from when to when
-        r"g(?:opr|[hlpx]\d\d)(\d{4})",  # GoPro: a chapter of a recording
-        r"s\d{3}c\d{3}(p\d{3})r\d{3}a\d{3}.*",  # NTU RGB+D: a setup, camera, person, repetition and action
-        r"(person\d+)_.*_d\d+.*",  # KTH: a person, action and place
-        r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
-    )
-]
+_RECORDINGS = (
+    r"(.+)_\d{6}_\d{6}",  # Kinetics: a film, and from when to when
+    r"g(?:opr|[hlpx]\d\d)(\d{4})",  # GoPro: a chapter of a recording
+    r"s\d{3}c\d{3}(p\d{3})r\d{3}a\d{3}.*",  # NTU RGB+D: a setup, camera, person, repetition and action
+    r"(person\d+)_.*_d\d+.*",  # KTH: a person, action and place
+    r"(.*\d)[ ._-]+\(?(?:[a-z]*[ ._-]?\d+|[a-z])\)?",  # others: anna_01_02, anna 01 take 02, anna01 (2), anna01_b
+)
 #: Raise it when the rules of damage change: a sound file becomes damaged, or the reverse.
 _JUDGEMENT = 4
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """The facts of one file. ``reason`` is empty for a sound file, else as in DamagedClip, or missing or unreadable.
 
     ``announced`` is false if no header gives the length of the file; then a truncation cannot be detected. ``decoded``
@@ -89,27 +86,15 @@ def inspect(path: Path) -> Facts:
 Findings = Iterator[tuple[bool, str, list[str]]]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A finding about the data, ``where`` it applies, and whether it is ``fatal`` to training."""
 
     fatal: bool
     what: str
-    where: Sequence[str] = ()
-
-    def lines(self) -> list[str]:
-        """The finding as lines of text, with the first places."""
-        lines = [f"{'fatal' if self.fatal else 'to know'}: {self.what}"]
-        if self.where:
-            lines[0] += f" ({len(self.where)}):"
-        lines += [f"    {place}" for place in self.where[:_SHOWN]]
-        if len(self.where) > _SHOWN:
-            lines.append(f"    and {len(self.where) - _SHOWN} more")
-        return lines
+    where: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """The facts of each file of a catalogue, and the findings that follow from them."""
 
     catalogue: Catalogue
@@ -137,7 +122,12 @@ class Report:
             indent(catalogue.counts().to_string(), "  "),
         ]
         for finding in sorted(self.findings, key=lambda finding: finding.fatal):
-            lines += finding.lines()
+            count = len(finding.where)
+            line = f"{'fatal' if finding.fatal else 'to know'}: {finding.what}"
+            lines.append(f"{line} ({count}):" if count else line)
+            lines += [f"    {place}" for place in finding.where[:_SHOWN]]
+            if count > _SHOWN:
+                lines.append(f"    and {count - _SHOWN} more")
         return "\n".join([*lines, "fit to train on" if self.fit else "NOT fit to train on"])
 
 
@@ -154,7 +144,8 @@ def check(
     refuses. Raises FileNotFoundError for a missing path, and CatalogueError if the path is no data set.
     """
     catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
-    facts, places = _each_file(inspect, _files_of(catalogue), workers), defaultdict(list)
+    files, places = (record.path for record in catalogue.records), defaultdict(list)
+    facts = _each_file(inspect, files, workers)
     for fatal, what, where in chain(
         _of_files(catalogue, facts),
         _of_clips(catalogue, facts, min_frames),
@@ -179,8 +170,10 @@ def by_decoder(report: Report, workers: int | None = None) -> str:
         for path, how in _each_file(partial(_difference, name), sound, workers).items():
             if how:
                 apart.append(f"    {os.path.relpath(path, report.catalogue.root)}: {how}")
-        alike = len(sound) - len(apart)
-        lines += [f"{name} reads {alike} of {len(sound)} sound files as PyAV does", *apart]
+        lines += [
+            f"{name} reads {len(sound) - len(apart)} of {len(sound)} sound files as PyAV does",
+            *apart,
+        ]
     return "\n".join(lines)
 
 
@@ -207,7 +200,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = dict(json.loads(known.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        facts = _each_file(inspect, _files_of(catalogue))
+        facts = _each_file(inspect, (record.path for record in catalogue.records))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         text = json.dumps(damaged, indent=1)
         write_atomically(known, lambda path: path.write_text(text, "utf-8"))
@@ -219,12 +212,9 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     return replace(catalogue, records=sound, notes=(*catalogue.notes, note))
 
 
-def _files_of(catalogue: Catalogue) -> list[Path]:
-    return list(dict.fromkeys(record.path for record in catalogue.records))
-
-
-def _each_file(work: Callable, files: list[Path], workers: int | None = None) -> dict:
+def _each_file(work: Callable, files: Iterable[Path], workers: int | None = None) -> dict:
     """The result of ``work`` for each file; more than 16 files are read by several processes."""
+    files = list(dict.fromkeys(files))
     results = each(work, files, workers=workers if len(files) > 16 else 1, chunk=4)
     return dict(zip(files, track(results, "opening clips", len(files)), strict=True))
 
@@ -282,7 +272,11 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Findings:
         if len({record.path for record in records}) == 1:
             if not crossing:
                 continue
-            fatal = any(_overlap(one, other) for one, other in product(tested, others))
+            fatal = any(
+                max(one.start or 0, other.start or 0)
+                < min(one.end or math.inf, other.end or math.inf)
+                for one, other in product(tested, others)
+            )
             what = "overlapping parts of one film" if fatal else "parts of one film"
         if several:
             what += ", under several labels"
@@ -290,11 +284,6 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Findings:
             what += ", in test and in another split"
         clips = [f"{r.id} ({r.split}, {catalogue.classes[r.label]})" for r in records]
         yield fatal, what, [some(clips, 4)]
-
-
-def _overlap(one: ClipRecord, other: ClipRecord) -> bool:
-    first, second = sorted((record.start or 0.0, record.end or math.inf) for record in (one, other))
-    return second[0] < first[1]
 
 
 def _of_splits(catalogue: Catalogue) -> Findings:
@@ -366,6 +355,6 @@ def _group(record: ClipRecord) -> str:
     """The group of a clip; if it has none but itself, the recording, person or day that the name of its file tells."""
     if record.group in (record.id, record.id.rpartition("@")[0]):
         for name in _RECORDINGS:
-            if told := name.fullmatch(record.path.stem):
+            if told := re.fullmatch(name, record.path.stem, re.IGNORECASE):
                 return told[1]
     return record.group

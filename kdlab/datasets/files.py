@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 
 from kdlab.clips.records import CatalogueError
 from kdlab.system.files import why_no_file
-from kdlab.system.values import some
 
 #: Suffixes of videos from cameras, phones, recorders and the web.
 _VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv .webm .mk3d .avi .divx .xvid .ts .mts
@@ -100,52 +99,6 @@ def files_below(root: Path) -> tuple[list[Path], list[Path]]:
         for name in sorted(name for name in files if not is_hidden(name)):
             (videos if is_video(Path(name)) else others).append(Path(folder, name))
     return videos, others
-
-
-def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], bool]:
-    """(file, class, split) of each clip, notes on files left out, and whether the folders define splits.
-
-    Raises CatalogueError if no class folder holds a video, or for a video that is no plain file.
-    """
-    videos, others = files_below(root)
-    for path in videos:
-        if why := why_no_file(path):
-            raise CatalogueError(f"{path}: {why}. Put a video there, or remove it.")
-    by_split = any(path.name.lower() in SPLIT_WORDS and path.is_dir() for path in root.iterdir())
-    clips, stray = [], []
-    for file in videos:
-        name = file.relative_to(root)
-        folders, split = [*name.parts[:-1]], "train"
-        if by_split and folders:
-            split = SPLIT_WORDS.get(folders.pop(0).lower())
-        if folders and split:
-            clips.append((file, folders[0], split))
-        else:
-            stray.append(name.as_posix())
-    if not clips:
-        named = f" ({some(stray)})" if stray else ""
-        raise CatalogueError(
-            f"{root}: no video in a class folder; found {len(stray)} videos elsewhere{named}, "
-            f"expected {EXPECTED}. Folders named {', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class."
-        )
-    notes = []
-    if stray:
-        notes.append(f"Videos that lie in no class folder are left out: {some(stray)}.")
-    if others := [file.relative_to(root).as_posix() for file in others if file.parent != root]:
-        notes.append(
-            f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(videos)}: "
-            f"{some(others)}."
-        )
-    return clips, notes, by_split
-
-
-def find_near(root: Path, pattern: str) -> Path | None:
-    """The first match of ``pattern`` in ``root``, a subfolder, the parent or the grandparent; ``None`` if none."""
-    for folder, depth in ((root, ""), (root, "*/"), (root.parent, ""), (root.parent.parent, "")):
-        matches = sorted(folder.glob(depth + pattern))
-        if matches:
-            return matches[0]
-    return None
 
 
 # --- tables and lists ----------------------------------------------------------------------------------------------
@@ -282,8 +235,7 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     ``names`` are pairs of a name and its place, such as file and row. Raises CatalogueError for a cell that means *no
     value*, and for two spellings of one name, such as Run and run, or 7 and 007.
     """
-    places: dict[str, str] = {}
-    spelled: dict[str, str] = {}
+    places, spelled = {}, {}
     for name, where in names:
         if name in places:
             continue

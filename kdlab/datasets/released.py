@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,7 +17,6 @@ from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
 from kdlab.datasets.files import (
     EXPECTED,
-    find_near,
     is_hidden,
     is_video,
     read_list,
@@ -29,39 +28,15 @@ from kdlab.datasets.files import (
 from kdlab.datasets.splits import complete_splits, own_folds
 from kdlab.system.values import some
 
-Counts = Mapping[str, int]
-#: A row of a list: file and row, clip, class number, part, and, if there are, group, start and end.
-Rows = list[tuple[str, ...]]
-#: What the lists of a data set give: class number → name, and the rows.
-Lists = tuple[dict[str, str], Rows]
+#: What the lists of a data set give: class number → name, and rows. A row is file and row, clip, class number, part, and,
+#: if there are, group, start and end.
+Lists = tuple[dict[str, str], list[tuple[str, ...]]]
 
-ARID_CLASSES = (
-    "Drink",
-    "Jump",
-    "Pick",
-    "Pour",
-    "Push",
-    "Run",
-    "Sit",
-    "Stand",
-    "Turn",
-    "Walk",
-    "Wave",
-)
-ARID_COUNTS = {
-    "1": {"train": 2288, "other": 673, "test": 823},
-    "2": {"train": 2252, "other": 673, "test": 859},
-    "3": {"train": 2259, "other": 673, "test": 852},
-}
-DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
-UCF_COUNTS = {
-    "1": {"train": 9537, "test": 3783},
-    "2": {"train": 9586, "test": 3734},
-    "3": {"train": 9624, "test": 3696},
-}
-HMDB_COUNTS = dict.fromkeys("123", {"train": 3570, "test": 1530})
+#: Title → what is known of each data set: the fields of :class:`DataSet`.
+_KNOWN = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+UCF_COUNTS, HMDB_COUNTS = (_KNOWN[title]["counts"] for title in ("UCF-101", "HMDB-51"))
 THUMOS_VIDEOS = {"json": {"train": 200, "test": 210}}
-THUMOS_SEGMENTS = {"json": {"train": 3007, "test": 3311}}
+ARID_CLASSES = tuple(_KNOWN["ARID v1.5"]["classes"])
 
 
 # --- a reader for each: from the list that identifies the data set to class number → name, and to rows ----------------
@@ -90,9 +65,9 @@ def _dark48(lists: Path, split: str) -> Lists:
 
 def _ucf101(lists: Path, split: str) -> Lists:
     """In test lists the folder's name gives the class."""
-    index, rows = _class_index(lists, 1), []
-    for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2):
-        rows.append((where, clip, number, "train"))
+    index = _class_index(lists, 1)
+    train = read_list(lists.with_name(f"trainlist0{split}.txt"), 2)
+    rows = [(where, clip, number, "train") for where, (clip, number) in train]
     number_of = {name: number for number, name in index.items()}
     for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1):
         folder = clip.split("/")[0]
@@ -136,9 +111,6 @@ def _thumos14(lists: Path, split: str) -> Lists:
             f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
             "subset, annotations → segment, label. Take the file as it was released."
         ) from None
-    videos = {row[3:5] for row in rows}
-    counts = Counter(part for part, _ in videos)
-    check_counts(f"{path} (videos)", counts, THUMOS_VIDEOS[split])
     return index, rows
 
 
@@ -201,19 +173,6 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
     return located
 
 
-def check_counts(where: str, counts: Mapping[str, int], expected: Counts) -> None:
-    """Raise CatalogueError if a count of the lists at ``where`` differs from the published one."""
-    wrong = []
-    for part, number in expected.items():
-        if counts.get(part, 0) != number:
-            wrong.append(f"{counts.get(part, 0)} {part} clips, expected {number}")
-    if wrong:
-        raise CatalogueError(
-            f"{where}: the lists name {', '.join(wrong)}. Take the lists as they were released; for a choice of "
-            "your own write an index.csv with columns path,label,split,group there."
-        )
-
-
 def _class_index(path: Path, first: int) -> dict[str, str]:
     """Class number → name, in numerical order. Raises CatalogueError unless numbers run from ``first`` without gaps."""
     rows = read_list(path, 2, name_first=False)
@@ -235,84 +194,31 @@ class DataSet(NamedTuple):
 
     ``marker`` is a list file in the folder of the clips or beside it, and identifies the data set; ``read`` reads it.
     ``counts`` are the published ones by split. ``example`` is a class folder. ``layout`` describes the folder.
-    ``splits`` are the possible values of ``test_fold``; the first is the default.
+    ``splits`` are the possible values of ``test_fold``; the first is the default. ``classes`` are the class folders by
+    which ARID v1.5 is known without lists.
     """
 
     title: str
     read: Callable[[Path, str], Lists]
     marker: str
-    counts: Mapping[str, Counts]
+    counts: Mapping[str, Mapping[str, int]]
     example: str
     layout: str
-    notes: tuple[str, ...] = ()
-    splits: str = "1, 2, 3"
+    splits: str
+    notes: Sequence[str]
+    classes: Sequence[str] = ()
 
 
-_ARID15_NOTE = "5,572 clips are reported for ARID v1.5, and no list is published."
-DATA_SETS = (
-    DataSet(
-        "ARID v1.0",
-        _arid,
-        "list_cvt/mapping_table.txt",
-        ARID_COUNTS,
-        "Drink",
-        "Drink/Drink_11_1.mp4, …, list_cvt/mapping_table.txt, list_cvt/ARID_split{1,2,3}_{train,other,test}.txt",
-        (
-            "The `other` list shares groups with train and test and is left out; validation is carved from train.",
-            "The test sets of the three splits overlap: their mean is not one of independent tests.",
-        ),
-    ),
-    DataSet(
-        "ARID v1.5",
-        _arid,
-        "list_v1.5/mapping_table.txt",
-        {},
-        "Drink",
-        "Drink/Drink_11_1.mp4, …; lists of your own, if you have some, in list_v1.5/",
-        ("The lists are not published ones but yours.", _ARID15_NOTE),
-        "own folds 1, 2, 3, or those of your lists",
-    ),
-    DataSet(
-        "Dark-48",
-        _dark48,
-        "annotations/classInd.txt",
-        DARK48_COUNTS,
-        "adult_female_singing",
-        "bouncing/meGuchxNyKg_106.mp4, …, annotations/classInd.txt, annotations/{train,test}_split{1,2,3}.txt",
-        (
-            "The splits are random draws of clips: report the accuracy without those test clips, too, whose group "
-            "training has.",
-        ),
-    ),
-    DataSet(
-        "UCF-101",
-        _ucf101,
-        "ucfTrainTestlist/classInd.txt",
-        UCF_COUNTS,
-        "ApplyEyeMakeup",
-        "UCF-101/Archery/v_Archery_g01_c01.avi, …, ucfTrainTestlist/{classInd,trainlist01,testlist01,…}.txt",
-    ),
-    DataSet(
-        "HMDB-51",
-        _hmdb51,
-        "testTrainMulti_7030_splits/*_test_split1.txt",
-        HMDB_COUNTS,
-        "brush_hair",
-        "brush_hair/April_09_brush_hair_u_….avi, …, testTrainMulti_7030_splits/*_test_split{1,2,3}.txt",
-        (
-            "Within a class a source video is on one side of the split; under another class the same video may be on "
-            "the other side (457 to 529 of the 1,530 test clips).",
-        ),
-    ),
-    DataSet(
-        "THUMOS14",
-        _thumos14,
-        "Class Index_Detection.txt",
-        THUMOS_SEGMENTS,
-        "",
-        "{validation,test}/video_….mp4, Class Index_Detection.txt, thumos_gt.json",
-        splits="json",
-    ),
+DATA_SETS = tuple(
+    DataSet(title, read, **_KNOWN[title])
+    for title, read in (
+        ("ARID v1.0", _arid),
+        ("ARID v1.5", _arid),
+        ("Dark-48", _dark48),
+        ("UCF-101", _ucf101),
+        ("HMDB-51", _hmdb51),
+        ("THUMOS14", _thumos14),
+    )
 )
 
 
@@ -355,7 +261,8 @@ def _opened(path: Path, test_fold: str | None) -> Catalogue:
         return _released(root, fitting[0], test_fold)
     if all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
         folds = own_folds(from_folder(root), 3, test_fold)
-        return replace(folds, name="ARID v1.5", notes=(*folds.notes, _ARID15_NOTE))
+        title = "ARID v1.5"
+        return replace(folds, name=title, notes=(*folds.notes, _KNOWN[title]["notes"][-1]))
     if test_fold is not None:
         raise CatalogueError(
             f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there."
@@ -373,15 +280,25 @@ def _released(root: Path, data: DataSet, test_fold: str | None) -> Catalogue:
     classes = tuple(index.values())
     records = [_record(index, *row) for row in rows]
     counts = Counter(record.split for record in records)
-    check_counts(f"{root} ({data.title})", counts, data.counts.get(split, {}))
+    wrong = []
+    for part, number in data.counts.get(split, {}).items():
+        if counts[part] != number:
+            wrong.append(f"{counts[part]} {part} clips, expected {number}")
+    if wrong:
+        raise CatalogueError(
+            f"{root} ({data.title}): the lists name {', '.join(wrong)}. Take the lists as they were released; for a "
+            "choice of your own write an index.csv with columns path,label,split,group there."
+        )
     used = _located(root, [record for record in records if record.split in ("train", "test")])
     used, notes = complete_splits(used, classes, declared=True)
     return Catalogue(data.title, root, classes, used, (*data.notes, *notes))
 
 
 def _lists(data: DataSet, root: Path) -> Path | None:
-    """The list file of ``data`` in or beside ``root``; lists beside ``root`` count if ``root`` has class folders."""
-    near = find_near(root, data.marker)
+    """The list file of ``data`` in ``root``, a subfolder, the parent or the grandparent. The last two count only if
+    ``root`` has class folders."""
+    folders = root, *sorted(root.glob("*/")), root.parent, root.parent.parent
+    near = next((file for folder in folders for file in sorted(folder.glob(data.marker))), None)
     if near is None or near.is_relative_to(root):
         return near
     for depth in ("", "*/", "*/*/"):

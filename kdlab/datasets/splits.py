@@ -54,11 +54,9 @@ def complete_splits(
     return tuple(records), tuple(notes)
 
 
-def _moved(
-    records: Iterable[ClipRecord], split: str, names: Container[str], by: str = "group"
-) -> list[ClipRecord]:
-    """The records; those whose group (or id) is among ``names`` are in ``split``."""
-    return [replace(r, split=split) if getattr(r, by) in names else r for r in records]
+def _moved(records: Iterable[ClipRecord], split: str, ids: Container[str]) -> list[ClipRecord]:
+    """The records; those whose id is among ``ids`` are in ``split``."""
+    return [replace(r, split=split) if r.id in ids else r for r in records]
 
 
 def _carve_validation(
@@ -66,12 +64,11 @@ def _carve_validation(
 ) -> tuple[list[ClipRecord], list[str]]:
     """Move about ``VAL_SHARE`` of train to val: whole groups, or single clips of classes that cannot spare a group."""
     train = [record for record in records if record.split == "train"]
-    groups = deal(train, VAL_SHARE)
-    covered = {record.label for record in train if record.group in groups}
+    chosen = deal(train, VAL_SHARE)
+    covered = {record.label for record in train if record.id in chosen}
     rest = [record for record in train if record.label not in covered]
     singles = deal(rest, VAL_SHARE, by="id")
-    chosen = {record.id for record in train if record.group in groups}
-    records = _moved(records, "val", chosen | singles, by="id")
+    records = _moved(records, "val", chosen | singles)
     if not singles:
         return records, []
     labels = {record.label for record in rest if record.id in singles}
@@ -83,7 +80,7 @@ def _carve_validation(
 
 
 def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[str]:
-    """Choose groups that hold about ``share`` of each class and leave at least one clip of each class behind.
+    """The ids of groups that hold about ``share`` of each class and leave at least one clip of each class behind.
 
     Groups are visited in the order of a hash of their names, so that neither alphabet nor recording date matters. A
     group is chosen if it brings the shares of its classes closer to ``share``. Then each class without a chosen clip
@@ -92,7 +89,10 @@ def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[
     """
     number = Counter((getattr(record, by), record.label) for record in records)
     kinds = list(dict.fromkeys(record.label for record in records))
-    names = sorted({name for name, _ in number}, key=_hash)
+    names = sorted(
+        {name for name, _ in number},
+        key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest(),
+    )
     sizes = np.array([number[pair] for pair in product(names, kinds)], int)
     sizes = sizes.reshape(len(names), len(kinds))
     total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), []
@@ -112,11 +112,8 @@ def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[
         if spare:
             chosen.append(min(spare, key=lambda at: sizes[at].sum()))
             taken += sizes[chosen[-1]]
-    return {names[at] for at in chosen}
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+    picked = {names[at] for at in chosen}
+    return {record.id for record in records if getattr(record, by) in picked}
 
 
 def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:

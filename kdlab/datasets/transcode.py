@@ -13,6 +13,7 @@ from fractions import Fraction
 from itertools import chain, count
 from math import ceil, log2
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -76,8 +77,7 @@ class CoviarFormat:
         }
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """The result for one file: a target of ``frames`` and ``bytes``, or the ``reason`` why there is none.
 
     ``kept`` marks a target from an earlier call.

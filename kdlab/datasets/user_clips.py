@@ -11,10 +11,10 @@ from kdlab.datasets.files import user_path
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import own_folds
 from kdlab.protocols import Data
-from kdlab.system.values import integer
+from kdlab.system.values import integer, one_of
 
 #: Recent fingerprints: (clips, place) → (time until which it is valid, fingerprint)
-_recent: dict[tuple, tuple[float, str]] = {}
+_recent = {}
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class UserClips(Data):
     on_damaged: str = "raise"
 
     def __post_init__(self):
-        if self.on_damaged not in ("raise", "skip"):
-            raise ValueError(f"on_damaged={self.on_damaged!r}: use 'raise' or 'skip'")
+        one_of(("raise", "skip"), on_damaged=self.on_damaged)
         if self.own_folds is not None:
             integer(2, own_folds=self.own_folds)
 

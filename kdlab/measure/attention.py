@@ -3,8 +3,7 @@
 docs/methods.md, 7. Maps are non-negative, ``(N, T, H, W)`` over the pixels of N clips; masks are bool in that shape.
 """
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -29,22 +28,6 @@ class Maps(NamedTuple):
     constant: np.ndarray
 
 
-class Units(NamedTuple):
-    """The matrices that interpolate a layer's units to pixels along time, height and width, each ``(pixels, units)``.
-
-    A unit stands at the centre of the part of the picture that it sees. Values are linear between units, and constant
-    beyond the first and the last.
-    """
-
-    time: Tensor
-    height: Tensor
-    width: Tensor
-
-    def spread(self, values: Tensor) -> Tensor:
-        """The map ``(N, T, H, W)`` over the clip's pixels from one value per unit, ``(N, t, h, w)``."""
-        return torch.einsum("ntij,Tt,Hi,Wj->nTHW", values, *(to.to(values) for to in self))
-
-
 # --- the map ---------------------------------------------------------------------------------------------------
 
 
@@ -56,7 +39,7 @@ def grad_cam(
     At a 3-D layer, the weight of a channel is its mean gradient over time and space. At a 2-D layer, which sees N·T
     frames, it is the mean gradient over each frame. The map is rectified, then interpolated linearly to the clip's
     pixels, with each unit at the centre of the part of the picture that it sees. The network runs in eval mode. Raises
-    ``ValueError`` for an unknown layer (with the nearest names), a layer without extent in space or that runs twice in
+    ``ValueError`` for an unknown layer, a layer without extent in space or that runs twice in
     one forward pass, a network without logits ``(N, K)`` or a gradient from them to the layer, inference mode, and maps
     that are not finite.
     """
@@ -65,33 +48,36 @@ def grad_cam(
             "Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()"
         )
     net = bare(net)
-    _check_named(net, layer)
+    from captum.attr import LayerGradCam  # takes a second to import
+
+    targets, maps = torch.as_tensor(target).expand(len(x)), []
     try:
         with evaluating(net):
+            to_pixels = _to_pixels(net, layer, x[:1])
             _check_runs_once(net, layer, x[:1])
-            units = _units(net, layer, x[:1])
-            weighted = _weighted(net, layer, x, target, batch_size)
-            maps = np.concatenate([units.spread(values).cpu().numpy() for values in weighted])
+            method = LayerGradCam(net, layers_of(net)[layer])
+            for clips, wanted in zip(x.split(batch_size), targets.split(batch_size), strict=True):
+                # Gradients flow even where the weights are frozen.
+                inputs = clips.detach().clone().requires_grad_()
+                values = method.attribute(inputs, target=wanted, relu_attributions=True)
+                values = values.detach()[:, 0]
+                if values.dim() == 3:  # of a 2-D layer, which sees frames
+                    values = values.unflatten(0, (len(clips), -1))
+                spread = torch.einsum("ntij,Tt,Hi,Wj->nTHW", values, *to_pixels)
+                maps.append(spread.cpu().numpy())
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         why = str(error).partition("\n")[0]
         raise ValueError(
             f"Grad-CAM needs logits (N, K) of {type(net).__name__}, and their gradient at layer "
             f"{layer!r}: {why}"
         ) from error
+    maps = np.concatenate(maps)
     if not np.isfinite(maps).all():
         raise ValueError(f"the map at {layer!r} is not finite: look at the weights and the clips")
     # Rounding noise marks no place: a map whose range is below 1e-5 of its largest value counts as constant.
     constant = np.ptp(maps, axis=(1, 2, 3)) <= 1e-5 * np.abs(maps).max((1, 2, 3))
-    return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
-
-
-def _check_named(net: nn.Module, layer: str) -> None:
-    names = list(filter(None, layers_of(net)))
-    if layer not in names:
-        near = difflib.get_close_matches(layer, names, 3, 0.3) or names[-3:]
-        raise ValueError(
-            f"no layer {layer!r} in {type(net).__name__}; the nearest are {', '.join(near)}"
-        )
+    maps[constant] = 1
+    return Maps(maps.astype(np.float32), constant)
 
 
 def _check_runs_once(net: nn.Module, layer: str, x: Tensor) -> None:
@@ -106,26 +92,10 @@ def _check_runs_once(net: nn.Module, layer: str, x: Tensor) -> None:
         )
 
 
-def _weighted(
-    net: nn.Module, layer: str, x: Tensor, target: Tensor | int, batch_size: int
-) -> Iterator[Tensor]:
-    """The rectified sum of the layer's channels, weighted by their gradients, ``(B, t, h, w)`` for each batch."""
-    from captum.attr import LayerGradCam  # takes a second to import
-
-    method = LayerGradCam(net, layers_of(net)[layer])
-    targets = torch.as_tensor(target).expand(len(x))
-    for clips, wanted in zip(x.split(batch_size), targets.split(batch_size), strict=True):
-        # Gradients flow even where the weights are frozen.
-        inputs = clips.detach().clone().requires_grad_()
-        value = method.attribute(inputs, target=wanted, relu_attributions=True).detach()[:, 0]
-        if value.dim() == 3:  # of a 2-D layer, which sees frames
-            value = value.unflatten(0, (len(clips), -1))
-        yield value
-
-
 @torch.no_grad()
-def _units(net: nn.Module, layer: str, x: Tensor) -> Units:
-    """The :class:`Units` of the output of ``layer``.
+def _to_pixels(net: nn.Module, layer: str, x: Tensor) -> list[Tensor]:
+    """The matrices that interpolate the units of ``layer`` to pixels along time, height and width, each ``(pixels,
+    units)``: linear between units, constant beyond the first and the last.
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge, strides alone would misplace it,
     since half of its window is padding. This function therefore replaces each convolution and pool by the mean over
@@ -152,8 +122,10 @@ def _units(net: nn.Module, layer: str, x: Tensor) -> Units:
     matrices = []
     for axis, (ramp, size) in enumerate(zip(ramps, sizes, strict=True)):
         share = ((ramp - least) / (most - least)).movedim(axis, 0).flatten(1).mean(1)
-        matrices.append(_interpolation(max(sizes) * share.cpu().numpy(), size))
-    return Units(*matrices)
+        centres = max(sizes) * share.cpu().numpy()
+        columns = [np.interp(np.arange(size), centres, row) for row in np.eye(len(centres))]
+        matrices.append(torch.from_numpy(np.stack(columns, 1)).to(x))
+    return matrices
 
 
 def _window_mean(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
@@ -176,13 +148,6 @@ def _window_mean(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> T
     convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
     mean = convolve(F.pad(h, pads), window, None, stride, 0, dilation)
     return mean.expand_as(out).contiguous()
-
-
-def _interpolation(centres: np.ndarray, length: int) -> Tensor:
-    """The interpolation matrix ``(length, units)``: linear between units at ``centres (units,)``, constant beyond the
-    first and the last."""
-    columns = [np.interp(np.arange(length), centres, row) for row in np.eye(len(centres))]
-    return torch.from_numpy(np.stack(columns, 1)).float()
 
 
 # --- the truth, and maps without a network ---------------------------------------------------------------------

@@ -6,20 +6,17 @@ class with the highest tIoU, if that tIoU reaches the threshold. Otherwise it is
 prediction of one action. AP is the area under the interpolated precision (VOC 2011). mAP is the mean over the classes
 that have a true segment; predictions of other classes do not count. Equal scores keep the order of the rows, equal
 tIoUs that of the truth (public evaluators leave both to their sort).
-
-mAP is not a mean over videos. A bootstrap over videos therefore gives :meth:`Evaluation.average_precision` how often
-each video was drawn.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.untrimmed import VideoWindow, windows
-from kdlab.system.values import fraction, integer, not_negative, positive
+from kdlab.system.values import fraction, positive
 from kdlab.train.runs import Run
 
 #: The tIoU thresholds of published averages: the THUMOS14 challenge (and GenKD), AFSD and most later papers,
@@ -43,23 +40,20 @@ WIDTHS = (0.1, 0.3, 0.5)
 
 def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Temporal intersection over union of segments ``(..., 2)``, broadcast; 0 where both have length zero."""
-    shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
-    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
+    (start, end), (other_start, other_end) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
+    shared = (np.minimum(end, other_end) - np.maximum(start, other_start)).clip(0)
+    union = (end - start) + (other_end - other_start) - shared
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
-def soft_nms(
-    found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: int | None = None
-) -> pd.DataFrame:
+def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
     """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503). In falling order of score, each segment multiplies the scores
     of the remaining segments of its video and class by ``exp(−tIoU² / sigma)``. The order of rows stays.
 
-    Only segments with a score of at least ``least`` are kept, and at most ``most`` per class and video; AFSD's code has
-    0.001 and 5000. (AFSD's code also loses the last remaining segment of a class: its loop ends a step early.)
+    All segments are kept. AFSD's code drops scores below 0.001, and loses the last remaining segment of a class: its
+    loop ends a step early.
     """
     positive("0.5 is usual", sigma=sigma)
-    not_negative(least=least)
-    integer(1, most=1 if most is None else most)
     # All groups (a class in a video) are processed at once, one row per group. Turn k selects the segment with the k-th
     # highest score in every group of more than k segments.
     groups = found.groupby(GROUP)
@@ -69,22 +63,23 @@ def soft_nms(
     scores = np.zeros(segments.shape[:2])
     segments[group, column], scores[group, column] = found[SPAN], found["score"]
     selected = np.zeros(scores.shape, bool)
-    for turn in range(min(scores.shape[1], most or scores.shape[1])):
+    for turn in range(scores.shape[1]):
         rows = np.flatnonzero(sizes > turn)
         best = np.where(selected[rows], -1, scores[rows]).argmax(1)
         selected[rows, best] = True
         overlap = tiou(segments[rows], segments[rows, best][:, None])
         scores[rows] *= np.where(selected[rows], 1, np.exp(-(overlap**2) / sigma))
-    soft = found.assign(score=scores[group, column])
-    return soft[selected[group, column] & (soft["score"] >= least)]
+    return found.assign(score=scores[group, column])
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     """The true segments of the videos of ``windows``."""
     videos = {window.video: window.segments for window in windows}
-    rows = []
-    for video, segments in videos.items():
-        rows += [(video, label, start, end) for start, end, label in segments]
+    rows = [
+        (video, label, start, end)
+        for video, segments in videos.items()
+        for start, end, label in segments
+    ]
     return pd.DataFrame(rows, columns=[*GROUP, *SPAN])
 
 
@@ -94,18 +89,13 @@ def decode(
     rate: float,
     sigma=0.5,
     most: int | None = 1000,
-    least: float = 0.0,
-    each: int | None = None,
 ) -> pd.DataFrame:
     """A detector's predictions on whole videos after soft-NMS, by falling score.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
     steps a second. A score is the quality times the mean class probability over the S stages. Segments are the last
-    stage's, cut to the video. For each video, the ``most`` highest scores above 0.01 (None: all) go to soft-NMS, whose
-    ``least`` and ``most`` are ``least`` and ``each`` here.
+    stage's, cut to the video. For each video, the ``most`` highest scores above 0.01 (None: all) go to soft-NMS.
     """
-    positive(rate=rate)
-    integer(1, most=1 if most is None else most)
     if len(outputs) != len(windows):
         raise ValueError(
             f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order"
@@ -122,15 +112,14 @@ def decode(
     table = _falling(table[end > start])
     if most is not None:
         table = table.groupby("video").head(most)
-    return _falling(soft_nms(table, sigma, least, each))
+    return _falling(soft_nms(table, sigma))
 
 
 def _falling(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """N predictions ``found``, by falling score, matched to the ``truth``. ``true (N, thresholds)`` marks the correct
     ones at each of ``tious``."""
 
@@ -140,35 +129,20 @@ class Evaluation:
     tious: tuple[float, ...]
     true: np.ndarray
 
-    def average_precision(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
-        """AP in [0, 1], ``(R, classes, thresholds)``, of R samples of the V ``videos``; NaN for a class without a true
-        segment. ``weights (R, V)`` are the times that each video counts, so a bootstrap needs no new matching. Integer
-        weights (at least 32 bits) are summed as integers, which is faster."""
-        place = {video: i for i, video in enumerate(videos)}
-        video_of, video_of_truth = (
-            table["video"].map(place).to_numpy(int) for table in (self.found, self.truth)
-        )
-        labels, true_labels = self.found["label"].to_numpy(), self.truth["label"].to_numpy()
-        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run along V
-        result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
-        for label in np.unique(true_labels):
-            rows = np.flatnonzero(labels == label)
-            often = drawn[video_of[rows]]
-            there = drawn[video_of_truth[true_labels == label]].sum(0)
-            seen = often.cumsum(0, drawn.dtype)
-            for t in range(len(self.tious)):
-                right = np.flatnonzero(self.true[rows, t])  # precision peaks only at true positives
-                hits = often[right]
-                precision = hits.cumsum(0, drawn.dtype) / np.maximum(seen[right], 1e-9)
-                area = (hits * np.maximum.accumulate(precision[::-1], 0)[::-1]).sum(0)
-                np.divide(area, there, out=result[:, label, t], where=there > 0)
+    def average_precision(self) -> np.ndarray:
+        """AP in [0, 1], ``(classes, thresholds)``; NaN for a class without a true segment."""
+        result = np.full((self.classes, len(self.tious)), np.nan)
+        for label, there in self.truth["label"].value_counts().items():
+            hits = self.true[self.found["label"] == label]
+            precision = hits.cumsum(0) / np.arange(1, len(hits) + 1)[:, None]
+            best = np.maximum.accumulate(precision[::-1])[::-1]
+            result[label] = (hits * best).sum(0) / there
         return result
 
     def mean_ap(self) -> dict[str, float]:
         """mAP in [0, 1] at each threshold (key ``"0.5"``), and each of :data:`AVERAGES` whose thresholds are all in
         ``tious``."""
-        videos = pd.concat([self.truth["video"], self.found["video"]]).unique()
-        means = np.nanmean(self.average_precision(videos, np.ones((1, len(videos))))[0], 0)
+        means = np.nanmean(self.average_precision(), 0)
         at = dict(zip(self.tious, means.tolist(), strict=True))
         scores = {f"{threshold:g}": value for threshold, value in at.items()}
         for name, thresholds in AVERAGES.items():
@@ -193,21 +167,22 @@ def evaluate(
     ``classes``, or a score that is not positive. Raises it also for an empty truth, for a threshold outside
     (0, 1], and for predictions of a video that is neither in the truth nor in ``videos``.
     """
-    integer(1, classes=classes)
     fraction(tious=list(tious))
     positive(tious=list(tious))
     truth = _checked("true segment", truth, classes)
     ranked = _falling(_checked("prediction", found, classes))
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
-    unknown = found["video"][~found["video"].isin([*truth["video"], *videos])].unique().tolist()
-    if unknown:
+    if unknown := set(found["video"]) - {*truth["video"], *videos}:
         raise ValueError(
-            f"predictions name {len(unknown)} unknown video(s), such as {unknown[0]!r}, where the truth "
+            f"predictions name {len(unknown)} unknown video(s), such as {min(unknown, key=str)!r}, where the truth "
             f"names {truth['video'].tolist()[0]!r}: give both the same names, and name tested videos "
             "without a true segment in videos=…"
         )
-    i, j, overlap = _pairs(ranked, truth)
+    columns = [*GROUP, *SPAN]
+    pairs = pd.merge(ranked[columns].reset_index(), truth[columns].reset_index(), on=GROUP)
+    i, j = pairs[["index_x", "index_y"]].to_numpy().T
+    overlap = tiou(pairs[["start_x", "end_x"]].to_numpy(), pairs[["start_y", "end_y"]].to_numpy())
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
     i, j, overlap = i[best], j[best], overlap[best]
     true = []
@@ -218,7 +193,7 @@ def evaluate(
 
 
 def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
-    """``table`` with its numbers as numbers. Raises ``ValueError`` for its first impossible row."""
+    """``table`` with its numbers as numbers, and rows from 0. Raises ``ValueError`` for its first impossible row."""
     predicted = what == "prediction"
     columns = ["label", *SPAN, "score"] if predicted else ["label", *SPAN]
     if missing := {"video", *columns} - set(table):
@@ -234,14 +209,7 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
             f"impossible {what}: {table[~good].iloc[0].to_dict()}. Starts lie before ends, labels are "
             f"class numbers from 0 to {classes - 1}, scores lie above 0, and all are finite."
         )
-    return table.assign(**numbers.astype({"label": int}))
-
-
-def _pairs(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows (i, j) of each prediction and each true segment of its video and class, and their tIoU."""
-    rows = (table[GROUP].reset_index(drop=True).reset_index() for table in (found, truth))
-    i, j = pd.merge(*rows, on=GROUP)[["index_x", "index_y"]].to_numpy().T
-    return i, j, tiou(found[SPAN].to_numpy(float)[i], truth[SPAN].to_numpy(float)[j])
+    return table.assign(**numbers.astype({"label": int})).reset_index(drop=True)
 
 
 def _taken(i: np.ndarray, j: np.ndarray, predictions: int, truths: int) -> np.ndarray:
@@ -284,6 +252,6 @@ def best_width(student: Run) -> float:
     return max(WIDTHS, key=lambda sigma: mean_aps([evaluated(student, "val", sigma=sigma)])[0])
 
 
-def mean_aps(evaluations: Sequence[Evaluation], name: str = HEADLINE) -> np.ndarray:
-    """mAP in percent ``(S,)`` of the S ``evaluations``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
-    return 100 * np.array([evaluation.mean_ap()[name] for evaluation in evaluations])
+def mean_aps(evaluations: Sequence[Evaluation]) -> np.ndarray:
+    """The :data:`HEADLINE` mAP in percent ``(S,)`` of the S ``evaluations``."""
+    return 100 * np.array([evaluation.mean_ap()[HEADLINE] for evaluation in evaluations])

@@ -31,9 +31,9 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 class Hessian:
     """The mean loss of ``net`` over ``data`` as a function of the P weights that need gradients: its value, gradient
-    ``(P,)`` and Hessian products. ``products`` counts the rows of all products.
+    ``(P,)`` and Hessian products.
 
-    ``data`` gives the same ``(inputs, labels)`` mini-batches in every pass: a list, a loader that does not shuffle, or
+    ``data`` gives the same ``(inputs, labels)`` mini-batches in every pass: a list, a loader, or
     a function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch. ``gauss_newton``
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
@@ -44,7 +44,7 @@ class Hessian:
     which changes the products of a large network by a thousandth.
 
     Raises ``ValueError`` in inference mode, without weights to measure or a gradient, for half precision, NaN or no
-    data, and where two passes differ or change a buffer (shuffled or augmented data, a random layer).
+    data, and where two passes differ (augmented data, a random layer).
     """
 
     def __init__(
@@ -57,10 +57,9 @@ class Hessian:
     ):
         self.weights = [w for w in net.parameters() if w.requires_grad]
         _check_weights(net, self.weights)
-        _check_fixed(data)
         self.net, self.data, self.criterion, self.gauss_newton = net, data, criterion, gauss_newton
         self.dtype, self.device = self.weights[0].dtype, self.weights[0].device
-        self.products, self._kept = 0, (None, None)
+        self._kept = None, None
         self._parts = _stretches(self.weights)
         ends = np.cumsum([0, *(w.numel() for w in self.weights)]).tolist()
         self.size = ends[-1]
@@ -107,15 +106,13 @@ class Hessian:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
         images = torch.zeros(len(rows), self.size, dtype=torch.float64, device=self.device)
         self._add([(slice(None), row) for row in rows], images)
-        self.products += len(rows)
         return images
 
     def within(self, probes: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
         """H v within one block, ``(P_block,)``, for each pair (block number, ``v (P_block,)``) in ``probes``; v is 0 in
         all other weights.
 
-        Only the graph behind the block is computed, so products in the last layers cost very little. ``products`` does
-        not count them.
+        Only the graph behind the block is computed, so products in the last layers cost very little.
         """
         images = [torch.zeros_like(row) for _, row in probes]
         self._add([(self._parts[block], row) for block, row in probes], images)
@@ -138,7 +135,7 @@ class Hessian:
         """A context in which the weights are moved by ``step (P,)``. Afterwards they are restored bit by bit."""
         before = [w.clone() for w in self.weights]
         try:
-            for w, s in zip(self.weights, self._split(step.to(self.device)), strict=True):
+            for w, s in zip(self.weights, self._split(step), strict=True):
                 w.add_(s)
             yield
         finally:
@@ -149,10 +146,9 @@ class Hessian:
         """One tensor per weight, in the weight's memory layout: convolutions would convert others in every product."""
         weights = self.weights[part]
         pieces = row.split([w.numel() for w in weights])
-        split = [piece.view(w.shape) for piece, w in zip(pieces, weights, strict=True)]
         return [
-            piece if w.is_contiguous() else torch.empty_like(w).copy_(piece)
-            for piece, w in zip(split, weights, strict=True)
+            torch.empty_like(w).copy_(piece.view(w.shape))
+            for piece, w in zip(pieces, weights, strict=True)
         ]
 
     @contextlib.contextmanager
@@ -178,7 +174,10 @@ class Hessian:
             dtype = self.dtype if x.is_floating_point() else None
             yield x.to(self.device, dtype), y.to(self.device)
         if not samples:
-            raise ValueError("the data holds no mini-batch with samples")
+            raise ValueError(
+                "the data holds no mini-batch with samples, or is used up by one pass: give a list, or "
+                "a function that returns an iterator"
+            )
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""
@@ -195,20 +194,16 @@ class Hessian:
             yield graph
 
     def _check_passes(self) -> None:
-        buffers = {name: b.clone() for name, b in self.net.named_buffers()}
         (loss, gradient), (again, other) = self.gradient(), self.gradient()
         if not np.isfinite(loss):
-            raise ValueError(f"the loss is {loss}: look at the inputs")
+            raise ValueError(f"the loss is {loss}: look at the inputs and the weights")
         rounding = 1e3 * torch.finfo(self.dtype).eps
         apart = abs(loss - again), (gradient - other).norm()
         if apart[0] > rounding * abs(loss) or apart[1] > rounding * gradient.norm():
             raise ValueError(
                 f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
-                "shuffles or augments, or a layer that is random in evaluation mode"
+                "augments, or a layer that is random in evaluation mode"
             )
-        for name, b in self.net.named_buffers():
-            if not torch.equal(b, buffers[name]):
-                raise ValueError(f"a pass in evaluation mode changes the buffer {name}")
 
 
 def _check_weights(net: nn.Module, weights: Sequence[Tensor]) -> None:
@@ -217,25 +212,12 @@ def _check_weights(net: nn.Module, weights: Sequence[Tensor]) -> None:
             f"{type(net).__name__} has no parameter to measure that needs gradients: call "
             "net.requires_grad_(True)"
         )
-    for name, weight in net.named_parameters():  # a buffer may be a mask of infinities
+    for name, weight in net.named_parameters():
         if weight.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"{name} is {weight.dtype}; flatness needs fp32 or fp64: "
                 "call net.float(), and let no weight be complex"
             )
-        if not weight.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinity: the training diverged")
-
-
-def _check_fixed(data: Iterable | Callable) -> None:
-    if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
-        raise ValueError(
-            "the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False"
-        )
-    if isinstance(data, Iterator):
-        raise ValueError(
-            "the data is used up by one pass: give a list, or a function that returns an iterator"
-        )
 
 
 def _stretches(weights: Sequence[Tensor]) -> list[slice]:
@@ -302,12 +284,10 @@ def _nodes(tensors: Iterable[Tensor]) -> set:
 
 class Sharpness(NamedTuple):
     """The rise of the loss within a ball: ``one_step`` by SAM's single step (nan where the gradient is only rounding),
-    and ``ascent`` by projected ascent, which is at least as large. ``gradient_norm`` is in the ball's coordinates."""
+    and ``ascent`` by projected ascent, which is at least as large."""
 
     one_step: float
     ascent: float
-    radius: float
-    gradient_norm: float
 
 
 def sharpness(
@@ -329,9 +309,8 @@ def sharpness(
     random = random.to(hessian.device)
     base, gradient = hessian.gradient()
     first = stretch * gradient
-    norm = float(first.norm())
     # A rise within rounding has no direction.
-    blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))
+    blind = radius * float(first.norm()) <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))
     if blind:
         first = random[1]
     rises = []
@@ -346,4 +325,4 @@ def sharpness(
             u = u * (radius / u.norm()).clamp_max(1.0)
         with hessian.moved(stretch * u):
             rises.append(hessian.value()[0] - base)
-    return Sharpness(np.nan if blind else rises[0], float(np.max([0.0, *rises])), radius, norm)
+    return Sharpness(np.nan if blind else rises[0], float(np.max([0.0, *rises])))

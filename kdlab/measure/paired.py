@@ -53,7 +53,8 @@ class Effect:
         d = np.asarray(differences, float)
         if not len(d) or not np.isfinite(d).all():
             raise ValueError(
-                f"an effect needs a finite difference of each seed or world, got {d.tolist()}"
+                f"an effect needs a finite difference of each seed or world, got {d.tolist()}: leave out "
+                "what has none"
             )
         mean, step = float(d.mean()), 100 / np.min(clips)
         spread = d.std(ddof=1) if np.ptp(d) > 1e-9 else 0.0  # the rest is rounding
@@ -102,10 +103,6 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     if a.shape != b.shape or a.ndim != 2 or 0 in a.shape:
         raise ValueError(
             f"paired scores need equal (seeds, clips) shapes, got {a.shape} and {b.shape}"
-        )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError(
-            "paired scores must be finite: leave out the seeds or clips that have none"
         )
     _, unit_of = np.unique(np.arange(a.shape[1]) if units is None else units, return_inverse=True)
     sums = np.stack([np.bincount(unit_of, row) for row in 100 * (a - b)])  # (S, U)

@@ -1,4 +1,4 @@
-"""Pictures of the loss around and between networks: filter-normalised curves and surfaces, linear paths.
+"""The loss along filter-normalised directions.
 
 docs/methods.md, 5. Random directions show the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
 stay those of the centre, so they no longer match the weights away from it.
@@ -43,14 +43,10 @@ def filter_scale(hessian: Hessian) -> Tensor:
 
 
 def curve(hessian: Hessian, direction: Tensor, at: np.ndarray) -> np.ndarray:
-    """The losses ``(A,)`` at w + a × ``direction`` for each a of ``at (A,)``."""
-    return surface(hessian, direction, direction, at, np.zeros(1))[:, 0]
-
-
-def surface(hessian: Hessian, first: Tensor, second: Tensor, at: np.ndarray, beside: np.ndarray):
-    """The losses ``(A, B)`` at w + a × ``first`` + b × ``second``, for a of ``at (A,)`` and b of ``beside (B,)``."""
-    losses = np.empty((len(at), len(beside)))
-    for i, j in np.ndindex(losses.shape):
-        with hessian.moved(at[i] * first + beside[j] * second):
-            losses[i, j] = hessian.value()[0]
-    return losses
+    """The losses ``(A,)`` at w + a × ``direction`` for each a of ``at (A,)``. For a surface over two directions, call it
+    within ``hessian.moved(b * second)`` for each b."""
+    losses = []
+    for a in at:
+        with hessian.moved(a * direction):
+            losses.append(hessian.value()[0])
+    return np.array(losses)

@@ -2,11 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
@@ -57,10 +55,8 @@ def answers() -> dict[str, Answer]:
     read = []
     for name, asked in written().items():
         if "method" in asked:  # question 4 is measured, and has no answer
-            fields: dict[str, Any] = {
-                field: asked[field] for field in Question.__dataclass_fields__
-            }
-            fields["rivals"] = tuple(asked["rivals"])
+            fields = {field: asked[field] for field in Question.__dataclass_fields__}
+            fields["rivals"] = tuple(fields["rivals"])
             question = Question(**fields)
             if why := missing(name):
                 read.append(Answer(question, {}, withheld=why))
@@ -72,28 +68,17 @@ def answers() -> dict[str, Answer]:
 def compared(name: str) -> pd.DataFrame:
     """The effects behind an answer: the method over its baseline and over each rival, and the teacher's lead. Columns:
     the effect with half of its 95 % interval, and the lowest and the highest of the worlds."""
-    answer, measured, rows = answers()[name], values(name).assign(zero=0.0), []
-    question = answer.question
-    named = {
-        name: f"({name})" if " + " in name else name for name in (question.method, *answer.compared)
-    }
-    pairs: dict[str, tuple[str, str, Effect | None]] = {
-        f"{named[question.method]} − {named[other]}": (question.method, other, effect)
-        for other, effect in answer.compared.items()
-    }
-    if question.teacher:
-        pairs[f"the lead: {question.teacher} − {question.baseline}"] = (
-            question.teacher,
-            question.baseline,
-            answer.lead,
-        )
-    for one, other, effect in pairs.values():
+    answer, measured = answers()[name], values(name).assign(zero=0.0)
+    question, method, baseline = answer.question, answer.question.method, answer.question.baseline
+    named = {name: f"({name})" if " + " in name else name for name in (method, *answer.compared)}
+    pairs = []
+    for other, effect in answer.compared.items():
+        pairs.append((f"{named[method]} − {named[other]}", method, other, effect))
+    if teacher := question.teacher:
+        pairs.append((f"the lead: {teacher} − {baseline}", teacher, baseline, answer.lead))
+    rows = {}
+    for text, one, other, effect in pairs:
         worlds = measured[one] - measured[other]
-        rows.append(
-            {
-                question.unit: str(effect),
-                "lowest world": worlds.min(),
-                "highest world": worlds.max(),
-            }
-        )
-    return pd.DataFrame(rows, list(pairs))
+        rows[text] = str(effect), worlds.min(), worlds.max()
+    columns = [question.unit, "lowest world", "highest world"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns)

@@ -1,10 +1,8 @@
 """The predictions of all runs of a study on the same test clips, and the function that collects them."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
-from itertools import chain, islice
-from operator import attrgetter
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -33,8 +31,8 @@ class Scores:
     ids: np.ndarray
     units: np.ndarray
     labels: np.ndarray
-    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    logits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    predicted: dict[str, np.ndarray] = field(default_factory=dict)
+    logits: dict[str, np.ndarray] = field(default_factory=dict)
 
     def correct(self, condition: str) -> np.ndarray:
         """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
@@ -107,28 +105,32 @@ def collect(
     """
     one_of(("clip", "group"), unit=unit)
     seeds = _seeds(recipes)
-    every = list(chain.from_iterable(recipes.values()))
+    conditions = [condition for condition, column in recipes.items() for _ in column]
+    every = [recipe for column in recipes.values() for recipe in column]
     obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    first, left, shared, runs, logits = obtained[0].predictions(), iter(obtained), {}, {}, {}
-    for condition, column in recipes.items():
-        runs[condition] = list(islice(left, len(column)))
-        logits[condition] = []
-        for recipe, run in zip(column, runs[condition], strict=True):
-            _check_alike(shared, "sources", condition, run)
-            _check_alike(shared, "data", recipe.data, run)
-            tested = run.predictions()
-            if not np.array_equal(tested.ids, first.ids):
-                raise ValueError(
-                    f"{run.folder} was tested on other clips than the rest of the study; retrain it"
-                )
-            logits[condition].append(tested.logits - tested.logits.max(-1, keepdims=True))
+    first, shared, runs, logits = (
+        obtained[0].predictions(),
+        {},
+        defaultdict(list),
+        defaultdict(list),
+    )
+    for condition, recipe, run in zip(conditions, every, obtained, strict=True):
+        _check_alike(shared, "sources", condition, run)
+        _check_alike(shared, "data", recipe.data, run)
+        tested = run.predictions()
+        if not np.array_equal(tested.ids, first.ids):
+            raise ValueError(
+                f"{run.folder} was tested on other clips than the rest of the study; retrain it"
+            )
+        runs[condition].append(run)
+        logits[condition].append(tested.logits - tested.logits.max(-1, keepdims=True))
     # windows of untrimmed video have no label, and detectors predict no classes
     known = (first.labels >= 0).all()
     logits = {name: np.stack(rows) for name, rows in logits.items()} if known else {}
     predicted = {name: rows.argmax(-1) for name, rows in logits.items()}
     classes = tuple(obtained[0].provenance["classes"])
     units = np.asarray(first.groups if unit == "group" else first.ids)
-    return Scores(classes, seeds, first.ids, units, first.labels, predicted, logits), runs
+    return Scores(classes, seeds, first.ids, units, first.labels, predicted, logits), dict(runs)
 
 
 def _of(kind: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -143,7 +145,8 @@ def _seeds(recipes: dict[str, list[Recipe]]) -> tuple[int, ...]:
         for name, column in recipes.items()
         if not name.rpartition(":")[2].startswith("teacher")
     }
-    seeds = {tuple(map(attrgetter("seed"), column)) for column in (students or recipes).values()}
+    columns = (students or recipes).values()
+    seeds = {tuple(recipe.seed for recipe in column) for column in columns}
     if len(seeds) != 1:
         raise ValueError(
             f"every condition needs the same seeds in the same order, got {sorted(seeds)}"

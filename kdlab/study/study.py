@@ -64,9 +64,11 @@ class Study:
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
         recipes = self.conditions(size or self.size or current(), world)
-        asked = set()
-        for question in self.questions:
-            asked |= {question.method, question.baseline, question.teacher, *question.rivals}
+        asked = {
+            name
+            for question in self.questions
+            for name in (question.method, question.baseline, question.teacher, *question.rivals)
+        }
         unknown = asked - recipes.keys() - {"zero", ""}
         if self.measure is accuracies and unknown:
             raise ValueError(

@@ -169,7 +169,7 @@ def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, refused, tmp_pat
     how = ["--clips", "10", "--workers", "1", "--classes", "Jump,Run,Wave"]
     code, out, err = kdlab("data", "night", "--out", tmp_path / "night", *how)
     assert code == 0, err
-    assert "10 clips do not spread evenly over 3 classes: making 9" in out
+    assert ": 9 clips in " in out
     assert re.search(r"Wave +1 +1 +1", out)
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "night"

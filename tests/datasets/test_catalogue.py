@@ -12,16 +12,9 @@ from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
 from kdlab.datasets.check import check
 from kdlab.datasets.released import open_data
-from kdlab.datasets.splits import own_folds
+from kdlab.datasets.splits import own_folds, shared_groups
 from kdlab.datasets.user_clips import UserClips
 from tests.conftest import table, touch
-
-
-def by_split(catalogue):
-    return {
-        split: sorted(r.id for r in catalogue.split(split)) for split in ("train", "val", "test")
-    }
-
 
 # --- folders -------------------------------------------------------------------------------------------------------
 
@@ -61,7 +54,7 @@ def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
     assert {r.id.split("/")[0] for r in catalogue.split("test")} == {"test"}
     assert any("extra" in note for note in catalogue.notes)
     touch(root, "validation/a/1.mp4", "validation/b/1.mp4")
-    assert by_split(from_folder(root))["val"] == ["validation/a/1", "validation/b/1"]
+    assert [r.id for r in from_folder(root).split("val")] == ["validation/a/1", "validation/b/1"]
 
 
 @pytest.mark.parametrize(
@@ -122,17 +115,17 @@ def test_a_table_with_splits_groups_and_times(tmp_path):
     }
 
 
-def fold_lines(groups=6):
-    return [
-        f"{c}/{g}_{k}.mp4,{c},{'AB'[g % 2]},{c}{g}"
-        for c in ("run", "jump")
-        for g in range(groups)
-        for k in range(4)
-    ]
-
-
 def test_folds(tmp_path):
-    path = table(tmp_path / "index.csv", "path,label,fold,group", *fold_lines())
+    path = table(
+        tmp_path / "index.csv",
+        "path,label,fold,group",
+        *(
+            f"{c}/{g}_{k}.mp4,{c},{'AB'[g % 2]},{c}{g}"
+            for c in ("run", "jump")
+            for g in range(6)
+            for k in range(4)
+        ),
+    )
     assert {r.group[-1] for r in open_data(tmp_path).split("test")} == set("135")
     catalogue = open_data(path, test_fold="A")
     assert {r.group[-1] for r in catalogue.split("test")} == set("024")
@@ -223,7 +216,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
     if empty == Path(""):  # which is the same as Path(".")
         assert len(open_data(empty).records) == 2
         return
-    for read in (open_data, open_data, check):
+    for read in (open_data, check):
         with pytest.raises(CatalogueError, match="the path of the clips is empty"):
             read(empty)
 
@@ -332,11 +325,11 @@ def test_accents_are_coded_in_either_way(tmp_path, there, named):
 # --- own folds -----------------------------------------------------------------------------------------------------
 
 
-def people(root, count=9, classes="abcdefghij"):
+def people(root):
     return table(
         root / "index.csv",
         "path,label,group",
-        *(f"{c}{p}.avi,{c},p{p:02}" for p in range(count) for c in classes),
+        *(f"{c}{p}.avi,{c},p{p:02}" for p in range(9) for c in "abcdefghij"),
     )
 
 
@@ -346,7 +339,7 @@ def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
     for fold in "123":
         mine = own_folds(catalogue, 3, fold)
         tested = sorted({r.group for r in mine.split("test")})
-        assert not set(tested) & {r.group for r in mine.records if r.split != "test"}
+        assert not shared_groups(mine.records)
         assert not {r.group for r in mine.split("val")} & {r.group for r in mine.split("train")}
         assert mine.counts().loc["a"].to_dict() == {"train": 5, "val": 1, "test": 3}
         assert (
@@ -376,10 +369,7 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
     tested = Counter(r.id for fold in folds for r in fold.split("test"))
     assert set(tested.values()) == {1} and len(tested) == len(catalogue.records)
     assert sorted(fold.counts().loc["Run", "test"] for fold in folds) == [3, 6, 6]
-    for fold in folds:
-        assert not {r.group for r in fold.split("test")} & {
-            r.group for r in fold.records if r.split != "test"
-        }
+    assert not any(shared_groups(fold.records) for fold in folds)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,6 @@ def small(monkeypatch):
                 for data in datasets.DATA_SETS
             ],
         )
-        monkeypatch.setattr(datasets, "THUMOS_VIDEOS", {"json": {}})
         return expected
 
     return expect

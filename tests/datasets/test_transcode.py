@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from kdlab.video.container import probe, timeline
 from kdlab.video.decode import read_frames
 from tests.conftest import cut
 
-SMALL = CoviarFormat(96, 80)
+made_small = partial(transcode, form=CoviarFormat(96, 80), workers=1)
 
 
 def moving(frames, width=128, height=96):
@@ -43,13 +44,13 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     (root / "index.csv").write_text(
         'path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n'
     )
-    transcode(root, out, SMALL, workers=1)
+    made_small(root, out)
     assert (
         out / "index.csv"
     ).read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
     assert [record.group for record in open_data(out).records] == ["g1", "b/odd"]
     (out / "index.csv").write_text("mine")
-    transcode(root, out, SMALL, workers=1)
+    made_small(root, out)
     assert (out / "index.csv").read_text() == "mine" and "move it away" in capsys.readouterr().out
 
 
@@ -74,7 +75,7 @@ def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variabl
     (tmp_path / "in" / "index.csv").write_text(
         f"path,label,start,end\n{name},a,0,1.3\n{name},b,1.5,2.5\n"
     )
-    [made] = transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    [made] = made_small(tmp_path / "in", tmp_path / "out")
     assert made.frames == 40 and "avi,a,0,1.3" in (tmp_path / "out" / "index.csv").read_text()
     lines = [timeline(path) for path in (made.source, made.target)]
     for start, end in ((0, 1.3), (1.5, 2.5)):
@@ -85,7 +86,7 @@ def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variabl
         )
     assert np.abs(lines[0].times - lines[1].times).max() <= 0.001
     assert [frame.number for frame in modalities(made.target, [5, 27, 39])] == [5, 27, 39]
-    assert transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)[0].kept
+    assert made_small(tmp_path / "in", tmp_path / "out")[0].kept
 
 
 def test_a_long_pause_loses_no_frame(make_video, tmp_path):
@@ -93,7 +94,7 @@ def test_a_long_pause_loses_no_frame(make_video, tmp_path):
     source = make_video(
         "watch.mp4", frames=20, rate=1000, pts=[33 * t + 250_000 * (t > 9) for t in range(20)]
     )
-    [made] = transcode(source, tmp_path / "out", SMALL, workers=1)
+    [made] = made_small(source, tmp_path / "out")
     assert (made.frames, made.reason) == (20, "")
     assert np.abs(timeline(made.target).times - timeline(source).times).max() < 0.005
 
@@ -103,17 +104,17 @@ def test_a_source_that_changed_in_its_middle_is_made_over_again(make_video, tmp_
     content = bytearray(source.read_bytes())
     times = os.stat(source)
     assert len(content) > 3 * 2**16
-    transcode(source, tmp_path / "out", SMALL, workers=1)
+    made_small(source, tmp_path / "out")
     content[len(content) // 2] ^= 255
     source.write_bytes(content)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
-    [its] = transcode(source, tmp_path / "out", SMALL, workers=1)
+    [its] = made_small(source, tmp_path / "out")
     assert not its.kept
-    assert transcode(source, tmp_path / "out", SMALL, workers=1)[0].kept
+    assert made_small(source, tmp_path / "out")[0].kept
 
 
 def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, tmp_path):
-    report = transcode(sources(make_video), tmp_path / "out", SMALL, workers=1)
+    report = made_small(sources(make_video), tmp_path / "out")
     by_name = {its.target.relative_to(tmp_path / "out").as_posix(): its for its in report}
     assert {name: its.frames for name, its in by_name.items()} == {
         "a/h264.avi": 30,
@@ -167,11 +168,11 @@ def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, turned
 
 def test_a_second_call_keeps_what_is_whole_and_makes_the_rest(make_video, tmp_path):
     root, out = sources(make_video), tmp_path / "out"
-    first = {its.target.name: its for its in transcode(root, out, SMALL, workers=1)}
+    first = {its.target.name: its for its in made_small(root, out)}
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.avi")}
     (out / "a" / "h264.avi").unlink()
     cut(out / "a" / "part2.avi", 0.9)  # as a full disk or an interrupted copy leaves it
-    second = {its.target.name: its for its in transcode(root, out, SMALL, workers=1)}
+    second = {its.target.name: its for its in made_small(root, out)}
     assert {name: its.kept for name, its in second.items() if not its.reason} == {
         "h264.avi": False,
         "part2.avi": False,
@@ -216,14 +217,14 @@ def test_killed_in_mid_file(make_video, tmp_path):
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert not list(out.glob("*.avi")) and list(out.glob(".*.tmp"))
-    [its] = transcode(source, out, SMALL, workers=1)
+    [its] = made_small(source, out)
     assert (its.frames, its.kept) == (180, False)
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):
     make_video("in/a.mp4", frames=6)
     make_video("in/b.mp4", frames=6)
-    [first, _] = transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    [first, _] = made_small(tmp_path / "in", tmp_path / "out")
     assert _is_ours(first.target)
     mine = make_video("out/b.avi", frames=4, codec="mpeg4")
     before = mine.read_bytes()
@@ -232,10 +233,10 @@ def test_somebodys_video_is_not_replaced(make_video, tmp_path):
     with pytest.raises(
         NotOurs, match="b.avi is there already and was not made by `kdlab data transcode`"
     ):
-        transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+        made_small(tmp_path / "in", tmp_path / "out")
     # asked before the first file is made
     assert mine.read_bytes() == before and first.target.read_bytes() == rest
     mine.unlink()
     mine.symlink_to(first.target)
     with pytest.raises(NotOurs, match="b.avi is there already"):
-        transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+        made_small(tmp_path / "in", tmp_path / "out")

@@ -53,14 +53,13 @@ class Unread:
         return self
 
 
-def fitted(method, values, settings, teacher=None, past=False) -> tuple[nn.Module, nn.Module]:
+def fitted(method, values, settings, past=False) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     net = Tiny()
     if past:  # as a trained network has
         net.train()(torch.full((8, 1), 50.0) + torch.arange(8.0)[:, None])
     before = copy.deepcopy(net)
-    nets = {"student": net} | ({"teacher": teacher} if teacher else {})
-    return before, fit(method, nets, Clips(values), settings, 0).nets["student"]
+    return before, fit(method, {"student": net}, Clips(values), settings, 0).nets["student"]
 
 
 def same(a: nn.Module, b: nn.Module, names) -> list[bool]:
@@ -111,21 +110,22 @@ def test_every_batch_counts_alike():
     )
 
 
-def loss_of(method, student, teacher=None, labels=None) -> tuple[float, dict]:
-    nets = {"student": lambda x: student, "teacher": lambda x: teacher}
-    batch = Batch(dict.fromkeys(("student", "teacher"), torch.zeros(len(student), 1)), labels, ())
-    ((name, loss, terms),) = method.losses(nets, batch, Progress(0, 1))
+def loss_of(student) -> tuple[float, dict]:
+    batch = Batch({"student": torch.zeros(len(student), 1)}, None, ())
+    ((name, loss, terms),) = EntropyMinimisation().losses(
+        {"student": lambda x: student}, batch, Progress(0, 1)
+    )
     assert name == "net"
     return loss, terms
 
 
 def test_entropy_of_an_even_and_of_a_sure_answer():
-    even, terms = loss_of(EntropyMinimisation(), torch.zeros(3, 4))
+    even, terms = loss_of(torch.zeros(3, 4))
     assert float(even) == pytest.approx(math.log(4)) and terms["entropy"] is even
     p = torch.tensor([[0.5, 0.25, 0.25]])
-    assert float(loss_of(EntropyMinimisation(), p.log())[0]) == pytest.approx(1.5 * math.log(2))
+    assert float(loss_of(p.log())[0]) == pytest.approx(1.5 * math.log(2))
     sure = torch.tensor([[1000.0, 0.0]], requires_grad=True)  # p rounds to 0
-    loss, _ = loss_of(EntropyMinimisation(), sure)
+    loss, _ = loss_of(sure)
     loss.backward()
     assert float(loss.detach()) == 0 and torch.equal(sure.grad, torch.zeros(1, 2))
 

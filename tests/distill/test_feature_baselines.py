@@ -27,7 +27,7 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from tests.conftest import walks
-from tests.distill.conftest import TwoSides
+from tests.distill.conftest import TwoSides, bits, same
 from tests.foreign.driftwood.kelp import Kelp
 
 TEACHER = TinyC3D((3, 4, 6, 8))
@@ -93,8 +93,8 @@ def test_feature_norm_worked_examples():
 def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student, teacher):
     method = SimKD(tap)
     nets = networks(student, teacher)
-    frozen = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
-    own = {k: v.clone() for k, v in nets["student"].state_dict().items()}
+    frozen = bits(nets["teacher"])
+    own = bits(nets["student"])
     assert method.extra_nets(nets, TwoSides(16).evaluation(), 0) == {}
     trained = fit(method, nets, TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0)
     state = trained.nets["student"].state_dict()
@@ -102,7 +102,7 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
     assert head and all(torch.equal(state[k], frozen[k]) for k in head)
     moved = [k for k in state if k.startswith(tap) and "weight" in k]
     assert moved and not any(torch.equal(state[k], own[k]) for k in moved)
-    assert all(torch.equal(v, frozen[k]) for k, v in trained.nets["teacher"].state_dict().items())
+    assert same(trained.nets["teacher"], frozen)
     assert trained.history[-1]["features"] < trained.history[0]["features"]
     # labels are not trained on
     assert trained.history[0]["loss_net"] == trained.history[0]["features"]
@@ -284,5 +284,5 @@ def test_networks_of_two_classes_teach_each_other_from_files_to_predictions(own_
         method=SimKD(),
         teacher=tiny,
     )
-    for run in (obtain(recipe, say=str) for recipe in (tiny, again)):
+    for run in (obtain(recipe) for recipe in (tiny, again)):
         assert run.history.notna().all(axis=None) and run.predictions("test").logits.shape == (2, 2)

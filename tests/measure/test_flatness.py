@@ -3,7 +3,6 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -110,11 +109,10 @@ def test_an_eigenvector_of_two_weights_is_found_from_any_seed():
     assert [extremes(hessian, seed=seed).largest for seed in range(12)] == pytest.approx([1] * 12)
 
 
-def test_no_curvature_is_zero_and_told():
+def test_no_curvature_is_zero():
     flat_loss = quadratic(0 * A)
     assert trace(flat_loss)[:2] == (0, 0)
-    with pytest.warns(UserWarning, match="there is no curvature to compare"):
-        assert extremes(flat_loss)[:3] == (0, 0, (0, 0))
+    assert extremes(flat_loss)[:2] == (0, 0)
 
 
 # --- deflated traces -------------------------------------------------------------------------------------------
@@ -244,7 +242,6 @@ def test_sharpness_of_the_worked_examples():
     assert found.one_step == pytest.approx(0.05 * 5**0.5 + 0.5 * 0.05**2 * 3, abs=1e-9)
     assert found.one_step == pytest.approx(0.1155534, abs=1e-7)
     assert found.ascent == pytest.approx(0.1155869, abs=1e-7)
-    assert found.gradient_norm == pytest.approx(5**0.5)
     there = quadratic(at=[1.0, 2, -1])
     assert sharpness(there).one_step == pytest.approx(0.3781836, abs=1e-7)
     assert sharpness(there, adaptive=True).one_step == pytest.approx(0.6545807, abs=1e-7)
@@ -265,12 +262,11 @@ def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coo
     assert torch.trace(matrix(uneven)).item() == pytest.approx(100.01)
     for hessian in (even, uneven):
         found = sharpness(hessian, adaptive=True)
-        assert math.isnan(found.one_step) and found.gradient_norm < 1e-12
+        assert math.isnan(found.one_step)
         assert found.ascent == pytest.approx(0.5 * (2**0.5 * 0.05 + 0.05**2 / 2) ** 2, abs=1e-8)
     assert sharpness(uneven).ascent > 10 * sharpness(even).ascent
     # a gradient that is only rounding has no step
-    rounded = sharpness(product_of_two(10.0, math.nextafter(0.1, 1)))
-    assert 0 < rounded.gradient_norm < 1e-13 and math.isnan(rounded.one_step)
+    assert math.isnan(sharpness(product_of_two(10.0, math.nextafter(0.1, 1))).one_step)
 
 
 def rescaled(net: nn.Module, c: float) -> nn.Module:
@@ -293,7 +289,7 @@ def test_rescaled_weights_fake_raw_sharpness_but_not_adaptive():
     raw, adaptive = (
         [sharpness(h, 0.5, adaptive=kind) for h in (one, other)] for kind in (False, True)
     )
-    for number in ("one_step", "ascent", "gradient_norm"):
+    for number in ("one_step", "ascent"):
         assert getattr(adaptive[0], number) == pytest.approx(getattr(adaptive[1], number), abs=1e-9)
     assert raw[0].ascent > 1.1 * raw[1].ascent
     assert torch.trace(matrix(one)) > 1.05 * torch.trace(matrix(other))
@@ -330,16 +326,6 @@ class Detached(nn.Module):
         return x.detach()
 
 
-class Counter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(1))
-
-    def forward(self, x):
-        self.calls += 1
-        return x
-
-
 def test_what_cannot_be_measured_says_why():
     net = small_net()
     data = batches(6, 6)
@@ -348,7 +334,6 @@ def test_what_cannot_be_measured_says_why():
         (copy.deepcopy(net).requires_grad_(False), data, "no parameter to measure"),
         (copy.deepcopy(net).half(), data, "0.weight is torch.float16.*fp32 or fp64"),
         (nn.Sequential(Noise(), net), data, "two passes over the data differ"),
-        (nn.Sequential(Counter(), net), data, "changes the buffer 0.calls"),
         (nn.Sequential(net, Detached()), data, "no gradient: Sequential detaches"),
         (net, [], "no mini-batch with samples"),
         (net, [(x[:0], y[:0])], "no mini-batch with samples"),
@@ -359,15 +344,10 @@ def test_what_cannot_be_measured_says_why():
             lambda: iter([(x + 1e-3 * torch.randn_like(x), y)]),
             "two passes over the data differ",
         ),
-        (
-            net,
-            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 6, shuffle=True),
-            "shuffles",
-        ),
     ]
     spoilt = copy.deepcopy(net)
     spoilt[5].bias.data[1] = torch.nan
-    for module, batches_, message in [*cases, (spoilt, data, "5.bias holds NaN")]:
+    for module, batches_, message in [*cases, (spoilt, data, "the loss is nan")]:
         with pytest.raises(ValueError, match=message):
             Hessian(module, batches_)
     with torch.inference_mode(), pytest.raises(ValueError, match="inference mode"):
@@ -449,9 +429,3 @@ def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
     hessian = Hessian(net, [(x, y)])
     for ours, plain in ((hessian.gradient()[1], gradient), (hessian.product(v[None])[0], product)):
         assert (ours - flat(plain)).norm() <= 1e-7 * flat(plain).norm()
-
-
-def test_a_mask_of_infinities_is_no_weight():
-    net = nn.Linear(2, 2)
-    net.register_buffer("mask", torch.full((2,), -torch.inf))
-    assert np.isfinite(Hessian(net, [(torch.rand(3, 2), torch.tensor([0, 1, 1]))]).value()[0])

@@ -61,7 +61,7 @@ def test_the_variance_between_units_is_the_one_that_was_drawn():
     "wrong, says",
     [
         (lambda: effect(np.zeros((3, 4)), np.zeros((2, 4))), r"\(3, 4\) and \(2, 4\)"),
-        (lambda: effect(np.full((1, 2), np.nan), np.zeros((1, 2))), "must be finite"),
+        (lambda: effect(np.full((1, 2), np.nan), np.zeros((1, 2))), "a finite difference of each"),
         (lambda: Effect.of([1.0, np.inf]), "a finite difference of each seed or world"),
         (lambda: Effect.of([]), "a finite difference of each seed or world"),
     ],

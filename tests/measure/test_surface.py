@@ -7,7 +7,7 @@ from torch import nn
 
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
-from kdlab.measure.surface import curve, filter_direction, filter_scale, surface
+from kdlab.measure.surface import curve, filter_direction, filter_scale
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 AT = np.linspace(-1, 1, 51)
@@ -53,10 +53,10 @@ def test_a_quadratic_gives_its_curve_surface_and_curvature():
         9 + AT * float(gradient @ d) + 0.5 * AT**2 * float(d @ A @ d), abs=1e-12
     )
     assert 2 * np.polyfit(AT, losses, 2)[0] == pytest.approx(float(d @ A @ d), abs=1e-9)
-    plane = surface(hessian, d, e, AT[::10], AT[::25])
-    for i, j in np.ndindex(6, 3):
-        w = torch.tensor([1.0, 2, -1]).double() + AT[10 * i] * d + AT[25 * j] * e
-        assert plane[i, j] == pytest.approx(float(0.5 * w @ A @ w), abs=1e-12)
+    with hessian.moved(0.3 * e):
+        (loss,) = curve(hessian, d, [0.7])
+    w = torch.tensor([1.0, 2, -1]).double() + 0.7 * d + 0.3 * e
+    assert loss == pytest.approx(float(0.5 * w @ A @ w), abs=1e-12)
     assert torch.cat([w.detach().flatten() for w in hessian.weights]).tolist() == [1, 2, -1]
 
 

@@ -13,17 +13,10 @@ from kdlab.train.runs import untrained
 DEPTHS = {"iframe": 50, "motion": 18, "residual": 18}
 
 
-def made(spec, classes: int = 5):
-    channels = (
-        CHANNELS[getattr(spec, "modality", None)] if hasattr(spec, "modality") else spec.channels
-    )
-    return build(spec, classes, 0, torch.zeros(channels), torch.ones(channels)).eval()
-
-
 @pytest.mark.parametrize("modality", CHANNELS)
 @torch.no_grad()
 def test_logits_are_the_mean_over_segments_and_features_come_from_the_same_pass(modality):
-    net = made(tiny(modality))
+    net = build(tiny(modality), 5, 0).eval()
     clip = torch.rand(2, CHANNELS[modality], 3, 64, 80)
     frames = torch.stack([net(clip[:, :, t : t + 1]) for t in range(3)])
     assert torch.allclose(net(clip), frames.mean(0), atol=1e-5)
@@ -45,7 +38,7 @@ def test_sizes_of_the_tiny_networks_by_hand():
     for k, width in enumerate((16, 32, 64, 64)):
         cost += (1280 >> 2 * k) * width * (10 * before + 9 * width)
         before = width
-    net = made(tiny("iframe"), 10)
+    net = build(tiny("iframe"), 10, 0).eval()
     assert macs(net, (1, 3, 3, 64, 80)) == 3 * (cost + 64 * 10)
     assert parameters(net) == 154_000
 

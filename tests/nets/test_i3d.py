@@ -9,14 +9,10 @@ from kdlab.nets.layers import trunk
 from kdlab.nets.pretrained import Weights
 
 
-def on_meta(spec: I3D, classes: int = 400):
-    with torch.device("meta"):
-        return spec.make(classes)
-
-
 @pytest.mark.parametrize("temporal, units", [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
 def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, units):
-    net = on_meta(I3D(temporal))
+    with torch.device("meta"):
+        net = I3D(temporal).make(400)
     deep = [
         name
         for name, m in net.named_modules()

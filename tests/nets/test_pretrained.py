@@ -15,8 +15,8 @@ from kdlab.night import Night
 from kdlab.train.recipe import Recipe, from_json, to_json
 
 
-def net(classes: int = 5, width: int = 6) -> nn.Module:
-    return TinyR2Plus1D((4, width)).make(classes)
+def net() -> nn.Module:
+    return TinyR2Plus1D((4, 6)).make(5)
 
 
 @pytest.fixture

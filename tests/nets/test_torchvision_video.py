@@ -17,18 +17,18 @@ slow = pytest.mark.slow
 
 
 @cache
-def theirs(arch, classes=7):
+def theirs(arch):
     """torchvision's network at random, its head's bias a name of its own; one for all tests."""
     torch.manual_seed(0)
-    return get_model(arch, weights=None, num_classes=classes)
+    return get_model(arch, weights=None, num_classes=7)
 
 
-def saved(folder, arch, content, name=None):
+def saved(folder, arch, content):
     """``content`` in a file whose name carries the digits of its own SHA-256, as torchvision's files do."""
     draft = folder / "draft.pth"
     torch.save(content, draft)
     digits = hashlib.sha256(draft.read_bytes()).hexdigest()[:8]
-    return draft.rename(folder / (name or f"{arch}-{digits}.pth"))
+    return draft.rename(folder / f"{arch}-{digits}.pth")
 
 
 @pytest.fixture(autouse=True)

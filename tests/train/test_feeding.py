@@ -10,7 +10,7 @@ from torch import nn
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.records import ClipRecord
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Window
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.feeding import clips_of_batch, made_ahead
 from kdlab.train.loop import fit
@@ -18,7 +18,6 @@ from kdlab.train.settings import Settings
 from tests.conftest import interrupted_at
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
-WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
 
 
 class Memory:
@@ -35,27 +34,21 @@ class Memory:
         return (Gamma(1.8)(self.clips[path]) if "gamma" in tag else self.clips[path])[indices]
 
 
-def made(window=WINDOWS["spread"], count=11, views=None):
+def made():
     rng = np.random.default_rng(0)
     clips = {
-        f"c{i}": rng.integers(0, 60, (12 + i, 20, 22 + i % 3, 3), dtype=np.uint8)
-        for i in range(count)
+        f"c{i}": rng.integers(0, 60, (12 + i, 20, 22 + i % 3, 3), dtype=np.uint8) for i in range(11)
     }
     records = [ClipRecord(p, p, i % 3, "train", "g") for i, p in enumerate(clips)]
-    views = views or {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
-    return ClipBatches(records, views, window, Memory(clips))
-
-
-def requests(count):
-    """What the training loop asks for."""
-    steps = range(SETTINGS.epochs * (count // SETTINGS.batch_size))
-    return [clips_of_batch(count, SETTINGS, SEED, step) for step in steps]
+    views = {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
+    return ClipBatches(records, views, Window(8, 20, 16), Memory(clips))
 
 
 def test_batches_are_made_ahead_by_threads_and_only_once():
     clips, begun = made(), []
+    wanted = (clips_of_batch(11, SETTINGS, SEED, step) for step in range(4))
     for number, _ in enumerate(
-        made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)
+        made_ahead(clips.training, (begun.append(r) or r for r in wanted), 2)
     ):
         # no more than two are made before they are asked for
         assert len(begun) == min(number + 3, 4)

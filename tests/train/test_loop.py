@@ -19,6 +19,7 @@ from kdlab.system.files import StorageFull
 from kdlab.train.loop import fit, predict
 from kdlab.train.settings import Settings, learning_rate
 from tests.conftest import interrupted_at
+from tests.distill.conftest import bits, same
 
 
 @dataclass
@@ -57,15 +58,11 @@ def make_net(seed=0):
         )
 
 
-def state(net):
-    return {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
 SETTINGS = Settings(epochs=4, batch_size=16, lr=1e-2)
+
+
+def trained(method=CrossEntropy(), settings=SETTINGS, seed=0, **how):
+    return fit(method, {"student": make_net()}, Blobs(), settings, seed, **how)
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
@@ -79,27 +76,17 @@ def test_learning_rate_rises_then_falls_to_nothing():
 
 
 def test_training_learns_and_says_what_it_did():
-    trained = fit(
-        CrossEntropy(),
-        {"student": make_net()},
-        Blobs(),
-        Settings(epochs=30, batch_size=16, lr=1e-2),
-        0,
-        validation=Blobs(),
-    )
-    assert trained.steps == 90 and len(trained.history) == 30 and len(trained.first_losses) == 10
-    assert trained.history[-1]["loss_net"] < trained.history[0]["loss_net"]
-    assert trained.history[-1]["val_accuracy"] > 80
-    logits, labels, _ = predict(trained.nets["student"], Blobs().evaluation(), "student")
+    its = trained(settings=replace(SETTINGS, epochs=30), validation=Blobs())
+    assert its.steps == 90 and len(its.history) == 30 and len(its.first_losses) == 10
+    assert its.history[-1]["loss_net"] < its.history[0]["loss_net"]
+    assert its.history[-1]["val_accuracy"] > 80
+    logits, labels, _ = predict(its.nets["student"], Blobs().evaluation(), "student")
     assert float((logits.argmax(1) == labels).float().mean()) > 0.8
 
 
 def test_same_seed_same_bits_other_seed_other_bits():
-    a, b, c = (
-        state(fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, s).nets["student"])
-        for s in (0, 0, 1)
-    )
-    assert same(a, b) and not same(a, c)
+    a, b, c = (trained(seed=s).nets["student"] for s in (0, 0, 1))
+    assert same(a, bits(b)) and not same(a, bits(c))
 
 
 def test_bits_do_not_depend_on_the_threads_of_the_caller():
@@ -107,14 +94,10 @@ def test_bits_do_not_depend_on_the_threads_of_the_caller():
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        results.append(
-            state(
-                fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0).nets["student"]
-            )
-        )
+        results.append(trained().nets["student"])
         assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
-    assert same(*results)
+    assert same(results[0], bits(results[1]))
 
 
 @dataclass(frozen=True)
@@ -138,10 +121,10 @@ class TwoPasses(Method):
 def test_a_method_of_two_optimisers_needs_no_other_loop():
     method = TwoPasses()
     nets = {"student": make_net(), "probe": nn.Linear(4, 1)}
-    trained = fit(method, nets, Blobs(), SETTINGS, 0)
+    its = fit(method, nets, Blobs(), SETTINGS, 0)
     assert len(method.seen) == 12 and all(method.seen)
-    assert trained.owned == ["probe", "student"]
-    assert {"loss_first", "loss_second", "probe", "ce"} <= trained.history[0].keys()
+    assert its.owned == ["probe", "student"]
+    assert {"loss_first", "loss_second", "probe", "ce"} <= its.history[0].keys()
 
 
 def test_bf16_where_the_hardware_has_it(monkeypatch):
@@ -165,18 +148,32 @@ def test_bf16_where_the_hardware_has_it(monkeypatch):
         mixed = train(bf16)
         assert mixed_teacher == {has}
         assert mixed.precision == ("bf16" if has else "fp32") and plain.precision == "fp32"
-        assert same(state(mixed.nets["student"]), state(plain.nets["student"])) == same_bits
+        assert same(mixed.nets["student"], bits(plain.nets["student"])) == same_bits
     assert len(said) == 1 and said[0].startswith("this hardware has no bf16: trained in fp32")
 
 
+def in_another_layout():
+    """The optimiser walks weights in the order of their memory, so moments in another would be of other weights."""
+    net = nn.Sequential(
+        nn.Unflatten(1, (4, 1, 1)),
+        nn.Upsample(4),
+        nn.Conv2d(4, 3, 3),
+        nn.Flatten(),
+        nn.Linear(12, 2),
+    ).to(memory_format=torch.channels_last)
+    assert not net[2].weight.is_contiguous()
+    return net
+
+
 @pytest.mark.parametrize("steps", [1, 3, 7])
-@pytest.mark.parametrize("method", [CrossEntropy(), TwoPasses()])
-def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method):
+@pytest.mark.parametrize(
+    "method, net",
+    [(CrossEntropy(), make_net), (TwoPasses(), make_net), (CrossEntropy(), in_another_layout)],
+)
+def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method, net):
     def nets():
         torch.manual_seed(3)
-        return {"student": make_net()} | (
-            {"probe": nn.Linear(4, 1)} if isinstance(method, TwoPasses) else {}
-        )
+        return {"student": net(), "probe": nn.Linear(4, 1)}
 
     whole = fit(method, nets(), Blobs(), SETTINGS, 0)
     place = tmp_path / "checkpoint.pt"
@@ -184,39 +181,8 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method):
         fit(method, nets(), Blobs(), SETTINGS, 0, checkpoint=place, progress=interrupted_at(steps))
     resumed = fit(method, nets(), Blobs(), SETTINGS, 0, checkpoint=place)
     for name in whole.owned:
-        assert same(state(whole.nets[name]), state(resumed.nets[name]))
+        assert same(resumed.nets[name], bits(whole.nets[name]))
     assert whole.history == resumed.history and whole.first_losses == resumed.first_losses
-
-
-def test_moments_of_weights_in_any_layout_are_resumed(tmp_path):
-    """The optimiser walks them in the order of their memory, so moments in another would be of other weights."""
-
-    def net():
-        torch.manual_seed(3)
-        small = nn.Sequential(
-            nn.Unflatten(1, (4, 1, 1)),
-            nn.Upsample(4),
-            nn.Conv2d(4, 3, 3),
-            nn.Flatten(),
-            nn.Linear(12, 2),
-        )
-        return {"student": small.to(memory_format=torch.channels_last)}
-
-    whole = fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0)
-    place = tmp_path / "checkpoint.pt"
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            CrossEntropy(),
-            net(),
-            Blobs(),
-            SETTINGS,
-            0,
-            checkpoint=place,
-            progress=interrupted_at(4),
-        )
-    resumed = fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0, checkpoint=place)
-    assert not whole.nets["student"][2].weight.is_contiguous()
-    assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
 
 
 def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path, monkeypatch):
@@ -230,15 +196,13 @@ def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path,
 
     place = tmp_path / "checkpoint.pt"
     with pytest.raises(ValueError, match=r"step 8 of 12.*Lower the learning rate"):
-        fit(Explodes(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
-    resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
-    assert all(torch.isfinite(v).all() for v in state(resumed.nets["student"]).values())
+        trained(Explodes(), checkpoint=place)
+    resumed = trained(checkpoint=place)
+    assert all(torch.isfinite(v).all() for v in bits(resumed.nets["student"]).values())
 
 
 def resumed_as_if_never_ended(place: Path) -> bool:
-    whole = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0)
-    resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
-    return same(state(whole.nets["student"]), state(resumed.nets["student"]))
+    return same(trained(checkpoint=place).nets["student"], bits(trained().nets["student"]))
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
@@ -255,7 +219,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         pytest.raises(StorageFull, match="checkpoint.pt.*Free some space"),
     ):
         patch.setattr(Path, "write_bytes", full)
-        fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
+        trained(checkpoint=place)
     assert list(tmp_path.iterdir()) == [place] and resumed_as_if_never_ended(place)
 
 
@@ -274,7 +238,7 @@ def half(path, content, times=[], write=Path.write_bytes):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Path.write_bytes = half
-fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=Path(sys.argv[1]))
+trained(checkpoint=Path(sys.argv[1]))
 """
 
 

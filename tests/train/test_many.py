@@ -49,14 +49,14 @@ def test_an_executor_is_given_each_run_once_after_those_it_needs(clips, places, 
     ]
     assert in_training_order(students) == [students[0].teacher, *students]
     with Threads(1) as executor:
-        found = obtain_all(students, executor=executor, say=str)
+        found = obtain_all(students, executor=executor)
         assert executor.given == [students[0].teacher, *students]
         assert [run.recipe for run in found] == students
-        obtain_all(students, executor=executor, say=str)
+        obtain_all(students, executor=executor)
         # what is finished is found
         assert len(executor.given) == 3
     monkeypatch.setenv("KDLAB_RUNS", str(places / "here"))
-    assert weights(obtain_all(students, workers=1, say=str)) == weights(found)
+    assert weights(obtain_all(students, workers=1)) == weights(found)
 
 
 def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, places):
@@ -65,7 +65,7 @@ def test_after_a_failure_no_other_begins_and_finished_runs_are_kept(clips, place
     later = make_recipe(clips, 2, condition="later", epochs=1, start=good)
     rehearse(good)  # of whose kind the wrong one is, but for its rate
     with Threads(1) as executor, pytest.raises(ValueError) as failed:
-        obtain_all([wrong, good, later], executor=executor, say=str)
+        obtain_all([wrong, good, later], executor=executor)
     for words in (
         f"{wrong.stem}: ",
         "ower the learning rate",
@@ -86,7 +86,7 @@ def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):
     ]
 
     def kill():
-        until((places / "runs" / long[1].name / "checkpoint.pt").is_file)
+        until((places / "RUNS" / long[1].name / "checkpoint.pt").is_file)
         workers = [
             child for child in psutil.Process().children(recursive=True) if not child.children()
         ]
@@ -97,9 +97,9 @@ def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):
     with pytest.raises(
         ValueError, match="TerminatedWorkerError(.|\n)*1 of 3 runs are finished and kept; the same"
     ):
-        obtain_all([quick, *long], workers=2, say=str)
+        obtain_all([quick, *long], workers=2)
     killer.join()
-    assert (places / "runs" / quick.name / "run.json").is_file()
+    assert (places / "RUNS" / quick.name / "run.json").is_file()
 
 
 STUDY = """
@@ -141,7 +141,7 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(
     long = [make_recipe(clips, 0, epochs) for epochs in (60, 61)]
     until(
         lambda: (
-            all((places / "runs" / r.name / "checkpoint.pt").is_file() for r in long)
+            all((places / "RUNS" / r.name / "checkpoint.pt").is_file() for r in long)
             or child.poll()
         )
     )
@@ -151,12 +151,12 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(
     assert child.returncode == 130 and "Traceback" not in err, err
     assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=10)[1]
     # finished runs are kept
-    assert len(list((places / "runs").glob("quick*/run.json"))) == 1
+    assert len(list((places / "RUNS").glob("quick*/run.json"))) == 1
     out, err = (again := started()).communicate(timeout=300)
-    assert again.returncode == 0 and (places / "runs" / "studies" / "stopped.csv").is_file(), err
-    resumed = weights(obtain_all(long, workers=1, say=str))
+    assert again.returncode == 0 and (places / "RUNS" / "studies" / "stopped.csv").is_file(), err
+    resumed = weights(obtain_all(long, workers=1))
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
-    assert weights(obtain_all(long, workers=1, say=str)) == resumed
+    assert weights(obtain_all(long, workers=1)) == resumed
 
 
 @pytest.mark.slow
@@ -170,9 +170,9 @@ def test_other_machines_train_to_the_same_bits_and_tell_what_fails(
         Ray() if engine == "ray" else Slurm(str(places / "jobs"), (("timeout_min", 5),), "local")
     )
     student = make_student(clips)
-    found = weights(obtain_all([student], executor=executor, say=str))
+    found = weights(obtain_all([student], executor=executor))
     wrong = replace(student, condition="wrong", settings=Settings(3, 4, lr=1e30))
     with pytest.raises(ValueError, match="ower the learning rate"):
-        obtain_all([wrong], executor=executor, say=str)
+        obtain_all([wrong], executor=executor)
     monkeypatch.setenv("KDLAB_RUNS", str(places / "here"))
-    assert weights(obtain_all([student], workers=1, say=str)) == found
+    assert weights(obtain_all([student], workers=1)) == found

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.distill.method import CrossEntropy
-from kdlab.train.loop import fit
 from kdlab.train.settings import AsReleased, Rule, Settings, learning_rate, optimiser_for
 from tests.conftest import interrupted_at
-from tests.train.test_loop import Blobs, make_net, same, state
+from tests.distill.conftest import bits, same
+from tests.train.test_loop import Blobs, trained
 
 STEPS = AsReleased(
     (("net", Rule(eps=1e-3)),), ((r"\.(fc|4)\.", 1.0), ("", 0.01)), biases=False, falls=(2, 3)
@@ -20,11 +19,11 @@ SGD = AsReleased((("net", Rule("sgd", momentum=0.9)),))
 SETTINGS = Settings(epochs=6, batch_size=16, lr=1e-2, weight_decay=1e-2)
 
 
-def stepped(rules, gradients, value=2.0, name="student.net.layer.weight", epochs=None):
+def stepped(rules, gradients):
     """One weight after a step of each of ``gradients``, one an epoch."""
-    weight = nn.Parameter(torch.tensor([value], dtype=torch.float64))
+    weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
     settings = replace(SETTINGS, as_released=rules)
-    one = optimiser_for(settings, "net", [(name, weight)], fused=False)
+    one = optimiser_for(settings, "net", [("student.net.layer.weight", weight)], fused=False)
     for epoch, gradient in enumerate(gradients):
         (group,) = one.param_groups
         group["lr"] = learning_rate(settings, 0, 1, epoch) * group["share"]
@@ -90,24 +89,16 @@ def test_the_plateau_is_torchs_replayed():
 def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
     settings, place = replace(SETTINGS, as_released=rules), tmp_path / "checkpoint.pt"
 
-    def trained(progress=iter, checkpoint=None):
-        return fit(
-            CrossEntropy(),
-            {"student": make_net()},
-            Blobs(),
-            settings,
-            0,
-            validation=Blobs(),
-            progress=progress,
-            checkpoint=checkpoint,
-        )
+    def its(progress=iter, checkpoint=None):
+        how = {"progress": progress, "checkpoint": checkpoint}
+        return trained(settings=settings, validation=Blobs(), **how)
 
-    whole = trained()
+    whole = its()
     with pytest.raises(KeyboardInterrupt):
-        trained(interrupted_at(11), place)
+        its(interrupted_at(11), place)
     went_on = []
-    resumed = trained(lambda steps: went_on.append(steps.start) or iter(steps), place)
-    assert went_on[0] > 0 and same(state(whole.nets["student"]), state(resumed.nets["student"]))
+    resumed = its(lambda steps: went_on.append(steps.start) or iter(steps), place)
+    assert went_on[0] > 0 and same(resumed.nets["student"], bits(whole.nets["student"]))
     assert whole.history == resumed.history
     assert ("val_loss" in whole.history[0]) == bool(rules.patience)
 

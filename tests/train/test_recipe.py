@@ -22,6 +22,7 @@ from kdlab.system import sources
 from kdlab.system.sources import source_hash
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, to_json
 from kdlab.train.sizes import DEMO
+from tests.conftest import touch
 from tests.train.test_runs import make_recipe, make_student
 
 
@@ -34,13 +35,9 @@ def test_recipes_survive_json():
         assert from_json(json.loads(text)) == recipe
 
 
-def undecodable(root: Path, **changes: str) -> Path:
+def undecodable(root: Path) -> Path:
     """Four files that have a label, a name and a content, which is all that names are made of."""
-    for name in ("left/0", "left/1", "right/0", "right/1"):
-        file = root / f"{name}.mp4"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(changes.get(name.replace("/", ""), name))
-    return root
+    return touch(root, "left/0.mp4", "left/1.mp4", "right/0.mp4", "right/1.mp4")
 
 
 def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
@@ -66,10 +63,9 @@ def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
 )
 def test_other_clips_in_a_folder_of_the_same_name_are_another_run(tmp_path, recipe):
     """Of other content, in the middle of a file too; of other labels; one more, one less: each has its own name."""
-    names = {
-        recipe(undecodable(tmp_path / "a" / "mine")).name,
-        recipe(undecodable(tmp_path / "b" / "mine", left0="l ft/0")).name,
-    }
+    other = undecodable(tmp_path / "b" / "mine")
+    (other / "left" / "0.mp4").write_text("l ft/0.mp4")
+    names = {recipe(undecodable(tmp_path / "a" / "mine")).name, recipe(other).name}
     moved = undecodable(tmp_path / "c" / "mine")
     (moved / "left" / "0.mp4").rename(moved / "right" / "2.mp4")
     more = undecodable(tmp_path / "d" / "mine")
@@ -86,7 +82,7 @@ def test_clips_changed_while_a_kernel_runs_have_another_name_at_once(tmp_path):
     names = set()
     for letter in "abcdefgh":
         before = file.stat()
-        file.write_text(f"left/{letter}")
+        file.write_text(f"left/{letter}.mp4")
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
         names.add(recipe.name)
     assert len(names) == 8

@@ -25,6 +25,7 @@ from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
+from tests.conftest import places_in
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
 BASE = Recipe(
@@ -40,9 +41,7 @@ BASE = Recipe(
 def clips(tmp_path_factory):
     """One `night` and one cache for all tests of this file."""
     root = tmp_path_factory.mktemp("clips")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("DATA", "CACHE"):
-            patch.setenv(f"KDLAB_{name}", str(root / name))
+    with places_in(root):
         yield root
 
 
@@ -156,13 +155,13 @@ def test_a_network_that_its_run_would_not_keep_is_refused_by_name_before_it_is_t
     tmp_path, module, says
 ):
     with pytest.raises(ValueError, match=says):
-        obtain(replace(BASE, net=Brought(module), seed=0), say=str)
+        obtain(replace(BASE, net=Brought(module), seed=0))
     assert not list((tmp_path / "runs").glob("*/*.safetensors"))
 
 
 def test_masks_shared_weights_and_short_floats_are_kept():
     recipe = replace(BASE, net=Brought("Works"))
-    run = obtain(recipe, say=str)
+    run = obtain(recipe)
     net = Run(run.folder, recipe).net().net
     assert torch.equal(net.module.weight, net.twin.weight) and net.short.dtype == torch.bfloat16
     assert net.mask.isinf().sum() == 6
@@ -177,8 +176,8 @@ class Stages(TinyR2Plus1D):
 
 
 def test_a_network_decides_itself_what_it_takes_of_its_start():
-    began = obtain(BASE, say=str).net()
-    net = obtain(replace(BASE, net=Stages((4, 4)), start=BASE, method=AsItIs()), say=str).net()
+    began = obtain(BASE).net()
+    net = obtain(replace(BASE, net=Stages((4, 4)), start=BASE, method=AsItIs())).net()
     kept = {
         name
         for name, weight in net.named_parameters()
@@ -199,11 +198,11 @@ def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
 def test_a_teacher_of_other_classes_is_refused_before_it_is_trained(tmp_path):
     teacher = replace(BASE, data=replace(NIGHT, classes=("Jump", "Wave")), seed=9)
     rehearse(replace(BASE, method=DualLight(), teacher=BASE))
-    for train in (obtain, lambda recipe, say: obtain_all([recipe], workers=1, say=say)):
+    for train in (obtain, lambda recipe: obtain_all([recipe], workers=1)):
         with pytest.raises(
             ValueError, match="the teacher was not trained on Sit, but on Jump, Wave"
         ):
-            train(replace(BASE, method=DualLight(), teacher=teacher), say=str)
+            train(replace(BASE, method=DualLight(), teacher=teacher))
     assert not list((tmp_path / "runs").glob("*/*.safetensors"))
 
 
@@ -215,6 +214,4 @@ def test_a_rehearsal_and_a_training_leave_all_random_states_as_they_were():
         do()
         return float(torch.rand(())), np.random.rand(), random.random()
 
-    assert (
-        after(lambda: rehearse(BASE)) == after(lambda: obtain(BASE, say=str)) == after(lambda: None)
-    )
+    assert after(lambda: rehearse(BASE)) == after(lambda: obtain(BASE)) == after(lambda: None)

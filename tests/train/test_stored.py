@@ -14,26 +14,23 @@ from kdlab.system import paths
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find_run, why_unusable
-from tests.conftest import cut, interrupted_at, overwrite
+from tests.conftest import cut, interrupted_at, overwrite, places_in
 from tests.train.test_runs import clips as clips
 from tests.train.test_runs import make_recipe, make_student
-from tests.train.test_runs import places as places
 
 
 @pytest.fixture(scope="module")
 def made(clips, tmp_path_factory) -> Path:
     """A folder of runs: a teacher and its student."""
     root = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDLAB_RUNS", str(root))
-        patch.setenv("KDLAB_CACHE", str(root / "cache"))
-        obtain(make_student(clips, epochs=1), say=str)
-    return root
+    with places_in(root):
+        obtain(make_student(clips, epochs=1))
+    return root / "RUNS"
 
 
 @pytest.fixture
-def student(made, places, clips) -> Run:
-    shutil.copytree(made, places / "runs")
+def student(made, own_places, clips) -> Run:
+    shutil.copytree(made, own_places / "RUNS")
     return find_run(make_student(clips, epochs=1), False)
 
 
@@ -83,7 +80,7 @@ def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     if name == "run.json":
         assert "run.json is damaged" in why_unusable(Run(student.folder, student.wanted))
         with pytest.raises(DamagedRun):
-            obtain(student.wanted, say=str)
+            obtain(student.wanted)
 
 
 def test_files_of_another_run_are_not_taken_for_its_own(student):
@@ -93,7 +90,7 @@ def test_files_of_another_run_are_not_taken_for_its_own(student):
         student.net()
     shutil.copy(teacher.folder / "run.json", student.folder / "run.json")
     with pytest.raises(DamagedRun, match="its recipe is not the one"):
-        obtain(student.wanted, say=str)
+        obtain(student.wanted)
 
 
 def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
@@ -111,7 +108,7 @@ def test_a_teacher_of_other_weights_never_teaches(student, clips):
     flip(teacher.folder / "weights.safetensors")
     other = make_student(clips, epochs=1, condition="other")
     with pytest.raises(DamagedRun, match=f"{teacher.folder.name}/weights.safetensors"):
-        obtain(other, say=str)
+        obtain(other)
     assert not (paths.runs_dir() / other.name / "run.json").exists()
 
 
@@ -134,21 +131,20 @@ def test_what_a_run_does_not_have_is_answered_with_what_there_is(student):
 
 
 def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_come_out(
-    clips, places, monkeypatch
+    clips, own_places, monkeypatch
 ):
     recipe = make_recipe(clips, epochs=4)
     other = make_recipe(clips, seed=5, epochs=4)
     said = []
-    monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
-    whole = obtain(recipe, say=str).provenance["weights"]
-    monkeypatch.setenv("KDLAB_RUNS", str(places / "runs"))
-
+    with monkeypatch.context() as patch:
+        patch.setenv("KDLAB_RUNS", str(own_places / "whole"))
+        whole = obtain(recipe).provenance["weights"]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("kdlab.train.obtain.track", interrupted_at(9))
-        obtain(recipe, say=str)
-    folder = places / "runs" / recipe.name
-    kept = shutil.copytree(folder, places / "kept")
-    theirs = shutil.copytree(folder, places / "runs" / other.name)
+        obtain(recipe)
+    folder = own_places / "RUNS" / recipe.name
+    kept = shutil.copytree(folder, own_places / "kept")
+    theirs = shutil.copytree(folder, own_places / "RUNS" / other.name)
     for damage in ("empty", "cut", "flipped", "noise"):
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)

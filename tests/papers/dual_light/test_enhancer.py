@@ -31,11 +31,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+def places(own_places):
     module._net.cache_clear()
-    return tmp_path
+    return own_places
 
 
 def tiny(clips, **changes) -> TrainedCurves:
@@ -64,7 +62,6 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     monkeypatch.setattr("kdlab.train.obtain.fit", lambda *_, **__: pytest.fail("trained again"))
     assert np.array_equal(curves(FRAMES), bright)
     shutil.move(run.folder, places / "pretrained" / run.folder.name)
-    monkeypatch.setattr(paths, "pretrained_dir", lambda: places / "pretrained")
     module._net.cache_clear()
     assert np.array_equal(curves(FRAMES), bright)
 

@@ -38,7 +38,7 @@ def root(tmp_path, monkeypatch):
     for name in ("runs", "cache"):
         monkeypatch.setenv(f"KDLAB_{name.upper()}", str(tmp_path / name))
     counts = arid_tree(tmp_path / "sets" / "arid")
-    monkeypatch.setitem(datasets.ARID_COUNTS, "1", counts)
+    monkeypatch.setitem(datasets.DATA_SETS[0].counts, "1", counts)
     one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
     for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
         shutil.copy(one, clip)

@@ -123,10 +123,10 @@ def size():
 
 def test_what_moves_in_a_real_training(size, own_places):
     made = conditions(size, 0)
-    began = obtain(began_as(made["as_is"]), say=str).net().state_dict()
+    began = obtain(began_as(made["as_is"])).net().state_dict()
     moved = {}
     for condition in ("as_is", "re_estimated", "entropy", "dlkdd_re"):
-        now = obtain(made[condition], say=str).net().state_dict()
+        now = obtain(made[condition]).net().state_dict()
         assert now.keys() == began.keys()
         moved[condition] = {key for key in now if not torch.equal(now[key], began[key])}
     statistics = {

@@ -28,6 +28,7 @@ from kdlab.papers.generative.detection import (
 from kdlab.papers.generative.detector import Detector, pooled_ends
 from kdlab.train.loop import Progress, fit, predict
 from kdlab.train.settings import Settings
+from tests.papers.generative.test_method import networks
 
 PRIORS = torch.tensor([1.0, 3, 5, 7, 9])
 
@@ -80,11 +81,11 @@ def test_half_seen_segments_are_left_out_except_where_another_is():
 # --- the four terms --------------------------------------------------------------------------------------------
 
 
-def answers(*stages, classes=2):
-    """Output ``(1, S, 5, K + 3)`` from (logit of every class, start, end, quality logit) of each stage."""
-    out = torch.zeros(1, len(stages), 5, classes + 3)
+def answers(*stages):
+    """Output ``(1, S, 5, 2 + 3)`` from (logit of every class, start, end, quality logit) of each stage."""
+    out = torch.zeros(1, len(stages), 5, 5)
     for stage, (logit, *rest) in enumerate(stages):
-        out[0, stage, :, :classes], out[0, stage, :, classes:] = (
+        out[0, stage, :, :2], out[0, stage, :, 2:] = (
             logit,
             torch.tensor(rest, dtype=torch.float),
         )
@@ -178,19 +179,15 @@ class Streams:
         yield self.training(range(self.count), None)
 
 
-def learnt(method, refine, epochs):
-    spec = Detector(TinyR2Plus1D((8, 16, 24, 32)), width=32, refine=refine)
-    settings = Settings(epochs=epochs, batch_size=16, lr=4e-3)
-    trained = fit(method, {"student": build(spec, 2, 0)}, Streams(256, 0), settings, seed=0)
+def test_a_detector_learns_planted_segments():
+    net = build(Detector(TinyR2Plus1D((8, 16, 24, 32)), width=32), 2, 0)
+    settings = Settings(epochs=5, batch_size=16, lr=4e-3)
+    trained = fit(Detection(), {"student": net}, Streams(256, 0), settings, seed=0)
     test = Streams(64, 1)
     outputs, _, ids = predict(trained.nets["student"], test.evaluation(), "student")
     assert ids == [record.id for record in test.records]
     found = decode(outputs.numpy(), test.records, rate=1.0)
-    return trained, evaluate(annotated(test.records), found, 2).mean_ap()
-
-
-def test_a_detector_learns_planted_segments():
-    trained, scores = learnt(Detection(), refine=False, epochs=5)
+    scores = evaluate(annotated(test.records), found, 2).mean_ap()
     first, last = trained.history[0], trained.history[-1]
     assert {"focal", "tiou", "l1", "quality"} < first.keys()
     assert all(last[k] < first[k] for k in ("focal", "tiou"))
@@ -303,10 +300,10 @@ def test_the_triplet_loss_in_closed_form():
 # --- the detector and what it learns -----------------------------------------------------------------------------
 
 
-def clips(count=2, steps=32):
-    x = torch.rand(count, 3, steps, 16, 16, generator=torch.Generator().manual_seed(0))
-    labels = rows((4.0, 20.0, 1), (24.0, 26.0, 0)).repeat(count, 1, 1)
-    return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, range(count))))
+def clips():
+    x = torch.rand(2, 3, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels = rows((4.0, 20.0, 1), (24.0, 26.0, 0)).repeat(2, 1, 1)
+    return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple("01"))
 
 
 def test_the_terms_add_up_and_each_is_its_formula():
@@ -348,12 +345,7 @@ def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():
     tiny = Detector(TinyC3D((2, 3, 8, 12)), taps, 32, 3, 8, refine=True, gated=16, boundaries=True)
     batch = clips()
     method = DetectionDistillation(detection=RELEASED)
-    nets = {
-        "student": build(tiny, 2, 0).train(),
-        "teacher": build(tiny, 2, 9).eval().requires_grad_(False),
-    }
-    nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
-    nets |= method.extra_nets(nets, None, 0)
+    nets = networks(method, tiny, tiny)
     torch.manual_seed(2)
     two = method._network_terms(nets, batch, Progress(50, 100))
     assert two["spliced_attention"][0] == 10 and two["splice"][0] == 0.1 and "boundary" in two

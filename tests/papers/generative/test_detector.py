@@ -14,8 +14,8 @@ from kdlab.protocols import Net
 TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 
 
-def clips(count=2, steps=32, pixels=16):
-    return torch.rand(count, 3, steps, pixels, pixels, generator=torch.Generator().manual_seed(0))
+def clips(steps=32):
+    return torch.rand(2, 3, steps, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from kdlab.distill.method import rise
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.layers import outputs
 from kdlab.nets.video import build
@@ -19,7 +18,6 @@ from kdlab.papers.generative.method import (
 from kdlab.papers.generative.networks import Gated, gate, read_cvae
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
-from tests.conftest import interrupted_at
 from tests.distill.conftest import TwoSides, bits, same
 
 CLIP = (8, 16, 16)
@@ -65,12 +63,6 @@ def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
         attention + off, torch.full_like(attention, 2 * math.log(sigma)), attention
     )
     assert float(found) == pytest.approx(kl, abs=1e-7)
-
-
-def test_a_weight_rises_as_the_papers_epochs_do():
-    """w(e) = min(e, 20) / 20 of 200 epochs."""
-    assert [rise(e / 200, 0.1) for e in (0, 1, 10, 20, 200)] == pytest.approx([0, 0.05, 0.5, 1, 1])
-    assert rise(0, 0) == 1
 
 
 def weighted(method, which, progress=HALF):
@@ -315,16 +307,3 @@ def test_alternating_walks_the_clips_once_for_each_pass():
         == ["loss_net" not in row for row in rows]
         == [True, False, True, False]
     )
-
-
-def test_a_killed_training_ends_in_the_same_bits(tmp_path):
-    def training(checkpoint, progress=iter):
-        method = GenerativeDistillation()
-        nets = networks(method)
-        return fit(method, nets, CLIPS, FAST, 0, checkpoint=checkpoint, progress=progress).nets
-
-    whole = training(None)
-    with pytest.raises(KeyboardInterrupt):
-        training(tmp_path / "c.safetensors", interrupted_at(5))
-    resumed = training(tmp_path / "c.safetensors")
-    assert all(same(resumed[name], bits(whole[name])) for name in ("student", "cvae"))

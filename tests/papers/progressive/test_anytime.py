@@ -8,20 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.datasets.splits import halves
 from kdlab.measure.cost import macs
-from kdlab.nets.compressed import CHANNELS, tiny
+from kdlab.nets.compressed import CHANNELS
 from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, walk
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.papers.progressive.wise import combine, fit_wise, stop_at, temperatures
 from kdlab.train.runs import Predictions
-from tests.papers.progressive.test_networks import a_trio
+from tests.papers.progressive.test_networks import trio as trio
 
 SHAPES = {m: (c, 2, 32, 40) for m, c in CHANNELS.items()}
 SAMPLES = 7
-
-
-@pytest.fixture(scope="module")
-def trio():
-    return a_trio({m: tiny(m) for m in CHANNELS}, 5).eval()
 
 
 @pytest.fixture(scope="module")

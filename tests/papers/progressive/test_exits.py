@@ -47,7 +47,7 @@ def obtained(places):
     made = {
         name: small(r) for name, r in conditions(SMOKE, tuple(map(small, trio(SMOKE, few)))).items()
     }
-    return {name: obtain(made[name], say=str) for name in ("ce_ic", "pkd")}
+    return {name: obtain(made[name]) for name in ("ce_ic", "pkd")}
 
 
 def test_a_run_has_twelve_exits_of_which_the_finals_are_the_networks_own(obtained):
@@ -56,7 +56,7 @@ def test_a_run_has_twelve_exits_of_which_the_finals_are_the_networks_own(obtaine
         said = run.predictions(split)
         assert said.logits.shape == (count, 12, 3) and said.correct.shape == (count, 12)
     for place, backbone in zip((3, 7, 11), run.recipe.backbones, strict=True):
-        own = obtain(backbone, say=str).predictions()
+        own = obtain(backbone).predictions()
         assert np.array_equal(own.ids, run.predictions().ids)
         assert np.allclose(run.predictions().logits[:, place], own.logits, atol=1e-4)
     assert np.isclose(run.predictions().accuracy, 100 * run.predictions().correct.mean())
@@ -65,7 +65,7 @@ def test_a_run_has_twelve_exits_of_which_the_finals_are_the_networks_own(obtaine
 def test_methods_differ_and_share_finals_clips_and_initial_weights(obtained):
     ce, pkd = (run.predictions().logits for run in obtained.values())
     assert np.array_equal(ce[:, 3::4], pkd[:, 3::4]) and not np.allclose(ce[:, 0], pkd[:, 0])
-    needed = {name: obtain(r, say=str) for name, r in obtained["pkd"].recipe.needs().items()}
+    needed = {name: obtain(r) for name, r in obtained["pkd"].recipe.needs().items()}
     a, b = (
         run.recipe.inputs(needed, run.recipe.data.catalogue()).nets["student"]
         for run in obtained.values()
@@ -119,7 +119,7 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     obtained, monkeypatch
 ):
     recipe, made = obtained["ce_ic"].recipe, []
-    nets = {name: obtain(r, say=str).net().train() for name, r in recipe.needs().items()}
+    nets = {name: obtain(r).net().train() for name, r in recipe.needs().items()}
     before = {name: weights_hash(net.state_dict()) for name, net in nets.items()}
     extract = exits.extract
     monkeypatch.setattr(exits, "extract", lambda *a: made.append(1) or extract(*a))

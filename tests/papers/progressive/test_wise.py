@@ -19,9 +19,9 @@ N, E, K = 150, 12, 5
 COST = np.array([1.09, 1.97, 2.49, 2.90, 4.03, 4.90, 5.43, 5.84, 7.10, 9.06, 12.38, 13.19])
 
 
-def clips(seed=0, skill=None, count=N, exits=E):
+def clips(skill=None, count=N, exits=E):
     """Logits (count, exits, K) whose exits know the label better and better, and labels."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     labels = rng.integers(K, size=count)
     skill = np.linspace(0.3, 2.0, exits) if skill is None else np.asarray(skill)
     return skill[:, None] * np.eye(K)[labels][:, None] + rng.normal(size=(count, exits, K)), labels
@@ -33,12 +33,12 @@ def loss(w, logits, labels, l1=0.0):
     return -np.mean([log_p[i, y] for i, y in enumerate(labels)]) + l1 * np.abs(w).sum()
 
 
-def descend(logits, labels, l1, steps=500, lr=0.1):
+def descend(logits, labels, l1):
     """The released rule for the weights: gradient descent from 1, stopped early."""
     w = np.ones(logits.shape[1])
-    for _ in range(steps):
+    for _ in range(500):
         error = softmax(np.tensordot(logits, w, (1, 0)), axis=1) - np.eye(logits.shape[2])[labels]
-        w -= lr * (np.einsum("njk,nk->j", logits, error) / len(labels) + l1 * np.sign(w))
+        w -= 0.1 * (np.einsum("njk,nk->j", logits, error) / len(labels) + l1 * np.sign(w))
     return w
 
 
@@ -46,9 +46,7 @@ def test_the_closed_form():
     """docs/methods.md, 3.4: margin ±2, 90 % right, one exit, no L1: ln(0.9 / 0.1) / 2."""
     right = np.arange(100) < 90
     logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
-    w = solve(logits, np.zeros(100, dtype=int))
-    assert w == pytest.approx([np.log(9) / 2], abs=1e-6)
-    assert w == pytest.approx([1.0986123], abs=1e-6)
+    assert solve(logits, np.zeros(100, dtype=int)) == pytest.approx([np.log(9) / 2], abs=1e-6)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.1])
