@@ -66,7 +66,7 @@ LIGHTS = {
 }
 #: A step of KD costs 4/3 of one of labels (in the tuning's worlds), so labels' CPU time pays this share of its steps.
 EQUAL_COST = Fraction(3, 4)
-_RATES = {"settings.lr": (8e-3, 3.2e-2)}
+_RATES = {"settings.lr": (2e-3, 4e-3)}
 _SOFT = _RATES | {"method.alpha": (0.25, 0.9)}
 CANDIDATES = {
     "labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},

@@ -45,7 +45,7 @@ _SMALL, _SEEDS = Window(12, 31, 28), len(WORLDS)
 FROM_NOTHING = Profile(
     "world",
     Night(ACTIONS, (30, 1, 40), VARIETY),
-    Settings(epochs=56, lr=1.6e-2),
+    Settings(epochs=56, lr=8e-3),
     _SMALL,
     seeds=_SEEDS,
 )
