@@ -90,7 +90,6 @@ PLANTED = [
     ("10", "masks.mean((2, 3)))  # an empty map", "0.0)  # an empty map"),
     ("10", '["gradient"].mean((2, 3, 4), k', '["gradient"].amax((2, 3, 4), k'),
     ("10", ".sum(1).relu().detach()", ".sum(1).abs().detach()"),
-    ("10", "(2, 2, 2, 2), (1, 1, 2, 2)", "(2, 2, 2, 2), (1, 2, 2, 2)"),
     ("10", "0.25 * min(h, w)", "0.5 * min(h, w)"),
     ("11", "stats.t.ppf((1 + level) / 2", "stats.t.ppf(level"),
     ("11", "ddof=1) / np.sqrt(n)", "ddof=0) / np.sqrt(n)"),
