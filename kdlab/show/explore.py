@@ -215,6 +215,8 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
     """The picture of one clip, with what the networks say of it."""
     said = []
     for name, asked in networks.items():
+        if not said and clip.label is not None:
+            said.append(f"truth: {asked.classes[clip.label]}")
         p = softmax(asked.logits(clip.path))
         said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
     print(STILL)
