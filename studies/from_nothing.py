@@ -70,11 +70,11 @@ _RATES = {"settings.lr": (2e-3, 4e-3)}
 _SOFT = _RATES | {"method.alpha": (0.25, 0.9)}
 CANDIDATES = {
     "labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
-    "DL-KDD": _SOFT,
+    "DL-KDD": _RATES | {"method.alpha": (0.1, 0.25, 0.9)},  # 0.25 was the last value, and the best
     "same-light KD": _SOFT,
     "matched smoothing": _SOFT,
     "a random teacher": _SOFT,
-    "brightness augmentation": _RATES | {"method.high": (2.0, 4.5)},
+    "brightness augmentation": _RATES | {"method.high": (2.0, 4.5, 6.0)},  # likewise 4.5
     "twice the steps": "labels alone",
     "DL-KDD in labels' time": "DL-KDD",
 }
