@@ -228,21 +228,26 @@ def refused(command):
     return call
 
 
+def set_places(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
+        patch.setenv(f"KDLAB_{name}", str(folder / name))
+    patch.setattr(paths, "pretrained_dir", lambda: folder / "pretrained")
+
+
 @contextmanager
 def places_in(folder: Path) -> Iterator[pytest.MonkeyPatch]:
     """Inside, runs, cache, data, figures and committed weights lie under ``folder``: for tests that share them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-            patch.setenv(f"KDLAB_{name}", str(folder / name))
-        patch.setattr(paths, "pretrained_dir", lambda: folder / "pretrained")
+        set_places(patch, folder)
         yield patch
 
 
 @pytest.fixture
-def own_places(tmp_path):
-    """The places of :func:`places_in`, for one test, under ``tmp_path``, which is returned."""
-    with places_in(tmp_path):
-        yield tmp_path
+def own_places(tmp_path, monkeypatch):
+    """The places of :func:`places_in`, for one test, under ``tmp_path``, which is returned. The test's own
+    ``monkeypatch`` sets them: two of them would undo each other's values in the wrong order."""
+    set_places(monkeypatch, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def bench(monkeypatch, clips, places):  # noqa: F811
     """The study's module, of two values a condition, and its study on tiny clips."""
-    monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
     monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
     for module in ("many", "obtain"):
         # it takes longer than the trainings
