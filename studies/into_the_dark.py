@@ -7,7 +7,7 @@ second light, an ensemble of bright networks, tells light from a better teacher.
 from dataclasses import replace
 
 from ensemble import Ensemble, Together
-from from_nothing import LIGHTS
+from from_nothing import TWIN, Twin
 from worlds import (
     INTO_THE_DARK,
     WORLDS,
@@ -36,6 +36,12 @@ from kdlab.train.settings import Settings
 #: Bright clips are those of another data seed, so that no dark clip shares their people and places.
 BRIGHT = 1000
 MEMBERS = 3
+#: The views of brighter and darker teachers; the second light itself is gamma 1.8.
+LIGHTS = {
+    "gamma 1.2": Enhanced(Gamma(1.2)),
+    "gamma 2.5": Enhanced(Gamma(2.5)),
+    TWIN: Twin(),
+}
 WITHOUT = {
     "as_is": "the bright network as it is",
     "re_estimated": "re-estimated statistics",

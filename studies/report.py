@@ -28,7 +28,7 @@ from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared
 from kdlab.measure.paired import LEVEL, Effect, quantile
 from kdlab.show import plots
 from kdlab.show.notebook import style
-from kdlab.study import Answer, Scores
+from kdlab.study import Answer, Scores, edition
 from kdlab.study.edition import missing, values
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
@@ -47,6 +47,18 @@ failed networks were committed before their worlds were drawn
 its training clips is drawn again, all of it. *Helps* and *is beaten* are each corrected over the ten questions (Holm);
 intervals are not. [ledger.md](ledger.md) says how to read the page.
 """
+
+
+#: Below it, the page keeps what the earlier edition said of questions that are not asked again yet.
+EARLIER = "# Earlier answers"
+
+
+def kept(page: str) -> dict[str, str]:
+    """The name of each question below :data:`EARLIER` → its section; ``""`` → what stands above the first."""
+    _, mark, below = page.partition(EARLIER)
+    head, *sections = re.split(r"(?m)^(?=## )", below)
+    named = {text.removeprefix("## ").partition(".")[0]: text.strip() for text in sections}
+    return {"": (mark + head).strip()} | named
 
 
 def typeset(text: str) -> str:
@@ -292,12 +304,19 @@ def front(found: list[Answer], row_4: str) -> list[str]:
 
 def main() -> None:
     style()
-    found, (section_4, row_4) = answers(), costs()
-    sections = {answer.question.name: section(answer) for answer in found} | {"4": section_4}
+    page, read = paths.project_root() / "docs" / "results.md", edition.answers()
+    earlier = kept(page.read_text("utf-8") if page.exists() else "")
+    found = [a if a.withheld else read[a.question.name] for a in answers()]
+    found = [a for a in found if not a.withheld or a.question.name not in earlier]
+    section_4, row_4 = costs()
+    sections = {answer.question.name: section(answer) for answer in found}
+    if "4" not in earlier or "ithheld" not in row_4:
+        sections["4"] = section_4
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
-    text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
+    left = [text for name, text in earlier.items() if name not in sections]
+    parts = [HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]
+    text = "\n\n".join(parts + (left if left[1:] else [])) + "\n"
     table = "\n".join(front(found, row_4)) + "\n"
-    page = paths.project_root() / "docs" / "results.md"
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(FOLDER / "front.md", lambda path: path.write_text(table, encoding="utf-8"))
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6

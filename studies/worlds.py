@@ -44,7 +44,7 @@ _SMALL, _SEEDS = Window(12, 31, 28), len(WORLDS)
 # 120 (72 %).
 FROM_NOTHING = Profile(
     "world",
-    Night(ACTIONS, (30, 1, 40), VARIETY),
+    Night(ACTIONS, (60, 1, 40), VARIETY),
     Settings(epochs=56, lr=8e-3),
     _SMALL,
     seeds=_SEEDS,

@@ -8,23 +8,31 @@ import pandas as pd
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
-#: The folder in figures/ that chapters read: it gives way to ``evidence`` when all worlds of that are drawn.
-EDITION = "edition-2"
+#: The folders in figures/ that chapters read. A question is taken from the evidence once all its worlds are there.
+EARLIER, EVIDENCE = "edition-2", "evidence"
 
 
 def written(folder: Path | None = None) -> dict[str, dict]:
     """The name of each question → what was written down of it before its worlds were drawn: the fields of
     :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more. From ``folder``,
-    by default :data:`EDITION`, as in the functions below."""
-    return json.loads(((folder or _edition()) / "questions.json").read_text("utf-8"))
+    by default the evidence, and what it lacks from the earlier edition, as in the functions below."""
+    if folder:
+        file = folder / "questions.json"
+        return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    names = written(paths.figures_dir() / EARLIER) | written(paths.figures_dir() / EVIDENCE)
+    return {name: written(home(name))[name] for name in names}
 
 
-def _edition() -> Path:
-    return paths.figures_dir() / EDITION
+def home(name: str) -> Path:
+    """The folder in figures/ with the rows of a question: the evidence, but while it lacks a world, the earlier one."""
+    earlier, evidence = (paths.figures_dir() / folder for folder in (EARLIER, EVIDENCE))
+    anew = name in written(evidence) and not missing(name, evidence)
+    return evidence if anew or name not in written(earlier) else earlier
 
 
 def _table(name: str, folder: Path | None = None) -> Path:
-    return (folder or _edition()) / f"{written(folder)[name]['study']}.csv"
+    folder = folder or home(name)
+    return folder / f"{written(folder)[name]['study']}.csv"
 
 
 def _rows(name: str, folder: Path | None) -> pd.DataFrame:

@@ -109,7 +109,6 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
     recomputed = import_module("recompute").numbers(ten.FOLDER)
     assert len(recomputed) > 100
     assert not [number for _, number in recomputed if number not in page]
-    monkeypatch.setattr(edition, "EDITION", "evidence")
     assert list(edition.answers().values()) == ten.answers()
     assert edition.compared("1").iloc[0, 0] == str(ten.answers()[0].effect)
     assert len(ten.answers()) == 10
