@@ -56,8 +56,9 @@ def main() -> None:
         notebook.cells = on_slides(notebook.cells)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = re.sub(r"(?s)\$\$(.+?)\$\$|\$(.+?)\$", token, cell.source)
-        resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
+                text = cell.source.replace("](../figures/", "](figures/")  # embeds what lies below
+                cell.source = re.sub(r"(?s)\$\$(.+?)\$\$|\$(.+?)\$", token, text)
+        resources = {"metadata": {"name": path.stem, "path": str(ROOT)}}
         body, _ = exporter.from_notebook_node(notebook, resources)
         body = re.sub(r"⟦(\d+)⟧", lambda found, each=formulas: each[int(found[1])], body)
         (ROOT / "slides" / f"{path.stem}.html").write_text(body, "utf-8")
