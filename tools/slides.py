@@ -45,7 +45,7 @@ def main() -> None:
         template_name="slides", extra_template_basedirs=[str(ROOT / "tools")], embed_images=True
     )
     (ROOT / "slides").mkdir(exist_ok=True)
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
         notebook, formulas = nbformat.read(path, nbformat.NO_CONVERT), []
 
         def token(found: re.Match, formulas=formulas) -> str:
@@ -56,9 +56,12 @@ def main() -> None:
         notebook.cells = on_slides(notebook.cells)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                text = cell.source.replace("](../figures/", "](figures/")  # embeds what lies below
-                cell.source = re.sub(r"(?s)\$\$(.+?)\$\$|\$(.+?)\$", token, text)
-        resources = {"metadata": {"name": path.stem, "path": str(ROOT)}}
+                cell.source = re.sub(
+                    r"(?s)\$\$(.+?)\$\$|\$(.+?)\$",
+                    token,
+                    cell.source.replace("](../figures/", "](figures/"),  # embeds what lies below
+                )
+        resources = {"metadata": {"name": path.stem, "path": ROOT}}
         body, _ = exporter.from_notebook_node(notebook, resources)
         body = re.sub(r"⟦(\d+)⟧", lambda found, each=formulas: each[int(found[1])], body)
         (ROOT / "slides" / f"{path.stem}.html").write_text(body, "utf-8")
