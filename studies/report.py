@@ -37,7 +37,7 @@ HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-Ten questions, each answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
+{{asked}} answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
 the order of clips. It has its own test clips. Every network trains until labels alone gain less than a point from twice
 the steps ([budgets](../studies/budgets.py)). Everything was tuned on validation clips of two other worlds: three rates
 and three values of its own weight. ± is half of a 95 % interval over worlds (Student's t,
@@ -313,7 +313,9 @@ def main() -> None:
         sections["4"] = section_4
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     left = [text for name, text in earlier.items() if name not in sections]
-    parts = [HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]
+    some = "Of ten questions, those above [*Earlier answers*](#earlier-answers) are"
+    asked = some if left[1:] else "Ten questions are"
+    parts = [HEAD.strip().format(asked=asked), *("\n\n".join(sections[name]) for name in order)]
     text = "\n\n".join(parts + (left if left[1:] else [])) + "\n"
     table = "\n".join(front(read, row_4)) + "\n"
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
