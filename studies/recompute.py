@@ -1,7 +1,7 @@
-"""Every number of docs/results.md once more, from the committed files alone, with numpy, scipy and pandas.
+"""The numbers of docs/results.md and README's answers once more, from the committed files, with numpy, scipy and pandas.
 
     python studies/recompute.py            # prints them, question by question
-    python studies/recompute.py --check    # and says which the page lacks; exit code 1 if any
+    python studies/recompute.py --check    # and says which the pages lack; exit code 1 if any
 
 It shares no code with kdlab, so that a fault of kdlab's statistics or of its page shows here.
 """
@@ -17,6 +17,8 @@ from scipy import stats
 from scipy.special import log_softmax, softmax
 
 ROOT = Path(__file__).resolve().parents[1]
+#: How the baseline of a question is marked among its rivals.
+BASE = ", its baseline"
 
 
 def tables(folder: Path) -> dict[str, tuple[dict, pd.DataFrame]]:
@@ -89,6 +91,12 @@ def fidelity(folder: Path, study: str, worlds: list, student: str, teacher: str)
     return f"{a:.1f} | {b:.1f} | {c:.2f} | {d:.1f}"
 
 
+def clips_of(folder: Path, question: dict) -> float:
+    """The test clips of a world; infinite where no answers to clips are kept."""
+    file = folder / f"{question['study']}-{question['worlds'][0]}.npz"
+    return len(np.load(file)["ids"]) if file.exists() else np.inf
+
+
 def numbers(folder: Path) -> list[tuple[str, str]]:
     """(what it is, the number as the page has it), of all answered questions."""
     found = []
@@ -96,8 +104,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
         study, worlds = question["study"], question["worlds"]
         if "method" not in question:  # question 4 is measured, and has no answer
             continue
-        file = folder / f"{study}-{worlds[0]}.npz"
-        clips = len(logits(folder, study, worlds[0])["ids"]) if file.exists() else np.inf
+        clips = clips_of(folder, question)
         method, baseline = question["method"], question["baseline"]
         pairs = [(f"− {other}", method, other) for other in (baseline, *question["rivals"])]
         if question["teacher"]:
@@ -118,13 +125,36 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
+def differences(folder: Path, without: set[str]) -> list[tuple[str, str, str]]:
+    """(what it is, mean and interval, lowest to highest world) of the method over its baseline and over each rival, of
+    all questions but those ``without``."""
+    found = []
+    for name, (question, rows) in tables(folder).items():
+        if "method" in question and name not in without:
+            for other in (question["baseline"], *question["rivals"]):
+                d = (rows[question["method"]] - rows[other]).to_numpy()
+                effect = f"{d.mean():+.1f} ± {half_width(d, clips_of(folder, question)):.1f}"
+                ends = f"{d.min():+.1f} to {d.max():+.1f}"
+                is_base = BASE if other == question["baseline"] else ""
+                found.append((f"{name}: over {other}{is_base}", minus(effect), minus(ends)))
+    return found
+
+
 def main() -> int:
-    page = (ROOT / "docs" / "results.md").read_text("utf-8")
+    page, readme = ((ROOT / name).read_text("utf-8") for name in ("docs/results.md", "README.md"))
+    evidence, earlier = (ROOT / "figures" / name for name in ("evidence", "edition-2"))
+    anew = set(tables(evidence))
+    before = differences(earlier, anew)
+    of_page = numbers(evidence) + [(what, f"{a} | {b}") for what, a, b in before]
+    leads = [
+        (what, a) for what, a, _ in differences(evidence, set()) + before if what.endswith(BASE)
+    ]
     lacking = 0
-    for what, number in numbers(ROOT / "figures" / "evidence"):
-        lost = "--check" in sys.argv and number not in page
-        lacking += lost
-        print(f"{what}: {number}{'   NOT ON THE PAGE' if lost else ''}")
+    for where, text, pairs in (("results.md", page, of_page), ("README.md", readme, leads)):
+        for what, number in pairs:
+            lost = "--check" in sys.argv and number not in text
+            lacking += lost
+            print(f"{where}, {what}: {number}{'   IS NOT THERE' if lost else ''}")
     return min(lacking, 1)
 
 

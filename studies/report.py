@@ -37,7 +37,7 @@ HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-Ten questions, each answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
+{{asked}} answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
 the order of clips. It has its own test clips. Every network trains until labels alone gain less than a point from twice
 the steps ([budgets](../studies/budgets.py)). Everything was tuned on validation clips of two other worlds: three rates
 and three values of its own weight. ± is half of a 95 % interval over worlds (Student's t,
@@ -263,9 +263,14 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its answer on the front page."""
     script = import_module("cost_in_use")
-    if why := missing("4", FOLDER) or older("4", FOLDER / "cost_in_use.csv"):
+    if lost := missing("4"):
+        return [f"## 4. {script.ASKS}", f"**Withheld: {lost}.**"], f"withheld: {lost}"
+    mean = values("4").mean()
+    first, *others = script.WAYS
+    times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
+    text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
+    if edition.home("4") == FOLDER and (why := older("4", FOLDER / "cost_in_use.csv")):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
-    mean = values("4", FOLDER).mean()
     table = [
         "| " + " | ".join(["way", *script.MEASURED.values()]) + " |",
         "|---" * (1 + len(script.MEASURED)) + "|",
@@ -276,24 +281,18 @@ def costs() -> tuple[list[str], str]:
         + " |"
         for way in script.WAYS
     ]
-    first, *others = script.WAYS
-    times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
-    text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
     return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], text
 
 
-def front(found: list[Answer], row_4: str) -> list[str]:
+def front(read: dict[str, Answer], row_4: str) -> list[str]:
     """The table of the front page, and its figure: all answers, a dot a world."""
-    rows = {a.question.name: f"{a.question.asks} | {sentence(a)}" for a in found}
+    rows = {name: f"{a.question.asks} | {sentence(a)}" for name, a in read.items()}
     rows["4"] = f"{import_module('cost_in_use').ASKS} | {row_4}"
-    points = [a for a in found if not a.withheld and a.question.unit == "points"]
+    points = [a for a in read.values() if not a.withheld and a.question.unit == "points"]
     if points:
         effects, dots = {}, {}
         for answer in points:
-            question, measured = (
-                answer.question,
-                values(answer.question.name, FOLDER).assign(zero=0.0),
-            )
+            question, measured = answer.question, values(answer.question.name).assign(zero=0.0)
             name = f"{question.name}. {question.method} − {question.baseline}"
             effects[name] = answer.effect
             dots[name] = measured[question.method] - measured[question.baseline]
@@ -310,13 +309,15 @@ def main() -> None:
     found = [a for a in found if not a.withheld or a.question.name not in earlier]
     section_4, row_4 = costs()
     sections = {answer.question.name: section(answer) for answer in found}
-    if "4" not in earlier or "ithheld" not in row_4:
+    if "4" not in earlier or edition.home("4") == FOLDER:
         sections["4"] = section_4
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     left = [text for name, text in earlier.items() if name not in sections]
-    parts = [HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]
+    some = "Of ten questions, those above [*Earlier answers*](#earlier-answers) are"
+    asked = some if left[1:] else "Ten questions are"
+    parts = [HEAD.strip().format(asked=asked), *("\n\n".join(sections[name]) for name in order)]
     text = "\n\n".join(parts + (left if left[1:] else [])) + "\n"
-    table = "\n".join(front(found, row_4)) + "\n"
+    table = "\n".join(front(read, row_4)) + "\n"
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(FOLDER / "front.md", lambda path: path.write_text(table, encoding="utf-8"))
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
