@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from exits import CONTEXT
 from exits import conditions as exits
 from scipy.stats import spearmanr
 from torch import nn
@@ -22,7 +23,7 @@ from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
 from kdlab.papers.progressive.exits import features_of
 from kdlab.papers.progressive.networks import ORDER
-from kdlab.papers.progressive.recipes import CONTEXT, trio
+from kdlab.papers.progressive.recipes import trio
 from kdlab.study import Question, Study
 from kdlab.train.at_loss import at_loss
 from kdlab.train.loop import predict

@@ -26,8 +26,8 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
-#: The probability that place and props belong to the class. At 0.9 the three networks rank as in the papers.
-CONTEXT = 0.9
+#: The probability that place and props belong to the class. At 0.9 one I-frame is enough.
+CONTEXT = 0.5
 
 
 SMOKE, DEMO, STUDY = (current(word, ExitSize) for word in ("smoke", "demo", "study"))
@@ -54,8 +54,9 @@ def trio(
 ) -> tuple[Recipe, ...]:
     """The recipes of the three networks of one seed, in ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``. ``net``
     is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
+    rate = size.rate
     if not isinstance(data, NightStream):
-        iframe, others = size.real_epochs, size.real_epochs
+        iframe, others, rate = size.real_epochs, size.real_epochs, 4e-3
     elif data.night.context:
         iframe, others = size.iframe_epochs, size.epochs
     else:
@@ -69,7 +70,7 @@ def trio(
             by.SettledCrossEntropy(),
             net=net("residual" if modality == residual else modality),
             window=Segments(),
-            settings=Settings(iframe if modality == "iframe" else others),
+            settings=Settings(iframe if modality == "iframe" else others, lr=rate),
             seed=seed,
         )
 
