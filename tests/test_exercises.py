@@ -182,7 +182,6 @@ def test_a_function_that_fails_is_told_where():
         ("02.1", "2", "re-estimated statistics", "the bright network as it is"),
         ("05.1", "5", "GenKD", "an untrained teacher"),
         ("06.1", "6", "teacher", "twice the steps"),
-        ("08.1", "7", "PKD", "PKD in the order own, residual, motion"),
     ],
 )
 def test_answers_from_the_evidence_are_todays(name, question, method, rival):
