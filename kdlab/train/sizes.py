@@ -35,13 +35,16 @@ class Profile(Size):
 
 @dataclass(frozen=True)
 class GenerativeSize(Size):
-    """The size of GenKD: clips of `night` per class; epochs on them and on few real clips; seeds; the window."""
+    """The size of GenKD: clips of `night` per class; epochs on them and on few real clips; seeds; window, batch size
+    and classes."""
 
     per_class: tuple[int, int, int]
     epochs: int
     real_epochs: int
     seeds: int
     window: Window = Window(16, 36, 32)
+    batch_size: int = 8
+    classes: tuple[str, ...] = ACTIONS
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,16 @@ _SIZES = (
     DEMO,
     STUDY,
     GenerativeSize("smoke", per_class=(3, 1, 2), epochs=2, real_epochs=2, seeds=1, window=_TWELVE),
+    # 300 validation clips in each of two worlds, gated labels alone: 73.0 % in 94 epochs, 69.7 in 188
     GenerativeSize(
-        "demo", per_class=(24, 4, 12), epochs=25, real_epochs=80, seeds=1, window=_TWELVE
+        "demo",
+        per_class=(24, 4, 24),
+        epochs=94,
+        real_epochs=80,
+        seeds=1,
+        window=_TWELVE,
+        batch_size=16,
+        classes=("Jump", "Run", "Sit", "Stand", "Turn", "Walk"),
     ),
     GenerativeSize(
         "study", per_class=(40, 100, 100), epochs=120, real_epochs=80, seeds=5, window=_TWELVE

@@ -19,7 +19,7 @@ from kdlab.distill.baselines import AttentionTransfer, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.pretrained import Weights
-from kdlab.night import ACTIONS, Night
+from kdlab.night import Night
 from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
@@ -40,7 +40,7 @@ SMOKE, DEMO, STUDY = (current(word, GenerativeSize) for word in ("smoke", "demo"
 
 def night(size: GenerativeSize) -> NightStream:
     """The bright twins of `night`, with places that carry no information on the class."""
-    return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
+    return NightStream(Night(size.classes, size.per_class, VARIETY, 0.0))
 
 
 def untaught(genkd: Recipe) -> Recipe:
@@ -54,13 +54,14 @@ def conditions(
     """Condition → recipe, all of one seed.
 
     Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1). Students: ``student_ce``, ``student_2x`` (twice
-    the steps), ``student_gate`` (labels on the gated network), the competitors by their methods' names, ``genkd``.
+    the steps), ``student_gate`` (labels on the gated network), ``gate_2x``, the competitors by their methods' names,
+    ``genkd``.
     Controls: an ``untrained`` teacher, ``kd_gate`` (KD between gated networks). Parts: ``generative`` or ``attention``
     alone.
     """
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
-    # chosen on validation clips, at demo size, for the CE student
-    settings = Settings(epochs, batch_size=8, lr=1.2e-2)
+    # chosen on validation clips, for students on labels alone
+    settings = Settings(epochs, size.batch_size, lr=1.2e-2)
     clip = size.window.frames, size.window.crop, size.window.crop
     base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
     gated = replace(base, net=Gated(STUDENT, clip))
@@ -79,6 +80,7 @@ def conditions(
             "student_ce": base,
             "student_2x": twice(base),
             "student_gate": gated,
+            "gate_2x": twice(gated),
             "kd": kd,
             "attention_transfer": replace(kd, method=AttentionTransfer()),
             "simkd": replace(kd, method=SimKD(), net=projecting),
