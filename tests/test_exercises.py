@@ -183,7 +183,6 @@ def test_a_function_that_fails_is_told_where():
         ("04.1", "2", "a second light", "re-estimated statistics"),
         ("05.1", "5", "GenKD", "an untrained teacher"),
         ("06.1", "6", "GenKD", "labels alone"),
-        ("08.1", "7", "PKD", "PKD in the order own, residual, motion"),
     ],
 )
 def test_answers_from_the_evidence_are_todays(name, question, method, rival):
