@@ -181,11 +181,7 @@ def test_a_function_that_fails_is_told_where():
     [
         ("02.1", "2", "re-estimated statistics", "the bright network as it is"),
         ("05.1", "5", "GenKD", "an untrained teacher"),
-<<<<<<< HEAD
         ("06.1", "6", "teacher", "twice the steps"),
-=======
-        ("06.1", "6", "GenKD", "labels alone"),
->>>>>>> h3
     ],
 )
 def test_answers_from_the_evidence_are_todays(name, question, method, rival):
