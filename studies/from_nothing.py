@@ -56,7 +56,7 @@ TITLES = {
     "teacher": "teacher, enhanced",
     "teacher_raw": "teacher, raw",
 }
-#: The brightest teacher's view; DL-KDD's own is gamma 1.8, and same-light KD is the dose without light.
+#: The light of the brightest teacher. DL-KDD's own is gamma 1.8, and same-light KD is the dose without light.
 TWIN = "bright twin"
 #: A step of KD costs 4/3 of one of labels (in the tuning's worlds), so labels' CPU time pays this share of its steps.
 EQUAL_COST = Fraction(3, 4)

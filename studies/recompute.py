@@ -17,8 +17,6 @@ from scipy import stats
 from scipy.special import log_softmax, softmax
 
 ROOT = Path(__file__).resolve().parents[1]
-#: How the baseline of a question is marked among its rivals.
-BASE = ", its baseline"
 
 
 def tables(folder: Path) -> dict[str, tuple[dict, pd.DataFrame]]:
@@ -125,9 +123,9 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-def differences(folder: Path, without: set[str]) -> list[tuple[str, str, str]]:
-    """(what it is, mean and interval, lowest to highest world) of the method over its baseline and over each rival, of
-    all questions but those ``without``."""
+def differences(folder: Path, without: set[str]) -> list[tuple[str, bool, str, str]]:
+    """(what it is, whether the other is the baseline, mean and interval, lowest to highest world) of the method over its
+    baseline and over each rival, of all questions but those ``without``."""
     found = []
     for name, (question, rows) in tables(folder).items():
         if "method" in question and name not in without:
@@ -135,8 +133,8 @@ def differences(folder: Path, without: set[str]) -> list[tuple[str, str, str]]:
                 d = (rows[question["method"]] - rows[other]).to_numpy()
                 effect = f"{d.mean():+.1f} ± {half_width(d, clips_of(folder, question)):.1f}"
                 ends = f"{d.min():+.1f} to {d.max():+.1f}"
-                is_base = BASE if other == question["baseline"] else ""
-                found.append((f"{name}: over {other}{is_base}", minus(effect), minus(ends)))
+                is_base = other == question["baseline"]
+                found.append((f"{name}: over {other}", is_base, minus(effect), minus(ends)))
     return found
 
 
@@ -145,12 +143,11 @@ def main() -> int:
     evidence, earlier = (ROOT / "figures" / name for name in ("evidence", "edition-2"))
     anew = set(tables(evidence))
     before = differences(earlier, anew)
-    of_page = numbers(evidence) + [(what, f"{a} | {b}") for what, a, b in before]
-    leads = [
-        (what, a) for what, a, _ in differences(evidence, set()) + before if what.endswith(BASE)
-    ]
+    of_page = numbers(evidence) + [(what, f"{a} | {b}") for what, _, a, b in before]
+    all_of_them = differences(evidence, set()) + before
+    of_readme = [(what, a) for what, is_base, a, _ in all_of_them if is_base]
     lacking = 0
-    for where, text, pairs in (("results.md", page, of_page), ("README.md", readme, leads)):
+    for where, text, pairs in (("results.md", page, of_page), ("README.md", readme, of_readme)):
         for what, number in pairs:
             lost = "--check" in sys.argv and number not in text
             lacking += lost

@@ -53,12 +53,12 @@ intervals are not. [ledger.md](ledger.md) says how to read the page.
 EARLIER = "# Earlier answers"
 
 
-def kept(page: str) -> dict[str, str]:
-    """The name of each question below :data:`EARLIER` → its section; ``""`` → what stands above the first."""
+def kept(page: str) -> tuple[str, dict[str, str]]:
+    """What the page has from :data:`EARLIER` on: the text above the first section, and the sections by question."""
     _, mark, below = page.partition(EARLIER)
     head, *sections = re.split(r"(?m)^(?=## )", below)
     named = {text.removeprefix("## ").partition(".")[0]: text.strip() for text in sections}
-    return {"": (mark + head).strip()} | named
+    return (mark + head).strip(), named
 
 
 def typeset(text: str) -> str:
@@ -263,14 +263,15 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its answer on the front page."""
     script = import_module("cost_in_use")
-    if lost := missing("4"):
-        return [f"## 4. {script.ASKS}", f"**Withheld: {lost}.**"], f"withheld: {lost}"
+    why = missing("4")
+    if not why and edition.home("4") == FOLDER:
+        why = older("4", FOLDER / "cost_in_use.csv")
+    if why:
+        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
     mean = values("4").mean()
     first, *others = script.WAYS
     times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
-    if edition.home("4") == FOLDER and (why := older("4", FOLDER / "cost_in_use.csv")):
-        return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
     table = [
         "| " + " | ".join(["way", *script.MEASURED.values()]) + " |",
         "|---" * (1 + len(script.MEASURED)) + "|",
@@ -304,19 +305,21 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
 def main() -> None:
     style()
     page, read = paths.project_root() / "docs" / "results.md", edition.answers()
-    earlier = kept(page.read_text("utf-8") if page.exists() else "")
-    found = [a if a.withheld else read[a.question.name] for a in answers()]
-    found = [a for a in found if not a.withheld or a.question.name not in earlier]
+    above, earlier = kept(page.read_text("utf-8") if page.exists() else "")
     section_4, row_4 = costs()
-    sections = {answer.question.name: section(answer) for answer in found}
+    sections = {
+        a.question.name: section(a if a.withheld else read[a.question.name])
+        for a in answers()
+        if not a.withheld or a.question.name not in earlier
+    }
     if "4" not in earlier or edition.home("4") == FOLDER:
         sections["4"] = section_4
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
     left = [text for name, text in earlier.items() if name not in sections]
     some = "Of ten questions, those above [*Earlier answers*](#earlier-answers) are"
-    asked = some if left[1:] else "Ten questions are"
-    parts = [HEAD.strip().format(asked=asked), *("\n\n".join(sections[name]) for name in order)]
-    text = "\n\n".join(parts + (left if left[1:] else [])) + "\n"
+    head = HEAD.strip().format(asked=some if left else "Ten questions are")
+    parts = [head, *("\n\n".join(sections[name]) for name in order)]
+    text = "\n\n".join([*parts, above, *left] if left else parts) + "\n"
     table = "\n".join(front(read, row_4)) + "\n"
     write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(FOLDER / "front.md", lambda path: path.write_text(table, encoding="utf-8"))

@@ -62,8 +62,15 @@ INTO_THE_DARK = RegimeSize(
     seeds=_SEEDS,
     window=_SMALL,
 )
+# Batches of 16 are as accurate as of 8, in a fifth less CPU time.
 GENERATIVE = GenerativeSize(
-    "world", (30, 1, 40), epochs=96, real_epochs=80, seeds=_SEEDS, window=_SMALL
+    "world",
+    (30, 1, 40),
+    epochs=96,
+    real_epochs=80,
+    seeds=_SEEDS,
+    window=_SMALL,
+    batch_size=16,
 )
 DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_SEEDS)
 EXITS = ExitSize(

@@ -9,7 +9,7 @@ from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
 #: The folders in figures/ that chapters read. A question is taken from the evidence once all its worlds are there.
-EARLIER, EVIDENCE = "edition-2", "evidence"
+FOLDERS = "edition-2", "evidence"
 
 
 def written(folder: Path | None = None) -> dict[str, dict]:
@@ -19,29 +19,29 @@ def written(folder: Path | None = None) -> dict[str, dict]:
     if folder:
         file = folder / "questions.json"
         return json.loads(file.read_text("utf-8")) if file.exists() else {}
-    names = written(paths.figures_dir() / EARLIER) | written(paths.figures_dir() / EVIDENCE)
-    return {name: written(home(name))[name] for name in names}
+    earlier, evidence = (written(paths.figures_dir() / name) for name in FOLDERS)
+    return {name: written(home(name))[name] for name in earlier | evidence}
 
 
 def home(name: str) -> Path:
     """The folder in figures/ with the rows of a question: the evidence, but while it lacks a world, the earlier one."""
-    earlier, evidence = (paths.figures_dir() / folder for folder in (EARLIER, EVIDENCE))
+    earlier, evidence = (paths.figures_dir() / folder for folder in FOLDERS)
     anew = name in written(evidence) and not missing(name, evidence)
     return evidence if anew or name not in written(earlier) else earlier
 
 
-def _table(name: str, folder: Path | None = None) -> Path:
-    folder = folder or home(name)
+def _table(name: str, folder: Path) -> Path:
     return folder / f"{written(folder)[name]['study']}.csv"
 
 
-def _rows(name: str, folder: Path | None) -> pd.DataFrame:
+def _rows(name: str, folder: Path) -> pd.DataFrame:
     file = _table(name, folder)
     return pd.read_csv(file) if file.exists() else pd.DataFrame({"world": []})
 
 
 def missing(name: str, folder: Path | None = None) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
+    folder = folder or home(name)
     lost = sorted(set(written(folder)[name]["worlds"]) - set(_rows(name, folder).world))
     if not lost:
         return ""
@@ -52,6 +52,7 @@ def values(name: str, folder: Path | None = None) -> pd.DataFrame:
     """What was measured for a question: a row for each world, a column for each condition of its study.
 
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
+    folder = folder or home(name)
     if lost := missing(name, folder):
         raise ValueError(lost)
     rows = _rows(name, folder).pivot(index="world", columns="condition", values="value")
@@ -69,7 +70,7 @@ def answers() -> dict[str, Answer]:
             if why := missing(name):
                 read.append(Answer(question, {}, withheld=why))
             else:
-                read.append(Answer.read(question, _table(name), asked["worlds"]))
+                read.append(Answer.read(question, _table(name, home(name)), asked["worlds"]))
     return {answer.question.name: answer for answer in read_together(read)}
 
 

@@ -35,8 +35,8 @@ class Profile(Size):
 
 @dataclass(frozen=True)
 class GenerativeSize(Size):
-    """The size of GenKD: clips of `night` per class; epochs on them and on few real clips; seeds; window, batch size
-    and classes."""
+    """The size of GenKD: clips of `night` per class; epochs on them and on few real clips; seeds; window. Its
+    ``batch_size`` and ``classes`` are those of `night`."""
 
     per_class: tuple[int, int, int]
     epochs: int

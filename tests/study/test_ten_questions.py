@@ -214,6 +214,7 @@ def test_a_world_that_failed_is_drawn_again_with_other_seeds(ten, monkeypatch):
         seeds.append(seed)
         values = {"DL-KDD: training loss": 0.2 if len(seeds) > 2 else 0.3}
         values |= {"DL-KDD, ×1/4: training loss": 2.0}  # a short training may fail
+        values |= {"a random teacher: training loss": 0.5}  # its student cannot fit
         write(ten, study, values, [world])
 
     monkeypatch.setattr(Study, "draw", draw)

@@ -3,7 +3,7 @@
 Teachers are tiny C3Ds. Students are tiny Top-I3Ds: half the widths below the last stage, and kernels in time in the
 last two stages only (docs/methods.md, 2). GenKD's networks are gated; its competitors' are plain, as in their papers.
 The condition ``student_gate`` therefore measures the gate alone. All students have the same clips, order of clips and
-seed, and, except ``student_2x``, the same steps. A teacher has the student's seed + 1. The module
+seed, and, except ``gate_2x``, the same steps. A teacher has the student's seed + 1. The module
 ends with the recipes of the paper's size; docs/methods.md, 2.2 explains their numbers.
 """
 
@@ -53,15 +53,16 @@ def conditions(
 ) -> dict[str, Recipe]:
     """Condition → recipe, all of one seed.
 
-    Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1). Students: ``student_ce``, ``student_2x`` (twice
-    the steps), ``student_gate`` (labels on the gated network), ``gate_2x``, the competitors by their methods' names,
-    ``genkd``.
+    Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1). Students: ``student_ce``, ``student_gate``
+    (labels on the gated network), ``gate_2x`` (twice its steps), the competitors by their methods' names, ``genkd``.
     Controls: an ``untrained`` teacher, ``kd_gate`` (KD between gated networks). Parts: ``generative`` or ``attention``
     alone.
     """
-    epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     # chosen on validation clips, for students on labels alone
-    settings = Settings(epochs, size.batch_size, lr=1.2e-2)
+    lengths = (
+        (size.epochs, size.batch_size) if isinstance(data, NightStream) else (size.real_epochs, 8)
+    )
+    settings = Settings(*lengths, lr=1.2e-2)
     clip = size.window.frames, size.window.crop, size.window.crop
     base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
     gated = replace(base, net=Gated(STUDENT, clip))
@@ -78,7 +79,6 @@ def conditions(
             "teacher_ce": teacher,
             "teacher_fr": taught,
             "student_ce": base,
-            "student_2x": twice(base),
             "student_gate": gated,
             "gate_2x": twice(gated),
             "kd": kd,

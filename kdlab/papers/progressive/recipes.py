@@ -26,7 +26,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import AsReleased, Rule, Settings
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
-#: The probability that place and props belong to the class. At 0.9 one I-frame is enough.
+#: The probability that place and props belong to the class. At 0.5 one I-frame is not enough; at 0.9 it is.
 CONTEXT = 0.5
 
 
@@ -56,7 +56,8 @@ def trio(
     is ``tiny``, with sizes that differ as in CoViAR, or ``matched``, with three equal networks."""
     rate = size.rate
     if not isinstance(data, NightStream):
-        iframe, others, rate = size.real_epochs, size.real_epochs, 4e-3
+        iframe = others = size.real_epochs
+        rate = Settings.lr
     elif data.night.context:
         iframe, others = size.iframe_epochs, size.epochs
     else:
