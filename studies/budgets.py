@@ -7,8 +7,6 @@ A question's budget is the smallest number of epochs at which doubling gains lab
 three worlds, which no question is asked in, with 50 validation clips a class. All networks of the question have it.
 """
 
-from dataclasses import replace
-
 import detection
 import exits
 import from_nothing
@@ -21,7 +19,6 @@ from worlds import (
     FROM_NOTHING,
     GENERATIVE,
     INTO_THE_DARK,
-    TUNED_ON,
     changed,
     on_validation,
 )
@@ -63,9 +60,7 @@ def trio(size, world: int) -> dict[str, Recipe]:
 
 def starts(size, world: int) -> dict[str, Recipe]:
     """The network of bright clips, with validation clips."""
-    begun = into_the_dark.base(size, world)["the bright network as it is"].start
-    night = replace(begun.data.night, per_class=(size.bright[0], TUNED_ON, 1))
-    return {"bright start": replace(begun, data=replace(begun.data, night=night))}
+    return {"bright start": into_the_dark.base(size, world)["the bright network as it is"].start}
 
 
 def study(name: str, base, first: int, size, measure=on_validation, factors=FACTORS) -> Study:
@@ -80,7 +75,13 @@ of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE
 of_detection = study(
     "detection", only(detection.base, PLAIN), 20, DETECTION, detection.on_validation
 )
-of_starts = study("starts", starts, 11, INTO_THE_DARK, factors=SHORT)
+of_starts = study("starts", starts, 14, INTO_THE_DARK, factors=SHORT)
+of_ten = study(
+    "ten", only(into_the_dark.base, "ten labels alone"), 20, INTO_THE_DARK, factors=SHORT
+)
+of_adapted = study(
+    "adapted", only(into_the_dark.base, "a second light"), 7, INTO_THE_DARK, factors=SHORT
+)
 of_exits = study("exits", trio, 40, EXITS, factors=SHORT)
 
 

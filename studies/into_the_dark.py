@@ -13,6 +13,7 @@ from worlds import (
     WORLDS,
     Evidence,
     agreed,
+    changed,
     clips,
     in_training,
     learnt,
@@ -36,6 +37,8 @@ from kdlab.train.settings import Settings
 #: Bright clips are those of another data seed, so that no dark clip shares their people and places.
 BRIGHT = 1000
 MEMBERS = 3
+#: The learning rate of the starts (studies/budgets/budget_start_rates.csv).
+RATE = 8e-3
 #: The views of brighter and darker teachers; the second light itself is gamma 1.8.
 LIGHTS = {
     "gamma 1.2": Enhanced(Gamma(1.2)),
@@ -90,9 +93,10 @@ CANDIDATES |= {f"a second light, {light}": "a second light" for light in LIGHTS}
 
 def base(size, world: int) -> dict[str, Recipe]:
     seed, night = seed_of(world, "into_the_dark"), clips(size.night, world)
-    bright = NightStream(replace(night, seed=BRIGHT + world, per_class=size.bright))
-    starts = [replace(start(size, seed + k), data=bright) for k in range(MEMBERS)]
-    darkened = replace(start(size, seed, augmented=True), data=bright)
+    bright = clips(replace(size.night, per_class=size.bright), world)
+    bright = {"data": NightStream(replace(bright, seed=BRIGHT + world)), "settings.lr": RATE}
+    starts = [changed(start(size, seed + k), bright) for k in range(MEMBERS)]
+    darkened = changed(start(size, seed, augmented=True), bright)
     made = without_labels(size, starts[0], darkened, night, Gamma())
     anew, student, enhanced = made["re_estimated"], made["dlkdd_re"], made["enhanced_re"]
     members = tuple(replace(anew, start=one, seed=one.seed) for one in starts)
