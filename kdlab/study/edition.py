@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
@@ -74,20 +75,17 @@ def answers() -> dict[str, Answer]:
     return {answer.question.name: answer for answer in read_together(read)}
 
 
-def compared(name: str) -> pd.DataFrame:
-    """The effects behind an answer: the method over its baseline and over each rival, and the teacher's lead. Columns:
-    the effect with half of its 95 % interval, and the lowest and the highest of the worlds."""
+def compared(name: str) -> tuple[dict[str, Effect], dict[str, pd.Series]]:
+    """The differences behind an answer by name, as :func:`kdlab.show.plots.effects` draws them: the method minus its
+    baseline and each rival, and the teacher's lead. First the effects, then each one's differences, one a world."""
     answer, measured = answers()[name], values(name).assign(zero=0.0)
-    question, method, baseline = answer.question, answer.question.method, answer.question.baseline
-    named = {name: f"({name})" if " + " in name else name for name in (method, *answer.compared)}
-    pairs = []
-    for other, effect in answer.compared.items():
-        pairs.append((f"{named[method]} − {named[other]}", method, other, effect))
+    question = answer.question
+    effects = {f"− {other}": effect for other, effect in answer.compared.items()}
+    worlds = {
+        f"− {other}": measured[question.method] - measured[other] for other in answer.compared
+    }
     if teacher := question.teacher:
-        pairs.append((f"the lead: {teacher} − {baseline}", teacher, baseline, answer.lead))
-    rows = {}
-    for text, one, other, effect in pairs:
-        worlds = measured[one] - measured[other]
-        rows[text] = str(effect), worlds.min(), worlds.max()
-    columns = [question.unit, "lowest world", "highest world"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns)
+        lead = f"the teacher's lead: {teacher}"
+        effects[lead] = answer.lead
+        worlds[lead] = measured[teacher] - measured[question.baseline]
+    return effects, worlds
