@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from kdlab.measure.paired import Effect, effect, holm, quantile
 
-WORLDS, QUESTIONS = 10, 10
+WORLDS, QUESTIONS = (6, 10), 10
 #: Differences of a world, less their mean, in units of their spread.
 POPULATIONS = {
     "normal": lambda rng, shape: rng.normal(size=shape),
@@ -54,11 +54,11 @@ def shares(effects: list[Effect], truth: float = 0.0) -> dict[str, float]:
     }
 
 
-def over_worlds(draw, repeats: int) -> dict[str, float]:
+def over_worlds(draw, worlds: int, repeats: int) -> dict[str, float]:
     """The shares, and `wrong`, over worlds whose differences lie around 0."""
     effects = [
         [Effect.of(each) for each in drawn]
-        for drawn in draw(np.random.default_rng(0), (repeats // QUESTIONS, QUESTIONS, WORLDS))
+        for drawn in draw(np.random.default_rng(0), (repeats // QUESTIONS, QUESTIONS, worlds))
     ]
     wrong = np.mean([(holm([e.p for e in asked]) < 0.05).any() for asked in effects])
     return shares(sum(effects, [])) | {"wrong": float(wrong)}
@@ -102,7 +102,8 @@ def over_shared_clips(seeds: int, clips: int, gained: float, repeats: int) -> di
 
 def main(repeats: int) -> None:
     rows = {
-        f"{WORLDS} worlds, {name}": over_worlds(draw, repeats)
+        f"{worlds} worlds, {name}": over_worlds(draw, worlds, repeats)
+        for worlds in WORLDS
         for name, draw in tqdm(POPULATIONS.items())
     }
     sizes = (3, 132), (5, 440), (15, 2200)
