@@ -294,7 +294,8 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
         effects, dots = {}, {}
         for answer in points:
             question, measured = answer.question, values(answer.question.name).assign(zero=0.0)
-            name = f"{question.name}. {question.method} − {question.baseline}"
+            early = "" if edition.home(question.name) == FOLDER else " (earlier)"
+            name = f"{question.name}. {question.method} − {question.baseline}{early}"
             effects[name] = answer.effect
             dots[name] = measured[question.method] - measured[question.baseline]
         save(plots.effects(effects, "", "difference, points", 1.0, dots), "answers")
