@@ -168,7 +168,7 @@ def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[
         xlabel=f"the teacher's lead over {baseline}, points", ylabel="its student's gain, points"
     )
     fig.legend(loc="outside right upper", fontsize="small")
-    text = f"A point of the teacher's lead gives {mean:+.2f} ± {half:.2f} points of its student's gain."
+    text = f"A point more of the teacher's lead goes with {mean:+.2f} ± {half:.2f} points more of its student's gain."
     return fig, typeset(text)
 
 
