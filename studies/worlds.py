@@ -55,7 +55,7 @@ INTO_THE_DARK = RegimeSize(
     Night(ACTIONS, (30, 1, 40), VARIETY),
     bright=(60, 1, 1),
     few=10,
-    epochs=28,
+    epochs=56,
     adapted=7,
     tuned=40,
     seeds=_SEEDS,
