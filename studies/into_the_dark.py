@@ -37,8 +37,8 @@ from kdlab.train.settings import Settings
 #: Bright clips are those of another data seed, so that no dark clip shares their people and places.
 BRIGHT = 1000
 MEMBERS = 3
-#: The learning rate of the starts (studies/budgets/budget_start_rates.csv).
-RATE = 8e-3
+#: The learning rates of the starts, and of adaptation without labels (studies/budgets/).
+RATE, ADAPTED = 8e-3, 3e-3
 #: The views of brighter and darker teachers; the second light itself is gamma 1.8.
 LIGHTS = {
     "gamma 1.2": Enhanced(Gamma(1.2)),
@@ -67,11 +67,10 @@ WITH = {
     "dlkdd:teacher": "teacher, enhanced, ten labels",
     "random": "a random teacher with ten labels",
 }
-_RATES = {"settings.lr": (3e-4, 3e-3)}
-_SOFT, _TARGETS = (
-    _RATES | {"method.temperature": (0.5, 2.0)},
-    _RATES | {"method.alpha": (0.25, 0.9)},
-)
+_RATES = {"settings.lr": (1e-3, 1e-2)}
+_SOFT = _RATES | {"method.temperature": (0.5, 2.0)}
+_FEW = {"settings.lr": (3e-4, 3e-3)}
+_TARGETS = _FEW | {"method.alpha": (0.25, 0.9)}
 #: Condition → what is tuned: of the augmentation how dark it makes clips before they are learnt.
 CANDIDATES = {
     "a second light": _SOFT,
@@ -81,7 +80,7 @@ CANDIDATES = {
     "a random teacher": _SOFT,
     "entropy minimisation": _RATES,
     "augmentation, re-estimated": {"start.method.low": (0.1, 0.5)},
-    "ten labels alone": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
+    "ten labels alone": _FEW | {"settings.weight_decay": (1e-3, 1e-1)},
     "DL-KDD with ten labels": _TARGETS,
     "same-light KD with ten labels": _TARGETS,
     "a random teacher with ten labels": _TARGETS,
@@ -98,6 +97,8 @@ def base(size, world: int) -> dict[str, Recipe]:
     starts = [changed(start(size, seed + k), bright) for k in range(MEMBERS)]
     darkened = changed(start(size, seed, augmented=True), bright)
     made = without_labels(size, starts[0], darkened, night, Gamma())
+    for name in ("entropy", "same_light_re", "dlkdd_re"):
+        made[name] = changed(made[name], {"settings.lr": ADAPTED})
     anew, student, enhanced = made["re_estimated"], made["dlkdd_re"], made["enhanced_re"]
     members = tuple(replace(anew, start=one, seed=one.seed) for one in starts)
     together = Ensemble(
