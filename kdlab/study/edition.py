@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kdlab.measure.paired import Effect
@@ -75,17 +76,16 @@ def answers() -> dict[str, Answer]:
     return {answer.question.name: answer for answer in read_together(read)}
 
 
-def compared(name: str) -> tuple[dict[str, Effect], dict[str, pd.Series]]:
+def compared(name: str) -> tuple[dict[str, Effect], dict[str, np.ndarray]]:
     """The differences behind an answer by name, as :func:`kdlab.show.plots.effects` draws them: the method minus its
     baseline and each rival, and the teacher's lead. First the effects, then each one's differences, one a world."""
     answer, measured = answers()[name], values(name).assign(zero=0.0)
-    question = answer.question
-    effects = {f"− {other}": effect for other, effect in answer.compared.items()}
-    worlds = {
-        f"− {other}": measured[question.method] - measured[other] for other in answer.compared
+    question, effects, pairs = answer.question, {}, {}
+    for other, effect in answer.compared.items():
+        effects[f"− {other}"], pairs[f"− {other}"] = effect, (question.method, other)
+    if question.teacher and answer.lead:
+        lead = f"the teacher's lead: {question.teacher}"
+        effects[lead], pairs[lead] = answer.lead, (question.teacher, question.baseline)
+    return effects, {
+        text: (measured[one] - measured[other]).to_numpy() for text, (one, other) in pairs.items()
     }
-    if teacher := question.teacher:
-        lead = f"the teacher's lead: {teacher}"
-        effects[lead] = answer.lead
-        worlds[lead] = measured[teacher] - measured[question.baseline]
-    return effects, worlds
