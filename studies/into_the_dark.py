@@ -67,23 +67,27 @@ WITH = {
     "dlkdd:teacher": "teacher, enhanced, ten labels",
     "random": "a random teacher with ten labels",
 }
-_RATES = {"settings.lr": (1e-3, 1e-2)}
-_SOFT = _RATES | {"method.temperature": (0.5, 2.0)}
+_SECOND = {"settings.lr": (1e-3, 1e-2, 3e-2), "method.temperature": (0.5, 2.0, 4.0)}
+_LOW = {"settings.lr": (3e-4, 1e-3, 1e-2)}
 _FEW = {"settings.lr": (3e-4, 3e-3)}
-_TARGETS = _FEW | {"method.alpha": (0.25, 0.9)}
-#: Condition → what is tuned: of the augmentation how dark it makes clips before they are learnt.
+_TARGETS = _FEW | {"method.alpha": (0.1, 0.25, 0.9, 1.0)}
+#: Condition → what is tuned: of the augmentation how dark it makes clips before they are learnt. Without labels, a random
+#: teacher harms more the longer it teaches, so it has the method's values.
 CANDIDATES = {
-    "a second light": _SOFT,
-    "same-light distillation": _SOFT,
-    "enhanced, self-distilled": _SOFT,
-    "a raw ensemble": _SOFT,
-    "a random teacher": _SOFT,
-    "entropy minimisation": _RATES,
+    "a second light": _SECOND,
+    "same-light distillation": _LOW | {"method.temperature": (0.5, 2.0)},
+    "enhanced, self-distilled": _SECOND,
+    "a raw ensemble": _SECOND,
+    "a random teacher": "a second light",
+    "entropy minimisation": {"settings.lr": (1e-4, 3e-4, 1e-3, 1e-2)},
     "augmentation, re-estimated": {"start.method.low": (0.1, 0.5)},
     "ten labels alone": _FEW | {"settings.weight_decay": (1e-3, 1e-1)},
     "DL-KDD with ten labels": _TARGETS,
     "same-light KD with ten labels": _TARGETS,
-    "a random teacher with ten labels": _TARGETS,
+    "a random teacher with ten labels": {
+        "settings.lr": (3e-4, 3e-3, 1e-2),
+        "method.alpha": (0.1, 0.25, 0.9),
+    },
     "matched smoothing with ten labels": _TARGETS,
     "twice the steps with ten labels": "ten labels alone",
 }

@@ -57,7 +57,7 @@ INTO_THE_DARK = RegimeSize(
     few=10,
     epochs=56,
     adapted=14,
-    tuned=40,
+    tuned=80,
     seeds=_SEEDS,
     window=_SMALL,
 )
