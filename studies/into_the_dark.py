@@ -68,13 +68,15 @@ WITH = {
     "random": "a random teacher with ten labels",
 }
 _SECOND = {"settings.lr": (1e-3, 1e-2, 3e-2), "method.temperature": (0.5, 2.0, 4.0)}
-_LOW = {"settings.lr": (3e-4, 1e-3, 1e-2)}
 _TARGETS = {"settings.lr": (1e-4, 3e-4, 3e-3), "method.alpha": (0.1, 0.25, 0.9, 1.0)}
 #: Condition → what is tuned: of the augmentation how dark it makes clips before they are learnt. A random teacher is the
 #: better the less it teaches (docs/log.md), so it has the method's values.
 CANDIDATES = {
     "a second light": _SECOND,
-    "same-light distillation": _LOW | {"method.temperature": (0.5, 2.0)},
+    "same-light distillation": {
+        "settings.lr": (3e-4, 1e-3, 1e-2),
+        "method.temperature": (0.5, 2.0),
+    },
     "enhanced, self-distilled": _SECOND,
     "a raw ensemble": _SECOND,
     "a random teacher": "a second light",
@@ -96,9 +98,9 @@ CANDIDATES |= {f"a second light, {light}": "a second light" for light in LIGHTS}
 def base(size, world: int) -> dict[str, Recipe]:
     seed, night = seed_of(world, "into_the_dark"), clips(size.night, world)
     bright = clips(replace(size.night, per_class=size.bright), world)
-    bright = {"data": NightStream(replace(bright, seed=BRIGHT + world)), "settings.lr": RATE}
-    starts = [changed(start(size, seed + k), bright) for k in range(MEMBERS)]
-    darkened = changed(start(size, seed, augmented=True), bright)
+    of_bright = {"data": NightStream(replace(bright, seed=BRIGHT + world)), "settings.lr": RATE}
+    starts = [changed(start(size, seed + k), of_bright) for k in range(MEMBERS)]
+    darkened = changed(start(size, seed, augmented=True), of_bright)
     made = without_labels(size, starts[0], darkened, night, Gamma())
     for name in ("entropy", "same_light_re", "dlkdd_re"):
         made[name] = changed(made[name], {"settings.lr": ADAPTED})

@@ -282,7 +282,12 @@ def costs() -> tuple[list[str], str]:
         + " |"
         for way in script.WAYS
     ]
-    return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(table), "Means over worlds."], text
+    return [
+        f"## 4. {script.ASKS}",
+        f"**{text}.**",
+        "\n".join(table),
+        f"Means over {len(values('4'))} worlds.",
+    ], text
 
 
 def front(read: dict[str, Answer], row_4: str) -> list[str]:

@@ -42,7 +42,6 @@ FITTED = 0.25
 EXEMPT = "a random teacher"
 
 _SMALL, _SEEDS = Window(12, 31, 28), len(WORLDS)
-# Small sets are learnt by heart.
 FROM_NOTHING = Profile(
     "world",
     Night(ACTIONS, (60, 1, 40), VARIETY),
