@@ -21,11 +21,14 @@ def test_readme_is_short_and_what_it_links_to_is_there():
     assert chapters == {Path(target).name for target in targets if target.startswith("notebooks/")}
 
 
-@pytest.mark.parametrize(
+CHAPTERS = pytest.mark.parametrize(
     "path",
     sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb")),
     ids=lambda path: path.stem,
 )
+
+
+@CHAPTERS
 def test_a_chapter_can_be_finished_in_a_class(path):
     cells = json.loads(path.read_text("utf-8"))["cells"]
     *core, exercises = cells
@@ -38,3 +41,8 @@ def test_a_chapter_can_be_finished_in_a_class(path):
         )
         <= 800
     )
+
+
+@CHAPTERS
+def test_committed_outputs_are_of_no_stale_run(path):
+    assert "STALE" not in path.read_text("utf-8")

@@ -1,0 +1,143 @@
+"""Real clips, cross-validated: what gains on a hundred clips of one's own? (docs/real-results.md)
+
+    export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
+    python studies/real_clips.py starts weizmann     # trains what is missing, writes rows into figures/real/
+
+A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
+all folds, each seed tests every clip once: intervals are over seeds and over groups of clips.
+"""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from kdlab.clips.views import Raw
+from kdlab.clips.windows import Window
+from kdlab.datasets.user_clips import UserClips
+from kdlab.distill.baselines import DecoupledKD, FitNet
+from kdlab.distill.method import KD
+from kdlab.distill.relations import StandardisedKD
+from kdlab.measure.paired import effect
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.night import ACTIONS, Night
+from kdlab.night.darkened import Darkened
+from kdlab.night.make import NightStream
+from kdlab.papers.dual_light.method import MatchedSmoothing
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.study import Scores, Study
+from kdlab.system import paths
+from kdlab.train.recipe import Recipe
+from kdlab.train.settings import Settings
+from kdlab.train.sizes import VARIETY, Profile
+
+FOLDER = paths.figures_dir() / "real"
+#: The folds of each set: numbers for those that kdlab makes from the groups.
+FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
+#: Clips of `night` for the starts; no other study has this seed.
+NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
+_STUDENT = TinyR2Plus1D()
+WIDE = TinyR2Plus1D(tuple(4 * width for width in _STUDENT.widths))
+SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), _STUDENT, seeds=3)
+
+
+def alone(size: Profile, name: str, world: int) -> Recipe:
+    """Labels alone in a world: on one fold of the set ``name``, with one seed."""
+    seed, fold = divmod(world, len(FOLDS[name]))
+    test = FOLDS[name][fold]
+    own = len(FOLDS[name]) if test.isdigit() else None
+    clips = UserClips(f"{paths.real_clips()}/{name}", test, own)
+    made = dual_light(size, 10 * seed, clips)["ce_raw"]
+    return replace(made, condition="alone")
+
+
+def starts(size: Profile, nothing: Recipe) -> dict[str, Recipe]:
+    """From nothing, and from networks that were trained on `night`."""
+    begun = {"from nothing": nothing}
+    for light, data in {"bright": NightStream(size.night), "dark": size.night}.items():
+        start = replace(
+            nothing, condition=f"start_{light}", data=data, settings=Settings(56, lr=8e-3)
+        )
+        begun[f"from {light} night"] = replace(nothing, condition=f"from_{light}", start=start)
+    return begun
+
+
+def methods(size: Profile, student: Recipe) -> dict[str, Recipe]:
+    """Labels alone, its two controls, and distillation from a teacher four times as wide."""
+    teacher = replace(student, condition="wide", net=WIDE, seed=student.seed + 1)
+    losses = {
+        "matched smoothing": MatchedSmoothing(),
+        "KD": KD(),
+        "DKD": DecoupledKD(),
+        "logit standardisation": StandardisedKD(),
+        "FitNets": FitNet(_STUDENT.stages[-1]),
+    }
+    longer = replace(student.settings, epochs=2 * student.settings.epochs)
+    made = {"labels alone": student, "twice the steps": replace(student, settings=longer)}
+    for name, method in losses.items():
+        slug = name.lower().replace(" ", "_")
+        made[name] = replace(student, condition=slug, method=method, teacher=teacher)
+    return made | {"teacher": teacher}
+
+
+def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
+    """DL-KDD on darkened clips. The clip itself is the bright twin."""
+    made = dual_light(size, bright.seed, bright.data, dark=Darkened())
+    dlkdd = made["dlkdd"]
+    twin = replace(dlkdd.teacher, condition="bright_twin", view=Raw())
+    return {
+        "dark labels alone": made["ce_raw"],
+        "twice the steps": made["ce_2x"],
+        "same-light KD": made["same_light"],
+        "matched smoothing": made["label_smoothing"],
+        "DL-KDD": dlkdd,
+        "DL-KDD, bright twin": replace(dlkdd, condition="dlkdd_twin", teacher=twin),
+        "teacher, enhanced": dlkdd.teacher,
+        "teacher, bright twin": twin,
+    }
+
+
+PARTS = {"starts": starts, "methods": methods, "dark": dark}
+
+
+def study_of(part: str, name: str) -> Study:
+    """The study of a part on the data set ``name``; its worlds are all folds with all seeds."""
+
+    def conditions(size: Profile, world: int) -> dict[str, Recipe]:
+        return PARTS[part](size, alone(size, name, world))
+
+    worlds = range(len(FOLDS[name]) * SIZE.seeds)
+    return Study(f"{part}_{name}", conditions, size=SIZE, worlds=worlds)
+
+
+def effects(part: str, name: str) -> pd.DataFrame:
+    """Each condition minus the first, in points, with the ends of its interval over seeds and groups of clips."""
+    study, folds = study_of(part, name), len(FOLDS[name])
+    group = {clip.id: clip.group for clip in alone(SIZE, name, 0).data.catalogue().records}
+    drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
+    units = np.concatenate([[group[clip] for clip in each.ids] for each in drawn[:folds]])
+
+    def correct(condition: str) -> np.ndarray:
+        row = np.concatenate([each.correct(condition)[0] for each in drawn])
+        return row.reshape(SIZE.seeds, -1)
+
+    first, *others = drawn[0].predicted
+    table = [(first, 100 * correct(first).mean(), 0.0, 0.0, 0.0, len(set(units)))]
+    for condition in others:
+        gain = effect(correct(condition), correct(first), units)
+        accuracy = 100 * correct(condition).mean()
+        table.append((condition, accuracy, gain.mean, gain.low, gain.high, gain.units))
+    columns = ["condition", "accuracy", f"over {first}", "low", "high", "groups"]
+    return pd.DataFrame(table, columns=columns).round(2)
+
+
+if __name__ == "__main__":
+    part, name = sys.argv[1:]
+    study = study_of(part, name)
+    for world in study.worlds:
+        if world not in set(study.rows(FOLDER).world):
+            study.draw(world, FOLDER)
+    table = effects(part, name)
+    table.to_csv(FOLDER / f"{study.name}_effects.csv", index=False)
+    print(table.to_string(index=False))
