@@ -71,7 +71,7 @@ def methods(size: Profile, student: Recipe) -> dict[str, Recipe]:
         "KD": KD(),
         "DKD": DecoupledKD(),
         "logit standardisation": StandardisedKD(),
-        "FitNets": FitNet(_STUDENT.stages[-1]),
+        "FitNets": FitNet(),
     }
     longer = replace(student.settings, epochs=2 * student.settings.epochs)
     made = {"labels alone": student, "twice the steps": replace(student, settings=longer)}
