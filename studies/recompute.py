@@ -107,7 +107,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
         pairs = [(f"− {other}", method, other) for other in (baseline, *question["rivals"])]
         if question["teacher"]:
             pairs.append(("the teacher's lead", question["teacher"], baseline))
-        pairs += question["beside"]
+        pairs += [row for row in question["beside"] if row[1] != row[2]]
         for text, one, other in pairs:
             found.append((f"{name}: {text}", cells(rows[one] - rows[other], clips)))
         if baseline != "zero":

@@ -97,12 +97,14 @@ def sentence(answer: Answer) -> str:
     return text[0].upper() + text[1:]
 
 
-def tuned(script) -> str:
-    """What was chosen, in one sentence, where it is not the usual value."""
+def tuned(script, conditions: set[str]) -> str:
+    """What was chosen for ``conditions``, in one sentence, where it is not the usual value."""
     candidates = getattr(script, "CANDIDATES", {})
     recipes = script.base(script.study.size, 0) if candidates else {}
     chosen = {}
     for name, tries in own(candidates).items():
+        if name not in conditions:
+            continue
         table = tried(script.study.name, name, recipes[name], tries)
         for line in table[table.best & ~table.usual].itertuples():
             setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
@@ -218,7 +220,10 @@ def section(answer: Answer) -> list[str]:
     rows = [(f"− {name}", question.method, name) for name in answer.compared]
     if question.teacher:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
-    rows += getattr(script, "ALSO", {}).get(question.name, ())
+    # each difference once, and none of a condition from itself
+    pairs = {row[1:] for row in rows}
+    also = getattr(script, "ALSO", {}).get(question.name, ())
+    rows += [row for row in also if row[1] != row[2] and row[1:] not in pairs]
     table = [
         f"| {question.method}: {question.metric} | {question.unit} | median | wins |",
         "|---|---|---|---|",
@@ -248,7 +253,10 @@ def section(answer: Answer) -> list[str]:
         says.insert(0, f"Means: {text}.")
     if answer.share is not None and answer.effect.low > 0:
         says.append(f"The gain is {100 * answer.share:.0f} % of the teacher's lead.")
-    says += [getattr(script, "NOTES", {}).get(question.name, ""), tuned(script)]
+    says += [
+        getattr(script, "NOTES", {}).get(question.name, ""),
+        tuned(script, {question.method, question.baseline, *question.rivals}),
+    ]
     says.append(failures(script.study.name))
     taught = getattr(script, "TAUGHT", {}) if question.name in ("1", "2", "5") else {}
     return [
