@@ -239,6 +239,7 @@ def section(answer: Answer) -> list[str]:
         question.small,
         differences,
     )
+    forest.axes[0].set_xlim(getattr(script, "AXIS", {}).get(question.name))
     pictures, says = [save(forest, f"question-{question.name}")], []
     if drawn := getattr(script, "DRAWN", ()):
         figure = steps(measured, drawn, question.metric)
