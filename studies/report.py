@@ -37,14 +37,15 @@ HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-{{asked}} answered in {len(WORLDS)} *worlds*. A world is one seed of everything: clips of `night`, networks,
-the order of clips. It has its own test clips. Every network trains until labels alone gain less than a point from twice
-the steps ([budgets](../studies/budgets.py)). Everything was tuned on validation clips of two other worlds: three rates
-and three values of its own weight. ± is half of a 95 % interval over worlds (Student's t,
-paired in a world). *Wins* counts worlds in which the method is ahead. Questions, rivals, rows, recipes and the rule for
-failed networks were committed before their worlds were drawn
+{{asked}} answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed
+of everything: clips of `night`, networks, the order of clips. It has its own test clips. Every network trains until
+labels alone gain less than a point from twice the steps ([budgets](../studies/budgets.py)). Everything was tuned on
+validation clips of two other worlds: at least three rates and three values of its own weight. ± is half of a 95 %
+interval over worlds (Student's t, paired in a world). *Wins* counts worlds in which the method is ahead. Questions,
+rivals, rows, recipes and the rule for failed networks were committed before their worlds were drawn
 ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above {FITTED:g} nats on
-its training clips is drawn again, all of it. *Helps* and *is beaten* are each corrected over the ten questions (Holm);
+its training clips is drawn again, all of it; students of random teachers are exempt. Tables of agreement compare the
+first row with the teacher of the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm);
 intervals are not. [ledger.md](ledger.md) says how to read the page.
 """
 
@@ -123,10 +124,14 @@ def tuned(script, conditions: set[str]) -> str:
 def failures(study: str) -> str:
     """Which worlds were drawn again, and why, in one sentence; empty where none was."""
     again = [
-        f"{world} ({', '.join(sorted(set(sum(attempts, []))))})"
+        f"{world} ({'; '.join(sorted(set(sum(attempts, []))))})"
         for world, attempts in redrawn(study).items()
     ]
-    return f"Drawn again: world {'; '.join(again)}." if again else "No world was drawn again."
+    return (
+        f"Drawn again, for networks that had not learnt: world {', '.join(again)}."
+        if again
+        else "No world was drawn again."
+    )
 
 
 def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
