@@ -10,7 +10,8 @@ FOLDERS = ("notebooks", "figures", "pretrained", "docs")
 
 
 class WithChapters(build_py):
-    """setuptools' own step, and copies of :data:`FOLDERS`. An editable installation reads them where they are."""
+    """setuptools' own step, and copies of :data:`FOLDERS` without logits of worlds. An editable installation reads them
+    where they are."""
 
     def run(self):
         if self.editable_mode:
@@ -21,4 +22,6 @@ class WithChapters(build_py):
         super().run()
         inside = Path(self.build_lib) / "kdlab" / "project"
         for folder in FOLDERS:
-            shutil.copytree(folder, inside / folder, ignore=shutil.ignore_patterns(".*"))
+            shutil.copytree(
+                folder, inside / folder, ignore=shutil.ignore_patterns(".*", "*-2??.npz")
+            )
