@@ -48,8 +48,8 @@ TITLES = {
 }
 #: A step of GenKD costs 3.2 times one of gated labels.
 EQUAL_COST = 1 / 3.2
-_LABELS = {"settings.lr": (6e-3, 2.4e-2, 4.8e-2), "settings.weight_decay": (1e-3, 1e-1)}
 _RATES = {"settings.lr": (6e-3, 2.4e-2, 4.8e-2)}
+_LABELS = _RATES | {"settings.weight_decay": (1e-3, 1e-1)}
 _SOFT = _RATES | {"method.alpha": (0.25, 0.9)}
 CANDIDATES = {
     "gated labels alone": _LABELS,

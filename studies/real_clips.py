@@ -26,6 +26,7 @@ from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.method import MatchedSmoothing
 from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.paper_size import twice
 from kdlab.study import Scores, Study
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
@@ -48,8 +49,7 @@ def alone(size: Profile, name: str, world: int) -> Recipe:
     test = FOLDS[name][fold]
     own = len(FOLDS[name]) if test.isdigit() else None
     clips = UserClips(f"{paths.real_clips()}/{name}", test, own)
-    made = dual_light(size, 10 * seed, clips)["ce_raw"]
-    return replace(made, condition="alone")
+    return dual_light(size, 10 * seed, clips)["ce_raw"]
 
 
 def starts(size: Profile, nothing: Recipe) -> dict[str, Recipe]:
@@ -73,11 +73,9 @@ def methods(size: Profile, student: Recipe) -> dict[str, Recipe]:
         "logit standardisation": StandardisedKD(),
         "FitNets": FitNet(),
     }
-    longer = replace(student.settings, epochs=2 * student.settings.epochs)
-    made = {"labels alone": student, "twice the steps": replace(student, settings=longer)}
+    made = {"labels alone": student, "twice the steps": twice(student)}
     for name, method in losses.items():
-        slug = name.lower().replace(" ", "_")
-        made[name] = replace(student, condition=slug, method=method, teacher=teacher)
+        made[name] = replace(student, condition=name, method=method, teacher=teacher)
     return made | {"teacher": teacher}
 
 

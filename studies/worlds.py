@@ -236,10 +236,11 @@ def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_v
 
 
 def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple]) -> pd.DataFrame:
-    """What was tried for a condition: a row for each setting and value, ``usual`` or not, with its mean in the worlds of
-    the tuning; ``edge`` where the best value of the setting is its lowest or its highest."""
+    """What was tried for a condition: a row for each setting and value, ``usual`` or not, with its mean in all worlds of
+    the tuning, NaN while one is missing; ``edge`` where the best value of the setting is its lowest or its highest."""
     file = FOLDER / f"{name}_tuning.csv"
-    means = pd.read_csv(file).groupby("condition").value.mean() if file.exists() else pd.Series()
+    drawn = pd.read_csv(file).groupby("condition").value if file.exists() else None
+    means = drawn.mean()[drawn.count() == len(TUNED_IN)] if drawn is not None else pd.Series()
     rows = []
     for path, values in tries.items():
         usual = attrgetter(path)(recipe)

@@ -37,12 +37,13 @@ def ten(monkeypatch, tmp_path):
     return ten
 
 
-def tuned_to(ten, name, **better):
-    """Made-up rows of a tuning: the usual values are best, but for those that are ``better``."""
+def tuned_to(ten, name, worlds=(), **better):
+    """Made-up rows of a tuning, by default in all its worlds: the usual values are best, but for those that are
+    ``better``."""
     script = import_module(name)
     usual = ten.own(script.CANDIDATES)
     values = {name: 60 + (name in usual) for name in script.tuned.recipes(0)}
-    write(ten, script.tuned, values | better, ten.TUNED_IN)
+    write(ten, script.tuned, values | better, worlds or ten.TUNED_IN)
 
 
 def commit(ten):
@@ -132,6 +133,10 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
         ),
         (
             lambda ten: ((ten.FOLDER / "from_nothing_tuning.csv").unlink(), commit(ten)),
+            "labels alone was not tuned",
+        ),
+        (
+            lambda ten: (tuned_to(ten, "from_nothing", ten.TUNED_IN[:1]), commit(ten)),
             "labels alone was not tuned",
         ),
         (
