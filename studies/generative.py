@@ -48,15 +48,22 @@ TITLES = {
 }
 #: A step of GenKD costs 3.2 times one of gated labels.
 EQUAL_COST = 1 / 3.2
-_RATES = {"settings.lr": (6e-3, 2.4e-2, 4.8e-2)}
-_LABELS = _RATES | {"settings.weight_decay": (1e-3, 1e-1)}
-_SOFT = _RATES | {"method.alpha": (0.25, 0.9)}
+_RATES = 6e-3, 2.4e-2, 4.8e-2
 CANDIDATES = {
-    "gated labels alone": _LABELS,
-    "GenKD": _RATES | {"method.beta": (0.01, 1.0)},
-    "KD of the same teacher": _SOFT,
-    "matched smoothing": _SOFT,
-    "attention transfer": _RATES | {"method.weight": (1.0, 100.0)},
+    "gated labels alone": {"settings.lr": _RATES, "settings.weight_decay": (1e-3, 1e-1)},
+    "GenKD": {"settings.lr": _RATES, "method.beta": (0.01, 1.0, 10.0)},
+    "KD of the same teacher": {
+        "settings.lr": (3e-3, *_RATES),
+        "method.alpha": (0.1, 0.25, 0.9),
+    },
+    "matched smoothing": {
+        "settings.lr": (*_RATES, 9.6e-2),
+        "method.alpha": (0.25, 0.9, 1.0),
+    },
+    "attention transfer": {
+        "settings.lr": (*_RATES, 9.6e-2),
+        "method.weight": (1.0, 100.0),
+    },
     "labels alone": "gated labels alone",
     "gated twice the steps": "gated labels alone",
     "an untrained teacher": "GenKD",

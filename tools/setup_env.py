@@ -115,7 +115,7 @@ def cost_of_cuda(sets):
     ):
         return ""
     return (
-        "kdlab set-up: no NVIDIA GPU is seen here, and the CUDA build takes 6.4 GB of disk, of which CUDA has 4.5. For "
+        "kdlab set-up: no NVIDIA GPU is seen here, and the CUDA build takes 6.6 GB of disk, of which CUDA has 4.5. For "
         "the CPU build stop this (Ctrl-C) and set KDLAB_TORCH_INDEX to the CPU index of PyTorch's own install page, or "
         "to a folder with the CPU wheels of torch and torchvision; then run the same command again."
     )
