@@ -137,8 +137,6 @@ ALSO = {
         ("R² of generated features, GenKD, %", "R² of generated features, GenKD", "zero"),
     ]
 }
-DRAWN = "gated labels alone", "GenKD", "KD of the same teacher"
-
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
-conditions = with_choices("generative", base, CANDIDATES, DRAWN)
+conditions = with_choices("generative", base, CANDIDATES)
 study = Evidence("generative", conditions, QUESTIONS, GENERATIVE, measure, WORLDS)

@@ -127,13 +127,16 @@ class Evidence(Study):
         earlier = len(redrawn(self.name).get(str(world), ()))
         for attempt in range(earlier, 3):
             super().draw(world, folder, *options, **named)
-            rows = self.rows(folder)
-            rows = rows[rows.world == world]
-            whole = rows.condition.str.endswith(LOSS) & ~rows.condition.str.contains(", ×1/")
-            whole &= ~rows.condition.str.startswith(EXEMPT)
-            failed = rows[whole & (rows.value > FITTED)]
+            table = self.rows(folder)
+            rows, others = table[table.world == world], table[table.world != world]
+            failed = unfitted(rows)
             if failed.empty or attempt == 2 or folder != FOLDER:
                 return
+            # out of the table first: a stop during the next attempt must not leave them there
+            write_atomically(
+                folder / f"{self.name}.csv",
+                lambda file, left=others: left.to_csv(file, index=False),
+            )
             kept = folder / "failed.csv"
             rows = rows.assign(study=self.name, attempt=attempt)
             rows.to_csv(kept, mode="a", header=not kept.exists(), index=False)
@@ -141,6 +144,13 @@ class Evidence(Study):
             attempts = every.setdefault(self.name, {}).setdefault(str(world), [])
             attempts.append(sorted(failed.condition.str.removesuffix(LOSS)))
             write_note("redrawn", every)
+
+
+def unfitted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``rows`` that say that a network, at its whole budget or more, did not fit its training clips."""
+    whole = rows.condition.str.endswith(LOSS) & ~rows.condition.str.contains(", ×1/")
+    whole &= ~rows.condition.str.startswith(EXEMPT)
+    return rows[whole & (rows.value > FITTED)]
 
 
 #: How the rows end that hold a network's loss on its training clips, and its agreement there with its teacher.
@@ -250,7 +260,8 @@ def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple])
             for value in sorted(names)
         ]
     table = pd.DataFrame(rows, columns=["path", "value", "usual", "mean"])
-    best = table["mean"].fillna(-1).groupby(table.path).transform("idxmax") == table.index
+    ranked = table["mean"].fillna(-1) + 1e-6 * table.usual  # the usual value wins a tie
+    best = ranked.groupby(table.path).transform("idxmax") == table.index
     ends = table.groupby("path").value
     edge = (table.value == ends.transform("min")) | (table.value == ends.transform("max"))
     return table.assign(best=best & table["mean"].notna(), edge=best & edge)
