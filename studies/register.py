@@ -117,8 +117,8 @@ def record(question: Question) -> dict:
         },
         "candidates": getattr(script, "CANDIDATES", {}),
         "recipes": recipes_of(script),
-        "failed": f"a loss on the labels of its training clips above {FITTED} nats, but for students of {EXEMPT}: the "
-        "world is drawn again with the next seed, for all conditions, twice at most",
+        "failed": f"a loss on the labels of its training clips above {FITTED} nats at its whole budget or more, but for "
+        f"students of {EXEMPT}: the world is drawn again with the next seed, for all conditions, twice at most",
         "sees": round(tails * question.spread / len(WORLDS) ** 0.5, 2),
     }
 

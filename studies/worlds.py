@@ -148,7 +148,7 @@ class Evidence(Study):
 
 def unfitted(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of ``rows`` that say that a network, at its whole budget or more, did not fit its training clips."""
-    whole = rows.condition.str.endswith(LOSS) & ~rows.condition.str.contains(", ×1/")
+    whole = rows.condition.str.endswith(LOSS) & ~rows.condition.str.contains(", ×1/|labels' time")
     whole &= ~rows.condition.str.startswith(EXEMPT)
     return rows[whole & (rows.value > FITTED)]
 
