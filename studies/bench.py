@@ -16,12 +16,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from kdlab.clips.windows import Window
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet, ReviewKD, SimKD
 from kdlab.distill.method import KD, CrossEntropy
 from kdlab.distill.relations import DIST, RelationalKD, StandardisedKD
+from kdlab.measure.paired import Effect
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.transformer import TinyTransformer
 from kdlab.night import Night
@@ -200,17 +200,14 @@ def tune(size: Profile, every: list[str], workers: int | None, say) -> None:
         say(f"tuned {name}: {word} of {tried[name]}")
         return word
 
-    kinds = {condition.partition("-")[2] for condition in every}
-    for name, net in {
-        "ce": STUDENT,
-        **{kind: net for kind, net in TEACHERS.items() if kind in kinds},
-    }.items():
-        like = "ce" if name == "ce" else "ce_2x"  # a teacher has twice the epochs
+    for kind in sorted({condition.partition("-")[2] for condition in every}):
+        name, net = kind or "ce", TEACHERS.get(kind, STUDENT)
+        like = "ce_2x" if kind else "ce"  # a teacher has twice the epochs
         of = {
             word: replace(recipe(size, TUNING_SEED, like, {}, *value), net=net)
             for word, value in TRIED[like].items()
         }
-        rates[name] = TRIED[like][best(name if name == "ce" else f"teacher {name}", of)][1]
+        rates[name] = TRIED[like][best(f"teacher {kind}" if kind else name, of)][1]
     for condition in every:
         chosen[condition] = best(
             condition,
@@ -240,14 +237,17 @@ class Bench(Study):
 
     def run(self, worlds=(), size=None, workers=None, say=print) -> Scores:
         """Tune where nothing is tuned yet, then train and report condition by condition."""
-        size, every = size or self.size, names(self.methods, self.teachers)
+        if worlds or size not in (None, self.size):
+            raise ValueError(f"{place()} holds the bench of one size and seeds: draw no other")
+        size, every = self.size, names(self.methods, self.teachers)
         if not (place() / "tuning.json").exists():
             tune(size, every, workers, say)
-        drawn, done = [self.recipes(seed, size) for seed in worlds or range(size.seeds)], {}
+        drawn, done = [self.recipes(seed, size) for seed in range(size.seeds)], {}
         for condition in every:
             done[condition] = [recipes[condition] for recipes in drawn]
             scores, runs = collect(done, stale="retrain", workers=workers, say=quiet)
-            self.write(size, scores, runs, [name for name in every if name not in done])
+            if len(done) > 1:
+                self.write(size, scores, runs, [name for name in every if name not in done])
             say(
                 f"complete: {condition} ({len(done)} of {len(every)} conditions, {len(scores.seeds)} seeds each)"
             )
@@ -299,13 +299,12 @@ def effects(scores: Scores, rows: pd.DataFrame) -> pd.DataFrame:
     for condition in [name for name in scores.predicted if name != "ce"]:
         method, _, kind = condition.partition("-")
         gaps = scores.accuracy(condition) - scores.accuracy("ce")
-        half = stdtrit(len(gaps) - 1, 0.975) * gaps.std(ddof=1) / len(gaps) ** 0.5
         row = dict(
             method=method,
             teacher=kind,
             accuracy=scores.accuracy(condition).mean(),
             points=gaps.mean(),
-            half=half,
+            half=Effect.of(gaps).half_width,
             teachers_accuracy=rows.teacher[rows.condition == condition].mean(),
         )
         for name, rival in {"ce": "ce", "ce_2x": "ce_2x", "smoothing": f"smoothing-{kind}"}.items():
@@ -317,17 +316,7 @@ def effects(scores: Scores, rows: pd.DataFrame) -> pd.DataFrame:
                     f"over_{name}_high": effect.high,
                 }
         found.append(row)
-    columns = [
-        "method",
-        "teacher",
-        "accuracy",
-        "points",
-        "half",
-        "teachers_accuracy",
-        "over_ce_low",
-        "over_ce_high",
-    ]
-    return pd.DataFrame(found, columns=None if found else columns).round(2)
+    return pd.DataFrame(found).round(2)
 
 
 def figure(table: pd.DataFrame, scores: Scores) -> plt.Figure:

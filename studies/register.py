@@ -31,9 +31,9 @@ from worlds import (
 )
 
 from kdlab.measure.paired import LEVEL, quantile
-from kdlab.study import Answer, Question
+from kdlab.study import Question
 from kdlab.study.edition import missing
-from kdlab.study.question import NEAREST, SENTENCES, read_together
+from kdlab.study.question import NEAREST, SENTENCES
 from kdlab.train.recipe import to_json
 
 SCRIPTS = (
@@ -176,6 +176,8 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
 
 def older(name: str, results: Path) -> str:
     """Why ``results`` may be older than question ``name``, by git; empty where it was committed first as it is now."""
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        return "git's history is cut off here: call git fetch --unshallow"
     asked = ""
     for commit in git("log", "--format=%H", "--", "questions.json").stdout.split():
         then = json.loads(git("show", f"{commit}:./questions.json").stdout or "{}")
@@ -209,18 +211,6 @@ def withheld(question: Question) -> str:
     if lacks := untuned(question):
         return lacks
     return older(question.name, FOLDER / f"{study.name}.csv")
-
-
-def answers() -> list[Answer]:
-    """The answers to all questions, read together."""
-    found = []
-    for question in questions():
-        why = withheld(question)
-        table = FOLDER / f"{script_of(question).study.name}.csv"
-        found.append(
-            Answer(question, {}, withheld=why) if why else Answer.read(question, table, WORLDS)
-        )
-    return read_together(found)
 
 
 if __name__ == "__main__":

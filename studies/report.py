@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from register import answers, older, script_of
-from worlds import FITTED, FOLDER, SHARES, WORLDS, own, redrawn, tried
+from register import older, questions, script_of, withheld
+from worlds import FITTED, FOLDER, SHARES, WORLDS, own, redrawn, tried, unfitted
 
 from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
 from kdlab.measure.paired import LEVEL, Effect, quantile
@@ -128,11 +128,15 @@ def failures(study: str) -> str:
         f"{world} ({'; '.join(sorted(set(sum(attempts, []))))})"
         for world, attempts in redrawn(study).items()
     ]
-    return (
+    says = (
         f"Drawn again, for networks that had not learnt: world {', '.join(again)}."
         if again
         else "No world was drawn again."
     )
+    rows = pd.read_csv(FOLDER / f"{study}.csv")
+    for world in sorted(set(unfitted(rows[rows.world.isin(WORLDS)]).world)):
+        says += f" World {world} stands although a network had not learnt."
+    return says
 
 
 def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
@@ -328,11 +332,12 @@ def main() -> None:
     page, read = paths.project_root() / "docs" / "results.md", edition.answers()
     above, earlier = kept(page.read_text("utf-8") if page.exists() else "")
     section_4, row_4 = costs()
-    sections = {
-        a.question.name: section(a if a.withheld else read[a.question.name])
-        for a in answers()
-        if not a.withheld or a.question.name not in earlier
-    }
+    sections = {}
+    for question in questions():
+        why = withheld(question)
+        if not why or question.name not in earlier:
+            answer = Answer(question, {}, withheld=why) if why else read[question.name]
+            sections[question.name] = section(answer)
     if "4" not in earlier or edition.home("4") == FOLDER:
         sections["4"] = section_4
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))

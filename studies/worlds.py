@@ -148,8 +148,8 @@ class Evidence(Study):
 
 def unfitted(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of ``rows`` that say that a network, at its whole budget or more, did not fit its training clips."""
-    whole = rows.condition.str.endswith(LOSS) & ~rows.condition.str.contains(", ×1/|labels' time")
-    whole &= ~rows.condition.str.startswith(EXEMPT)
+    names = rows.condition.str
+    whole = names.endswith(LOSS) & ~names.contains(f"^{EXEMPT}|, ×1/|labels' time")
     return rows[whole & (rows.value > FITTED)]
 
 

@@ -177,15 +177,11 @@ def test_a_function_that_fails_is_told_where():
     assert "it gives -0.5 at (2,) where 0.035119 is right" in fault(name, lambda z, t: z / z.sum())
 
 
-def test_the_answer_from_question_5_is_todays():
-    worlds = values("5")
-    difference = worlds["KD of the same teacher"] - worlds["an untrained teacher"]
+def test_answers_from_questions_5_and_6_are_todays():
+    five, six = values("5"), values("6")
+    difference = five["KD of the same teacher"] - five["an untrained teacher"]
     assert fault("05.1", Effect.of(difference).half_width) is None
-
-
-def test_the_answer_from_question_6_is_todays():
-    worlds = values("6")
-    assert fault("06.1", (worlds["teacher"] > worlds["twice the steps"]).sum()) is None
+    assert fault("06.1", (six["teacher"] > six["twice the steps"]).sum()) is None
 
 
 def test_answers_from_question_2_are_todays():

@@ -212,5 +212,7 @@ class Paper:
         runs = {}
         for key, recipe in recipes.items():
             run = runs[key] = obtain(recipe, say=say)
-            say(f"{', '.join(key)}: {run.predictions().accuracy:.2f} % of test clips, {run.folder}")
+            accuracy = run.predictions().accuracy
+            score = "a detector" if accuracy != accuracy else f"{accuracy:.2f} % of test clips"
+            say(f"{', '.join(key)}: {score}, {run.folder}")
         return runs

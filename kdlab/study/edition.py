@@ -45,9 +45,7 @@ def missing(name: str, folder: Path | None = None) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
     folder = folder or home(name)
     lost = sorted(set(written(folder)[name]["worlds"]) - set(_rows(name, folder).world))
-    if not lost:
-        return ""
-    return f"world {lost[0]} is missing" + (f", and {len(lost) - 1} more" if lost[1:] else "")
+    return f"no rows of worlds {lost}" if lost else ""
 
 
 def values(name: str, folder: Path | None = None) -> pd.DataFrame:
@@ -69,10 +67,12 @@ def answers() -> dict[str, Answer]:
             fields = {field: asked[field] for field in Question.__dataclass_fields__}
             fields["rivals"] = tuple(fields["rivals"])
             question = Question(**fields)
-            if why := missing(name):
-                read.append(Answer(question, {}, withheld=why))
-            else:
-                read.append(Answer.read(question, _table(name, home(name)), asked["worlds"]))
+            try:
+                values(name)
+                answer = Answer.read(question, _table(name, home(name)), asked["worlds"])
+            except ValueError as error:  # a world is missing, or a number
+                answer = Answer(question, {}, withheld=str(error))
+            read.append(answer)
     return {answer.question.name: answer for answer in read_together(read)}
 
 

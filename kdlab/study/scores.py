@@ -50,7 +50,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write one compressed npz without pickles, with classes in the smallest integer type that holds them."""
-        whole = np.min_scalar_type(len(self.classes) - 1)
+        whole = np.min_scalar_type(-len(self.classes))  # signed: -1 is no label
         arrays = {
             "note": np.array(json.dumps({"classes": self.classes, "seeds": self.seeds})),
             "ids": self.ids,

@@ -86,13 +86,14 @@ class Study:
         scores, columns = collect(recipes, workers=workers, say=say)
         runs = {condition: run for condition, (run,) in columns.items()}
         scores.save(folder / f"{self.name}-{world}.npz")
-        table = self.rows(folder)
-        rows = table[table.world != world].to_numpy().tolist()
+        rows = []
         for condition, value in self.measure(runs).items():
             note = runs.get(condition, next(iter(runs.values()))).provenance
             spent = note["cpu_seconds"] if condition in runs else 0.0
             made = note["data"], note["sources"], self.digest(), note["cpu"]
             rows.append((world, condition, value, spent, *made))
+        table = self.rows(folder)  # read now, since a measurement may take hours
+        rows += table[table.world != world].to_numpy().tolist()
         table = pd.DataFrame(rows, columns=COLUMNS)
         write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kdlab.system import paths
 from kdlab.system.pool import available_cores, track
+from kdlab.system.values import some
 
 #: Names of the drafts of :func:`write_atomically`.
 _DRAFT = re.compile(r"\.kdlab-\d+-[0-9a-f]{8}\.tmp")
@@ -135,9 +136,8 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
         if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)
     ]
     if there and not is_own(folder):
-        more = " …" if len(there) > 3 else ""
         raise NotOurs(
-            f"{folder} holds {', '.join(there[:3])}{more} and is no {what} of kdlab's: give an empty "
+            f"{folder} holds {some(there)} and is no {what} of kdlab's: give an empty "
             "folder, or one that does not exist yet"
         )
 

@@ -107,10 +107,8 @@ def _place(variable: str, name: str) -> Path:
     if not value:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
-    real, others = (
-        Path(os.path.realpath(place)),
-        [Path.home().resolve()],
-    )  # resolve() raises for a link to itself
+    real = Path(os.path.realpath(place))  # resolve() raises for a link to itself
+    others = [Path.home().resolve()]
     if (root / "notebooks").is_dir():
         others += [root.resolve()]
         others += [(root / folder).resolve() for folder in _COMMITTED if folder != name]

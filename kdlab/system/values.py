@@ -7,26 +7,37 @@ NumPy scalar is one. Tensor values are not read, so that no check waits for a GP
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Integral, Real
 
 
-def _rule(wanted: str, fits: Callable[[Real], bool]) -> Callable[..., None]:
-    def rule(hint: str = "", /, **named) -> None:
-        _check(named, hint, wanted, fits)
+def _check(wanted: str, fits: Callable[[Real], bool], kind: type, hint: str = "", /, **named):
+    for name, given in named.items():
+        for place, value in (
+            enumerate(given) if isinstance(given, (tuple, list)) else [(None, given)]
+        ):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, kind)
+                or not math.isfinite(value)
+                or not fits(value)
+            ):
+                where = name if place is None else f"{name}[{place}]"
+                raise ValueError(
+                    f"{where}={value!r}: give {wanted}" + (f"; {hint}" if hint else "")
+                )
 
-    return rule
 
-
-finite = _rule("a finite number", lambda value: True)
-positive = _rule("a finite number above 0", lambda value: value > 0)
-not_negative = _rule("a finite number of at least 0", lambda value: value >= 0)
-fraction = _rule("a number from 0 to 1", lambda value: 0 <= value <= 1)
+finite = partial(_check, "a finite number", lambda value: True, Real)
+positive = partial(_check, "a finite number above 0", lambda value: value > 0, Real)
+not_negative = partial(_check, "a finite number of at least 0", lambda value: value >= 0, Real)
+fraction = partial(_check, "a number from 0 to 1", lambda value: 0 <= value <= 1, Real)
 
 
 def integer(least: int, hint: str = "", /, **named) -> None:
     """Check that values are integers of at least ``least``; 3.0 is no integer."""
     _check(
-        named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral
+        f"a whole number of at least {least}", lambda value: value >= least, Integral, hint, **named
     )
 
 
@@ -53,20 +64,3 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (
         f" and {len(names) - limit} more" if len(names) > limit else ""
     )
-
-
-def _check(named: dict, hint: str, wanted: str, fits, kind: type = Real) -> None:
-    for name, given in named.items():
-        for place, value in (
-            enumerate(given) if isinstance(given, (tuple, list)) else [(None, given)]
-        ):
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, kind)
-                or not math.isfinite(value)
-                or not fits(value)
-            ):
-                where = name if place is None else f"{name}[{place}]"
-                raise ValueError(
-                    f"{where}={value!r}: give {wanted}" + (f"; {hint}" if hint else "")
-                )

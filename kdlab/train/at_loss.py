@@ -51,19 +51,18 @@ def _came_down(ready: Inputs, recipe: Recipe, nats: float, say) -> bool:
     with training(
         recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", say
     ) as run:
-        while run.done < run.steps:
+        while True:
             if run.done == due:
                 logits, labels, _ = predict(net, clips, "student")
                 loss = float(F.cross_entropy(logits, labels))
                 if abs(loss / nats - 1) <= WITHIN:
                     return True
-                if loss < nats / 2:
+                if loss < nats / 2 or due == run.steps:
                     return False
-                due += next_look(loss, nats, run.per_epoch)
+                due = min(run.steps, due + next_look(loss, nats, run.per_epoch))
             run.step()
             if run.done % run.per_epoch == 0:
                 run.end_epoch()
-    return False
 
 
 def next_look(loss: float, nats: float, per_epoch: int) -> int:

@@ -187,6 +187,8 @@ class Run:
                 run = find_run(other, True, snapshot)
                 if run and run.provenance["weights"] != self.provenance["needed"].get(what):
                     reasons.append(f"made with another training of its {what}")
+                elif run and (why := run.staleness(snapshot)):
+                    reasons.append(f"made with a {what} that was {why}")
         return " and ".join(reasons)
 
 

@@ -38,10 +38,7 @@ def test_an_effect_is_of_all_folds(real, tmp_path, monkeypatch):
     for world in study.worlds:
         clips = listed[world % 3].split("test")
         labels = np.array([clip.label for clip in clips])
-        hits = {
-            name: rng.random(len(clips)) < share
-            for name, share in (("first", 0.4), ("second", 0.6))
-        }
+        hits = {"first": rng.random(len(clips)) < 0.4, "second": rng.random(len(clips)) < 0.6}
         predicted = {
             name: np.where(hit, labels, (labels + 1) % 10)[None] for name, hit in hits.items()
         }

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,16 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
     said.clear()
     study.run([1], workers=1, say=said.append)
     assert not any("trained in" in line for line in said) and len(study.rows(folder)) == 6
+
+
+def test_a_world_that_is_drawn_meanwhile_stays(tmp_path, monkeypatch):
+    note = dict.fromkeys(("cpu_seconds", "data", "sources", "cpu"), 1)
+    trained = SimpleNamespace(save=str), {"a": [SimpleNamespace(provenance=note)]}
+    monkeypatch.setattr("kdlab.study.study.collect", lambda *_, **__: trained)
+    study = Study("s", lambda size, world: {}, measure=lambda runs: {"a": 2.0})
+    slow = replace(study, measure=lambda runs: study.draw(2, tmp_path) or {"a": 1.0})
+    slow.draw(1, tmp_path)
+    assert set(study.rows(tmp_path).world) == {1, 2}
 
 
 def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monkeypatch):

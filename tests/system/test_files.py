@@ -91,7 +91,8 @@ def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
     for name in "abcd":
         (tmp_path / name).touch()
     with pytest.raises(
-        NotOurs, match="holds a, b, c … and is no data set of kdlab's: give an empty folder"
+        NotOurs,
+        match="holds a, b, c and 1 more and is no data set of kdlab's: give an empty folder",
     ):
         may_fill(tmp_path, lambda _: False, "data set")
     may_fill(tmp_path, lambda _: True, "data set")

@@ -11,6 +11,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
 from kdlab.train.loop import fit
+from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches, inputs_of
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
@@ -31,9 +32,7 @@ def loss(net, recipe) -> float:
         (net(batch.views["student"]), batch.labels)
         for batch in batches(recipe, "train", {"student": recipe.view}).evaluation()
     ]
-    return float(
-        F.cross_entropy(torch.cat([z for z, _ in found]), torch.cat([y for _, y in found]))
-    )
+    return F.cross_entropy(*map(torch.cat, zip(*found, strict=True))).item()
 
 
 def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
@@ -41,10 +40,7 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
     assert loss(net, recipe) == pytest.approx(0.6, rel=WITHIN)
     with monkeypatch.context() as patch:
         patch.setattr(module, "training", None)  # it is found, not trained again
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True)
-        )
+        assert all(map(torch.equal, net.parameters(), at_loss(recipe, 0.6).parameters()))
     ready, states = inputs_of(recipe, {}, recipe.data.catalogue(), str), []
 
     def each_step(steps):
@@ -63,6 +59,12 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
     )
     # looking changes no bit
     assert any(all(map(torch.equal, net.parameters(), state)) for state in states)
+
+
+def test_a_loss_that_comes_with_the_last_step_is_seen(recipe, monkeypatch):
+    monkeypatch.setattr(module, "WITHIN", 1e-6)
+    short = Recipe("walks", recipe.data, settings=Settings(epochs=3))
+    assert at_loss(short, loss(obtain(short).net(), short))
 
 
 def test_a_loss_that_never_comes_and_one_that_is_none(recipe):

@@ -4,6 +4,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.adaptation import AsItIs
 from kdlab.distill.baselines import FitNet
 from kdlab.distill.method import KD
@@ -21,13 +23,25 @@ from kdlab.protocols import Net
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
-from kdlab.train.rehearsal import rehearse
+from kdlab.train.rehearsal import _Few, rehearse
 from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
-from tests.conftest import places_in
+from tests.conftest import places_in, walks
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
+
+
+def test_the_clips_of_a_rehearsal_are_of_several_classes(tmp_path):
+    every = UserClips(str(walks(tmp_path, train=6, val=1, test=1))).catalogue()
+    left, right = ([r for r in every.split("train") if r.label == label] for label in (0, 1))
+    mixed = replace(every, records=sum(zip(left, right, strict=True), ()))
+    for each in (every, mixed):
+        snapshot = SimpleNamespace(catalogue=lambda _, of=each: of, fingerprint=str)
+        few = _Few.of(SimpleNamespace(name="few"), snapshot).few.split("train")
+        assert len(few) == 3 and {record.label for record in few} == {0, 1}
+
+
 BASE = Recipe(
     "ce",
     NIGHT,

@@ -217,6 +217,8 @@ def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(
     assert run.staleness() == ""
     fresh = obtain(begun)
     assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
+    edited(start, data="others")
+    assert run.staleness() == "made with a start that was made from other clips"
     edited(start, weights="another")
     assert run.staleness() == "made with another training of its start"
 
