@@ -107,9 +107,10 @@ def redrawn(study: str) -> dict[str, list]:
 
 
 def seed_of(world: int, study: str) -> int:
-    """The seed of the students in ``world``; teachers and members of ensembles have the next ones, so that no two
-    worlds share one. A world of ``study`` that failed has another seed at its next attempt. Raises ``ValueError`` for a
-    world of the answers before the questions are written down."""
+    """The seed of the students in ``world``; teachers and members of ensembles have the next ones (in detection the
+    hundredth after it), so that no two worlds share one. A world of ``study`` that failed has another seed at its
+    next attempt. Raises ``ValueError`` for a world of the answers before the questions are written down.
+    """
     if world in WORLDS and study not in {asked["study"] for asked in note("questions").values()}:
         raise ValueError(
             f"world {world} of {study} is drawn once its questions are written down and committed: call "

@@ -73,6 +73,6 @@ class EntropyMinimisation(CrossEntropy):
 
 
 def norms(net: nn.Module) -> list[nn.Module]:
-    """The batch, group and instance norms anywhere in ``net``."""
+    """The batch and group norms anywhere in ``net``."""
     kinds = nn.modules.batchnorm._BatchNorm, nn.GroupNorm
     return [layer for layer in net.modules() if isinstance(layer, kinds)]

@@ -59,7 +59,7 @@ def cache_bytes() -> int:
 
 
 def memory_bytes() -> int:
-    """The most bytes of frozen networks' features in memory; larger ones go to the disk.
+    """The most bytes of frozen networks' features of a split in memory; larger ones go to the disk.
 
     It is ``$KDLAB_MEMORY_GB`` (10⁹ bytes), else 8 GiB. Raises ``ValueError`` unless the variable is a size.
     """
