@@ -1,4 +1,4 @@
-"""How long must a network train before methods are compared? Labels alone, at 1, 2, 4, 8 (and 16) times a start of epochs.
+"""How long must a network train before methods are compared? Labels alone, at 1, 2, 4 and 8 times a start of epochs.
 
     kdlab study studies/budgets.py --world 190 --world 191 --world 192    # writes runs/studies/budget_*.csv
     python studies/budgets.py        # prints, from the copies in studies/budgets/, the budget of each question
@@ -27,22 +27,21 @@ from kdlab.study import Study
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
 
-FACTORS = (1, 2, 4, 8, 16)
-SHORT = FACTORS[:-1]
+FACTORS = 1, 2, 4, 8
 #: A gain below this many points is none.
 SMALL = 1.0
 PLAIN, GATED = "labels alone", "gated labels alone"
 FOLDER = paths.project_root() / "studies" / "budgets"
 
 
-def ladder(base, first: int, factors=FACTORS):
-    """The conditions of ``base`` at each of the ``factors`` times the ``first`` epochs."""
+def ladder(base, first: int):
+    """The conditions of ``base`` at each of :data:`FACTORS` times the ``first`` epochs."""
 
     def conditions(size, world: int) -> dict[str, Recipe]:
         return {
             f"{name}, {factor * first} epochs": changed(recipe, {"settings.epochs": factor * first})
             for name, recipe in base(size, world).items()
-            for factor in factors
+            for factor in FACTORS
         }
 
     return conditions
@@ -63,34 +62,26 @@ def starts(size, world: int) -> dict[str, Recipe]:
     return {"bright start": into_the_dark.base(size, world)["the bright network as it is"].start}
 
 
-def study(name: str, base, first: int, size, measure=on_validation, factors=FACTORS) -> Study:
+def study(name: str, base, first: int, size, measure=on_validation) -> Study:
     """A study without worlds of its own, so that `kdlab study --all` does not draw it."""
-    return Study(f"budget_{name}", ladder(base, first, factors), size=size, measure=measure)
+    return Study(f"budget_{name}", ladder(base, first), size=size, measure=measure)
 
 
-of_from_nothing = study(
-    "from_nothing", only(from_nothing.base, PLAIN), 28, FROM_NOTHING, factors=SHORT
-)
-of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE, factors=SHORT)
+of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 28, FROM_NOTHING)
+of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE)
 of_detection = study(
-    "detection", only(detection.base, PLAIN), 20, DETECTION, detection.on_validation
+    "detection", only(detection.base, PLAIN), 40, DETECTION, detection.on_validation
 )
-of_starts = study("starts", starts, 14, INTO_THE_DARK, factors=SHORT)
-of_ten = study(
-    "ten", only(into_the_dark.base, "ten labels alone"), 20, INTO_THE_DARK, factors=SHORT
-)
-of_adapted = study(
-    "adapted", only(into_the_dark.base, "a second light"), 7, INTO_THE_DARK, factors=SHORT
-)
-of_exits = study("exits", trio, 40, EXITS, factors=SHORT)
+of_starts = study("starts", starts, 14, INTO_THE_DARK)
+of_ten = study("ten", only(into_the_dark.base, "ten labels alone"), 20, INTO_THE_DARK)
+of_adapted = study("adapted", only(into_the_dark.base, "a second light"), 7, INTO_THE_DARK)
+of_exits = study("exits", trio, 40, EXITS)
 
 
 def budget(means: pd.Series) -> int | None:
     """The epochs (the index) at which the next entry gains less than :data:`SMALL`; None where there are none."""
-    for epochs, gain in zip(means.index, means.diff().shift(-1), strict=True):
-        if gain < SMALL:
-            return epochs
-    return None
+    gains = means.diff().shift(-1)
+    return next((epochs for epochs, gain in gains.items() if gain < SMALL), None)
 
 
 def main() -> None:
@@ -101,7 +92,9 @@ def main() -> None:
         for name, its in rows.groupby("name"):
             means = its.groupby("epochs").value.mean()
             curve = ", ".join(f"{epochs}: {value:.1f}" for epochs, value in means.items())
-            print(f"{file.stem.removeprefix('budget_')}, {name}: {budget(means)} epochs of {curve}")
+            print(
+                f"{file.stem.removeprefix('budget_')}, {name}: {budget(means) or 'no'} epochs of {curve}"
+            )
 
 
 if __name__ == "__main__":

@@ -27,9 +27,11 @@ from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative.detection_recipes import CLASSES
 from kdlab.papers.generative.detection_recipes import conditions as detection
 from kdlab.papers.paper_size import twice
-from kdlab.study import Question
+from kdlab.study import Question, Study
+from kdlab.system.files import write_atomically
+from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, find_run
+from kdlab.train.runs import Run
 from kdlab.train.sizes import VARIETY
 
 TITLES = {
@@ -93,23 +95,28 @@ def on_validation(runs: dict[str, Run]) -> dict[str, float]:
     return scored(runs, "val")
 
 
-class Detections(Evidence):
-    """Evidence that keeps the detections of all runs, and the true segments."""
+class Detecting(Study):
+    """A study that first keeps the detections of all runs, and the true segments, in NAME-WORLD.csv.gz."""
 
-    def draw(self, world: int, folder: Path, *options, **named) -> None:
-        super().draw(world, folder, *options, **named)
-        runs = {
-            name: run
-            for name, recipe in self.recipes(world).items()
-            if (run := find_run(recipe, pretrained=False))
-        }
+    def draw(self, world: int, folder: Path, size=None, workers=None, say=print) -> None:
+        recipes = self.recipes(world, size)
+        every = obtain_all([*recipes.values()], pretrained=False, workers=workers, say=say)
+        runs = dict(zip(recipes, every, strict=True))
         sigma, tables = width(runs), []
         for name, run in runs.items():
             seen = evaluated(run, "test", sigma=sigma)
             tables.append(seen.found.assign(condition=name))
         tables.append(seen.truth.assign(condition="truth"))
         table = pd.concat(tables).round({"start": 3, "end": 3, "score": 5})
-        table.to_csv(folder / f"{self.name}-{world}.csv.gz", index=False)
+        write_atomically(
+            folder / f"{self.name}-{world}.csv.gz",
+            lambda path: table.to_csv(path, index=False, compression="gzip"),
+        )
+        super().draw(world, folder, size, workers, say)
+
+
+class Detections(Evidence, Detecting):
+    """The evidence of question 6."""
 
 
 QUESTIONS = [
