@@ -50,7 +50,7 @@ TUNING_SEED, OF_TEACHERS = 100, 1000  # a teacher's seed is its student's and th
 
 STUDENT = TinyC3D((4, 8, 16, 64))
 TEACHERS = {"equal": STUDENT, "wide": TinyC3D(), "family": TinyTransformer()}
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = 2e-3, 4e-3, 8e-3, 1.6e-2
 
 
 def at_rates(method) -> dict[str, tuple]:
@@ -104,7 +104,7 @@ TITLES = {
     "simkd": "SimKD",
     "genkd": "GenKD",
 }
-CONTROLS = ("ce_2x", "smoothing")
+CONTROLS = "ce_2x", "smoothing"
 
 
 def names(methods=TRIED, teachers=TEACHERS) -> list[str]:

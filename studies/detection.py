@@ -100,18 +100,16 @@ class Detecting(Study):
 
     def draw(self, world: int, folder: Path, size=None, workers=None, say=print) -> None:
         recipes = self.recipes(world, size)
-        every = obtain_all([*recipes.values()], pretrained=False, workers=workers, say=say)
-        runs = dict(zip(recipes, every, strict=True))
+        trained = obtain_all([*recipes.values()], pretrained=False, workers=workers, say=say)
+        runs = dict(zip(recipes, trained, strict=True))
         sigma, tables = width(runs), []
         for name, run in runs.items():
-            seen = evaluated(run, "test", sigma=sigma)
+            seen = evaluated(run, sigma=sigma)
             tables.append(seen.found.assign(condition=name))
         tables.append(seen.truth.assign(condition="truth"))
         table = pd.concat(tables).round({"start": 3, "end": 3, "score": 5})
-        write_atomically(
-            folder / f"{self.name}-{world}.csv.gz",
-            lambda path: table.to_csv(path, index=False, compression="gzip"),
-        )
+        file = folder / f"{self.name}-{world}.csv.gz"
+        write_atomically(file, lambda path: table.to_csv(path, index=False, compression="gzip"))
         super().draw(world, folder, size, workers, say)
 
 
