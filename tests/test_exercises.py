@@ -37,8 +37,8 @@ def average_precision(hits, actions, rises=np.maximum.accumulate):
     return (rises(precision[::-1])[::-1] * hits).sum() / actions
 
 
-def stop(p, theta, last=-1):
-    return np.append(p[:last].max(1) > theta, True).argmax()
+def spent(p, macs, theta, last=-1):
+    return macs[np.append(p[:last].max(1) > theta, True).argmax()]
 
 
 def sharpness(a, w, radius, least=-np.inf):
@@ -77,7 +77,7 @@ FUNCTIONS = {
     "03.3": (repeated, np.greater_equal),
     "04.3": (soft_loss, np.log(1e-12)),
     "06.3": (average_precision, np.asarray),
-    "08.3": (stop, 3),
+    "08.3": (spent, 3),
     "09.3": (sharpness, 0.0),
     "10.3": (energy, 0.0),
     "11.3": (holm, np.asarray),
