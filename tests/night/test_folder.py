@@ -63,7 +63,7 @@ def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, 
 def test_the_command_refuses_it_too_and_leaves_no_lock(somebodys, refused, more):
     before = contents(somebodys)
     error = refused("data", "night", "--out", somebodys, "--clips", "33", *more)
-    assert "holds dark, index.csv, thesis.txt … and is no data set of kdlab's" in error
+    assert "holds dark, index.csv, thesis.txt and 1 more and is no data set of kdlab's" in error
     assert contents(somebodys) == before and not (somebodys / ".lock").exists()
 
 
