@@ -213,6 +213,7 @@ class Paper:
         for key, recipe in recipes.items():
             run = runs[key] = obtain(recipe, say=say)
             accuracy = run.predictions().accuracy
+            # windows of untrimmed video have no label, and their accuracy is not a number
             score = "a detector" if accuracy != accuracy else f"{accuracy:.2f} % of test clips"
             say(f"{', '.join(key)}: {score}, {run.folder}")
         return runs
