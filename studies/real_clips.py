@@ -1,4 +1,4 @@
-"""Real clips, cross-validated: what gains on a hundred clips of one's own? (docs/real-results.md)
+"""Real clips, cross-validated: what gains on a hundred clips of one's own?
 
     export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
     python studies/real_clips.py starts weizmann     # trains what is missing, writes rows into figures/real/

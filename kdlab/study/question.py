@@ -166,17 +166,15 @@ class Answer:
             return f"withheld: {self.withheld}"
         question, needed, rival = self.question, self.worlds_needed, self.rival
         against, method, baseline = self.compared[rival], question.method, question.baseline
-        sentence = (
-            SENTENCES[self.outcome]
-            .format(
-                **asdict(question),
-                difference=method if baseline == "zero" else f"{method} − {baseline}",
-                effect=self.effect,
-                nearest="" if rival == baseline else NEAREST.format(rival=rival, against=against),
-                needed=f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
-            )
-            .removesuffix("" if question.rivals else ", more than every rival")
+        sentence = SENTENCES[self.outcome].format(
+            **asdict(question),
+            difference=method if baseline == "zero" else f"{method} − {baseline}",
+            effect=self.effect,
+            nearest="" if rival == baseline else NEAREST.format(rival=rival, against=against),
+            needed=f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
         )
+        if not question.rivals:
+            sentence = sentence.removesuffix(", more than every rival")
         return f"{sentence}; {SHARED}" if self.shared else sentence
 
 

@@ -137,8 +137,7 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
     ]
     if there and not is_own(folder):
         raise NotOurs(
-            f"{folder} holds {some(there)} and is no {what} of kdlab's: give an empty "
-            "folder, or one that does not exist yet"
+            f"{folder} holds {some(there)} and is no {what} of kdlab's: give an empty folder, or a new one"
         )
 
 

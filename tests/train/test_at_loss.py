@@ -40,7 +40,10 @@ def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
     assert loss(net, recipe) == pytest.approx(0.6, rel=WITHIN)
     with monkeypatch.context() as patch:
         patch.setattr(module, "training", None)  # it is found, not trained again
-        assert all(map(torch.equal, net.parameters(), at_loss(recipe, 0.6).parameters()))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True)
+        )
     ready, states = inputs_of(recipe, {}, recipe.data.catalogue(), str), []
 
     def each_step(steps):

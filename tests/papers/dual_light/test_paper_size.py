@@ -39,6 +39,7 @@ def root(tmp_path, monkeypatch):
         monkeypatch.setenv(f"KDLAB_{name.upper()}", str(tmp_path / name))
     counts = arid_tree(tmp_path / "sets" / "arid")
     monkeypatch.setitem(datasets.DATA_SETS[0].counts, "1", counts)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # other processes have the published counts
     one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
     for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
         shutil.copy(one, clip)
