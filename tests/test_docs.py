@@ -39,7 +39,7 @@ def test_a_chapter_can_be_finished_in_a_class(path):
         sum(
             len("".join(cell["source"]).split()) for cell in core if cell["cell_type"] == "markdown"
         )
-        <= 800
+        <= 750
     )
 
 
