@@ -40,14 +40,13 @@ HEAD = f"""# What was found
 {{asked}} answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips of `night`,
 networks, the order of clips. It has its own test clips. The number of steps was chosen in other worlds: there, labels
 alone gained less than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned on
-validation clips of two other worlds: three rates or more, and three values or more of the own weight;
-[ledger.md](ledger.md) has the exceptions, and says how to read the page. ± is half of a 95 % interval over worlds
-(Student's t, paired in a world). *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes
-were committed before their worlds were drawn ([questions.json](../figures/evidence/questions.json)). A world in which a
-network keeps a loss above {FITTED:g} nats on its training clips is drawn again, all of it; students of random teachers
-are exempt, since half of their loss asks for random answers. This exemption was added after the first world (211). The
-first row of a table of agreement has no teacher; it is compared with the teacher of the second. *Helps* and *is beaten*
-are each corrected over the ten questions (Holm); intervals are not.
+validation clips of two other worlds, with three or more rates and values of the own weight; [ledger.md](ledger.md) has
+the exceptions, and says how to read the page. ± is half of a 95 % interval over worlds (Student's t, paired).
+*Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
+were drawn ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above
+{FITTED:g} nats on its training clips is drawn again, all of it. Students of random teachers are exempt since world 211,
+because half of their loss asks for random answers. In tables of agreement, the first row is compared with the teacher of
+the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
 
 
