@@ -52,16 +52,6 @@ def only(base, *names: str):
     return lambda size, world: {name: base(size, world)[name] for name in names}
 
 
-def trio(size, world: int) -> dict[str, Recipe]:
-    """The three networks on compressed video."""
-    return exits.base(size, world)["labels"].needs()
-
-
-def starts(size, world: int) -> dict[str, Recipe]:
-    """The network of bright clips, with validation clips."""
-    return {"bright start": into_the_dark.base(size, world)["the bright network as it is"].start}
-
-
 def study(name: str, base, first: int, size, measure=on_validation) -> Study:
     """A study without worlds of its own, so that `kdlab study --all` does not draw it."""
     return Study(f"budget_{name}", ladder(base, first), size=size, measure=measure)
@@ -72,10 +62,16 @@ of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE
 of_detection = study(
     "detection", only(detection.base, PLAIN), 40, DETECTION, detection.on_validation
 )
-of_starts = study("starts", starts, 14, INTO_THE_DARK)
+of_starts = study(
+    "starts",
+    lambda *at: {"bright start": into_the_dark.base(*at)["the bright network as it is"].start},
+    14,
+    INTO_THE_DARK,
+)
 of_ten = study("ten", only(into_the_dark.base, "ten labels alone"), 20, INTO_THE_DARK)
 of_adapted = study("adapted", only(into_the_dark.base, "a second light"), 7, INTO_THE_DARK)
-of_exits = study("exits", trio, 40, EXITS)
+of_networks = study("networks", lambda *at: exits.base(*at)["labels"].needs(), 40, EXITS)
+of_exits = study("exits", only(exits.base, "labels"), 8, EXITS, exits.on_validation)
 
 
 def budget(means: pd.Series) -> int | None:

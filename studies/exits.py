@@ -35,7 +35,6 @@ from kdlab.train.sizes import VARIETY
 CONTEXT = 0.9
 _ORDERS = {name: f"PKD in the order {name.replace('-', ', ')}" for name in ORDERS}
 REVERSED = "PKD in the order own, residual, motion"
-SEEN_REVERSED = f"{REVERSED}, seen clips"
 TITLES = {
     "ce_ic": "labels",
     "own_final": "own final",
@@ -49,14 +48,15 @@ TITLES = {
 } | _ORDERS
 #: The conditions that are also trained on clips that their teachers have seen.
 SEEN = "labels", "PKD", "own final", REVERSED, "a random order"
-_RATES = {"settings.lr": (4e-3, 1.6e-2)}
-_WARM = _RATES | {"method.temperature": (0.5, 2.0)}
+_RATES = {"settings.lr": (4e-3, 1.6e-2, 3.2e-2)}
+_WARM = _RATES | {"method.temperature": (0.25, 0.5, 2.0, 4.0)}
+_MIXED = _RATES | {"method.alpha": (0.25, 0.75)}
 CANDIDATES = {
     "labels": _RATES | {"settings.weight_decay": (1e-3, 1e-1)},
     "PKD": _WARM,
     "own final": _WARM,
-    "labels + PKD": _WARM,
-    "labels + own final": _WARM,
+    "labels + PKD": _MIXED,
+    "labels + own final": _MIXED,
     "matched smoothing": _WARM,
 }
 CANDIDATES |= dict.fromkeys(
@@ -198,7 +198,13 @@ ALSO = {
             "PKD in the order own, motion, residual",
         ),
     ],
-    "8a": [("the same on clips that their teachers have seen", "PKD, seen clips", SEEN_REVERSED)],
+    "8a": [
+        (
+            "the same on clips that their teachers have seen",
+            "PKD, seen clips",
+            f"{REVERSED}, seen clips",
+        )
+    ],
 }
 NOTES = {
     "8a": "The last teacher teaches for two thirds of the steps. Question 8b has pairs of orders with one last teacher.",

@@ -110,10 +110,8 @@ def tuned(script, conditions: set[str]) -> str:
         for line in table[table.best & ~table.usual].itertuples():
             setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
             chosen.setdefault(setting, []).append(name)
-    if not candidates:
-        return "Nothing was tuned."
     if not chosen:
-        return "Tuning chose the usual values."
+        return "Tuning chose the usual values." if candidates else "Nothing was tuned."
     return (
         "Tuning chose "
         + "; ".join(f"{setting} for {', '.join(names)}" for setting, names in chosen.items())
@@ -164,15 +162,16 @@ def slope(leads: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
 
 
 def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[Figure, str]:
-    """The students' gains against their teachers' leads, a dot a world; and the slope in one sentence."""
+    """The students' gains against their teachers' leads, a line a world; and the slope in one sentence."""
     base = measured[[baseline]].to_numpy()
     gains, leads = (measured[list(n)].to_numpy() - base for n in (doses, doses.values()))
     fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
     for k, name in enumerate(doses):
         ax.plot(leads[:, k], gains[:, k], "o", color=f"C{k}", alpha=0.7, label=name)
-    ends = np.array([leads.min(), leads.max()])
+    for lead, gain in zip(leads, gains, strict=True):
+        order = lead.argsort()
+        ax.plot(lead[order], gain[order], color="grey")
     mean, half = slope(leads, gains)
-    ax.plot(ends, gains.mean() + mean * (ends - leads.mean()), color="black", linewidth=1)
     ax.axhline(0, color="grey", linewidth=0.8)
     ax.axvline(0, color="grey", linewidth=0.8)
     ax.set(

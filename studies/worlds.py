@@ -74,14 +74,15 @@ DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_
 EXITS = ExitSize(
     "world",
     per_class=(40, 10, 30),
-    epochs=20,
-    iframe_epochs=8,
-    plain_epochs=20,
-    exit_epochs=8,
+    epochs=80,
+    iframe_epochs=20,
+    plain_epochs=80,
+    exit_epochs=16,
     real_epochs=250,
     real_exit_epochs=100,
     draws=4,
     seeds=_SEEDS,
+    rate=8e-3,
 )
 FLATNESS = replace(EXITS, epochs=60, iframe_epochs=30)
 #: Condition → setting → the values that are tried beside its own; or the condition whose choice it shares.
