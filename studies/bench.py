@@ -361,7 +361,7 @@ teacher. Labels alone reach {mean:.1f} % ({least:.1f} to {most:.1f} over {seeds}
 **What was tuned.** Each condition tried four values, with one seed that is not reported, and kept the best on
 validation clips ({trials} trainings, `figures/bench/tuning.json`). CE, twice the steps, smoothing and SimKD (whose
 loss has no weight) tried four learning rates; so did each kind of teacher. All other methods have CE's rate and
-tried their own weight. One seed and {val} clips choose roughly: {chosen}. Test clips were read after that.
+tried their own weight. One seed and {val} clips choose roughly. Test clips were read after that.
 
 **The table.** Points over labels alone, paired by seed; ± is half of a 95 % t-interval over {seeds} seeds. Bold:
 kdlab's interval over seeds *and* test clips excludes zero, too.
@@ -371,8 +371,6 @@ kdlab's interval over seeds *and* test clips excludes zero, too.
 ![Each seed's difference from labels alone](../figures/bench/bench.png)
 
 **What shows.** {shows}
-
-{below}
 
 **What does not show.** An order of methods here is no order elsewhere: one student, few clips of one synthetic set.
 All seeds share the training clips, whose spread is in no interval. GenKD's networks have gates, and its pass 1
@@ -408,12 +406,7 @@ def page(
     size: Profile, scores: Scores, rows: pd.DataFrame, table: pd.DataFrame, missing: list[str]
 ) -> str:
     """The text with its numbers. Fewer than five seeds have no interval and no verdict."""
-    seeds, ce, tuned, clips = (
-        len(scores.seeds),
-        scores.accuracy("ce"),
-        tuning(),
-        size.night.catalogue(),
-    )
+    seeds, ce, clips = len(scores.seeds), scores.accuracy("ce"), size.night.catalogue()
     taught = table[~table.method.isin(CONTROLS)]
     title = [f"{TITLES[row.method]} ({row.teacher})" for row in taught.itertuples()]
     above = {
@@ -440,19 +433,6 @@ def page(
             "student to the end, and a distiller may gain speed alone."
         )
 
-    def reason(row) -> str:
-        if row.method == "simkd" and row.teachers_accuracy < ce.mean():
-            return "its student keeps the teacher's classifier, and this teacher is less accurate than labels alone"
-        return "no reason is known"
-
-    low = [
-        f"{name} {row.points:+.1f}: {reason(row)}"
-        for name, row in zip(title, taught.itertuples(), strict=True)
-        if row.points < -2
-    ]
-    tops = [
-        max(found.values()) - sorted(found.values())[-2] for found in tuned["validation"].values()
-    ]
     state = f"\n**Not complete.** Still to train: {', '.join(missing)}.\n"
     text = PAGE.format(
         state=state * bool(missing),
@@ -467,12 +447,10 @@ def page(
         most=ce.max(),
         seeds=seeds,
         chance=100 / len(scores.classes),
-        trials=sum(map(len, tuned["validation"].values())),
-        chosen=f"the best value leads the second by {np.median(tops):.1f} points (median)",
+        trials=sum(map(len, tuning()["validation"].values())),
         table=markdown(table, rows, seeds >= 5),
         shows=shows if seeds >= 5 else f"Nothing: {seeds} seeds are too few for a verdict.",
         turns=TURNS,
-        below="**More than two points below labels alone.** " + ("; ".join(low) or "None") + ".",
     )
     return (
         "\n\n".join(

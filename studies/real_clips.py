@@ -26,12 +26,13 @@ from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.method import MatchedSmoothing
 from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.generative.recipes import conditions as recognition
 from kdlab.papers.paper_size import twice
 from kdlab.study import Scores, Study
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
-from kdlab.train.sizes import VARIETY, Profile
+from kdlab.train.sizes import VARIETY, GenerativeSize, Profile
 
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
@@ -79,6 +80,21 @@ def methods(size: Profile, student: Recipe) -> dict[str, Recipe]:
     return made | {"teacher": teacher}
 
 
+def generative(size: Profile, student: Recipe) -> dict[str, Recipe]:
+    """GenKD and its controls, on the networks of notebook 05: the student of labels alone has the gate, too."""
+    own = GenerativeSize("real", (), 0, size.settings.epochs, size.seeds, size.window)
+    made = recognition(own, student.data, student.seed)
+    titles = {
+        "student_gate": "gated labels alone",
+        "gate_2x": "gated twice the steps",
+        "kd_gate": "KD of the same teacher",
+        "untrained": "an untrained teacher",
+        "genkd": "GenKD",
+        "teacher_fr": "teacher",
+    }
+    return {title: made[name] for name, title in titles.items()}
+
+
 def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     """DL-KDD on darkened clips. The clip itself is the bright twin."""
     made = dual_light(size, bright.seed, bright.data, dark=Darkened())
@@ -96,7 +112,7 @@ def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     }
 
 
-PARTS = {"starts": starts, "methods": methods, "dark": dark}
+PARTS = {"starts": starts, "methods": methods, "generative": generative, "dark": dark}
 
 
 def study_of(part: str, name: str) -> Study:
