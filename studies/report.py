@@ -44,9 +44,9 @@ validation clips of two other worlds, with three or more rates and values of the
 the exceptions, and says how to read the page. ± is half of a 95 % interval over worlds (Student's t, paired).
 *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
 were drawn ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above
-{FITTED:g} nats on its training clips is drawn again, all of it. Students of random teachers are exempt since world 211,
-because half of their loss asks for random answers. In tables of agreement, the first row is compared with the teacher of
-the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
+{FITTED:g} nats on its training clips at its whole budget is drawn again. Students of random teachers are exempt since
+world 211: half of their loss asks for random answers. In tables of agreement, the first row is compared with the
+teacher of the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
 
 
@@ -178,7 +178,7 @@ def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[
         xlabel=f"the teacher's lead over {baseline}, points", ylabel="its student's gain, points"
     )
     fig.legend(loc="outside right upper", fontsize="small")
-    text = f"A point more of the teacher's lead goes with {mean:+.2f} ± {half:.2f} points more of its student's gain."
+    text = f"A point of the teacher's lead goes with {mean:+.2f} ± {half:.2f} points of its student's gain."
     return fig, typeset(text)
 
 
