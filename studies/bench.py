@@ -374,7 +374,8 @@ kdlab's interval over seeds *and* test clips excludes zero, too.
 
 **What does not show.** An order of methods here is no order elsewhere: one student, few clips of one synthetic set.
 All seeds share the training clips, whose spread is in no interval. GenKD's networks have gates, and its pass 1
-takes {turns} more steps on each batch; SimKD's student has a projector. ReviewKD stands for methods of many layers.
+takes {turns} more steps on each batch; SimKD's student has a projector and
+keeps the teacher's classifier, so it is as poor as a poor teacher. ReviewKD stands for methods of many layers.
 CRD is left out: it contrasts a clip with 16,384 others, and here there are {train}.
 
 `effects.csv` has the intervals from CE and from both controls, `rows.csv` each training with its teacher's accuracy

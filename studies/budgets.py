@@ -47,9 +47,9 @@ def ladder(base, first: int):
     return conditions
 
 
-def only(base, *names: str):
-    """The conditions of ``base`` in ``names``."""
-    return lambda size, world: {name: base(size, world)[name] for name in names}
+def only(base, name: str):
+    """The condition ``name`` of ``base``."""
+    return lambda *at: {name: base(*at)[name]}
 
 
 def study(name: str, base, first: int, size, measure=on_validation) -> Study:
