@@ -7,6 +7,7 @@ A question's budget is the smallest number of epochs at which doubling gains lab
 three worlds, which no question is asked in, with 50 validation clips a class. All networks of the question have it.
 """
 
+import anytime
 import detection
 import exits
 import from_nothing
@@ -30,7 +31,7 @@ from kdlab.train.recipe import Recipe
 FACTORS = 1, 2, 4, 8
 #: A gain below this many points is none.
 SMALL = 1.0
-PLAIN, GATED = "labels alone", "gated labels alone"
+PLAIN = "labels alone"
 FOLDER = paths.project_root() / "studies" / "budgets"
 
 
@@ -58,7 +59,7 @@ def study(name: str, base, first: int, size, measure=on_validation) -> Study:
 
 
 of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 28, FROM_NOTHING)
-of_generative = study("generative", only(generative.base, GATED), 48, GENERATIVE)
+of_generative = study("generative", only(generative.base, f"gated {PLAIN}"), 48, GENERATIVE)
 of_detection = study(
     "detection", only(detection.base, PLAIN), 40, DETECTION, detection.on_validation
 )
@@ -71,6 +72,9 @@ of_starts = study(
 of_ten = study("ten", only(into_the_dark.base, "ten labels alone"), 20, INTO_THE_DARK)
 of_adapted = study("adapted", only(into_the_dark.base, "a second light"), 7, INTO_THE_DARK)
 of_networks = study("networks", lambda *at: exits.base(*at)["labels"].needs(), 40, EXITS)
+of_anytime = study(
+    "anytime", only(lambda *at: anytime.conditions(*at)["PKD"].needs(), "iframe"), 40, EXITS
+)
 of_exits = study("exits", only(exits.base, "labels"), 8, EXITS, exits.on_validation)
 
 

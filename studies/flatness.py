@@ -181,14 +181,12 @@ _KINDS = [
 ALSO = {
     "10": [(kind, kind, "zero") for kind in _KINDS[1:]]
     + [
-        *(
-            (
-                f"how much flatter PKD's exits are than those of labels, {name}, %",
-                f"PKD flattens, {name}",
-                "zero",
-            )
-            for name in MEASURES
-        ),
+        (
+            f"how much flatter PKD's exits are than those of labels, {name}, %",
+            f"PKD flattens, {name}",
+            "zero",
+        )
+        for name in MEASURES
     ]
 }
 NOTES = {

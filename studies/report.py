@@ -139,15 +139,15 @@ def failures(study: str) -> str:
 def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
     """Accuracy against steps, a dot a world."""
     fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
+    order = sorted((*SHARES, Fraction(1)))
+    shares = np.array(order, float)
     for k, name in enumerate(names):
-        columns = {share: f"{name}, ×{share}" for share in SHARES} | {Fraction(1): name}
-        drawn = measured[[columns[share] for share in sorted(columns)]].dropna()
-        shares = [float(share) for share in sorted(columns)]
+        drawn = measured[[name if share == 1 else f"{name}, ×{share}" for share in order]].dropna()
         ax.plot(shares, drawn.mean(), color=f"C{k}", label=name)
-        moved = np.array(shares) * (1 + 0.03 * (k - 1))
+        moved = shares * (1 + 0.03 * (k - 1))
         ax.plot(moved, drawn.T, "o", color=f"C{k}", alpha=0.5, markersize=4)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(shares, [f"×{share}" for share in sorted(columns)])
+    ax.set_xticks(shares, [f"×{share}" for share in order])
     ax.set(xlabel="steps, of the budget", ylabel=unit)
     ax.legend()
     return fig
@@ -252,7 +252,8 @@ def section(answer: Answer) -> list[str]:
     if drawn := getattr(script, "DRAWN", ()):
         figure = steps(measured, drawn, question.metric)
         pictures.append(save(figure, f"question-{question.name}-steps"))
-    if doses := getattr(script, "DOSES", {}) if question.name in ("1", "2", "5") else {}:
+    teaching = script if question.name in ("1", "2", "5") else None
+    if doses := getattr(teaching, "DOSES", {}):
         figure, text = dose(measured, doses, question.baseline)
         pictures.append(save(figure, f"question-{question.name}-dose"))
         says.append(text)
@@ -267,7 +268,7 @@ def section(answer: Answer) -> list[str]:
         tuned(script, {question.method, question.baseline, *question.rivals}),
     ]
     says.append(failures(script.study.name))
-    taught = getattr(script, "TAUGHT", {}) if question.name in ("1", "2", "5") else {}
+    taught = getattr(teaching, "TAUGHT", {})
     return [
         *lines,
         "\n".join(table),
