@@ -95,7 +95,7 @@ ALSO = {
     ]
 }
 NOTES = {
-    "9": "The exits are those of PKD. The best single exit is chosen on validation clips; so is each threshold."
+    "9": "PKD is tuned for question 7. The best single exit and each threshold are chosen on validation clips."
 }
 
 study = Evidence("anytime", conditions, QUESTIONS, EXITS, measure, WORLDS)
