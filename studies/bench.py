@@ -33,7 +33,7 @@ from kdlab.papers.generative.recipes import GENERATION, TURNS
 from kdlab.study import Scores, Study
 from kdlab.study.scores import collect
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_atomically, write_content
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
@@ -221,7 +221,7 @@ def tune(size: Profile, every: list[str], workers: int | None, say) -> None:
         indent=1,
         ensure_ascii=False,
     )
-    write_atomically(place() / "tuning.json", lambda path: path.write_text(note + "\n", "utf-8"))
+    write_content(place() / "tuning.json", note + "\n")
 
 
 # --- rows ------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class Bench(Study):
         )
         plt.close("all")
         text = page(size, scores, rows, table, missing)
-        write_atomically(self.page, lambda path: path.write_text(text, "utf-8"))
+        write_content(self.page, text)
 
 
 def teacher_of(run):

@@ -35,7 +35,7 @@ from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_content
 from kdlab.train.loop import predict
 from kdlab.train.many import in_training_order, obtain_all
 from kdlab.train.recipe import Recipe
@@ -161,9 +161,7 @@ def noted(run: Run, recall: float) -> None:
     note = json.loads((run.folder / "run.json").read_text("utf-8")) | {
         "scores": {"arid6 A": round(recall, 2)}
     }
-    write_atomically(
-        run.folder / "run.json", lambda file: file.write_text(json.dumps(note, indent=1), "utf-8")
-    )
+    write_content(run.folder / "run.json", json.dumps(note, indent=1))
 
 
 def row(what: str, run: Run, found: dict[str, float]) -> str:
@@ -227,12 +225,7 @@ def main(name, size, workers, choose, final):
             exist_ok=False
         )  # before the clips are read: a second reading is refused, whatever comes
         found = scores(runs[-1], "B")
-        write_atomically(
-            READ,
-            lambda file: file.write_text(
-                json.dumps(choice | {"arid6 B": found}, indent=1), "utf-8"
-            ),
-        )
+        write_content(READ, json.dumps(choice | {"arid6 B": found}, indent=1))
         return click.echo(row(f"fold B, {name} of size {size}", runs[-1], found))
     for run in runs:  # the members, and last the one that they teach
         found = scores(run, "A")
@@ -246,7 +239,7 @@ def main(name, size, workers, choose, final):
             "run": run.folder.name,
             "arid6 A": found,
         }
-        write_atomically(CHOICE, lambda file: file.write_text(json.dumps(about, indent=1), "utf-8"))
+        write_content(CHOICE, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

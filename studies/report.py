@@ -31,7 +31,7 @@ from kdlab.show.notebook import style
 from kdlab.study import Answer, Scores, edition
 from kdlab.study.edition import missing, values
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_content
 
 HEAD = f"""# What was found
 
@@ -344,8 +344,8 @@ def main() -> None:
     parts = [head, *("\n\n".join(sections[name]) for name in order)]
     text = "\n\n".join([*parts, above, *left] if left else parts) + "\n"
     table = "\n".join(front(read, row_4)) + "\n"
-    write_atomically(page, lambda path: path.write_text(text, encoding="utf-8"))
-    write_atomically(FOLDER / "front.md", lambda path: path.write_text(table, encoding="utf-8"))
+    write_content(page, text)
+    write_content(FOLDER / "front.md", table)
     size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
     words = len(re.findall(r"\S*\w\S*", text))  # the bars of tables are none
     print(f"{words} words of at most 2,500; figures/evidence has {size:.1f} of at most 15 MB")

@@ -19,7 +19,7 @@ from kdlab.measure.fidelity import agreement, nll
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_atomically, write_content
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
@@ -99,7 +99,7 @@ def note(name: str) -> dict[str, dict]:
 def write_note(name: str, content: dict[str, dict]) -> None:
     """Write what :func:`note` reads."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(FOLDER / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_content(FOLDER / f"{name}.json", text)
 
 
 def redrawn(study: str) -> dict[str, list]:

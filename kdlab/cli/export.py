@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.layers import one_thread
-from kdlab.system.files import begins_with, may_write, write_atomically
+from kdlab.system.files import begins_with, may_write, write_content
 from kdlab.train.preparing import batches
 from kdlab.train.runs import Run
 
@@ -89,7 +89,7 @@ def to_onnx(run: Run, file: Path | str) -> Exported:
                 why = str(fault).strip().partition("\n")[0]
         else:
             raise ValueError(f"{name} cannot be exported, so no file was written: {why}")
-    write_atomically(file, lambda path: path.write_bytes(content))
+    write_content(file, content)
     shapes = {name: tuple(x.shape[1:]) for name, x in views.items()}
     return Exported(file, shapes, batch, why if batch else "", len(clips[0]), difference)
 

@@ -22,7 +22,7 @@ from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
 from kdlab.show.plots import evenly, image, rows
 from kdlab.system import paths
-from kdlab.system.files import begins_with, may_write, write_atomically
+from kdlab.system.files import begins_with, may_write, write_atomically, write_content
 from kdlab.train.one_clip import batches_of, input_of, logits_of
 from kdlab.train.runs import Run
 from kdlab.video.container import timeline
@@ -142,7 +142,7 @@ def _output_file(
 def _write_table(answers: pd.DataFrame, table: Path) -> None:
     """Write ``answers`` as the CSV ``table``, with three digits."""
     text = answers.to_csv(index=False, float_format="%.3f", lineterminator="\n")
-    write_atomically(table, lambda path: path.write_text(text, "utf-8", newline=""))
+    write_content(table, text)
 
 
 def _write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:

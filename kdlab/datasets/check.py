@@ -23,7 +23,7 @@ from kdlab.datasets.catalogue import from_folder
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
-from kdlab.system.files import NotOurs, why_no_file, write_atomically
+from kdlab.system.files import NotOurs, why_no_file, write_content
 from kdlab.system.pool import each, track
 from kdlab.system.values import some
 from kdlab.video.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
@@ -203,7 +203,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
         facts = _each_file(inspect, (record.path for record in catalogue.records))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         text = json.dumps(damaged, indent=1)
-        write_atomically(known, lambda path: path.write_text(text, "utf-8"))
+        write_content(known, text)
     if not damaged:
         return catalogue
     sound = tuple(record for record in catalogue.records if record.id not in damaged)
@@ -347,7 +347,7 @@ def write_groups(root: Path) -> Path:
     text = pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(
         index=False, lineterminator="\n"
     )
-    write_atomically(place, lambda draft: draft.write_text(text, "utf-8", newline=""))
+    write_content(place, text)
     return place
 
 

@@ -27,6 +27,7 @@ from kdlab.system.files import (
     content_keys,
     delete_old_drafts,
     write_atomically,
+    write_content,
 )
 from kdlab.system.pool import each, track
 from kdlab.system.values import integer, one_of
@@ -159,7 +160,7 @@ def _write_table(rows: list[dict[str, str]], out: Path) -> None:
             whole.append(row | {"path": str(path)})
     text = pd.DataFrame(whole).to_csv(index=False, lineterminator="\n")
     if whole and not os.path.lexists(place):
-        write_atomically(place, lambda path: path.write_text(text, "utf-8", newline=""))
+        write_content(place, text)
     elif whole and place.read_bytes() != text.encode():
         print(
             f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "

@@ -188,7 +188,7 @@ def evaluate(
     true = []
     for threshold in tious:
         near = overlap >= threshold
-        true.append(_taken(i[near], j[near], len(ranked), len(truth)))
+        true.append(_matched(zip(i[near], j[near], strict=True), len(ranked)))
     return Evaluation(truth, ranked, classes, tuple(tious), np.stack(true, 1))
 
 
@@ -212,19 +212,15 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     return table.assign(**numbers.astype({"label": int})).reset_index(drop=True)
 
 
-def _taken(i: np.ndarray, j: np.ndarray, predictions: int, truths: int) -> np.ndarray:
-    """A bool mask ``(predictions,)`` of the predictions that get a true segment. Predictions choose by falling score;
-    the pairs (i, j) stand in order of choice. In each round all predictions choose at once. Where two choose the same
-    true segment, the one with the lower score drops it and chooses again. The result equals that of taking turns, since
-    every true segment prefers the higher score, but needs only a few rounds."""
-    holder = np.full(truths, predictions)
-    while True:
-        first = np.flatnonzero(np.diff(i, prepend=-1))[::-1]
-        holder[j[first]] = i[first]  # backwards, so the highest score is written last
-        free = i <= holder[j]
-        if free.all():
-            return np.isin(np.arange(predictions), i)
-        i, j = i[free], j[free]
+def _matched(pairs: Iterable[tuple[int, int]], predictions: int) -> np.ndarray:
+    """A bool mask ``(predictions,)`` of those that get a true segment. They take turns by falling score: each takes the
+    best true segment that is left. ``pairs`` of a prediction and a true segment stand in this order."""
+    mask, gone = np.zeros(predictions, bool), set()
+    for prediction, segment in pairs:
+        if not mask[prediction] and segment not in gone:
+            mask[prediction] = True
+            gone.add(segment)
+    return mask
 
 
 def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:

@@ -52,7 +52,7 @@ def fault_of(result: object, right: np.ndarray, within: float, factors: dict | N
     at = np.unravel_index(apart.argmax(), apart.shape)
     place = f" at {tuple(map(int, at))}" if at else ""
     return (
-        f"gives {yours[at]:.6g}{place} where {right[at]:.6g} is right{kind(yours, right, factors)}"
+        f"gives {yours[at]:.7g}{place} where {right[at]:.7g} is right{kind(yours, right, factors)}"
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from kdlab.show.compare import fault_of, kind, numbers, short
 from kdlab.show.writing import fault_of_function, functions
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_content
 
 
 @cache
@@ -54,7 +54,7 @@ def check(name: str = "", answer: object = ...) -> None:
         print(f"{name}: right.")
         text = json.dumps(sorted({*done, str(name)}))
         with suppress(OSError):  # a folder that cannot be written only forgets
-            write_atomically(_file(), lambda path: path.write_text(text, "utf-8"))
+            write_content(_file(), text)
     else:
         hint = f" Hint: {exercise['hint']}" if "hint" in exercise else ""
         print(f"{name}: not yet{why}.{hint}")

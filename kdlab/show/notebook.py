@@ -13,7 +13,6 @@ from pathlib import Path
 from textwrap import shorten
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import torch
 from IPython import get_ipython
@@ -24,7 +23,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from kdlab import __version__
-from kdlab.show.compare import numbers, short
+from kdlab.show.compare import fault_of, numbers, short
 from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
@@ -36,7 +35,6 @@ _LEFT = [
     {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
     {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
 ]
-_LOOK = "look in {} for a division by 0 or a logarithm of 0"
 
 
 def start_notebook(profile: str | None = None, data: str | None = None) -> Profile:
@@ -85,47 +83,24 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
     """Print that two numbers, arrays or tensors are the same to ``within`` of kdlab's largest absolute value (of 1 if
     that is smaller). Dicts of them, such as the weights of networks, are compared name by name.
 
-    Raises ``AssertionError``, which tells what differs, where, and by how much: an edited cell of a chapter cannot part
-    from the package unseen. nan and infinity differ from everything, and from themselves.
+    Raises ``AssertionError``, which tells what differs, where, and what the difference looks like: an edited cell of a
+    chapter cannot part from the package unseen. nan and infinity differ from everything, and from themselves.
     """
+    pairs = {what: (yours, kdlabs)}
     if isinstance(yours, dict) and isinstance(kdlabs, dict):
-        _same_names(what, yours, kdlabs)
-        for name in kdlabs:
-            _same(f"{what}, {name}", yours[name], kdlabs[name], within)
-    else:
-        _same(what, yours, kdlabs, within)
+        if yours.keys() != kdlabs.keys():
+            raise AssertionError(
+                f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}"
+            )
+        pairs = {f"{what}, {name}": (yours[name], kdlabs[name]) for name in kdlabs}
+    for name, (one, other) in pairs.items():
+        if fault := fault_of(other, numbers(other), within):
+            raise AssertionError(
+                f"{name}: kdlab's {fault}: look in the cells above, whose numbers both use"
+            )
+        if fault := fault_of(one, numbers(other), within):
+            raise AssertionError(f"{name}: yours {fault}")
     print(f"{what}: yours and kdlab's are the same")
-
-
-def _same(what: str, yours, kdlabs, within: float) -> None:
-    try:
-        yours, kdlabs = numbers(yours), numbers(kdlabs)
-    except ValueError as error:
-        raise AssertionError(f"{what}: yours or kdlab's is {error}") from None
-    if yours.shape != kdlabs.shape:
-        raise AssertionError(f"{what}: yours has the shape {yours.shape}, kdlab's {kdlabs.shape}")
-    finite = np.isfinite(yours) & np.isfinite(kdlabs)
-    apart = np.abs(np.subtract(yours, kdlabs, out=np.full(yours.shape, np.inf), where=finite))
-    if not (apart > within * max(1.0, np.abs(kdlabs[finite]).max(initial=0.0))).any():
-        return
-    at = np.unravel_index(np.argmax(apart), apart.shape)
-    place = f" at {tuple(map(int, at))}" if at else ""
-    if finite[at]:
-        advice = f"they differ by {apart[at]:.2g}"
-    elif np.isfinite(kdlabs[at]):
-        advice = _LOOK.format("your cell")
-    else:
-        advice = _LOOK.format("the cells above, whose numbers both use,")
-    raise AssertionError(
-        f"{what}: yours is {yours[at]:.7g} and kdlab's is {kdlabs[at]:.7g}{place}; {advice}"
-    )
-
-
-def _same_names(what: str, yours: dict, kdlabs: dict) -> None:
-    if yours.keys() != kdlabs.keys():
-        raise AssertionError(
-            f"{what}: yours has the names {short([*yours])}, kdlab's {short([*kdlabs])}"
-        )
 
 
 def _display_figures() -> None:

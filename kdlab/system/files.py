@@ -69,6 +69,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             draft.unlink()
 
 
+def write_content(path: Path, content: str | bytes) -> None:
+    """Make ``content`` the whole file, by :func:`write_atomically`. Texts become UTF-8 and keep their line ends."""
+    data = content.encode() if isinstance(content, str) else content
+    write_atomically(path, lambda draft: draft.write_bytes(data))
+
+
 def _to_disk(path: Path, flags: int) -> None:
     """Wait until ``path`` is on the disk (fsync). File systems without fsync are ignored."""
     handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
@@ -97,7 +103,7 @@ def save_arrays(path: Path, arrays: dict) -> None:
     np.savez_compressed(
         content := io.BytesIO(), **arrays
     )  # to a path, it would append .npz to a draft's name
-    write_atomically(path, lambda draft: draft.write_bytes(content.getbuffer()))
+    write_content(path, content.getvalue())
 
 
 # --- ownership -------------------------------------------------------------------------------------------------
@@ -191,7 +197,7 @@ def content_keys(files: Iterable[Path]) -> dict[Path, str]:
             known[os.path.abspath(file)] = stamps[file], key
     if new:
         with contextlib.suppress(StorageFull):  # the next process reads them again
-            write_atomically(kept, lambda path: path.write_text(json.dumps(known), "utf-8"))
+            write_content(kept, json.dumps(known))
     return {file: known[os.path.abspath(file)][1] for file in stamps}
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_content
 from kdlab.system.values import positive
 from kdlab.train.loop import cpu_copies, predict, training
 from kdlab.train.obtain import obtain
@@ -41,7 +41,7 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
         if not _came_down(ready, recipe, nats, say):
             return None
         state = cpu_copies(ready.nets["student"].state_dict())
-        write_atomically(kept, lambda path: path.write_bytes(save(state)))
+        write_content(kept, save(state))
     return network_of(recipe, len(catalogue.classes), read_weights(kept), str(kept))
 
 

@@ -25,7 +25,7 @@ from kdlab import __version__
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
-from kdlab.system.files import save_arrays, write_atomically
+from kdlab.system.files import save_arrays, write_atomically, write_content
 from kdlab.train.device import cpu_features
 from kdlab.train.loop import Trained, weights_hash
 from kdlab.train.recipe import Inputs, NotImported, Recipe, Snapshot, from_json
@@ -273,7 +273,7 @@ def write_run(folder: Path, ready: Inputs, trained: Trained, about: dict, began:
             _check_finite(f"{owned}.{name}", weight)
     predictions = _predictions(ready, trained.nets["student"])
     state = trained.weights()
-    write_atomically(folder / "weights.safetensors", lambda p: p.write_bytes(save(state)))
+    write_content(folder / "weights.safetensors", save(state))
     write_atomically(
         folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False)
     )
@@ -290,9 +290,7 @@ def write_run(folder: Path, ready: Inputs, trained: Trained, about: dict, began:
         "versions": versions(),
         "python": platform.python_version(),
     }
-    write_atomically(
-        folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8")
-    )
+    write_content(folder / "run.json", json.dumps(note, indent=1))
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdlab.measure.accuracy import accuracy_interval
 from kdlab.measure.paired import Effect, effect, holm
 
 
@@ -138,10 +137,3 @@ def test_three_worlds_of_fourteen_clips_hold_the_truth():
 def test_holm_is_the_textbooks():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.5]) == pytest.approx([1, 1])
-
-
-def test_accuracy_interval_stays_inside_and_holds_the_mean():
-    low, high = accuracy_interval(np.ones(20, bool))
-    assert 80 < low < 100 and high == pytest.approx(100)
-    with pytest.raises(ValueError, match="at least one clip"):
-        accuracy_interval(np.array([], bool))
