@@ -59,7 +59,8 @@ class Study:
     def rows(self, folder: Path) -> pd.DataFrame:
         """The rows in ``folder``, with the columns :data:`COLUMNS`; none before the first world was drawn."""
         file = folder / f"{self.name}.csv"
-        return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=COLUMNS)
+        digests = dict.fromkeys(COLUMNS[4:], str)  # some look like numbers
+        return pd.read_csv(file, dtype=digests) if file.exists() else pd.DataFrame(columns=COLUMNS)
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
@@ -119,17 +120,26 @@ class Study:
 def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) -> None:
     """Draw all worlds of the studies in ``scripts/*.py`` that name their ``worlds`` into ``folder``. The outer loop is
     over the worlds in rising order, so that all questions have equally many. A world with rows is skipped. Raises
-    ``ValueError`` where no study names its worlds."""
+    ``ValueError`` where no study names its worlds; and, after all others, for those that cannot be drawn yet."""
     studies = [study for file in sorted(scripts.glob("*.py")) for study in studies_in(file)]
     if not any(study.worlds for study in studies):
         raise ValueError(
             f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py"
         )
     draws = [(world, study) for study in studies for world in study.worlds]
+    left = {}
     for world, study in sorted(draws, key=itemgetter(0)):
-        if world not in set(study.rows(folder).world):
-            say(f"{study.name}, world {world}")
+        if world in set(study.rows(folder).world):
+            continue
+        say(f"{study.name}, world {world}")
+        try:
+            study.recipes(world)
+        except ValueError as error:
+            left[study.name] = str(error)
+        else:
             study.draw(world, folder, workers=workers, say=say)
+    if left:
+        raise ValueError("; ".join(left.values()))
 
 
 def studies_in(file: Path) -> list[Study]:

@@ -76,12 +76,17 @@ def test_a_world_that_is_drawn_meanwhile_stays(tmp_path, monkeypatch):
 
 
 def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monkeypatch):
-    """A stop after any world leaves every question with equally many, but for one."""
+    """A stop after any world leaves every question with equally many, but for one. What cannot be drawn is told last."""
     with pytest.raises(ValueError, match="holds no study that names its worlds"):
         run_all(tmp_path, tmp_path)
-    for name, worlds in (("a_study", (1, 2)), ("b_study", (2, 1, 3)), ("notes", None)):
-        text = f"from kdlab.study import Study\nstudy = Study({name!r}, dict, worlds={worlds})\n"
-        (tmp_path / f"{name}.py").write_text(text if worlds else "x = 1\n")
+    for name, worlds, given in (
+        ("a_broken", (1,), "int('none')"),
+        ("a_study", (1, 2), "{}"),
+        ("b_study", (2, 1, 3), "{}"),
+        ("notes", (), "{}"),
+    ):
+        text = f"study = Study({name!r}, lambda *at: {given}, worlds={worlds})\n"
+        (tmp_path / f"{name}.py").write_text(f"from kdlab.study import Study\n{text}")
     drawn, out = [], tmp_path / "out"
     out.mkdir()
 
@@ -96,7 +101,8 @@ def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monke
     monkeypatch.setattr(Study, "draw", draw)
     with pytest.raises(KeyboardInterrupt):
         run_all(tmp_path, out, say=str)
-    run_all(tmp_path, out, say=str)
+    with pytest.raises(ValueError, match="'none'"):
+        run_all(tmp_path, out, say=str)
     assert drawn[:3] == [("a_study", 1), ("b_study", 1), ("a_study", 2)]
     assert drawn[3:] == [("a_study", 2), ("b_study", 2), ("b_study", 3)]
 
