@@ -30,7 +30,8 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
         snapshot.sources(recipe),
         snapshot.catalogue(recipe.data),
     )
-    kept = paths.runs_dir() / "at_loss" / f"{name}-{sources[:6]}-{nats:g}.safetensors"
+    marks = f"{sources[:6]}-{snapshot.fingerprint(recipe.data)[:6]}"
+    kept = paths.runs_dir() / "at_loss" / f"{name}-{marks}-{nats:g}.safetensors"
     if not kept.exists():
         rehearse(recipe, snapshot)
         needed = {
