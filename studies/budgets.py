@@ -61,7 +61,7 @@ def study(name: str, base, first: int, size, measure=on_validation) -> Study:
 of_from_nothing = study("from_nothing", only(from_nothing.base, PLAIN), 28, FROM_NOTHING)
 of_generative = study("generative", only(generative.base, f"gated {PLAIN}"), 48, GENERATIVE)
 of_detection = study(
-    "detection", only(detection.base, PLAIN), 40, DETECTION, detection.on_validation
+    "detection", only(detection.base, f"gated {PLAIN}"), 40, DETECTION, detection.on_validation
 )
 of_starts = study(
     "starts",

@@ -136,8 +136,7 @@ ALSO = {
         ("gated twice the steps over gated labels", "gated twice the steps", "gated labels alone"),
     ]
 }
-DRAWN = "gated labels alone", "GenKD", "an untrained teacher"
 
 tuned = tuning("detection", base, CANDIDATES, DETECTION, on_validation)
-conditions = with_choices("detection", base, CANDIDATES, DRAWN)
+conditions = with_choices("detection", base, CANDIDATES)
 study = Detections("detection", conditions, QUESTIONS, DETECTION, measure, WORLDS)
