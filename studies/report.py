@@ -38,10 +38,10 @@ HEAD = f"""# What was found
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
 {{asked}} answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips of `night`,
-networks, the order of clips. It has its own test clips. The number of steps was chosen in other worlds: there, labels
-alone gained less than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned on
-validation clips of two other worlds, with three or more rates and values of the own weight; [ledger.md](ledger.md) has
-the exceptions, and says how to read the page. ± is half of a 95 % interval over worlds (Student's t, paired).
+networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained less than a
+point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned on validation clips of two
+other worlds, with three or more rates and values of the own weight; [ledger.md](ledger.md) has the exceptions, and says
+how to read the page. ± is half of a 95 % interval over worlds (Student's t, paired).
 *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
 were drawn ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above
 {FITTED:g} nats on its training clips at its whole budget is drawn again, and named. Students of random teachers are
@@ -100,7 +100,7 @@ def sentence(answer: Answer) -> str:
 
 
 def tuned(script, conditions: set[str]) -> str:
-    """What was chosen for ``conditions``, in one sentence, where it is not the usual value."""
+    """What was chosen for ``conditions``, in one sentence, where it is not the usual value; empty if nothing is tuned."""
     candidates = getattr(script, "CANDIDATES", {})
     recipes = script.base(script.study.size, 0) if candidates else {}
     chosen, names = {}, conditions & own(candidates).keys()
@@ -116,7 +116,7 @@ def tuned(script, conditions: set[str]) -> str:
         f"{setting} for {'all' if names == {*some} else ', '.join(some)}"
         for setting, some in chosen.items()
     )
-    return f"Tuning chose {each}; else the usual values."
+    return f"Tuning chose {each}."
 
 
 def failures(study: str) -> str:
