@@ -206,6 +206,8 @@ ALSO = {
         )
     ],
 }
+#: The axis of a picture, where one rival lies far away.
+AXIS = {"7": (-2, 9)}
 NOTES = {
     "8a": "The last teacher teaches for two thirds of the steps. Question 8b has pairs of orders with one last teacher.",
 }
