@@ -70,7 +70,7 @@ GENERATIVE = GenerativeSize(
     window=_SMALL,
     batch_size=16,
 )
-DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=20, seeds=_SEEDS)
+DETECTION = DetectionSize("world", (20, 5, 12), (20.0, 30.0), epochs=80, seeds=_SEEDS)
 EXITS = ExitSize(
     "world",
     per_class=(40, 10, 30),
