@@ -59,7 +59,7 @@ class Study:
     def rows(self, folder: Path) -> pd.DataFrame:
         """The rows in ``folder``, with the columns :data:`COLUMNS`; none before the first world was drawn."""
         file = folder / f"{self.name}.csv"
-        digests = dict.fromkeys(COLUMNS[4:], str)  # some look like numbers
+        digests: Any = dict.fromkeys(COLUMNS[4:], str)  # some look like numbers
         return pd.read_csv(file, dtype=digests) if file.exists() else pd.DataFrame(columns=COLUMNS)
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
