@@ -103,18 +103,18 @@ def tuned(script, conditions: set[str]) -> str:
     """What was chosen for ``conditions``, in one sentence, where it is not the usual value; empty if nothing is tuned."""
     candidates = getattr(script, "CANDIDATES", {})
     recipes = script.base(script.study.size, 0) if candidates else {}
-    chosen, names = {}, conditions & own(candidates).keys()
-    for name in own(candidates):
-        if name in names:
-            table = tried(script.study.name, name, recipes[name], candidates[name])
-            for line in table[table.best & ~table.usual].itertuples():
-                setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
-                chosen.setdefault(setting, []).append(name)
+    here = {name: tries for name, tries in own(candidates).items() if name in conditions}
+    chosen = {}
+    for name, tries in here.items():
+        table = tried(script.study.name, name, recipes[name], tries)
+        for line in table[table.best & ~table.usual].itertuples():
+            setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
+            chosen.setdefault(setting, []).append(name)
     if not chosen:
         return "Tuning chose the usual values." if candidates else ""
     each = "; ".join(
-        f"{setting} for {'all' if names == {*some} else ', '.join(some)}"
-        for setting, some in chosen.items()
+        f"{setting} for {'all' if names == [*here] else ', '.join(names)}"
+        for setting, names in chosen.items()
     )
     return f"Tuning chose {each}."
 

@@ -35,13 +35,14 @@ def numbers(value: object) -> np.ndarray:
     return array.astype(float)
 
 
-def fault_of(result: object, right: np.ndarray, within: float, factors: dict | None = None) -> str:
-    """How a ``result`` differs from the ``right`` array by more than ``within`` of its largest absolute value (of 1 if
+def fault_of(result: object, right: object, within: float, factors: dict | None = None) -> str:
+    """How a ``result`` differs from the ``right`` numbers by more than ``within`` of its largest absolute value (of 1 if
     that is smaller); empty if it does not. ``factors``: names of numbers that may have been forgotten."""
     try:
         yours = numbers(result)
     except ValueError as error:
         return f"gives {error}"
+    right = numbers(right)
     if yours.shape != right.shape:
         return f"gives the shape {yours.shape} where {right.shape} is right"
     if not np.isfinite(yours).all():

@@ -132,7 +132,7 @@ def _fault_with(function, given: list, within: float, wanted: object) -> str:
             result = function(*given)
     except (Exception, SystemExit) as error:
         return f"raises {error!r:.200}"
-    return fault_of(result, np.asarray(wanted, float), within)
+    return fault_of(result, wanted, within)
 
 
 def _tensor(values: list):

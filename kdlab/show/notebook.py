@@ -23,7 +23,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from kdlab import __version__
-from kdlab.show.compare import fault_of, numbers, short
+from kdlab.show.compare import fault_of, short
 from kdlab.show.plots import PALETTE
 from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
@@ -94,12 +94,10 @@ def same(what: str, yours, kdlabs, within: float = 1e-6) -> None:
             )
         pairs = {f"{what}, {name}": (yours[name], kdlabs[name]) for name in kdlabs}
     for name, (one, other) in pairs.items():
-        if fault := fault_of(other, numbers(other), within):
-            raise AssertionError(
-                f"{name}: kdlab's {fault}: look in the cells above, whose numbers both use"
-            )
-        if fault := fault_of(one, numbers(other), within):
-            raise AssertionError(f"{name}: yours {fault}")
+        look = ": look in the cells above, whose numbers both use"
+        for whose, value, advice in (("kdlab's", other, look), ("yours", one, "")):
+            if fault := fault_of(value, other, within):
+                raise AssertionError(f"{name}: {whose} {fault}{advice}")
     print(f"{what}: yours and kdlab's are the same")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdlab.show.compare import fault_of, numbers, short
+from kdlab.show.compare import fault_of, short
 from kdlab.system import paths
 
 _KEPT = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
@@ -156,7 +156,7 @@ def _difference(yours: dict, right: dict, factors: dict) -> str:
                 else f"gives {short(yours[place])} where {part!r} is right"
             )
         else:
-            why = fault_of(yours[place], numbers(part), 1e-4, factors)
+            why = fault_of(yours[place], part, 1e-4, factors)
         if why:
             return why if len(right) == 1 else f"{why} ({place})"
     return ""

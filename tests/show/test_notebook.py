@@ -123,6 +123,7 @@ def test_what_agrees_is_said_in_a_line(capsys):
         ([9.0, 1.0], [np.inf, 1.0], "kdlab's gives .*inf.*: look in the cells above, .*"),
         ([1, 2], [1, 2, 3], r"yours gives the shape \(2,\) where \(3,\) is right"),
         (None, 1.0, "yours gives None, which is no number and no array of numbers"),
+        (1.0, None, "kdlab's gives None, which is no number .*"),
         ({"a": 1}, {"b": 1}, r"yours has the names \['a'\], kdlab's \['b'\]"),
         ({"a": 1}, 1, "yours gives {'a': 1}, .*"),
     ],

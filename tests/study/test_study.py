@@ -67,26 +67,28 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
 
 
 def test_a_world_that_is_drawn_meanwhile_stays(tmp_path, monkeypatch):
-    note = dict.fromkeys(("cpu_seconds", "data", "sources", "cpu"), 1)
+    note = dict.fromkeys(("cpu_seconds", "data", "sources", "cpu"), "007")
     trained = SimpleNamespace(save=str), {"a": [SimpleNamespace(provenance=note)]}
     monkeypatch.setattr("kdlab.study.study.collect", lambda *_, **__: trained)
     study = Study("s", lambda size, world: {}, measure=lambda runs: {"a": 2.0})
     replace(study, measure=lambda _: study.draw(2, tmp_path) or {"a": 1.0}).draw(1, tmp_path)
     assert set(study.rows(tmp_path).world) == {1, 2}
+    assert set(study.rows(tmp_path).clips) == {"007"}  # a digest, not 7
 
 
 def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monkeypatch):
     """A stop after any world leaves every question with equally many, but for one. What cannot be drawn is told last."""
     with pytest.raises(ValueError, match="holds no study that names its worlds"):
         run_all(tmp_path, tmp_path)
-    for name, worlds, given in (
-        ("a_broken", (1,), "int('none')"),
-        ("a_study", (1, 2), "{}"),
-        ("b_study", (2, 1, 3), "{}"),
-        ("notes", (), "{}"),
-    ):
-        text = f"study = Study({name!r}, lambda *at: {given}, worlds={worlds})\n"
-        (tmp_path / f"{name}.py").write_text(f"from kdlab.study import Study\n{text}")
+    scripts = {
+        "a_broken": "lambda *at: int('none'), worlds=(1,)",
+        "a_study": "lambda *at: {}, worlds=(1, 2)",
+        "b_study": "lambda *at: {}, worlds=(2, 1, 3)",
+        "notes": "dict",
+    }
+    for name, rest in scripts.items():
+        text = f"import kdlab.study\ns = kdlab.study.Study({name!r}, {rest})\n"
+        (tmp_path / f"{name}.py").write_text(text)
     drawn, out = [], tmp_path / "out"
     out.mkdir()
 
