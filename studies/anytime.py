@@ -95,7 +95,7 @@ ALSO = {
     ]
 }
 NOTES = {
-    "9": "PKD is tuned for question 7. The best single exit and each threshold are chosen on validation clips."
+    "9": "Context 0.5. PKD is tuned for question 7. The best single exit and thresholds are chosen on validation clips."
 }
 
 study = Evidence("anytime", conditions, QUESTIONS, EXITS, measure, WORLDS)

@@ -209,7 +209,9 @@ ALSO = {
 #: The axis of a picture, where one rival lies far away.
 AXIS = {"7": (-2, 9)}
 NOTES = {
-    "8a": "The last teacher teaches for two thirds of the steps. Question 8b has pairs of orders with one last teacher.",
+    "7": "[Context](glossary.md#context) 0.9, also in 8. Untrained teachers lie right of the picture.",
+    "8b": "*A random order* draws a teacher for each batch.",
+    "8a": "The last teacher teaches for two thirds of the steps. 8b has pairs with one last teacher.",
 }
 
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)
