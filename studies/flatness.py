@@ -78,8 +78,8 @@ def sharp(hessian: Hessian) -> np.ndarray:
     """The logarithms of :data:`MEASURES`."""
     values = (
         extremes(hessian, 0.1, smallest=False).largest,
-        sharpness(hessian, 0.05, steps=1, starts=1).ascent,
-        sharpness(hessian, 0.5, True, steps=1, starts=1).ascent,
+        sharpness(hessian, 0.05, steps=1).ascent,
+        sharpness(hessian, 0.5, True, steps=1).ascent,
     )
     return np.log(np.maximum(values, 1e-12))
 

@@ -87,7 +87,7 @@ def run(notebook, pairs, data, timeout):
     from kdlab.cli import notebooks
 
     # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
-    given = {name: yaml.safe_load(value) for name, value in pairs}
+    given = {name: value if name == "test_fold" else yaml.safe_load(value) for name, value in pairs}
     if data is not None:
         given["data"] = data
     click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout))

@@ -28,8 +28,9 @@ def chapters() -> list[Path]:
     Raises ``ValueError`` if there are none.
     """
     folder = paths.project_root() / "notebooks"
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    numbered = [path for path in found if "-Copy" not in path.name]
+    numbered = sorted(
+        path for path in folder.glob("[0-9][0-9]_*.ipynb") if "-Copy" not in path.name
+    )
     if not numbered:
         raise ValueError(
             f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there"

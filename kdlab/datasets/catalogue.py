@@ -42,7 +42,7 @@ def from_folder(root: Path) -> Catalogue:
         if by_split and folders:
             split = SPLIT_WORDS.get(folders.pop(0).lower())
         if folders and split:
-            clips.append((file, folders[0], split))
+            clips.append((file, composed(folders[0]), split))
         else:
             stray.append(name.as_posix())
     if not clips:
@@ -85,12 +85,10 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     for column in ("fold", "group"):
         one_spelling(column, ((cell, where) for where, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
-    if folds and "split" not in columns:
-        test_fold = test_fold or folds[-1]
-    if test_fold and test_fold not in folds:
-        raise CatalogueError(
-            f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}."
-        )
+    if folds and "split" not in columns and test_fold is None:
+        test_fold = folds[-1]
+    if test_fold is not None and test_fold not in folds:
+        raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {folds}.")
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = [_record(path.parent, classes, row, where, test_fold) for where, row in rows]
     declared = bool(test_fold) or "split" in columns
@@ -133,7 +131,8 @@ def group_from_name(id_: str, label: str) -> str:
     >>> group_from_name("Jump/Jump_8_1", "Jump"), group_from_name("v_Archery_g07_c02", "Archery")
     ('Jump_8', 'g07')
     """
-    stem = id_.rsplit("/", 1)[-1]
-    ucf = re.search(r"_(g\d+)_c\d+$", stem)
-    told = ucf or re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE)
-    return told[1] if told else id_
+    stem = PurePosixPath(id_).name
+    if ucf := re.search(r"_(g\d+)_c\d+$", stem):
+        return ucf[1]
+    arid = re.fullmatch(rf"{re.escape(label)}(_\d+)_\d+", stem, re.IGNORECASE)
+    return label + arid[1] if arid else id_

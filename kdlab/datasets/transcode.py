@@ -20,7 +20,7 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.datasets.files import files_below, read_table, relative_name, user_path
+from kdlab.datasets.files import files_below, on_disk, read_table, relative_name, user_path
 from kdlab.system.files import (
     NotOurs,
     begins_with,
@@ -156,7 +156,7 @@ def _write_table(rows: list[dict[str, str]], out: Path) -> None:
     place, whole = out / "index.csv", []
     for row in rows:
         path = PurePosixPath(row["path"]).with_suffix(".avi")
-        if (out / path).is_file():
+        if on_disk(out, str(path)).is_file():
             whole.append(row | {"path": str(path)})
     text = pd.DataFrame(whole).to_csv(index=False, lineterminator="\n")
     if whole and not os.path.lexists(place):

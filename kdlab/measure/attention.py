@@ -195,7 +195,7 @@ def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
         )
     values = np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64)
     values[values.max(2) == 0] = 1  # a frame of zeros counts as uniform
-    inside = masks.reshape(values.shape)
+    inside = masks.reshape(values.shape) > 0
     count = inside.sum(2)
 
     def share(selected: np.ndarray) -> np.ndarray:

@@ -25,13 +25,14 @@ def mistakes_shared(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray
 
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
     """The mean negative log-likelihood of the ``labels (N,)``, in nats."""
-    return -float(log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
+    alike(labels=labels, clips=logits[:, 0])
+    return -float(log_softmax(logits, 1)[np.arange(len(labels)), labels].mean())
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """The expected calibration error in percent (Guo et al., arXiv 1706.04599): the mean distance of confidence and
     accuracy over ``bins`` equal bins of confidence, weighted by their clips."""
-    confidence, right = softmax(logits, axis=1).max(1), logits.argmax(1) == labels
+    confidence, right = softmax(logits, 1).max(1), logits.argmax(1) == labels
     number = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(number, confidence - right)
     return 100 * float(abs(gaps).sum() / len(labels))

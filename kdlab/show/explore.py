@@ -25,7 +25,7 @@ from torch import nn
 
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.untrimmed import Windows
-from kdlab.datasets.files import VIDEO_SUFFIXES
+from kdlab.datasets.files import files_below, user_path
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.codec_plots import MOST, flow_colours
@@ -93,9 +93,7 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         asked.given |= {record.path: known[record.id] for record in records if record.id in known}
         return [Clip(record.path, record.label) for record in records]
-    files = sorted(
-        file for file in Path(folder).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES
-    )
+    files, _ = files_below(user_path(folder))
     if not files:
         raise ValueError(f"{folder} holds no video: name a folder of videos, such as .mp4 or .avi")
     number = {name: k for k, name in enumerate(asked.classes)}
@@ -108,10 +106,15 @@ def chosen(
     """Those of one class (of all, if None) that the first network gets right or wrong, or all, those first of which the
     first two networks think most differently."""
     some = [clip for clip in clips if label is None or clip.label == label]
+    one = networks[0]
     if which in (RIGHT, WRONG):
-        return [c for c in some if (networks[0].label(c.path) == c.label) == (which == RIGHT)]
+        return [
+            clip
+            for clip in some
+            if clip.label is not None and (one.label(clip.path) == clip.label) == (which == RIGHT)
+        ]
     if which == APART:
-        one, other = networks[:2]
+        other = networks[1]
         distance = {
             clip: np.abs(softmax(one.logits(clip.path)) - softmax(other.logits(clip.path))).sum()
             for clip in some

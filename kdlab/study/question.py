@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -95,11 +95,11 @@ class Answer:
         return cls(question, compared, lead, compared[question.baseline].p, lost)
 
     @classmethod
-    def read(cls, question: Question, table: Path, worlds: Sequence[int]) -> "Answer":
+    def read(cls, question: Question, table: Path, worlds: Collection[int]) -> "Answer":
         """The answer in these ``worlds`` from a study's ``table``, NAME.csv, and its predictions, NAME-WORLD.npz.
         Worlds share their test clips where the column ``clips`` of the method is the same. Without predictions,
         intervals have no floor. Raises ``KeyError`` for a world without rows."""
-        rows = pd.read_csv(table)
+        rows = pd.read_csv(table, dtype={"condition": str})
         values = rows.pivot(index="world", columns="condition", values="value").loc[list(worlds)]
         files = [table.with_name(f"{table.stem}-{world}.npz") for world in worlds]
         clips = [len(Scores.load(file).ids) if file.exists() else np.inf for file in files]

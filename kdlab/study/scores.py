@@ -118,9 +118,9 @@ def collect(
         _check_alike(shared, "sources", condition, run)
         _check_alike(shared, "data", recipe.data, run)
         tested = run.predictions()
-        if not np.array_equal(tested.ids, first.ids):
+        if [*tested.ids, *tested.labels] != [*first.ids, *first.labels]:
             raise ValueError(
-                f"{run.folder} was tested on other clips than the rest of the study; retrain it"
+                f"{run.folder} was tested on other clips or labels than the rest of the study; retrain it"
             )
         runs[condition].append(run)
         logits[condition].append(tested.logits - tested.logits.max(-1, keepdims=True))
@@ -129,7 +129,7 @@ def collect(
     logits = {name: np.stack(rows) for name, rows in logits.items()} if known else {}
     predicted = {name: rows.argmax(-1) for name, rows in logits.items()}
     classes = tuple(obtained[0].provenance["classes"])
-    units = np.asarray(first.groups if unit == "group" else first.ids)
+    units = first.groups if unit == "group" else first.ids
     return Scores(classes, seeds, first.ids, units, first.labels, predicted, logits), dict(runs)
 
 

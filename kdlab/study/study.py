@@ -59,8 +59,8 @@ class Study:
     def rows(self, folder: Path) -> pd.DataFrame:
         """The rows in ``folder``, with the columns :data:`COLUMNS`; none before the first world was drawn."""
         file = folder / f"{self.name}.csv"
-        digests: Any = dict.fromkeys(COLUMNS[4:], str)  # some look like numbers
-        return pd.read_csv(file, dtype=digests) if file.exists() else pd.DataFrame(columns=COLUMNS)
+        texts: Any = dict.fromkeys(("condition", *COLUMNS[4:]), str)  # some look like numbers
+        return pd.read_csv(file, dtype=texts) if file.exists() else pd.DataFrame(columns=COLUMNS)
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
@@ -106,12 +106,12 @@ class Study:
         Runs from other sources or clips are trained again, and rows are written anew.
         """
         size, folder = size or self.size or current(), paths.runs_dir() / "studies"
-        worlds = worlds or self.worlds or range(size.seeds)
-        for world in worlds:
+        drawn = set(worlds or self.worlds or range(size.seeds))
+        for world in drawn:
             self.draw(world, folder, size, workers, say)
         table = folder / f"{self.name}.csv"
         answers = read_together(
-            [Answer.read(question, table, worlds) for question in self.questions]
+            [Answer.read(question, table, drawn) for question in self.questions]
         )
         say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(table)]))
         return answers

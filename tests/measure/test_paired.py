@@ -28,8 +28,8 @@ def test_where_only_seeds_or_only_units_differ_it_is_students_interval():
     worlds = Effect.of(100 * values)
     assert (worlds.low, worlds.high) == pytest.approx(tuple(theirs.confidence_interval()))
     assert worlds.p == pytest.approx(theirs.pvalue) and str(worlds) == "+23.8 ± 19.9"
-    # one number has no spread
-    assert effect(values[:1, None], np.zeros((1, 1))).half_width == np.inf
+    # one clip tells nothing of others
+    assert effect(values[:, None], 0 * values[:, None]).half_width == np.inf
 
 
 def test_what_seeds_have_in_common_does_not_shrink_with_more_of_them():

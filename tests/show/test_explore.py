@@ -148,7 +148,10 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
     assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
-    widgets.label.value, widgets.which.value = None, "right"  # the broken clip has no answer
+    widgets.label.value, widgets.which.value = (
+        None,
+        "they differ most",
+    )  # the broken clip has no answer
     assert "text.mp4" in widgets.said.value
 
 

@@ -29,7 +29,7 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
 
     said, folder = [], paths.runs_dir() / "studies"
     study = Study("mine", conditions, [ASKED], replace(SMOKE, seeds=2))
-    (answer,) = study.run(workers=1, say=said.append)
+    (answer,) = study.run([0, 1, 0], workers=1, say=said.append)
     table = study.rows(folder)
     assert len(table) == 6
     assert set(table.world) == {0, 1}
