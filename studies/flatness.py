@@ -1,8 +1,8 @@
 """Question 10. Are flatter minima better ones here?
 
 Ten networks of each modality of compressed video, which differ in how they were trained and in nothing else. Each is
-taken where its loss on all its training clips comes down to the same mark: a lower loss alone is both flatter and, often,
-better. Three measures of sharpness, fixed beforehand; a rank correlation with test accuracy in each modality.
+taken where its loss on all its training clips comes down to the bound of a failed network: a lower loss alone is both
+flatter and, often, better. Three measures of sharpness, fixed beforehand; a rank correlation with test accuracy in each modality.
 """
 
 from itertools import islice
@@ -14,7 +14,7 @@ from exits import conditions as exits
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
-from worlds import EXITS, FLATNESS, WORLDS, changed, seed_of
+from worlds import EXITS, FITTED, FLATNESS, WORLDS, changed, seed_of
 
 from kdlab.measure.flatness import Hessian, sharpness
 from kdlab.measure.lanczos import extremes
@@ -53,8 +53,8 @@ VARIANTS = {
     )
 }
 MEASURES = "largest eigenvalue", "SAM 0.05", "ASAM 0.5"
-#: The loss at which networks are compared, in nats; and training clips on which sharpness is measured.
-MARK, CLIPS = 0.1, 22
+#: Training clips on which sharpness is measured.
+CLIPS = 22
 
 
 def networks(size, world: int) -> dict[str, Recipe]:
@@ -69,7 +69,7 @@ def networks(size, world: int) -> dict[str, Recipe]:
 
 
 def conditions(size, world: int) -> dict[str, Recipe]:
-    """The exits of which it is asked whether PKD flattens; :func:`measure` trains the :func:`networks` to the mark."""
+    """The exits of which it is asked whether PKD flattens; :func:`measure` trains the :func:`networks` to a loss."""
     taught = exits(EXITS if size is FLATNESS else size, world)
     return {f"exits by {name}": taught[name] for name in ("labels", "PKD")}
 
@@ -85,9 +85,9 @@ def sharp(hessian: Hessian) -> np.ndarray:
 
 
 def of_network(recipe: Recipe) -> dict[str, float] | None:
-    """Accuracy on test clips, loss, size of the gradient and sharpness of a network at :data:`MARK`; None where it never
-    comes there."""
-    net = at_loss(recipe, MARK)
+    """Accuracy on test clips, loss, size of the gradient and sharpness of a network at the loss :data:`FITTED`; None
+    where it never comes there."""
+    net = at_loss(recipe, FITTED)
     if net is None:
         return None
     loaded = next(iter(batches(recipe, "train").evaluation(CLIPS)))
@@ -138,7 +138,7 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
         "across modalities": [[n for n in kept if n.endswith(variant)] for variant in VARIANTS],
     }
     rows = {f"{of} of {name}": v for name, values in kept.items() for of, v in values.items()}
-    rows["networks at the mark"] = float(len(kept))
+    rows["networks at this loss"] = float(len(kept))
     for what, groups in sets.items():
         each = [
             [
@@ -190,8 +190,8 @@ ALSO = {
     ]
 }
 NOTES = {
-    "10": "Each correlation within a modality is over ten networks, fewer where some never come down to the mark. A "
-    "network at the mark is no minimum: its gradient is not zero."
+    "10": "Each correlation within a modality is over ten networks at 0.25 nats on their training clips, fewer where some "
+    "never come down to it. Such a network is no minimum: its gradient is not zero."
 }
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)
