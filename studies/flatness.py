@@ -2,7 +2,8 @@
 
 Ten networks of each modality of compressed video, which differ in how they were trained and in nothing else. Each is
 taken where its loss on all its training clips comes down to the bound of a failed network: a lower loss alone is both
-flatter and, often, better. Three measures of sharpness, fixed beforehand; a rank correlation with test accuracy in each modality.
+flatter and, often, better. Three measures of sharpness, fixed beforehand; a rank correlation with test accuracy in each
+modality.
 """
 
 from itertools import islice
