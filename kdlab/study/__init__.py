@@ -16,7 +16,7 @@ A *world* is one seed of everything: clips, networks, order. Your own study is o
 
     study = Study("my_study", conditions, [
         Question("1", "Does an enhanced teacher help?", "dlkdd", "ce_raw", rivals=("ce_2x",), teacher="ce_enhanced"),
-    ])
+    ], worlds=range(6))
 
 ``kdlab study my_study.py`` trains the missing runs, prints the answers, and writes a table and the predictions to
 ``runs/studies/``.
