@@ -123,29 +123,21 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-def differences(folder: Path, without: set[str]) -> list[tuple[str, bool, str, str]]:
-    """(what it is, whether the other is the baseline, mean and interval, lowest to highest world) of the method over its
-    baseline and over each rival, of all questions but those ``without``."""
+def of_baselines(folder: Path) -> list[tuple[str, str]]:
+    """(what it is, mean and interval) of each method over its baseline."""
     found = []
     for name, (question, rows) in tables(folder).items():
-        if "method" in question and name not in without:
-            for other in (question["baseline"], *question["rivals"]):
-                d = (rows[question["method"]] - rows[other]).to_numpy()
-                effect = f"{d.mean():+.1f} ± {half_width(d, clips_of(folder, question)):.1f}"
-                ends = f"{d.min():+.1f} to {d.max():+.1f}"
-                is_base = other == question["baseline"]
-                found.append((f"{name}: over {other}", is_base, minus(effect), minus(ends)))
+        if "method" in question:
+            d = (rows[question["method"]] - rows[question["baseline"]]).to_numpy()
+            effect = f"{d.mean():+.1f} ± {half_width(d, clips_of(folder, question)):.1f}"
+            found.append((f"{name}: over {question['baseline']}", minus(effect)))
     return found
 
 
 def main() -> int:
     page, readme = ((ROOT / name).read_text("utf-8") for name in ("docs/results.md", "README.md"))
-    evidence, earlier = (ROOT / "figures" / name for name in ("evidence", "edition-2"))
-    anew = set(tables(evidence))
-    before = differences(earlier, anew)
-    of_page = numbers(evidence) + [(what, f"{a} | {b}") for what, _, a, b in before]
-    all_of_them = differences(evidence, set()) + before
-    of_readme = [(what, a) for what, is_base, a, _ in all_of_them if is_base]
+    evidence = ROOT / "figures" / "evidence"
+    of_page, of_readme = numbers(evidence), of_baselines(evidence)
     lacking = 0
     for where, text, pairs in (("results.md", page, of_page), ("README.md", readme, of_readme)):
         for what, number in pairs:

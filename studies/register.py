@@ -32,7 +32,7 @@ from worlds import (
 
 from kdlab.measure.paired import LEVEL, quantile
 from kdlab.study import Question
-from kdlab.study.edition import missing
+from kdlab.study.evidence import missing
 from kdlab.study.question import NEAREST, SENTENCES
 from kdlab.train.recipe import to_json
 
@@ -202,7 +202,7 @@ def withheld(question: Question) -> str:
     study, rows = script.study, script.study.rows(FOLDER)
     if note("questions").get(question.name, {}).get("digest") != question.digest():
         return "the question was changed after it was written down, or was not written down"
-    if lost := missing(question.name, FOLDER):
+    if lost := missing(question.name):
         return lost
     if set(rows[rows.world.isin(WORLDS)].questions) != {study.digest()}:
         return "a world was drawn for another question"

@@ -28,8 +28,8 @@ from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared
 from kdlab.measure.paired import LEVEL, Effect, quantile
 from kdlab.show import plots
 from kdlab.show.notebook import style
-from kdlab.study import Answer, Scores, edition
-from kdlab.study.edition import missing, values
+from kdlab.study import Answer, Scores, answers, values
+from kdlab.study.evidence import missing
 from kdlab.system import paths
 from kdlab.system.files import write_content
 
@@ -37,9 +37,9 @@ HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-{{asked}} answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips of `night`,
-networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained less than a
-point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other worlds, with
+Ten questions are answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips of
+`night`, networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained less
+than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other worlds, with
 three or more rates and values of their own weight; [ledger.md](ledger.md) has the exceptions, and says how to read the
 page. ± is half of a 95 % interval over worlds (Student's t, paired).
 *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
@@ -49,18 +49,6 @@ exempt since world 211: half of their loss asks for random answers. In tables of
 with the teacher of the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are
 not.
 """
-
-
-#: Below it, the page keeps what the earlier edition said of questions that are not asked again yet.
-EARLIER = "# Earlier answers"
-
-
-def kept(page: str) -> tuple[str, dict[str, str]]:
-    """What the page has from :data:`EARLIER` on: the text above the first section, and the sections by question."""
-    _, mark, below = page.partition(EARLIER)
-    head, *sections = re.split(r"(?m)^(?=## )", below)
-    named = {text.removeprefix("## ").partition(".")[0]: text.strip() for text in sections}
-    return (mark + head).strip(), named
 
 
 def typeset(text: str) -> str:
@@ -222,7 +210,7 @@ def section(answer: Answer) -> list[str]:
     lines = [f"## {question.name}. {question.asks}", f"**{sentence(answer)}.**"]
     if answer.withheld:
         return lines
-    measured, clips = values(question.name, FOLDER).assign(zero=0.0), clips_of(script.study.name)
+    measured, clips = values(question.name).assign(zero=0.0), clips_of(script.study.name)
     rows = [(f"− {name}", question.method, name) for name in answer.compared]
     if question.teacher:
         rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
@@ -279,10 +267,7 @@ def section(answer: Answer) -> list[str]:
 def costs() -> tuple[list[str], str]:
     """The section of question 4, which has no verdict, and its answer on the front page."""
     script = import_module("cost_in_use")
-    why = missing("4")
-    if not why and edition.home("4") == FOLDER:
-        why = older("4", FOLDER / "cost_in_use.csv")
-    if why:
+    if why := missing("4") or older("4", FOLDER / "cost_in_use.csv"):
         return [f"## 4. {script.ASKS}", f"**Withheld: {why}.**"], f"withheld: {why}"
     mean = values("4").mean()
     first, *others = script.WAYS
@@ -315,8 +300,7 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
         effects, dots = {}, {}
         for answer in points:
             question, measured = answer.question, values(answer.question.name).assign(zero=0.0)
-            early = "" if edition.home(question.name) == FOLDER else " (earlier)"
-            name = f"{question.name}. {question.method} − {question.baseline}{early}"
+            name = f"{question.name}. {question.method} − {question.baseline}"
             effects[name] = answer.effect
             dots[name] = measured[question.method] - measured[question.baseline]
         save(plots.effects(effects, "", "difference, points", 1.0, dots), "answers")
@@ -326,23 +310,15 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
 
 def main() -> None:
     style()
-    page, read = paths.project_root() / "docs" / "results.md", edition.answers()
-    above, earlier = kept(page.read_text("utf-8") if page.exists() else "")
+    page, read = paths.project_root() / "docs" / "results.md", answers()
     section_4, row_4 = costs()
-    sections = {}
+    sections = {"4": section_4}
     for question in questions():
         why = withheld(question)
-        if not why or question.name not in earlier:
-            answer = Answer(question, {}, withheld=why) if why else read[question.name]
-            sections[question.name] = section(answer)
-    if "4" not in earlier or edition.home("4") == FOLDER:
-        sections["4"] = section_4
+        answer = Answer(question, {}, withheld=why) if why else read[question.name]
+        sections[question.name] = section(answer)
     order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
-    left = [text for name, text in earlier.items() if name not in sections]
-    some = "Questions above [*Earlier answers*](#earlier-answers) are"
-    head = HEAD.strip().format(asked=some if left else "Ten questions are")
-    parts = [head, *("\n\n".join(sections[name]) for name in order)]
-    text = "\n\n".join([*parts, above, *left] if left else parts) + "\n"
+    text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
     table = "\n".join(front(read, row_4)) + "\n"
     write_content(page, text)
     write_content(FOLDER / "front.md", table)

@@ -22,7 +22,7 @@ A *world* is one seed of everything: clips, networks, order. Your own study is o
 ``runs/studies/``.
 '''
 
-from kdlab.study.edition import answers, compared, values
+from kdlab.study.evidence import answers, compared, values
 from kdlab.study.question import Answer, Question
 from kdlab.study.scores import Scores, collect
 from kdlab.study.study import Study

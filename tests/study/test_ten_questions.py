@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.study import Scores, edition
+from kdlab.study import Scores, answers, compared, values
 from kdlab.study.study import COLUMNS, Study
 from kdlab.system import paths
 
@@ -110,21 +110,21 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
     recomputed = import_module("recompute").numbers(ten.FOLDER)
     assert len(recomputed) > 100
     assert not [number for _, number in recomputed if number not in page]
-    effects, worlds = edition.compared("1")
-    assert effects["− labels alone"] == edition.answers()["1"].effect
+    effects, worlds = compared("1")
+    assert effects["− labels alone"] == answers()["1"].effect
     assert not any(map(ten.withheld, ten.questions()))
-    gains = edition.values("1").eval("`DL-KDD` - `labels alone`")
+    gains = values("1").eval("`DL-KDD` - `labels alone`")
     assert worlds["− labels alone"].tolist() == gains.tolist()
     file = ten.FOLDER / "flatness.csv"
     table = pd.read_csv(file)
     table.assign(value=table.value.where(table.world > ten.WORLDS[0])).to_csv(file, index=False)
-    assert str(edition.answers()["10"]).startswith("withheld: an effect needs a finite difference")
-    assert not edition.answers()["1"].withheld
+    assert str(answers()["10"]).startswith("withheld: an effect needs a finite difference")
+    assert not answers()["1"].withheld
     make_up(ten, ten.WORLDS[:-1])
     last, first = ten.WORLDS[-1], ten.WORLDS[0]
-    assert str(edition.answers()["6"]) == f"withheld: no rows of worlds [{last}]"
+    assert str(answers()["6"]) == f"withheld: no rows of worlds [{last}]"
     (ten.FOLDER / "detection.csv").unlink()
-    assert str(edition.answers()["6"]).startswith(f"withheld: no rows of worlds [{first}, ")
+    assert str(answers()["6"]).startswith(f"withheld: no rows of worlds [{first}, ")
 
 
 @pytest.mark.parametrize(

@@ -10,53 +10,38 @@ from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together
 from kdlab.system import paths
 
-#: The folders in figures/ that chapters read. A question is taken from the evidence once all its worlds are there.
-FOLDERS = "edition-2", "evidence"
 
-
-def written(folder: Path | None = None) -> dict[str, dict]:
+def written() -> dict[str, dict]:
     """The name of each question → what was written down of it before its worlds were drawn: the fields of
-    :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more. From ``folder``,
-    by default the evidence, and what it lacks from the earlier edition, as in the functions below."""
-    if folder:
-        file = folder / "questions.json"
-        return json.loads(file.read_text("utf-8")) if file.exists() else {}
-    earlier, evidence = (written(paths.figures_dir() / name) for name in FOLDERS)
-    return {name: written(home(name))[name] for name in earlier | evidence}
+    :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more; none without
+    ``figures/evidence/``."""
+    file = paths.figures_dir() / "evidence" / "questions.json"
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
-def home(name: str) -> Path:
-    """The folder in figures/ with the rows of a question: the evidence, but while it lacks a world, the earlier one."""
-    earlier, evidence = (paths.figures_dir() / folder for folder in FOLDERS)
-    anew = name in written(evidence) and not missing(name, evidence)
-    return evidence if anew or name not in written(earlier) else earlier
+def _table(name: str) -> Path:
+    return paths.figures_dir() / "evidence" / f"{written()[name]['study']}.csv"
 
 
-def _table(name: str, folder: Path) -> Path:
-    return folder / f"{written(folder)[name]['study']}.csv"
-
-
-def _rows(name: str, folder: Path) -> pd.DataFrame:
-    file = _table(name, folder)
+def _rows(name: str) -> pd.DataFrame:
+    file = _table(name)
     return pd.read_csv(file) if file.exists() else pd.DataFrame({"world": []})
 
 
-def missing(name: str, folder: Path | None = None) -> str:
+def missing(name: str) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
-    folder = folder or home(name)
-    lost = sorted(set(written(folder)[name]["worlds"]) - set(_rows(name, folder).world))
+    lost = sorted(set(written()[name]["worlds"]) - set(_rows(name).world))
     return f"no rows of worlds {lost}" if lost else ""
 
 
-def values(name: str, folder: Path | None = None) -> pd.DataFrame:
+def values(name: str) -> pd.DataFrame:
     """What was measured for a question: a row for each world, a column for each condition of its study.
 
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
-    folder = folder or home(name)
-    if lost := missing(name, folder):
+    if lost := missing(name):
         raise ValueError(lost)
-    rows = _rows(name, folder).pivot(index="world", columns="condition", values="value")
-    return rows.loc[written(folder)[name]["worlds"]]
+    rows = _rows(name).pivot(index="world", columns="condition", values="value")
+    return rows.loc[written()[name]["worlds"]]
 
 
 def answers() -> dict[str, Answer]:
@@ -69,7 +54,7 @@ def answers() -> dict[str, Answer]:
             question = Question(**fields)
             try:
                 values(name)
-                answer = Answer.read(question, _table(name, home(name)), asked["worlds"])
+                answer = Answer.read(question, _table(name), asked["worlds"])
             except ValueError as error:  # a world is missing, or a number
                 answer = Answer(question, {}, withheld=str(error))
             read.append(answer)
