@@ -37,9 +37,10 @@ HEAD = f"""# What was found
 
 <!-- Written by `python studies/report.py`; do not change it by hand. -->
 
-Ten questions are answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips of
-`night`, networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained less
-than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other worlds, with
+Ten questions are answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips
+of `night`, networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained
+less than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other
+worlds, with
 three or more rates and values of their own weight; [ledger.md](ledger.md) has the exceptions, and says how to read the
 page. ± is half of a 95 % interval over worlds (Student's t, paired).
 *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
