@@ -36,8 +36,8 @@ from kdlab.train.sizes import VARIETY
 #: The rates of the two networks of a modality.
 RATES = 1e-3, 4e-3
 MEASURES = "largest eigenvalue", "SAM 0.05", "ASAM 0.5"
-#: Training clips on which sharpness is measured.
-CLIPS = 22
+#: Training clips on which sharpness is measured, ten of each class.
+CLIPS = 110
 
 
 def networks(size, world: int) -> dict[str, Recipe]:
