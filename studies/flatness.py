@@ -36,8 +36,8 @@ from kdlab.train.sizes import VARIETY
 #: The rates of the two networks of a modality.
 RATES = 1e-3, 4e-3
 MEASURES = "largest eigenvalue", "SAM 0.05", "ASAM 0.5"
-#: Training clips on which sharpness is measured.
-CLIPS = 22
+#: Training clips on which sharpness is measured, ten of each class.
+CLIPS = 110
 
 
 def networks(size, world: int) -> dict[str, Recipe]:
@@ -58,13 +58,13 @@ def conditions(size, world: int) -> dict[str, Recipe]:
 
 
 def sharp(hessian: Hessian) -> np.ndarray:
-    """The logarithms, of base 10, of :data:`MEASURES`."""
+    """The :data:`MEASURES` in decibels: 10 of them are a factor of ten, 3 a factor of two."""
     values = (
         extremes(hessian, 0.1, smallest=False).largest,
         sharpness(hessian, 0.05, steps=1).ascent,
         sharpness(hessian, 0.5, True, steps=1).ascent,
     )
-    return np.log10(np.maximum(values, 1e-12))
+    return 10 * np.log10(np.maximum(values, 1e-12))
 
 
 def of_network(recipe: Recipe) -> dict[str, float] | None:
@@ -105,7 +105,7 @@ def of_heads(run: Run) -> np.ndarray:
 
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
-    """What was measured of each network; the flatness of each modality, minus the logarithm of sharpness, for each
+    """What was measured of each network; the flatness of each modality, sharpness with the other sign, for each
     measure and in the mean; by how many points of accuracy the flatter of two networks is ahead, mean over modalities;
     and by how many percent PKD makes the exits flatter."""
     labels, pkd = runs["exits by labels"], runs["exits by PKD"]
@@ -124,7 +124,7 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
         if len(some) > 1:
             gains.append(some.accuracy.iloc[-1] - some.accuracy.iloc[0])
     rows["accuracy of the flatter over the sharper"] = float(np.mean(gains))
-    less = 100 * (1 - 10 ** (of_heads(pkd) - of_heads(labels)))
+    less = 100 * (1 - 10 ** ((of_heads(pkd) - of_heads(labels)) / 10))
     return rows | {
         f"PKD flattens, {name}": float(value) for name, value in zip(MEASURES, less, strict=True)
     }
@@ -137,10 +137,9 @@ QUESTIONS = [
         "iframe flatness",
         "motion flatness",
         rivals=("residual flatness",),
-        metric="minus the logarithm of sharpness, of base 10, mean of three measures",
-        unit="powers of ten",
-        small=0.1,
-        spread=0.2,
+        metric="sharpness in decibels with the other sign, mean of three measures",
+        unit="dB",
+        spread=2.0,
         helps="is flatter",
     )
 ]
@@ -174,8 +173,8 @@ ALSO = {
     ]
 }
 NOTES = {
-    "10": "Networks of equal size, at 0.25 nats on their training clips, two of each modality in a world. 0.3 is a "
-    "factor of two. Such a network is no minimum: its gradient is not zero."
+    "10": "Networks of equal size, at 0.25 nats on their training clips, two of each modality in a world. 10 dB are a "
+    "factor of ten, 3 a factor of two. Such a network is no minimum: its gradient is not zero."
 }
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)
