@@ -181,7 +181,7 @@ def test_answers_from_questions_5_and_6_are_todays():
     five, six = values("5"), values("6")
     difference = five["KD of the same teacher"] - five["an untrained teacher"]
     assert fault("05.1", difference.mean()) is None
-    assert fault("06.1", (six["teacher"] > six["twice the steps"]).sum()) is None
+    assert fault("06.1", (six["teacher"] > six["gated twice the steps"]).sum()) is None
 
 
 def test_answers_from_question_2_are_todays():
