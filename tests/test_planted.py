@@ -53,7 +53,6 @@ PLANTED = [
     ("04", "        optimiser.zero_grad()\n", ""),
     ("05", "for _ in range(3):  # the CVAE", "for _ in range(1):  # the CVAE"),
     ("05", "lam = net.eval()(x[i])", "lam = net.train()(x[i])"),
-    ("05", "w, target = min(1, 10 * step / steps),", "w, target = 0,"),
     ("05", "(0.5 * log_var).exp()", "log_var.exp()"),
     ("05", "(mean - lam) ** 2", "mean**2"),
     ("05", "w * mse_loss(cvae.generate(lam), F.detach())", "w * mse_loss(cvae.generate(lam), F)"),

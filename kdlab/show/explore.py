@@ -87,9 +87,11 @@ class Asked:
 
 def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
     """The test clips of a network with what it said of them, or all videos below ``folder``; a video's class is the name
-    of its folder. Raises ``ValueError`` for a folder without videos."""
+    of its folder. Raises ``ValueError`` for a folder without videos, and for parts of films."""
     if folder is None:
         tested, records = asked.run.predictions(), asked.run.recipe.data.catalogue().split("test")
+        if len({record.path for record in records}) < len(records):
+            raise ValueError("these test clips are parts of films: name a folder of whole clips")
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         asked.given |= {record.path: known[record.id] for record in records if record.id in known}
         return [Clip(record.path, record.label) for record in records]

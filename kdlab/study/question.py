@@ -78,8 +78,11 @@ class Answer:
     ) -> "Answer":
         """The answer from ``values``, with a row for each world and a column for each condition. ``clips`` is the
         number of test clips, or one for each world. It gives intervals a floor (:meth:`.paired.Effect.of`) where
-        values in points are whole numbers of clips; others, such as mAP, have none."""
+        values in points are whole numbers of clips; others, such as mAP, have none. Raises ``ValueError`` for a
+        condition that was not measured."""
         values, others = values.assign(zero=0.0), (question.baseline, *question.rivals)
+        if lost := {question.method, *others, question.teacher or "zero"} - {*values.columns}:
+            raise ValueError(f"nothing was measured of {min(lost)!r}; there is {', '.join(values)}")
         counts = values[[question.method, *others]].mul(clips, axis=0) / 100
         whole = question.unit == "points" and np.allclose(counts, counts.round(), rtol=0)
         clips = clips if whole else np.inf

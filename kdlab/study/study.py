@@ -71,6 +71,10 @@ class Study:
             for name in (question.method, question.baseline, question.teacher, *question.rivals)
         }
         unknown = asked - recipes.keys() - {"zero", ""}
+        if "zero" in recipes:
+            raise ValueError(
+                f"a condition of the study {self.name} is called 'zero', which stands for no baseline: rename it"
+            )
         if self.measure is accuracies and unknown:
             raise ValueError(
                 f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "

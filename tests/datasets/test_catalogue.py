@@ -241,7 +241,6 @@ def test_labels_that_are_no_names(tmp_path, label):
         ("stra\u00dfe", "STRASSE"),
         ("7", "007"),
         ("7.0", "7"),
-        ("00", "0"),
     ],
 )
 def test_two_spellings_of_one_label(tmp_path, one, other):

@@ -256,10 +256,13 @@ def test_another_question_has_another_digest():
 
 
 def test_what_cannot_be_a_study_is_refused(tmp_path):
-    study = Study("x", lambda size, world: {"more": None, "less": None}, [ASKED], SMOKE)
+    names, study = ["more", "less"], Study("x", lambda *_: dict.fromkeys(names), [ASKED], SMOKE)
     with pytest.raises(
-        ValueError, match="a question of the study x names 'other'; its conditions are more, less"
+        ValueError, match="the study x names 'other'; its conditions are more, less"
     ):
+        study.recipes(0)
+    names.append("zero")
+    with pytest.raises(ValueError, match="a condition of the study x is called 'zero'"):
         study.recipes(0)
     with pytest.raises(ValueError, match="a study's name is a file's name: 'a/b'"):
         replace(study, name="a/b")
