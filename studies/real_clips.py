@@ -9,12 +9,14 @@ all folds, each seed tests every clip once: intervals are over seeds and over gr
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
+from kdlab.datasets.transcode import transcode
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.baselines import DecoupledKD, FitNet
 from kdlab.distill.method import KD
@@ -28,11 +30,14 @@ from kdlab.papers.dual_light.method import MatchedSmoothing
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import conditions as recognition
 from kdlab.papers.paper_size import twice
+from kdlab.papers.progressive.networks import TRAINED
+from kdlab.papers.progressive.recipes import conditions as internal
+from kdlab.papers.progressive.recipes import trio, yours
 from kdlab.study import Scores, Study
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
-from kdlab.train.sizes import VARIETY, GenerativeSize, Profile
+from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, current
 
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
@@ -112,7 +117,27 @@ def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     }
 
 
-PARTS = {"starts": starts, "methods": methods, "generative": generative, "dark": dark}
+def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
+    """Exits on networks of compressed video. Where clips have B-frames, or pictures of several sizes, they are
+    transcoded first, into data/."""
+    clips = student.data
+    if "weizmann" not in clips.name:
+        out = paths.data_dir() / f"{Path(clips.path).name}_mpeg4"
+        transcode(clips.path, out)
+        clips = replace(clips, path=str(out))
+    own = current("study", ExitSize)
+    made = internal(own, trio(own, yours(clips), student.seed))
+    titles = {"ce_ic": "labels", "pkd": "PKD", "ce_kd": "labels + PKD", "own_final": "own final"}
+    return {title: made[name] for name, title in titles.items()}
+
+
+PARTS = {
+    "starts": starts,
+    "methods": methods,
+    "generative": generative,
+    "dark": dark,
+    "exits": exits,
+}
 
 
 def study_of(part: str, name: str) -> Study:
@@ -134,6 +159,8 @@ def effects(part: str, name: str) -> pd.DataFrame:
 
     def correct(condition: str) -> np.ndarray:
         row = np.concatenate([each.correct(condition)[0] for each in drawn])
+        if row.ndim > 1:
+            row = row[:, TRAINED].mean(1)  # the mean of nine exits
         return row.reshape(SIZE.seeds, -1)
 
     first, *others = drawn[0].predicted
