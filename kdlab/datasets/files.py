@@ -22,9 +22,9 @@ _VIDEOS = """.mp4 .m4v .mov .qt .mp4v .3gp .3gpp .3g2 .3gp2 .f4v .insv .lrv .mkv
     .h264 .264 .avc .h265 .265 .hevc .ivf .m1v .m2v .mjpg .mjpeg .mxf .nsv .nut .obu .rm .rmvb .wtv .y4m"""
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
 #: Prefixes, in lower case, of files and folders that belong to the operating system.
-_OTHERS = """.,$recycle,#recycle,#snapshot,@eadir,@recycle,@recently,@sharebin,@tmp,recycler,system volume information,\
+_PREFIXES = """.,$recycle,#recycle,#snapshot,@eadir,@recycle,@recently,@sharebin,@tmp,recycler,system volume information,\
 found.000,lost+found,lost.dir,__macosx,thumbs.db,desktop.ini"""
-_SYSTEM = tuple(_OTHERS.split(","))
+_SYSTEM = tuple(_PREFIXES.split(","))
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -130,7 +130,8 @@ def read_table(
                     f"{where}: {len(reader.fieldnames)} cells expected as in row 1. Add or remove cells; put a "
                     "cell that contains a comma in quotes."
                 )
-            row = {name: composed(cell.strip()) for name, cell in row.items()}
+            row = {name: cell.strip() for name, cell in row.items()}
+            row = row | {name: composed(cell) for name, cell in row.items() if name != "path"}
             for name in (*required, *filled):
                 if row.get(name) == "":
                     raise CatalogueError(f"{where}: the {name} is empty. Fill it in.")
