@@ -165,7 +165,7 @@ ALSO = {
     ]
     + [
         (
-            f"how much flatter PKD's exits are than those of labels, {name}, %",
+            f"PKD's exits, flatter than those of labels, {name}, %",
             f"PKD flattens, {name}",
             "zero",
         )
@@ -173,8 +173,8 @@ ALSO = {
     ]
 }
 NOTES = {
-    "10": "Networks of equal size, at 0.25 nats on their training clips, two of each modality in a world. 10 dB are a "
-    "factor of ten, 3 a factor of two. Such a network is no minimum: its gradient is not zero."
+    "10": "Networks of equal size, at 0.25 nats on their training clips, two of each modality in a world. 3 dB are a "
+    "factor of two. Such a network is no minimum: its gradient is not zero."
 }
 
 study = Study("flatness", conditions, QUESTIONS, FLATNESS, measure=measure, worlds=WORLDS)

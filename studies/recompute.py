@@ -53,7 +53,7 @@ def minus(text: str) -> str:
 def cells(differences: pd.Series, clips: float) -> str:
     """The cells of a row of the page."""
     d = differences.to_numpy()
-    wins = f"{(d > 0).sum()} of {len(d)}"
+    wins = (d > 0).sum()
     return minus(f"{d.mean():+.1f} ± {half_width(d, clips):.1f} | {np.median(d):+.1f} | {wins}")
 
 
@@ -112,7 +112,8 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
             found.append((f"{name}: {text}", cells(rows[one] - rows[other], clips)))
         if baseline != "zero":
             found += [
-                (f"{name}: mean of {c}", f"{c} {rows[c].mean():.1f}") for c in (baseline, method)
+                (f"{name}: mean of {c}", minus(f"{c} {rows[c].mean():.1f}"))
+                for c in (baseline, method)
             ]
         if name in ("1", "2", "5"):
             doses, taught = question["doses"], question["taught"]

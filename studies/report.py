@@ -40,15 +40,13 @@ HEAD = f"""# What was found
 Ten questions are answered in {len(WORLDS)} *worlds* (question 4 in three). A world is one seed of everything: clips
 of `night`, networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained
 less than a point from twice the steps ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other
-worlds, with
-three or more rates and values of their own weight; [ledger.md](ledger.md) has the exceptions, and says how to read the
-page. ± is half of a 95 % interval over worlds (Student's t, paired).
-*Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were committed before their worlds
-were drawn ([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above
-{FITTED:g} nats on its training clips at its whole budget is drawn again, and named. Students of random teachers are
-exempt since world 211: half of their loss asks for random answers. In tables of agreement, the first row is compared
-with the teacher of the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are
-not.
+worlds, with three or more rates and values of their own weight; [ledger.md](ledger.md) has the exceptions, and says
+how to read the page. ± is half of a 95 % interval over worlds (Student's t, paired). *Wins* counts worlds in which
+the method is ahead. Questions, rivals, rows and recipes were committed before their worlds were drawn
+([questions.json](../figures/evidence/questions.json)). A world in which a network keeps a loss above {FITTED:g} nats
+on its training clips at its whole budget is drawn again, and named. Students of random teachers are exempt since
+world 211: half of their loss asks for random answers. In tables of agreement, the first row is compared with the
+teacher of the second. *Helps* and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
 
 
@@ -77,7 +75,7 @@ def effect_of(differences: pd.Series, clips: float) -> Effect:
 
 def row(text: str, differences: pd.Series, clips: float) -> str:
     """A row of a table: the effect, the median, and the wins; the page's pictures have a dot a world."""
-    wins = f"{(differences > 0).sum()} of {len(differences)}"
+    wins = (differences > 0).sum()
     cells = f"{effect_of(differences, clips)} | {differences.median():+.1f} | {wins}"
     return f"| {text} | {typeset(cells)} |"
 
@@ -220,7 +218,7 @@ def section(answer: Answer) -> list[str]:
     also = getattr(script, "ALSO", {}).get(question.name, ())
     rows += [row for row in also if row[1] != row[2] and row[1:] not in pairs]
     table = [
-        f"| {question.method}: {question.metric} | {question.unit} | median | wins |",
+        f"| {question.method}: {question.metric} | {question.unit} | median | wins of {len(measured)} |",
         "|---|---|---|---|",
     ]
     table += [row(text, measured[one] - measured[other], clips) for text, one, other in rows]
@@ -247,7 +245,7 @@ def section(answer: Answer) -> list[str]:
     names = [name for name in (question.baseline, question.method, question.teacher) if name]
     if question.baseline != "zero":
         text = "; ".join(f"{name} {measured[name].mean():.1f}" for name in names)
-        says.insert(0, f"Means: {text}.")
+        says.insert(0, typeset(f"Means: {text}."))
     if answer.share is not None and answer.effect.low > 0:
         says.append(f"The gain is {100 * answer.share:.0f} % of the teacher's lead.")
     says += [
