@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kdlab.measure.paired import Effect
-from kdlab.study.question import Answer, Question, read_together
+from kdlab.study.question import Answer, Question, read_together, rows_of
 from kdlab.system import paths
 
 
@@ -23,14 +23,9 @@ def _table(name: str) -> Path:
     return paths.figures_dir() / "evidence" / f"{written()[name]['study']}.csv"
 
 
-def _rows(name: str) -> pd.DataFrame:
-    file = _table(name)
-    return pd.read_csv(file) if file.exists() else pd.DataFrame({"world": []})
-
-
 def missing(name: str) -> str:
     """Which worlds of a question have no rows, in a few words; empty where all have. ``KeyError``: unknown question."""
-    lost = sorted(set(written()[name]["worlds"]) - set(_rows(name).world))
+    lost = sorted(set(written()[name]["worlds"]) - set(rows_of(_table(name)).world))
     return f"no rows of worlds {lost}" if lost else ""
 
 
@@ -40,7 +35,7 @@ def values(name: str) -> pd.DataFrame:
     Raises ``KeyError`` for an unknown question, and ``ValueError`` where a world is missing."""
     if lost := missing(name):
         raise ValueError(lost)
-    rows = _rows(name).pivot(index="world", columns="condition", values="value")
+    rows = rows_of(_table(name)).pivot(index="world", columns="condition", values="value")
     return rows.loc[written()[name]["worlds"]]
 
 

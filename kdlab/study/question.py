@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,15 @@ SENTENCES = {
 NEAREST = "; against its strongest rival, {rival}: {against}"
 #: What is added where worlds share their test clips.
 SHARED = "worlds share their test clips, so this holds for these clips alone"
+
+#: The columns of a study's table.
+COLUMNS = ["world", "condition", "value", "cpu_seconds", "clips", "sources", "questions", "cpu"]
+
+
+def rows_of(table: Path) -> pd.DataFrame:
+    """The rows of a study's ``table``, with :data:`COLUMNS`; none where there is no such file."""
+    texts: Any = dict.fromkeys(("condition", *COLUMNS[4:]), str)  # some look like numbers
+    return pd.read_csv(table, dtype=texts) if table.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,10 @@ class Answer:
         number of test clips, or one for each world. It gives intervals a floor (:meth:`.paired.Effect.of`) where
         values in points are whole numbers of clips; others, such as mAP, have none. Raises ``ValueError`` for a
         condition that was not measured."""
-        values, others = values.assign(zero=0.0), (question.baseline, *question.rivals)
-        if lost := {question.method, *others, question.teacher or "zero"} - {*values.columns}:
+        others = question.baseline, *question.rivals
+        if lost := {question.method, *others, question.teacher or "zero"} - {*values, "zero"}:
             raise ValueError(f"nothing was measured of {min(lost)!r}; there is {', '.join(values)}")
+        values = values.assign(zero=0.0)
         counts = values[[question.method, *others]].mul(clips, axis=0) / 100
         whole = question.unit == "points" and np.allclose(counts, counts.round(), rtol=0)
         clips = clips if whole else np.inf
@@ -102,7 +113,7 @@ class Answer:
         """The answer in these ``worlds`` from a study's ``table``, NAME.csv, and its predictions, NAME-WORLD.npz.
         Worlds share their test clips where the column ``clips`` of the method is the same. Without predictions,
         intervals have no floor. Raises ``KeyError`` for a world without rows."""
-        rows = pd.read_csv(table, dtype={"condition": str})
+        rows = rows_of(table)
         values = rows.pivot(index="world", columns="condition", values="value").loc[list(worlds)]
         files = [table.with_name(f"{table.stem}-{world}.npz") for world in worlds]
         clips = [len(Scores.load(file).ids) if file.exists() else np.inf for file in files]

@@ -10,15 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from kdlab.study.question import Answer, Question, read_together
+from kdlab.study.question import COLUMNS, Answer, Question, read_together, rows_of
 from kdlab.study.scores import collect
 from kdlab.system import paths
 from kdlab.system.files import write_atomically
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
-
-COLUMNS = ["world", "condition", "value", "cpu_seconds", "clips", "sources", "questions", "cpu"]
 
 
 def accuracies(runs: Mapping[str, Run]) -> dict[str, float]:
@@ -57,10 +55,8 @@ class Study:
         return " ".join(f"{question.name}:{question.digest()}" for question in self.questions)
 
     def rows(self, folder: Path) -> pd.DataFrame:
-        """The rows in ``folder``, with the columns :data:`COLUMNS`; none before the first world was drawn."""
-        file = folder / f"{self.name}.csv"
-        texts: Any = dict.fromkeys(("condition", *COLUMNS[4:]), str)  # some look like numbers
-        return pd.read_csv(file, dtype=texts) if file.exists() else pd.DataFrame(columns=COLUMNS)
+        """The rows in ``folder``; none before the first world was drawn."""
+        return rows_of(folder / f"{self.name}.csv")
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition."""
