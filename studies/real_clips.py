@@ -31,7 +31,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import conditions as recognition
 from kdlab.papers.paper_size import twice
 from kdlab.papers.progressive.networks import TRAINED
-from kdlab.papers.progressive.recipes import conditions as internal
+from kdlab.papers.progressive.recipes import conditions as internal_classifiers
 from kdlab.papers.progressive.recipes import trio, yours
 from kdlab.study import Scores, Study
 from kdlab.system import paths
@@ -126,7 +126,7 @@ def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
         transcode(clips.path, out)
         clips = replace(clips, path=str(out))
     own = current("study", ExitSize)
-    made = internal(own, trio(own, yours(clips), student.seed))
+    made = internal_classifiers(own, trio(own, yours(clips), student.seed))
     titles = {"ce_ic": "labels", "pkd": "PKD", "ce_kd": "labels + PKD", "own_final": "own final"}
     return {title: made[name] for name, title in titles.items()}
 

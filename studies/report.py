@@ -10,6 +10,7 @@ need none of their trainings: between two worlds, runs/, data/ and .cache/ may b
 
 import re
 import sys
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +50,11 @@ again, and named. Students of random teachers are exempt since world 211: random
 tables of agreement, the first row is compared with the next row's teacher. *Helps* and *is beaten* are each corrected
 over the ten questions (Holm); intervals are not.
 """
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names of questions in their order: 8a, 8b, 9, 10."""
+    return sorted(names, key=lambda name: (int(name.strip("ab")), name))
 
 
 def typeset(text: str) -> str:
@@ -295,7 +301,7 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
     """The table of the front page, and its figure: all answers, a dot a world."""
     rows = {name: f"{a.question.asks} | {sentence(a)}" for name, a in read.items()}
     rows["4"] = f"{import_module('cost_in_use').ASKS} | {row_4}"
-    order = sorted(rows, key=lambda name: (int(name.strip("ab")), name))
+    order = in_order(rows)
     found = [read[name] for name in order if name in read and not read[name].withheld]
     points = [answer for answer in found if answer.question.unit == "points"]
     if points:
@@ -318,8 +324,8 @@ def main() -> None:
         why = withheld(question)
         answer = Answer(question, {}, withheld=why) if why else read[question.name]
         sections[question.name] = section(answer)
-    order = sorted(sections, key=lambda name: (int(name.strip("ab")), name))
-    text = "\n\n".join([HEAD.strip(), *("\n\n".join(sections[name]) for name in order)]) + "\n"
+    each = ("\n\n".join(sections[name]) for name in in_order(sections))
+    text = "\n\n".join([HEAD.strip(), *each]) + "\n"
     table = "\n".join(front(read, row_4)) + "\n"
     write_content(page, text)
     write_content(FOLDER / "front.md", table)

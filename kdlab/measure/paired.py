@@ -109,13 +109,13 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
     sizes = np.bincount(unit_of).astype(float)
     seeds, count = sums.shape
     mean = float(sums.sum() / (seeds * sizes.sum()))
+    if count == 1:  # one unit tells nothing of others
+        return Effect(mean, -np.inf, np.inf, seeds)
     # units differ in size, so the mean is a ratio; it is linearised
     cells = (sums - mean * sizes) / sizes.mean()
     rows, columns = cells.mean(1), cells.mean(0)
     # a two-way analysis of variance: the rest, the interaction of seed and unit, is in the variance of both
     rest = ((cells - rows[:, None] - columns) ** 2).sum() / max(1, (seeds - 1) * (count - 1))
-    if count == 1:  # one unit tells nothing of others
-        return Effect(mean, -np.inf, np.inf, seeds)
     unit = max(0.0, columns.var(ddof=1) - rest / seeds)
     whole = np.isin([a, b], (0, 1)).all()
     return Effect.of(mean + rows, unit, count, a.shape[1] if whole else np.inf)
