@@ -65,6 +65,7 @@ def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
         ("ApplyLipstick/v_ApplyLipstick_g07_c02", "ApplyLipstick", "g07"),
         ("train/walk/walk_03_2", "walk", "walk_03"),
         ("Walk/cam_2023_01", "Walk", "Walk/cam_2023_01"),
+        ("Walk/0001", "Walk", "Walk/0001"),
     ],
 )
 def test_groups_are_read_from_usual_names_only(id_, label, group):
@@ -241,6 +242,7 @@ def test_labels_that_are_no_names(tmp_path, label):
         ("stra\u00dfe", "STRASSE"),
         ("7", "007"),
         ("7.0", "7"),
+        ("00", "0"),
     ],
 )
 def test_two_spellings_of_one_label(tmp_path, one, other):

@@ -21,7 +21,7 @@ def test_a_student_may_agree_give_other_mistakes_or_be_right():
 def test_likelihood_and_calibration_of_known_probabilities():
     assert nll(TEACHER, LABELS) == pytest.approx(-np.log([0.8, 0.1, 0.1, 0.1]).mean())
     assert nll(TEACHER + 7, LABELS) == pytest.approx(nll(TEACHER, LABELS))
-    with pytest.raises(ValueError):  # labels of another shape
+    with pytest.raises(ValueError, match="differ in shape"):
         nll(TEACHER, LABELS[:, None])
     # sure by 80 %, right in 25 %
     assert calibration_error(TEACHER, LABELS) == pytest.approx(55)

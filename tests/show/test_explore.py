@@ -148,11 +148,11 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
     assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
-    widgets.label.value, widgets.which.value = (
-        None,
-        "they differ most",
-    )  # the broken clip has no answer
+    widgets.label.value = None
+    widgets.which.value = "they differ most"  # the broken clip has no answer
     assert "text.mp4" in widgets.said.value
+    widgets.which.value = "wrong"
+    assert "mine" not in dict(widgets.list.options)  # its class is unknown
 
 
 def test_what_the_codec_stores_is_shown_or_refused(tmp_path):

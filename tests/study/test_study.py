@@ -14,6 +14,7 @@ from kdlab.study import Answer, Question, Scores, Study, collect
 from kdlab.study.question import read_together
 from kdlab.study.study import run_all, studies_in
 from kdlab.system import paths
+from kdlab.train.runs import Predictions
 from kdlab.train.sizes import SMOKE
 from tests.train.test_runs import clips, make_recipe, places  # noqa: F401
 
@@ -264,6 +265,8 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
     names.append("zero")
     with pytest.raises(ValueError, match="a condition of the study x is called 'zero'"):
         study.recipes(0)
+    with pytest.raises(ValueError, match="nothing was measured of 'less'; there is more$"):
+        Answer.of(ASKED, pd.DataFrame({"more": [1.0]}))
     with pytest.raises(ValueError, match="a study's name is a file's name: 'a/b'"):
         replace(study, name="a/b")
     for name, text, says in (
@@ -278,3 +281,19 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
 def test_seeds_that_do_not_pair_are_refused(clips, places):  # noqa: F811
     with pytest.raises(ValueError, match="every condition needs the same seeds"):
         collect({"a": [make_recipe(clips, 0)], "b": [make_recipe(clips, 1)]}, say=str)
+
+
+def test_other_labels_of_the_same_clips_are_refused(monkeypatch):
+    """A data set with one class more numbers the others anew."""
+    note, ids = dict.fromkeys(("sources", "data")), np.arange(2)
+    runs = [
+        SimpleNamespace(
+            folder="f",
+            provenance=note,
+            predictions=lambda k=k: Predictions(ids, ids, ids + k, np.eye(2, 3)),
+        )
+        for k in range(2)
+    ]
+    monkeypatch.setattr("kdlab.study.scores.obtain_all", lambda *_, **__: runs)
+    with pytest.raises(ValueError, match="f was tested on other clips or labels"):
+        collect({name: [SimpleNamespace(seed=0, data=name)] for name in "ab"})
