@@ -18,18 +18,17 @@ DRAWN = {
 }
 
 
-def curve(script: ModuleType, question: str, measure) -> Study:
-    """The study of other budgets than the whole. The width of soft-NMS is chosen as it was for the answers."""
+def curve(script: ModuleType, question: str, measure, first: tuple[str, ...] = ()) -> Study:
+    """The study of other budgets than the whole, and of the conditions ``first``. The answer
+    has labels alone with twice the steps."""
     name = script.study.name
-    every = with_choices(name, script.base, script.CANDIDATES, DRAWN[question])
+    drawn = DRAWN[question]
+    every = with_choices(name, script.base, script.CANDIDATES, drawn)
 
     def conditions(size, world: int) -> dict:
         recipes = every(size, world)
-        return {
-            condition: recipe
-            for condition, recipe in recipes.items()
-            if "×" in condition or condition == "labels alone"
-        }
+        own = [name for name in recipes if "×" in name and name != f"{drawn[0]}, ×2"]
+        return {condition: recipes[condition] for condition in (*first, *own)}
 
     return Study(
         f"{name}_steps", conditions, size=script.study.size, measure=measure, worlds=CURVES
@@ -42,4 +41,5 @@ def mean_ap(runs: Mapping[str, Run]) -> dict[str, float]:
 
 
 of_generative = curve(generative, "5", accuracies)
-of_detection = curve(detection, "6", mean_ap)
+# the width of soft-NMS is chosen on the network that chose it for the answers
+of_detection = curve(detection, "6", mean_ap, ("labels alone",))
