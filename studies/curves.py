@@ -1,28 +1,34 @@
-"""Accuracy against steps for questions 5 and 6. It was drawn after their answers, in five of their worlds."""
+"""Accuracy against steps, of questions 1, 5 and 6. For 5 and 6 it was drawn after their answers, in their worlds."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from types import ModuleType
 
 import detection
+import from_nothing
 import generative
-from worlds import CURVES, with_choices
+import pandas as pd
+from worlds import CURVES, FOLDER, SHARES, with_choices
 
-from kdlab.study import Study
+from kdlab.study import Study, values
 from kdlab.study.study import accuracies
 from kdlab.train.runs import Run
 
 #: Question → labels alone, the method, its sharpest control.
 DRAWN = {
+    "1": from_nothing.DRAWN,
     "5": ("gated labels alone", "GenKD", "KD of the same teacher"),
-    "6": ("gated labels alone", "GenKD", "an untrained teacher"),
+    "6": (
+        "gated labels alone",
+        "GenKD",
+    ),  # its strongest rival is labels alone, with twice the steps
 }
 
 
 def curve(script: ModuleType, question: str, measure, first: tuple[str, ...] = ()) -> Study:
-    """The study of other budgets than the whole, and of the conditions ``first``. The answer
-    has labels alone with twice the steps."""
-    name = script.study.name
-    drawn = DRAWN[question]
+    """The study of other budgets than the whole, and of the conditions ``first``. The answer has labels alone with
+    twice the steps."""
+    name, drawn = script.study.name, DRAWN[question]
     every = with_choices(name, script.base, script.CANDIDATES, drawn)
 
     def conditions(size, world: int) -> dict:
@@ -43,3 +49,23 @@ def mean_ap(runs: Mapping[str, Run]) -> dict[str, float]:
 of_generative = curve(generative, "5", accuracies)
 # the width of soft-NMS is chosen on the network that chose it for the answers
 of_detection = curve(detection, "6", mean_ap, ("labels alone",))
+LATER = {"5": of_generative, "6": of_detection}
+
+
+def budgets(question: str) -> dict[str, pd.DataFrame]:
+    """Condition → what was measured of it: a row for each world of the curve, a column for each share of the budget.
+    Empty for a question without a curve, or while it is not drawn."""
+    drawn = DRAWN.get(question, ())
+    measured = values(question).loc[[*CURVES]]
+    if question in LATER:
+        rows = LATER[question].rows(FOLDER)
+        later = rows[rows.condition.str.contains("×")]
+        if set(CURVES) - set(later.world):
+            return {}
+        measured = measured.join(later.pivot(index="world", columns="condition", values="value"))
+        measured[f"{drawn[0]}, ×2"] = measured["gated twice the steps"]
+    names = {share: f", ×{share}" if share != 1 else "" for share in sorted((*SHARES, Fraction(1)))}
+    return {
+        condition: pd.DataFrame({share: measured[condition + end] for share, end in names.items()})
+        for condition in drawn
+    }

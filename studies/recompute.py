@@ -110,6 +110,12 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
         pairs += [row for row in question["beside"] if row[1] != row[2]]
         for text, one, other in pairs:
             found.append((f"{name}: {text}", cells(rows[one] - rows[other], clips)))
+        at = by_steps(folder, question, rows)
+        for share in ("1/4", "1/2", "1", "2") if f"{baseline}, ×2" in at else ():
+            end = f", ×{share}" if share != "1" else ""
+            d = (at[method + end] - at[baseline + end]).to_numpy()
+            gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f} at ×{share}"
+            found.append((f"{name}: gain by steps", minus(gain)))
         if baseline != "zero":
             found += [
                 (f"{name}: mean of {c}", minus(f"{c} {rows[c].mean():.1f}"))
@@ -122,6 +128,15 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
                 text = fidelity(folder, study, worlds, student, teacher)
                 found.append((f"{name}: {student} and {teacher}", f"{student} | {text}"))
     return found
+
+
+def by_steps(folder: Path, question: dict, rows: pd.DataFrame) -> pd.DataFrame:
+    """The ``rows`` of the worlds that were drawn at all budgets, with other budgets in columns such as ``GenKD, ×2``."""
+    if (later := folder / f"{question['study']}_steps.csv").exists():
+        more = pd.read_csv(later).pivot(index="world", columns="condition", values="value")
+        rows = rows.join(more[more.columns.difference(rows.columns)])
+        rows[f"{question['baseline']}, ×2"] = rows["gated twice the steps"]
+    return rows.loc[question["curves"]["worlds"]]
 
 
 def of_baselines(folder: Path) -> list[tuple[str, str]]:

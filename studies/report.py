@@ -11,7 +11,6 @@ need none of their trainings: between two worlds, runs/, data/ and .cache/ may b
 import re
 import sys
 from collections.abc import Iterable
-from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import curves
 from register import older, questions, script_of, withheld
-from worlds import FITTED, FOLDER, SHARES, WORLDS, own, redrawn, tried, unfitted
+from worlds import FITTED, FOLDER, WORLDS, own, redrawn, tried, unfitted
 
 from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
 from kdlab.measure.paired import LEVEL, Effect, quantile
@@ -128,21 +128,20 @@ def failures(study: str) -> str:
     return says
 
 
-def steps(measured: pd.DataFrame, names: tuple[str, ...], unit: str) -> Figure:
-    """Accuracy against steps, a dot a world."""
+def steps(at: dict[str, pd.DataFrame], unit: str, clips: float) -> tuple[Figure, str]:
+    """Accuracy against steps, a dot a world; and what the method, the second of ``at``, gains on the first."""
     fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
-    order = sorted((*SHARES, Fraction(1)))
-    shares = np.array(order, float)
-    for k, name in enumerate(names):
-        drawn = measured[[name if share == 1 else f"{name}, ×{share}" for share in order]].dropna()
-        ax.plot(shares, drawn.mean(), color=f"C{k}", label=name)
-        moved = shares * (1 + 0.03 * (k - 1))
-        ax.plot(moved, drawn.T, "o", color=f"C{k}", alpha=0.5, markersize=4)
+    for k, (condition, drawn) in enumerate(at.items()):
+        shares = drawn.columns.to_numpy(float)
+        ax.plot(shares, drawn.mean(), color=f"C{k}", label=condition)
+        ax.plot(shares * (1 + 0.03 * (k - 1)), drawn.T, "o", color=f"C{k}", alpha=0.5, markersize=4)
+    plain, method, *_ = at.values()
     ax.set_xscale("log", base=2)
-    ax.set_xticks(shares, [f"×{share}" for share in order])
+    ax.set_xticks(shares, [f"×{share}" for share in plain])
     ax.set(xlabel="steps, of the budget", ylabel=unit)
     ax.legend()
-    return fig
+    gains = [f"{effect_of((method - plain)[share], clips)} at ×{share}" for share in plain]
+    return fig, typeset(f"Its gain by steps, in {len(plain)} worlds: {', '.join(gains)}.")
 
 
 def slope(leads: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
@@ -241,9 +240,10 @@ def section(answer: Answer) -> list[str]:
     )
     forest.axes[0].set_xlim(getattr(script, "AXIS", {}).get(question.name))
     pictures, says = [save(forest, f"question-{question.name}")], []
-    if drawn := getattr(script, "DRAWN", ()):
-        figure = steps(measured, drawn, question.metric)
+    if at := curves.budgets(question.name):
+        figure, text = steps(at, question.metric, clips)
         pictures.append(save(figure, f"question-{question.name}-steps"))
+        says.append(text)
     teaching = script if question.name in ("1", "2", "5") else None
     if doses := getattr(teaching, "DOSES", {}):
         figure, text = dose(measured, doses, question.baseline)

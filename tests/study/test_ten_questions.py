@@ -21,16 +21,11 @@ def ten(monkeypatch, tmp_path):
     """studies/register.py, whose folder is in a repository of its own; everything was tuned."""
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "studies"))
     ten, folder = import_module("register"), tmp_path / "figures" / "evidence"
-    for module in (ten, import_module("report"), import_module("worlds")):
-        monkeypatch.setattr(module, "FOLDER", folder)
+    for name in ("register", "report", "worlds", "curves"):
+        monkeypatch.setattr(import_module(name), "FOLDER", folder)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
     folder.mkdir(parents=True)
-    for more in (
-        ["init", "-q"],
-        ["config", "user.email", "a@b.example"],
-        ["config", "user.name", "a"],
-    ):
-        subprocess.run(["git", *more], cwd=tmp_path, check=True)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for name in ten.SCRIPTS:
         if hasattr(import_module(name), "tuned"):
             tuned_to(ten, name)
@@ -47,7 +42,8 @@ def tuned_to(ten, name, worlds=(), **better):
 
 
 def commit(ten):
-    for more in (["add", "-A"], ["commit", "-q", "-m", "more"]):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for more in (["add", "-A"], [*who, "commit", "-q", "-m", "more"]):
         subprocess.run(["git", *more], cwd=ten.FOLDER, check=True)
 
 
@@ -85,6 +81,10 @@ def make_up(ten, worlds, scripts=()):
             labels, ids = np.arange(20) % 3, np.arange(20)
             scores = Scores(("a", "b", "c"), (0,), ids, ids, labels, logits=logits)
             scores.save(ten.FOLDER / f"{script.study.name}-{world}.npz")
+    curves = import_module("curves")
+    for name, study in curves.LATER.items():
+        shares = {f"{n}, ×{share}": 50.0 for n in curves.DRAWN[name] for share in ten.SHARES}
+        write(ten, study, shares, worlds, noise=1.0)
 
 
 def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_same(
@@ -104,7 +104,7 @@ def test_the_page_has_ten_answers_in_at_most_2500_words_and_chapters_read_the_sa
         assert f"## {question.name}. {question.asks}" in page
         assert (ten.FOLDER / f"question-{question.name}.png").exists()
     assert "**DL-KDD − labels alone: +" in page and "| raw student | " in page
-    for name in ("question-1-steps", "question-5-dose", "answers"):
+    for name in ("question-1-steps", "question-6-steps", "question-5-dose", "answers"):
         assert (ten.FOLDER / f"{name}.png").exists()
     assert "Drawn again" not in page
     recomputed = import_module("recompute").numbers(ten.FOLDER)
