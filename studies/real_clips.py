@@ -1,6 +1,8 @@
 """Real clips, cross-validated: what gains on a hundred clips of one's own?
 
     export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
+    python studies/real_clips.py budget weizmann     # on validation clips of the first fold: goes into EPOCHS
+    python studies/real_clips.py rates weizmann      # likewise: goes into RATES
     python studies/real_clips.py starts weizmann     # trains what is missing, writes rows into figures/real/
 
 A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from worlds import changed, on_validation
 
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
@@ -34,6 +37,7 @@ from kdlab.papers.progressive.networks import TRAINED
 from kdlab.papers.progressive.recipes import conditions as internal_classifiers
 from kdlab.papers.progressive.recipes import trio, yours
 from kdlab.study import Scores, Study
+from kdlab.study.study import accuracies
 from kdlab.system import paths
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
@@ -42,6 +46,10 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
+#: Epochs after which twice as many gain labels alone less than a point.
+EPOCHS = {"weizmann": 200, "ut_interaction": 200, "arid6": 200}
+#: Set → condition → the best of three rates, where it is not the usual one.
+RATES = {"weizmann": {}, "ut_interaction": {}, "arid6": {}}
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 _STUDENT = TinyR2Plus1D()
@@ -131,7 +139,23 @@ def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
     return {title: made[name] for name, title in titles.items()}
 
 
-PARTS = {
+def budget(size: Profile, student: Recipe) -> dict[str, Recipe]:
+    """Labels alone at several budgets."""
+    return {f"{n} epochs": changed(student, {"settings.epochs": n}) for n in (100, 200, 400, 800)}
+
+
+def rates(size: Profile, student: Recipe) -> dict[str, Recipe]:
+    """From nothing, and from `night`, at three rates."""
+    return {
+        f"{name}, rate {rate:g}": changed(recipe, {"settings.lr": rate})
+        for name, recipe in starts(size, student).items()
+        for rate in (2e-3, 4e-3, 8e-3)
+    }
+
+
+#: What is read on validation clips, of the first fold alone.
+ON_VALIDATION = {"budget": budget, "rates": rates}
+PARTS = ON_VALIDATION | {
     "starts": starts,
     "methods": methods,
     "generative": generative,
@@ -144,10 +168,18 @@ def study_of(part: str, name: str) -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds."""
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
-        return PARTS[part](size, alone(size, name, world))
+        recipes = PARTS[part](size, alone(size, name, world))
+        own = {title: {"settings.lr": rate} for title, rate in RATES[name].items()}
+        return {title: changed(recipe, own.get(title, {})) for title, recipe in recipes.items()}
 
-    worlds = range(len(FOLDS[name]) * SIZE.seeds)
-    return Study(f"{part}_{name}", conditions, size=SIZE, worlds=worlds)
+    first, folds = part in ON_VALIDATION, len(FOLDS[name])
+    return Study(
+        f"{part}_{name}",
+        conditions,
+        size=changed(SIZE, {"settings.epochs": EPOCHS[name]}),
+        measure=on_validation if first else accuracies,
+        worlds=range(0, folds * SIZE.seeds, folds if first else 1),
+    )
 
 
 def effects(part: str, name: str) -> pd.DataFrame:
@@ -179,6 +211,11 @@ if __name__ == "__main__":
     for world in study.worlds:
         if world not in set(study.rows(FOLDER).world):
             study.draw(world, FOLDER)
-    table = effects(part, name)
-    table.to_csv(FOLDER / f"{study.name}_effects.csv", index=False)
-    print(table.to_string(index=False))
+    if part in ON_VALIDATION:
+        table = (
+            study.rows(FOLDER).groupby("condition", sort=False).value.agg(["mean", "min", "max"])
+        )
+    else:
+        table = effects(part, name).set_index("condition")
+        table.to_csv(FOLDER / f"{study.name}_effects.csv")
+    print(table.to_string())
