@@ -130,9 +130,8 @@ ALSO = {
     ]
 }
 NOTES = {
-    "1": "The slope compares doses within a world; a random teacher is not among them. In the worlds in which the budget "
-    "was found, twice the steps gained 0.0 points. All was tuned with 30 clips a class, in 56 epochs like these; the "
-    "worlds have 60 clips."
+    "1": "The slope compares doses within a world; a random teacher is not among them. All was tuned with 30 clips a "
+    "class, in 56 epochs like these; the worlds have 60 clips."
 }
 #: Those of whom accuracy against steps is drawn: labels alone, the method, its sharpest control.
 DRAWN = "labels alone", "DL-KDD", "same-light KD"

@@ -114,7 +114,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
         for share in ("1/4", "1/2", "1", "2") if f"{baseline}, ×2" in at else ():
             end = f", ×{share}" if share != "1" else ""
             d = (at[method + end] - at[baseline + end]).to_numpy()
-            gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f} at ×{share}"
+            gain = f"×{share} {d.mean():+.1f} ± {half_width(d, clips):.1f}"
             found.append((f"{name}: gain by steps", minus(gain)))
         if baseline != "zero":
             found += [
