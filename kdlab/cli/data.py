@@ -97,7 +97,6 @@ def list_clips(path, test_fold, split_by_group):
     "--min-frames",
     type=click.IntRange(1),
     default=8,
-    show_default=True,
     help="Shorter clips are too short.",
 )
 @click.option(
@@ -158,7 +157,7 @@ def modalities(files, out):
 @data.command()
 @click.argument("source", type=FILE)
 @click.option("--out", type=FILE, required=True, help="Folder for the same tree of files.")
-@click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4", show_default=True)
+@click.option("--codec", type=click.Choice(("mpeg4", "h264")), default="mpeg4")
 @WORKERS
 def transcode(source, out, codec, workers):
     """Transcode SOURCE (a video, or a folder of videos) for compressed-video networks; a second call resumes.
@@ -190,7 +189,7 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
             f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}"
         )
     val = max(1, round(0.1 * count))
-    test = max(1, round(0.3 * count))
+    test = round(0.3 * count)
     return count - val - test, val, test
 
 

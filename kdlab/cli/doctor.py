@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,23 +33,20 @@ def report() -> tuple[str, bool]:
     return "\n".join([*lines, "", "everything fits" if good else "mend what is marked !!"]), good
 
 
-def checks() -> list[tuple[str, Callable[[], str], str]]:
+def checks() -> Iterator[tuple[str, Callable[[], str], str]]:
     """(name, ask, advice) of each check: ``ask`` gives its value, and raises where it fails."""
-    asked = [("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", "")]
-    asked += [(name, partial(importlib.metadata.version, name), MENDS) for name in SHOWN]
-    asked += [
-        ("versions fit", _fit, MENDS),
-        ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
-        ("device", _device, "unset KDLAB_DEVICE, or name a device that is here"),
-        ("decoder", _decoder, MENDS),
-    ]
+    yield "python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""
+    for name in SHOWN:
+        yield name, partial(importlib.metadata.version, name), MENDS
+    yield "versions fit", _fit, MENDS
+    yield "torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"
+    yield "device", _device, "unset KDLAB_DEVICE, or name a device that is here"
+    yield "decoder", _decoder, MENDS
     for name in ("runs", "data", "cache"):
-        place = getattr(paths, f"{name}_dir")
-        asked.append((name, partial(_writable, place), PLACES))
+        yield name, partial(_writable, getattr(paths, f"{name}_dir")), PLACES
     for name in sorted(os.environ):
         if name.startswith("KDLAB_"):
-            asked.append((name, partial(os.getenv, name), ""))
-    return asked
+            yield name, partial(os.getenv, name), ""
 
 
 def _fit() -> str:

@@ -47,7 +47,7 @@ _IMPORT = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="kdlab")
 def cli():
     """Knowledge distillation in video action recognition, notebook first."""
@@ -111,7 +111,7 @@ def notebooks(folder):
 
 
 @cli.command()
-@click.option("--profile", envvar="KDLAB_PROFILE", default="demo", show_default=True)
+@click.option("--profile", envvar="KDLAB_PROFILE", default="demo")
 def reproduce(profile):
     """Execute all notebooks, training from scratch; a second call resumes an interrupted one."""
     from kdlab.cli import notebooks
@@ -283,12 +283,11 @@ def released(file, folder, split, flow, other):
     is_flag=True,
     help="Train nothing; print what is needed, what it costs, what others report.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0)
 @click.option(
     "--precision",
     type=click.Choice(("bf16", "fp32")),
     default="bf16",
-    show_default=True,
     help="Number format of all trainings; bf16 only where the hardware has it.",
 )
 @click.option(

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 
 from kdlab.system import paths
+from kdlab.system.files import read_json
 from kdlab.system.pool import available_cores, pool
 
 _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
@@ -82,7 +83,7 @@ def made_by(notebook: Path, given: dict[str, object]) -> str:
 
     It covers cells, parameters, the committed evidence, and all modules of kdlab.
     """
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    cells = read_json(notebook)["cells"]
     question = json.dumps([[cell["source"] for cell in cells], given], default=str)
     digest = hashlib.sha256(question.encode())
     for file in sorted([*_PACKAGE.rglob("*.py"), *paths.figures_dir().rglob("*.csv")]):
@@ -120,7 +121,7 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
         raise NotebookFailed(
             f"{notebook.stem}: {_briefly(error)}; what it did so far: {partial}"
         ) from error
-    page = json.loads(partial.read_text("utf-8"))
+    page = read_json(partial)
     if line := _not_run(page):
         raise NotebookFailed(
             f"{notebook.stem}: its kernel died before it had run {line!r}; what it did so far: {partial}"
@@ -172,7 +173,7 @@ def reproduce(profile: str = "demo", say=print) -> dict[str, str]:
             todo.append((_about(path).get("seconds", USUAL), path, given))
     todo.sort()
     workers = min(available_cores(), len(todo) or 1)
-    cores, running, failed = max(1, available_cores() // workers), {}, None
+    cores, running, failed = available_cores() // workers, {}, None
     with pool(workers) as executor:
         while running or (todo and not failed):
             while todo and not failed and len(running) < workers:
@@ -239,7 +240,7 @@ def refresh(say=print) -> None:
     for path in chapters():
         final = run(path, _known(path, profile="demo"))
         trained = executed(path, _known(path, profile="demo", pretrained=False))
-        copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
+        copy, committed = (read_json(file) for file in (final, path))
         fresh = {cell["id"]: cell for cell in copy["cells"]}
         for cell in committed["cells"]:
             if cell["cell_type"] == "code":
@@ -272,4 +273,4 @@ def stale() -> list[str]:
 def _about(notebook: Path) -> dict:
     if not notebook.is_file():
         return {}
-    return json.loads(notebook.read_text("utf-8"))["metadata"].get("kdlab", {})
+    return read_json(notebook)["metadata"].get("kdlab", {})

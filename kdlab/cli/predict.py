@@ -3,7 +3,6 @@ actions that a detector finds, as a table of segments and a picture of them over
 
 import difflib
 import os
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -18,20 +17,19 @@ from kdlab.measure.attention import grad_cam
 from kdlab.measure.detection import KEPT, decode
 from kdlab.nets.layers import one_thread
 from kdlab.nets.video import stages
-from kdlab.show.attention_plots import maps_picture
-from kdlab.show.notebook import style
-from kdlab.show.plots import evenly, image, rows
+from kdlab.show.attention_plots import heat_picture
+from kdlab.show.notebook import write_picture
+from kdlab.show.plots import image, rows
 from kdlab.system import paths
-from kdlab.system.files import begins_with, may_write, write_atomically, write_content
+from kdlab.system.files import begins_with, may_write, write_csv
 from kdlab.train.one_clip import batches_of, input_of, logits_of
 from kdlab.train.runs import Run
 from kdlab.video.container import timeline
 from kdlab.video.decode import read_frames
 
-MARK = {"Software": "kdlab predict, with matplotlib"}
+MARK = "kdlab predict, with matplotlib"
 _EXITS = "exit,label,probability,macs,stops\n"
 _SEGMENT = "label", "start", "end", "score"
-_MOMENTS = 4  # most frames in the picture of a clip
 _STILLS = 8  # frames in the picture of a film
 
 
@@ -84,9 +82,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     :class:`kdlab.system.files.NotOurs` for the picture's path.
     """
     clip = Path(clip)
-    picture = _output_file(
-        picture, f"{clip.stem}.gradcam.png", MARK["Software"], "Grad-CAM picture"
-    )
+    picture = _output_file(picture, f"{clip.stem}.gradcam.png", MARK, "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
     kind = "" if recipe.on_clips else "exits: use predict_exits"
     if isinstance(recipe.window, Windows):
@@ -119,7 +115,7 @@ def predict_exits(
     clip = Path(clip)
     table = _output_file(table, f"{clip.stem}.exits.csv", _EXITS, "table of exits", len(_EXITS))
     answers, theta = exits_of(run, clip, theta)
-    _write_table(answers, table)
+    write_csv(table, answers, float_format="%.3f")
     return answers, theta, table
 
 
@@ -139,30 +135,13 @@ def _output_file(
     return file
 
 
-def _write_table(answers: pd.DataFrame, table: Path) -> None:
-    """Write ``answers`` as the CSV ``table``, with three digits."""
-    text = answers.to_csv(index=False, float_format="%.3f", lineterminator="\n")
-    write_content(table, text)
-
-
-def _write_picture(picture: Path, make: Callable[[], plt.Figure]) -> None:
-    """Write the figure that ``make`` draws in kdlab's style as the file ``picture``."""
-    with plt.rc_context():
-        style()
-        figure = make()
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=MARK))
-    plt.close(figure)
-
-
 def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = x[0].permute(1, 2, 3, 0).numpy()
     if frames.shape[-1] != 3 or frames.min() < 0 or frames.max() > 1:  # no RGB: show grey levels
         grey = frames.mean(-1, keepdims=True)
         frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
     frames = (255 * frames).astype(np.uint8)
-    moments = evenly(len(frames), min(_MOMENTS, len(frames)))
-    dark = np.median(frames) < 50
-    _write_picture(picture, lambda: maps_picture(frames, {"Grad-CAM": heat}, moments, dark, title))
+    write_picture(picture, MARK, lambda: heat_picture(frames, heat, title))
 
 
 def detect(
@@ -183,9 +162,7 @@ def detect(
     table = _output_file(
         None, f"{film.stem}.segments.csv", header, "table of segments", len(header)
     )
-    picture = _output_file(
-        picture, f"{film.stem}.segments.png", MARK["Software"], "picture of segments"
-    )
+    picture = _output_file(picture, f"{film.stem}.segments.png", MARK, "picture of segments")
     classes, net, rate = run.provenance["classes"], run.net(), run.recipe.window.rate
     with (
         one_thread(),
@@ -195,8 +172,8 @@ def detect(
         outputs = [net(batch.views["student"]).float().numpy() for batch in seen.evaluation(8)]
     segments = decode(np.concatenate(outputs), seen.records, rate).head(KEPT)
     segments = segments.assign(label=[classes[label] for label in segments["label"]])[[*_SEGMENT]]
-    _write_table(segments, table)
-    _write_picture(picture, lambda: over_time(segments, film))
+    write_csv(table, segments, float_format="%.3f")
+    write_picture(picture, MARK, lambda: over_time(segments, film))
     return segments, table, picture
 
 
@@ -215,10 +192,10 @@ def over_time(segments: pd.DataFrame, film: Path) -> plt.Figure:
     )
     middles = (np.arange(_STILLS) + 0.5) / _STILLS
     frames = read_frames(film, (middles * line.count).astype(int)).frames
-    gain = max(1.0, 110 / max(1.0, float(np.median(frames))))
+    gain = max(1.0, 110 / max(1.0, np.median(frames)))
     bright = (frames * gain).clip(0, 255).astype(np.uint8)
     title = f"{film.name}, shown {gain:.0f} times as bright" if gain > 1.5 else film.name
-    image(above, np.hstack(bright), title, "medium", aspect="auto")
+    image(above, np.hstack(bright), title, aspect="auto")
     for row, label in enumerate(labels):
         bars = segments[segments["label"] == label].iloc[::-1]
         colours = [(f"C{row}", alpha) for alpha in bars["score"].clip(0.08, 1)]

@@ -23,7 +23,7 @@ from kdlab.datasets.catalogue import from_folder
 from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import NO_GROUPS, shared_groups
 from kdlab.system import paths
-from kdlab.system.files import NotOurs, why_no_file, write_content
+from kdlab.system.files import NotOurs, read_json, why_no_file, write_content, write_csv
 from kdlab.system.pool import each, track
 from kdlab.system.values import some
 from kdlab.video.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
@@ -198,7 +198,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     """
     known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}-{_JUDGEMENT}.json"
     try:
-        damaged = dict(json.loads(known.read_text("utf-8")))
+        damaged = dict(read_json(known))
     except (OSError, ValueError, TypeError, RecursionError):
         facts = _each_file(inspect, (record.path for record in catalogue.records))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
@@ -344,10 +344,7 @@ def write_groups(root: Path) -> Path:
     for record in catalogue.records:
         path = record.path.relative_to(root).as_posix()
         rows.append((path, catalogue.classes[record.label], _group(record)))
-    text = pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(
-        index=False, lineterminator="\n"
-    )
-    write_content(place, text)
+    write_csv(place, pd.DataFrame(rows, columns=["path", "label", "group"]))
     return place
 
 

@@ -26,6 +26,7 @@ from kdlab.datasets.files import (
     user_path,
 )
 from kdlab.datasets.splits import complete_splits, own_folds
+from kdlab.system.files import read_json
 from kdlab.system.values import some
 
 #: What the lists of a data set give: class number → name, and rows. A row is file and row, clip, class number, part, and,
@@ -33,9 +34,12 @@ from kdlab.system.values import some
 Lists = tuple[dict[str, str], list[tuple[str, ...]]]
 
 #: Title → what is known of each data set: the fields of :class:`DataSet`.
-_KNOWN = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-UCF_COUNTS, HMDB_COUNTS = (_KNOWN[title]["counts"] for title in ("UCF-101", "HMDB-51"))
+_KNOWN = read_json(Path(__file__).with_suffix(".json"))
 THUMOS_VIDEOS = {"json": {"train": 200, "test": 210}}
+TRAINED = {
+    title: tuple(split["train"] for split in known["counts"].values())
+    for title, known in _KNOWN.items()
+}
 ARID_CLASSES = tuple(_KNOWN["ARID v1.5"]["classes"])
 
 

@@ -8,7 +8,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
@@ -93,8 +92,7 @@ def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[
         {name for name, _ in number},
         key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest(),
     )
-    sizes = np.array([number[pair] for pair in product(names, kinds)], int)
-    sizes = sizes.reshape(len(names), len(kinds))
+    sizes = np.array([[number[name, kind] for kind in kinds] for name in names], int)
     total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), []
 
     def can_be_spared(at: int) -> bool:
@@ -245,10 +243,9 @@ class Half(Data):
     def catalogue(self) -> Catalogue:
         """The data set's catalogue with half of the training groups. Raises ValueError if there is only one group."""
         of = self.of.catalogue()
-        train = of.split("train")
-        kept = halves(np.array([record.group for record in train])) == self.first
-        left_out = {record.id for record, own in zip(train, kept, strict=True) if not own}
-        records = tuple(record for record in of.records if record.id not in left_out)
+        groups = np.unique([record.group for record in of.split("train")])
+        kept = groups[halves(groups) == self.first]
+        records = tuple(r for r in of.records if r.split != "train" or r.group in kept)
         note = f"Half of the training groups: {self.name}."
         return replace(of, records=records, notes=(*of.notes, note))
 

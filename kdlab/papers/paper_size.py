@@ -14,7 +14,7 @@ from torch import nn
 
 from kdlab.clips.untrimmed import Windows
 from kdlab.clips.windows import Batch
-from kdlab.datasets.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.datasets.released import TRAINED
 from kdlab.datasets.splits import VAL_SHARE
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import CrossEntropy
@@ -117,8 +117,8 @@ class PaperSet:
         return {split: UserClips(str(root / self.folder), split) for split in self.splits}
 
 
-UCF_101 = PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()))
-HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()))
+UCF_101 = PaperSet("UCF-101", "ucf101", 101, TRAINED["UCF-101"])
+HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, TRAINED["HMDB-51"])
 
 
 @dataclass(frozen=True)

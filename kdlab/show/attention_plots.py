@@ -1,40 +1,26 @@
 """Where networks look in a clip."""
 
-from collections.abc import Sequence
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.show.plots import image
-
-#: The style of a map over a frame.
-HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+from kdlab.show.plots import filmstrip
 
 
-def maps_picture(
-    frames: np.ndarray,
-    rows: dict[str, np.ndarray],
-    moments: Sequence[int],
-    enhanced: bool,
-    title: str,
-) -> Figure:
-    """Maps over the ``frames uint8 (T, H, W, 3)`` of one clip, a row for each of ``rows``: name → map (T, H, W), each
-    divided by its own maximum. ``moments`` are numbers of frames. ``enhanced`` brightens the frames."""
-    shown = Gamma(2.2)(frames) if enhanced else frames
-    size = 1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3
-    fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False, figsize=size)
-    for ax, t in zip(axes[0], moments, strict=True):
-        image(ax, shown[t], f"frame {t}", "medium")
-    axes[0, 0].set_ylabel("brightened" if enhanced else "the frames", fontsize="small")
-    for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
-        heat = heat / max(heat.max(), 1e-12)
-        for ax, t in zip(line, moments, strict=True):
-            image(ax, shown[t].mean(-1), cmap="gray", vmin=0, vmax=255)
-            over = ax.imshow(heat[t], **HEAT)
-        line[0].set_ylabel(name, fontsize="small")
-    bar = fig.colorbar(over, ax=axes.ravel().tolist(), fraction=0.03, pad=0.02)
+def mapped(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The map ``heat (T, H, W)``, divided by its maximum, over the grey ``frames uint8 (T, H, W, C)``: RGB."""
+    colours = colormaps["inferno"](heat / max(heat.max(), 1e-12))[..., :3]
+    return (0.45 * frames.mean(-1, keepdims=True) + 0.55 * 255 * colours).astype(np.uint8)
+
+
+def heat_picture(frames: np.ndarray, heat: np.ndarray, title: str) -> Figure:
+    """A map over the ``frames`` of one clip, as in :func:`mapped`. Dark frames are brightened."""
+    name = "the frames"
+    if np.median(frames) < 50:
+        name, frames = "brightened", Gamma(2.2)(frames)
+    fig = filmstrip({name: frames, "Grad-CAM": mapped(frames, heat)}, 4, title)
+    bar = fig.colorbar(ScalarMappable(cmap="inferno"), ax=fig.axes, fraction=0.03, pad=0.02)
     bar.set_label("part of the map's\nlargest value", fontsize="small")
-    fig.suptitle(title, parse_math=False)  # the title may hold the name of a user's file
     return fig

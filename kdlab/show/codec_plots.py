@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.show.plots import PAGE, evenly, image
-from kdlab.system.files import begins_with, may_write, save_arrays, write_atomically
+from kdlab.show.notebook import write_picture
+from kdlab.show.plots import evenly, filmstrip, image
+from kdlab.system.files import begins_with, may_write, save_arrays
 from kdlab.video.compressed import read
 
 #: From grey to orange at equal luma; the opposite direction leads to blue.
@@ -23,34 +24,33 @@ def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
     return np.clip(0.5 + within[..., :1] * _RIGHT - 0.45 * within[..., 1:], 0, 1)
 
 
-def _wheel(ax: plt.Axes, most: float) -> None:
+def _wheel(ax: plt.Axes) -> None:
     """Draw the legend of :func:`flow_colours` on the right of a picture."""
     inset = ax.inset_axes((1.03, 0.0, 0.2, 0.25))
     xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
     image(inset, np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
-    inset.set_xlabel(f"edge: {most:g} px", fontsize="small", labelpad=1)
+    inset.set_xlabel(f"edge: {MOST} px", fontsize="small", labelpad=1)
 
 
 def overview(arrays: dict[str, np.ndarray]) -> Figure:
     """Frame, motion, accumulated motion and residual at up to five positions of the first GOP of a clip, of which
     ``kdlab.video.compressed.read`` has returned the ``arrays``. The residual is accumulated, twice as strong and around
     mid grey."""
-    frames = np.flatnonzero(arrays["group"] == 0)
-    frames = frames[np.unique(evenly(len(frames), 5))]
-    fig, axes = plt.subplots(4, len(frames), figsize=(PAGE, 6), squeeze=False, layout="constrained")
-    first = arrays["iframes"][0]
+    its, first = arrays["group"] == 0, arrays["iframes"][0]
+    back, residual = arrays["accumulated_motion"][its], arrays["accumulated_residual"][its]
     y, x = np.indices(first.shape[:2])
-    for t, column in zip(frames, axes.T, strict=True):
-        back, residual = arrays["accumulated_motion"][t], arrays["accumulated_residual"][t]
-        rebuilt = first[y - back[..., 1], x - back[..., 0]] + residual
-        title = f"frame {arrays['number'][t]} ({arrays['kind'][t]})"
-        image(column[0], rebuilt.astype(np.uint8), title)
-        image(column[1], flow_colours(arrays["motion"][t], MOST))
-        image(column[2], flow_colours(back, MOST))
-        image(column[3], np.clip(128 + 2 * residual, 0, 255).astype(np.uint8))
-    for ax, title in zip(axes[1:, 0], ("motion", "accumulated", "residual, times 2"), strict=True):
-        ax.set_title(title, fontsize="small", fontweight="bold")
-    _wheel(axes[1, -1], MOST)
+    rebuilt = first[y - back[..., 1], x - back[..., 0]] + residual
+    rows = {
+        "frame": rebuilt.astype(np.uint8),
+        "motion": flow_colours(arrays["motion"][its], MOST),
+        "accumulated": flow_colours(back, MOST),
+        "residual, times 2": np.clip(128 + 2 * residual, 0, 255).astype(np.uint8),
+    }
+    moments = evenly(len(back), 5)
+    fig = filmstrip(rows, 5)
+    for ax, t in zip(fig.axes, moments, strict=False):
+        ax.set_title(f"frame {arrays['number'][t]} ({arrays['kind'][t]})", fontsize="small")
+    _wheel(fig.axes[2 * len(moments) - 1])
     return fig
 
 
@@ -60,11 +60,8 @@ def export(path: Path, folder: Path) -> None:
     Raises what ``read`` raises, and NotOurs for a file there that this function did not write."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays, picture = (folder / f"{path.name}.{kind}" for kind in ("npz", "png"))
-    for place, mark in ((arrays, "accumulated_motion.npy"), (picture, _EXPORT)):
+    for place, mark in ((arrays, "motion.npy"), (picture, _EXPORT)):
         may_write(place, lambda file, mark=mark: begins_with(file, mark), "export")
     content = read(path)
     save_arrays(arrays, content)
-    fig = overview(content)
-    how = {"format": "png", "metadata": {"Software": _EXPORT}}
-    write_atomically(picture, lambda draft: fig.savefig(draft, **how))
-    plt.close(fig)
+    write_picture(picture, _EXPORT, lambda: overview(content))

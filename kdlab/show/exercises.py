@@ -5,7 +5,6 @@ salted ``digest`` of the right one. A function of the reader's is called with ``
 """
 
 import copy
-import hashlib
 import json
 import math
 import warnings
@@ -19,13 +18,13 @@ import numpy as np
 from kdlab.show.compare import fault_of, kind, numbers, short
 from kdlab.show.writing import fault_of_function, functions
 from kdlab.system import paths
-from kdlab.system.files import write_content
+from kdlab.system.files import read_json, text_hash, write_content
 
 
 @cache
 def exercises() -> dict[str, dict]:
     """All exercises by name: ``NN.k`` is the k-th of notebook NN."""
-    return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+    return read_json(Path(__file__).with_suffix(".json"))
 
 
 def check(name: str = "", answer: object = ...) -> None:
@@ -67,7 +66,7 @@ def _file() -> Path:
 def _done() -> list[str]:
     """The exercises that were answered right here, in order; none where there is no such file, or somebody else's."""
     try:
-        right = json.loads(_file().read_text("utf-8"))
+        right = read_json(_file())
         return [name for name in exercises() | functions() if name in right]
     except (OSError, ValueError, TypeError):
         return []
@@ -107,7 +106,7 @@ def fault(name: str, answer: object) -> str | None:
 
 def digest(name: str, word: str) -> str:
     """The salted digest by which ``exercises.json`` stores the right ``word`` of the exercise ``name``."""
-    return hashlib.sha256(f"kdlab exercise {name}: {word}".encode()).hexdigest()[:20]
+    return text_hash(f"kdlab exercise {name}: {word}", 20)
 
 
 def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
@@ -115,24 +114,17 @@ def _fault_of(function, within: float, arguments: list, wanted: object) -> str:
     faults = []
     for made in (np.array, _tensor, copy.deepcopy):
         given = [made(value) if isinstance(value, list) else value for value in arguments]
-        fault = _fault_with(function, given, within, wanted)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # one sentence is enough
+                fault = fault_of(function(*given), wanted, within)
+        except (Exception, SystemExit) as error:
+            fault = f"raises {error!r:.200}"
         if not fault:
             return ""
         faults.append(fault)
     results = [fault for fault in faults if fault.startswith("gives")]
     told = results[0] if results else ", and with tensors it ".join(dict.fromkeys(faults[:2]))
     return f": for ({shorten(str(arguments)[1:-1], 100)}) it {told}"
-
-
-def _fault_with(function, given: list, within: float, wanted: object) -> str:
-    """What ``function`` does wrongly with the arguments ``given``; empty if it gives ``wanted``."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one sentence is enough
-            result = function(*given)
-    except (Exception, SystemExit) as error:
-        return f"raises {error!r:.200}"
-    return fault_of(result, wanted, within)
 
 
 def _tensor(values: list):

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 from scipy.special import softmax
@@ -28,9 +27,10 @@ from kdlab.clips.untrimmed import Windows
 from kdlab.datasets.files import files_below, user_path
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
+from kdlab.show.attention_plots import mapped
 from kdlab.show.codec_plots import MOST, flow_colours
-from kdlab.show.plots import PALETTE, evenly, filmstrip
-from kdlab.system.pool import STILL, headless
+from kdlab.show.plots import evenly, filmstrip
+from kdlab.system.pool import headless
 from kdlab.train.one_clip import input_of, logits_of
 from kdlab.train.runs import Run
 from kdlab.video.compressed import read
@@ -80,9 +80,8 @@ class Asked:
         seen = input_of(self.run.recipe, clip)
         layer = f"net.{stages(self.run.recipe.net)[-1]}"
         heat = grad_cam(self.net, seen, self.label(clip), layer).maps[0]
-        grey = Gamma(2.2)((255 * seen[0].mean(0).numpy()).astype(np.uint8))[..., None]
-        colours = 255 * colormaps["inferno"](heat / heat.max())[..., :3]
-        return (0.5 * grey + 0.5 * colours).astype(np.uint8)
+        grey = Gamma(2.2)((255 * seen[0].mean(0).numpy()).astype(np.uint8))
+        return mapped(grey[..., None], heat)
 
 
 def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
@@ -128,7 +127,7 @@ def chosen(
 def panels(clip: Path, enhancer: Callable | None) -> dict[str, np.ndarray]:
     """The moving pictures of ``clip`` by name, ``uint8 (T, H, W, 3)``: as it is, and enhanced."""
     frames = read_frames(clip).frames
-    frames = frames[evenly(len(frames), min(FRAMES, len(frames)))]
+    frames = frames[evenly(len(frames), FRAMES)]
     return {"the clip": frames} | ({"enhanced": enhancer(frames)} if enhancer else {})
 
 
@@ -136,17 +135,16 @@ def stored(clip: Path) -> dict[str, np.ndarray]:
     """What the codec stores of ``clip``, as moving pictures by name, ``uint8 (T, H, W, 3)``. Raises
     :class:`kdlab.video.container.UnusableFile` for a file of which kdlab cannot read that."""
     arrays = read(clip)
-    motion = np.stack([flow_colours(each, MOST) for each in arrays["motion"]])
     return {
         "I-frames": arrays["iframes"],
-        "motion": (255 * motion).astype(np.uint8),
+        "motion": (255 * flow_colours(arrays["motion"], MOST)).astype(np.uint8),
         "residual, times 2": np.clip(128 + 2 * arrays["residual"], 0, 255).astype(np.uint8),
     }
 
 
 def moving(frames: np.ndarray) -> bytes:
     """``frames uint8 (T, H, W, 3)`` as a GIF that repeats."""
-    frames = frames[evenly(len(frames), min(FRAMES, len(frames)))]
+    frames = frames[evenly(len(frames), FRAMES)]
     width = round(HEIGHT * frames.shape[2] / frames.shape[1])
     pictures = [
         Picture.fromarray(cv2.resize(frame, (width, HEIGHT))).quantize(64) for frame in frames
@@ -163,7 +161,7 @@ def bars(answers: Mapping[str, np.ndarray], classes: Sequence[str], label: int |
     lines = []
     for k, name in enumerate(classes):
         cells = "".join(
-            f'<td style="width:14em"><div style="background:{PALETTE[0]};width:{100 * p[k]:.0f}%">&nbsp;'
+            f'<td style="width:14em"><div style="background:#0173b2;width:{100 * p[k]:.0f}%">&nbsp;'
             f'</div></td><td style="text-align:right;padding:0 1em 0 .3em">{p[k]:.0%}</td>'
             for p in answers.values()
         )
@@ -174,11 +172,11 @@ def bars(answers: Mapping[str, np.ndarray], classes: Sequence[str], label: int |
     return f'<table style="{style}"><tr><th></th>{head}</tr>{"".join(lines)}</table>'
 
 
-def nearest(clip: Clip, clips: Iterable[Clip], network: Asked, count: int = 3) -> list[Clip]:
+def nearest(clip: Clip, clips: Iterable[Clip], network: Asked) -> list[Clip]:
     """The clips whose logits are nearest to those of ``clip``, among those that the network has answered."""
     own = network.logits(clip.path)
     others = [each for each in clips if each.path in network.given and each != clip]
-    return sorted(others, key=lambda each: np.linalg.norm(network.given[each.path] - own))[:count]
+    return sorted(others, key=lambda each: np.linalg.norm(network.given[each.path] - own))[:3]
 
 
 def explore(
@@ -224,7 +222,7 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
             said.append(f"truth: {asked.classes[clip.label]}")
         p = softmax(asked.logits(clip.path))
         said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
-    print(STILL)
+    print("Run this cell in JupyterLab for sliders; the picture here stands still.")
     figure = filmstrip(panels(clip.path, Gamma()), title="; ".join(said))
     plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
     return figure
@@ -255,14 +253,15 @@ class _Explorer:
             w.Checkbox(description=text, indent=False, layout={"width": "13em"})
             for text in ("what the codec stores", "where they look", "nearest clips")
         )
-        self.temperature = w.FloatLogSlider(1, base=2, min=-1, max=5, description="temperature")
-        self.theta = w.FloatSlider(0.9, min=0.3, max=1, step=0.05, description="WISE stops at")
-        self.temperature.style, self.theta.style = free, free
+        self.temperature = w.FloatLogSlider(
+            1, base=2, min=-1, max=5, description="temperature", style=free
+        )
+        self.theta = w.FloatSlider(
+            0.9, min=0.3, max=1, step=0.05, description="WISE stops at", style=free
+        )
         self.seen, self.said, self.exit_table = w.HBox(), w.HTML(), w.HTML()
-        self.matrix = w.Accordion([w.Box()])
+        self.matrix = w.Accordion([w.Box()], titles=["confusion matrix: click a cell"])
         self.seen.layout.flex_flow = "row wrap"
-        self.matrix.set_title(0, "confusion matrix: click a cell")
-        self.matrix.selected_index = None
         seen = self.list, self.enhancer, self.gamma, self.codec, self.looks
         for redraw, *widgets in (
             (self.filter, self.label, self.which),

@@ -5,8 +5,8 @@ text of HTML only; nbconvert also shows that of a picture's metadata. A figure i
 a picture with metadata in a stored one.
 """
 
-import base64
 import re
+from collections.abc import Callable
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from IPython import get_ipython
-from IPython.core.pylabtools import print_figure
+from IPython.core.pylabtools import print_figure, retina_figure
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -24,7 +24,7 @@ from pandas.io.formats.style import Styler
 
 from kdlab import __version__
 from kdlab.show.compare import fault_of, short
-from kdlab.show.plots import PALETTE
+from kdlab.system.files import write_atomically
 from kdlab.system.pool import headless
 from kdlab.train.device import keep_freed_memory
 from kdlab.train.sizes import Profile, current
@@ -67,8 +67,17 @@ def style() -> None:
     ``kdlab.mplstyle`` holds them. Letters are at least "small", the size of a notebook's own letters on the page.
     """
     plt.style.use(["seaborn-v0_8-whitegrid", Path(__file__).with_name("kdlab.mplstyle")])
-    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE))
     _display_figures()
+
+
+def write_picture(file: Path, mark: str, make: Callable[[], Figure]) -> None:
+    """Write the figure that ``make`` draws in kdlab's style as the PNG ``file``, with the text ``mark`` in its header."""
+    with plt.rc_context():
+        style()
+        figure = make()
+        how = {"format": "png", "metadata": {"Software": mark}}
+        write_atomically(file, lambda path: figure.savefig(path, **how))
+    plt.close(figure)
 
 
 def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
@@ -131,12 +140,11 @@ def _as_picture(fig: Figure, frames: bool) -> tuple[str, dict] | None:
 
 def _as_html(fig: Figure) -> str | None:
     """``fig`` as an HTML image with two pixels per screen pixel, for screens of high density; ``None`` if empty."""
-    picture = print_figure(fig, fmt="retina")
-    if picture is None:
+    if (picture := retina_figure(fig, base64=True)) is None:
         return None
-    width = int.from_bytes(picture[16:20], "big") // 2  # the width field of a PNG
-    source = base64.b64encode(picture).decode()
-    return f'<img src="data:image/png;base64,{source}" width="{width}" alt="{escape(alt(fig))}">'
+    source, size = picture
+    text = escape(alt(fig))
+    return f'<img src="data:image/png;base64,{source}" width="{size["width"]}" alt="{text}">'
 
 
 def alt(fig: Figure) -> str:

@@ -6,25 +6,13 @@ from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from kdlab.measure.paired import Effect
 
-#: seaborn's colour-blind-safe palette, with its pale colours darkened for projectors (contrast 3 to 1 on white).
-PALETTE = (
-    "#0173b2",
-    "#b98500",
-    "#029e73",
-    "#d55e00",
-    "#cc78bc",
-    "#a8703f",
-    "#d6589f",
-    "#949494",
-    "#8c8500",
-    "#2f92cf",
-)
 #: The width of a notebook's page in inches. A wider figure would be shrunk there, with its letters.
 PAGE = 9
 #: The label of the axis of :func:`effects`.
@@ -38,7 +26,6 @@ def image(
     ax: plt.Axes,
     picture: np.ndarray,
     title: str = "",
-    size: str = "small",
     weight: str = "bold",
     **how,
 ) -> None:
@@ -46,7 +33,7 @@ def image(
     formula."""
     ax.imshow(picture, **how)
     ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
+    ax.set_title(title, fontsize="small", fontweight=weight, parse_math=False)
 
 
 def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
@@ -57,7 +44,7 @@ def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
 
 def evenly(length: int, count: int) -> np.ndarray:
     """The places of ``count`` of ``length`` frames, evenly from the first to the last."""
-    return np.linspace(0, length - 1, count).round().astype(int)
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -69,14 +56,15 @@ def filmstrip(
     """Clips as rows of frames, with the same moments in every row: name → ``uint8 (T, H, W, 3)``."""
     first = next(iter(rows.values()))
     moments = evenly(len(first), columns)
+    columns = len(moments)
     h, w = first.shape[1:3]
     wide = min(1.45, (PAGE - 0.3) / columns)
     size = wide * columns, wide * h / w * len(rows) + 0.35
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (line, (name, frames)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, t in zip(line, moments, strict=True):
-            when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
-            image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
+            when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if seconds else f"frame {t}"
+            image(ax, frames[t], "" if row else when, weight="normal")
         line[0].set_ylabel(
             name, fontsize="small", parse_math=False
         )  # a name may be that of a user's file
@@ -118,12 +106,8 @@ def soft_target_bars(
     logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16)
 ) -> Figure:
     """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them."""
-    fig, ax = plt.subplots(figsize=(8, 3))
-    width = 0.8 / len(temperatures)
-    for k, t in enumerate(temperatures):
-        places = np.arange(len(classes)) + (k + 0.5) * width - 0.4
-        ax.bar(places, softmax(logits / t), width, label=f"t = {t:g}")
-    fig.legend(loc="outside lower center", ncols=len(temperatures))
+    bars = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, classes)
+    ax = bars.plot.bar(figsize=(8, 3), width=0.8, rot=30, legend=False)
     ax.set(ylabel="probability", title="Soft targets")
-    ax.set_xticks(range(len(classes)), classes, rotation=30)
-    return fig
+    ax.figure.legend(loc="outside lower center", ncols=len(temperatures))
+    return ax.figure

@@ -6,7 +6,6 @@ code that makes its cases (``given``), and the ``calls``, in which it is called 
 
 import ast
 import inspect
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -21,6 +20,7 @@ from torch import nn
 
 from kdlab.show.compare import fault_of, short
 from kdlab.system import paths
+from kdlab.system.files import read_json
 
 _KEPT = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
 _GRADIENT = "the gradient through it"
@@ -29,7 +29,7 @@ _GRADIENT = "the gradient through it"
 @cache
 def functions() -> dict[str, dict]:
     """All functions by name: ``NN.f`` is f of notebook NN, ``NN.A.f`` the method f of its class A."""
-    return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+    return read_json(Path(__file__).with_suffix(".json"))
 
 
 def fault_of_function(name: str, answer: object) -> str | None:
@@ -76,12 +76,8 @@ def _outcome(
     roots = [part.sum() for part in parts.values() if getattr(part, "requires_grad", False)]
     leaves = _leaves(list(names.values()))
     if roots and leaves:
-        slopes = torch.autograd.grad(sum(roots), leaves, allow_unused=True)
-        flat = [
-            (torch.zeros_like(leaf) if slope is None else slope).flatten()
-            for slope, leaf in zip(slopes, leaves, strict=True)
-        ]
-        parts[_GRADIENT] = torch.cat(flat)
+        slopes = torch.autograd.grad(sum(roots), leaves, materialize_grads=True)
+        parts[_GRADIENT] = torch.cat([slope.flatten() for slope in slopes])
     return parts, arguments
 
 
@@ -100,15 +96,15 @@ def _lines(chapter: str) -> list:
     if not files:
         raise ValueError(f"the notebook {chapter} is not in {paths.project_root() / 'notebooks'}")
     body = []
-    for cell in json.loads(files[0].read_text("utf-8"))["cells"]:
+    for cell in read_json(files[0])["cells"]:
         if cell["cell_type"] == "code" and not cell["source"][0].startswith("%"):
             lines = ast.parse("".join(cell["source"])).body
-            body += [line for line in lines if isinstance(line, _KEPT) or _constant(line)]
+            for line in lines:
+                if isinstance(line, _KEPT) or (
+                    isinstance(line, ast.Assign) and ast.unparse(line.targets[0]).isupper()
+                ):  # a constant
+                    body.append(line)
     return [compile(ast.Module([line], []), files[0].name, "exec") for line in body]
-
-
-def _constant(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Assign) and ast.unparse(line.targets[0]).isupper()
 
 
 def _among(names: dict[str, Any], answer, name: str):

@@ -1,6 +1,5 @@
 """The ten questions of kdlab and their answers, from committed rows (studies/report.py)."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from kdlab.measure.paired import Effect
 from kdlab.study.question import Answer, Question, read_together, rows_of
 from kdlab.system import paths
+from kdlab.system.files import read_json
 
 
 def written() -> dict[str, dict]:
@@ -16,7 +16,7 @@ def written() -> dict[str, dict]:
     :class:`.question.Question`, the ``study`` that trains its conditions, its ``worlds``, and more; none without
     ``figures/evidence/``."""
     file = paths.figures_dir() / "evidence" / "questions.json"
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def _table(name: str) -> Path:
@@ -63,7 +63,7 @@ def compared(name: str) -> tuple[dict[str, Effect], dict[str, np.ndarray]]:
     question, effects, pairs = answer.question, {}, {}
     for other, effect in answer.compared.items():
         effects[f"− {other}"], pairs[f"− {other}"] = effect, (question.method, other)
-    if question.teacher and answer.lead:
+    if answer.lead:
         lead = f"the teacher's lead: {question.teacher}"
         effects[lead], pairs[lead] = answer.lead, (question.teacher, question.baseline)
     return effects, {

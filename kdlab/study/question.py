@@ -1,6 +1,5 @@
 """Questions that are written down before their worlds are drawn, and answers from which sentences are made."""
 
-import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ import pandas as pd
 
 from kdlab.measure.paired import LEVEL, Effect, holm, quantile
 from kdlab.study.scores import Scores
+from kdlab.system.files import text_hash
 
 #: The answer to the question first, then what each outcome is called; :attr:`Answer.outcome` has the rules.
 SENTENCES = {
@@ -60,9 +60,7 @@ class Question:
 
     def digest(self) -> str:
         """12 hex digits over all fields and the sentences."""
-        return hashlib.sha256(json.dumps([asdict(self), SENTENCES, NEAREST]).encode()).hexdigest()[
-            :12
-        ]
+        return text_hash(json.dumps([asdict(self), SENTENCES, NEAREST]), 12)
 
 
 @dataclass(frozen=True)

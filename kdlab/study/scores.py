@@ -36,9 +36,8 @@ class Scores:
 
     def correct(self, condition: str) -> np.ndarray:
         """1 for each correct prediction, else 0: ``(S, N)``, or ``(S, N, E)`` with E exits."""
-        predicted = self.predicted[condition]
-        labels = np.expand_dims(self.labels, tuple(range(1, predicted.ndim - 1)))
-        return (predicted == labels).astype(float)
+        predicted = self.predicted[condition].swapaxes(1, -1)
+        return (predicted == self.labels).swapaxes(1, -1).astype(float)
 
     def accuracy(self, condition: str) -> np.ndarray:
         """The accuracy of each seed in percent, ``(S,)``."""

@@ -13,7 +13,7 @@ import pandas as pd
 from kdlab.study.question import COLUMNS, Answer, Question, read_together, rows_of
 from kdlab.study.scores import collect
 from kdlab.system import paths
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_csv
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
@@ -96,7 +96,7 @@ class Study:
         table = self.rows(folder)  # read now, since a measurement may take hours
         rows += table[table.world != world].to_numpy().tolist()
         table = pd.DataFrame(rows, columns=COLUMNS)
-        write_atomically(folder / f"{self.name}.csv", lambda path: table.to_csv(path, index=False))
+        write_csv(folder / f"{self.name}.csv", table)
 
     def run(
         self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print

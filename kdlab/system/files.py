@@ -75,6 +75,18 @@ def write_content(path: Path, content: str | bytes) -> None:
     write_atomically(path, lambda draft: draft.write_bytes(data))
 
 
+def write_csv(path: Path, table, **how) -> None:
+    """Write the data frame ``table`` without its index, by :func:`write_atomically`."""
+    write_atomically(
+        path, lambda draft: table.to_csv(draft, index=False, lineterminator="\n", **how)
+    )
+
+
+def read_json(file: Path):
+    """The content of a JSON ``file``."""
+    return json.loads(file.read_text("utf-8"))
+
+
 def _to_disk(path: Path, flags: int) -> None:
     """Wait until ``path`` is on the disk (fsync). File systems without fsync are ignored."""
     handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
@@ -119,8 +131,6 @@ def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
         raise NotADirectoryError(
             f"{file}: there is no folder {folder} that can be written; name another file"
         )
-    if file.is_dir():
-        raise NotOurs(f"{file} is a folder; name a file")
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not is_own(file)):
         raise NotOurs(
             f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
@@ -186,7 +196,7 @@ def content_keys(files: Iterable[Path]) -> dict[Path, str]:
     stamps = {file: _stamp(file) for file in dict.fromkeys(files)}
     kept = paths.cache_dir() / "contents.json"
     try:
-        known = dict(json.loads(kept.read_text("utf-8")))
+        known = dict(read_json(kept))
     except (OSError, ValueError, TypeError, RecursionError):
         known = {}
     new = [file for file in stamps if known.get(os.path.abspath(file), [None])[0] != stamps[file]]

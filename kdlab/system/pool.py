@@ -12,9 +12,6 @@ from contextlib import contextmanager
 import loky
 import tqdm.auto
 
-#: Printed in place of a widget, above the static picture that is always drawn.
-STILL = "Run this cell in JupyterLab for sliders; the picture here stands still."
-
 
 def available_cores() -> int:
     """Number of cores that this process may use, limited by its container and ``$LOKY_MAX_CPU_COUNT``."""

@@ -37,13 +37,10 @@ def dataclasses_in(value) -> Iterator:
         yield from dataclasses_in(part)
 
 
-def foreign_classes(value) -> list[type]:
-    """The classes of a recipe's dataclasses that are not kdlab's."""
-    return list(
-        dict.fromkeys(
-            type(part) for part in dataclasses_in(value) if not is_kdlab(type(part).__module__)
-        )
-    )
+def foreign_modules(value) -> set[str]:
+    """The modules of a recipe's dataclasses that are not kdlab's."""
+    modules = {type(part).__module__ for part in dataclasses_in(value)}
+    return {module for module in modules if not is_kdlab(module)}
 
 
 def is_kdlab(module: str) -> bool:
@@ -76,7 +73,7 @@ def files_hash(files: Iterable[Path]) -> str:
 @cache
 def view_mark(view) -> str:
     """A hash of the sources of a ``view`` that is not kdlab's, for its cache tag; empty for kdlab's views."""
-    return f"-{_foreign_hash(view)[:8]}" if foreign_classes(view) else ""
+    return f"-{_foreign_hash(view)[:8]}" if foreign_modules(view) else ""
 
 
 def syntax(text: str) -> str:
@@ -89,12 +86,9 @@ def syntax(text: str) -> str:
             node, ast.JoinedStr
         ):  # early versions of Python 3.12 add an empty text after a {width}
             node.values = [part for part in node.values if getattr(part, "value", None) != ""]
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(
-                body[0].value.value, str
-            ):
-                body.pop(0)
+        match getattr(node, "body", None):
+            case [ast.Expr(ast.Constant(str())), *_]:
+                node.body.pop(0)
     return ast.dump(tree, **_WHOLE)
 
 
@@ -114,7 +108,7 @@ def _foreign_hash(value) -> str:
     """Hash of the modules of foreign classes in ``value``, and of all modules of the same packages or folders that these
     import."""
     texts = {}
-    for module in {kind.__module__ for kind in foreign_classes(value)}:
+    for module in foreign_modules(value):
         files = [Path(getattr(sys.modules.get(module), "__file__", None) or "")]
         while files:
             file = files.pop()
@@ -130,21 +124,18 @@ def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
     statement at any place."""
     above = [folder for folder in file.parents if folder.name == package]
     for node in ast.walk(ast.parse(text)):
-        names, folders = [], [file.parent]
+        names, folder = [], file.parent
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
-            folders = [file.parents[max(0, node.level - 1)]]
+            folder = file.parents[max(0, node.level - 1)]
         for name in names:
             parts = name.strip(".").split(".")
             if parts[0] == package and above:
-                folders, parts = [above[0]], parts[1:]
-            for folder in folders:
-                path = folder.joinpath(*parts)
-                yield from (
-                    f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()
-                )
+                folder, parts = above[0], parts[1:]
+            path = folder.joinpath(*parts)
+            yield from (f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file())
 
 
 _first_read: dict[tuple[Path, str], tuple[object, str]] = {}

@@ -17,7 +17,7 @@ from kdlab.protocols import Data
 from kdlab.system import paths
 from kdlab.system.files import delete_old_drafts
 from kdlab.system.pool import track
-from kdlab.system.sources import dataclasses_in, foreign_classes
+from kdlab.system.sources import dataclasses_in, foreign_modules
 from kdlab.system.values import one_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import inputs_of
@@ -74,7 +74,7 @@ def finished_run(
         isinstance(part, Data) and type(part).contents is not Data.contents
         for part in dataclasses_in(recipe)
     )
-    if why and (stale == "retrain" or own_clips or foreign_classes(recipe)):
+    if why and (stale == "retrain" or own_clips or foreign_modules(recipe)):
         say(f"{run.folder.name}: STALE: {why}; trained again")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"

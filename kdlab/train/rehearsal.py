@@ -5,7 +5,6 @@ clips of a batch, whether frozen networks stay frozen, whether a run can be resu
 training depends on it.
 """
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from kdlab.nets.layers import one_thread
 from kdlab.nets.video import Normalised, build
 from kdlab.protocols import Data, Method, Net
 from kdlab.system import paths
-from kdlab.system.sources import foreign_classes
+from kdlab.system.files import text_hash
+from kdlab.system.sources import foreign_modules
 from kdlab.train.device import device, seeded_generators
 from kdlab.train.feeding import parts_of_batch
 from kdlab.train.loop import Trained, Training, cpu_copies, weights_hash
@@ -63,7 +63,7 @@ def rehearse(recipe: Recipe, snapshot: Snapshot | None = None) -> None:
 def _marker(recipe: Recipe, snapshot: Snapshot) -> Path:
     """The file that exists once a recipe of this kind was rehearsed."""
     what = repr((_kind(recipe, snapshot), snapshot.sources(recipe), versions(), device()))
-    return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
+    return paths.cache_dir() / "rehearsed" / text_hash(what, 32)
 
 
 def _kind(value, snapshot: Snapshot):
@@ -76,7 +76,7 @@ def _kind(value, snapshot: Snapshot):
             if f.name not in ("condition", "seed", "data")
         ]
         data = value.data
-        if not foreign_classes(data):
+        if not foreign_modules(data):
             data = type(data), snapshot.catalogue(data).classes
         return type(value), data, *(_kind(part, snapshot) for part in parts)
     if isinstance(value, Settings):

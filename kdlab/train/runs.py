@@ -25,7 +25,7 @@ from kdlab import __version__
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import build, load_weights
 from kdlab.system import paths
-from kdlab.system.files import save_arrays, write_atomically, write_content
+from kdlab.system.files import read_json, save_arrays, write_content, write_csv
 from kdlab.train.device import cpu_features
 from kdlab.train.loop import Trained, weights_hash
 from kdlab.train.recipe import Inputs, NotImported, Recipe, Snapshot, from_json
@@ -76,9 +76,7 @@ class Predictions:
     @property
     def correct(self) -> np.ndarray:
         """``(N,)`` bool: True where the largest logit is the label's."""
-        return self.logits.argmax(-1) == np.expand_dims(
-            self.labels, tuple(range(1, self.logits.ndim - 1))
-        )
+        return (self.logits.argmax(-1).T == self.labels).T
 
     @property
     def accuracy(self) -> float:
@@ -210,7 +208,7 @@ def untrained(spec):
 
 def _read_note(file: Path) -> dict:
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        return dict(read_json(file))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise damaged(file, error) from error
 
@@ -274,9 +272,7 @@ def write_run(folder: Path, ready: Inputs, trained: Trained, about: dict, began:
     predictions = _predictions(ready, trained.nets["student"])
     state = trained.weights()
     write_content(folder / "weights.safetensors", save(state))
-    write_atomically(
-        folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False)
-    )
+    write_csv(folder / "history.csv", pd.DataFrame(trained.history))
     save_arrays(folder / "predictions.npz", predictions)
     note = about | {
         "weights": weights_hash(state),

@@ -143,7 +143,7 @@ def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(
 def test_data_modalities_writes_arrays_and_a_picture_and_leaves_files_of_others(
     kdlab, refused, make_video, tmp_path
 ):
-    clip = make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000")
+    clip = make_video("clip.avi", 15, (320, 240), codec="mpeg4", g="12", sc_threshold="1000000000")
     out = tmp_path / "out"
     b_frames = make_video("b.avi", codec="mpeg4", bf="2")
     for _ in range(2):  # its own files are written again

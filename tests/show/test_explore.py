@@ -70,7 +70,7 @@ def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found)
 
 
 def test_the_nearest_clips_are_those_with_the_nearest_logits():
-    assert nearest(B, [A, B, C, Clip(Path("unknown.mp4"), 0)], ONE, 2) == [C, A]
+    assert nearest(B, [A, B, C, Clip(Path("unknown.mp4"), 0)], ONE) == [C, A]
 
 
 def test_bars_give_each_networks_percent_and_mark_the_true_class():
