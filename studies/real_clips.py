@@ -37,6 +37,7 @@ from kdlab.papers.progressive.networks import TRAINED
 from kdlab.papers.progressive.recipes import conditions as internal_classifiers
 from kdlab.papers.progressive.recipes import trio, yours
 from kdlab.show import plots
+from kdlab.show.notebook import style
 from kdlab.study import Scores, Study
 from kdlab.study.study import accuracies
 from kdlab.system import paths
@@ -67,7 +68,7 @@ def alone(size: Profile, name: str, world: int) -> Recipe:
     seed, fold = divmod(world, len(FOLDS[name]))
     test = FOLDS[name][fold]
     own = len(FOLDS[name]) if test.isdigit() else None
-    clips = UserClips(f"{paths.real_clips()}/{name}", test, own)
+    clips = UserClips(f"{paths.real_clips() or '$KDLAB_REAL_CLIPS'}/{name}", test, own)
     return dual_light(size, 10 * seed, clips)["ce_raw"]
 
 
@@ -187,9 +188,9 @@ def study_of(part: str, name: str) -> Study:
     )
 
 
-def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect]]:
+def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict[str, np.ndarray]]:
     """Each condition's accuracy, and its difference from the first, in points, with the ends of its interval over seeds
-    and groups of clips: as a table, and by condition."""
+    and groups of clips: as a table, by condition, and seed by seed."""
     study, folds = study_of(part, name), len(FOLDS[name])
     group = {clip.id: clip.group for clip in alone(SIZE, name, 0).data.catalogue().records}
     drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
@@ -209,7 +210,8 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect]]:
         for condition, hits in right.items()
     }
     columns = ["accuracy", f"over {first}", "low", "high"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).round(2), gains
+    seeds = {condition: 100 * (right[condition] - right[first]).mean(1) for condition in others}
+    return pd.DataFrame.from_dict(rows, "index", columns=columns).round(2), gains, seeds
 
 
 if __name__ == "__main__":
@@ -223,8 +225,10 @@ if __name__ == "__main__":
             study.rows(FOLDER).groupby("condition", sort=False).value.agg(["mean", "min", "max"])
         )
     else:
-        table, gains = effects(part, name)
+        table, *found = effects(part, name)
         table.to_csv(FOLDER / f"{study.name}_effects.csv", index_label="condition")
-        figure = plots.effects(gains, name, f"{table.columns[1].replace('over', 'minus')}, points")
+        style()
+        text = "difference, points; a dot a seed"
+        figure = plots.effects(found[0], name, text, worlds=found[1])
         figure.savefig(FOLDER / f"{study.name}.png", dpi=110, bbox_inches="tight")
     print(table.to_string())
