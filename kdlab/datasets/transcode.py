@@ -22,23 +22,17 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab.datasets.files import files_below, on_disk, read_table, relative_name, user_path
 from kdlab.system.files import (
+    NotOurs,
     begins_with,
     content_keys,
     delete_old_drafts,
-    may_write,
     write_atomically,
     write_content,
 )
 from kdlab.system.pool import each, track
 from kdlab.system.values import integer, one_of
 from kdlab.video.compressed import scan
-from kdlab.video.container import (
-    StreamReader,
-    Timeline,
-    UnusableFile,
-    open_stream,
-    timeline,
-)
+from kdlab.video.container import StreamReader, Timeline, UnusableFile, open_stream, timeline
 from kdlab.video.decode import upright
 
 _LONGEST_PAUSE = 60_000  # most consecutive empty places that FFmpeg writes into an AVI file
@@ -147,9 +141,12 @@ def _check(files: list[Path], targets: list[Path]) -> None:
             pairs = zip(files, targets, strict=True)
             of = " and of ".join(str(file) for file, target in pairs if target == path)
             raise ValueError(f"{path} would be made of {of}: rename one, or choose another folder.")
-    for target in filter(os.path.lexists, targets):
-        # the comment in the header survives damage to the rest
-        may_write(target, lambda file: begins_with(file, "CoviarFormat(", 2**16), "transcoded clip")
+    for target in targets:
+        if os.path.lexists(target) and not _is_ours(target):
+            raise NotOurs(
+                f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it is; "
+                "choose another folder"
+            )
 
 
 def _write_table(rows: list[dict[str, str]], out: Path) -> None:
@@ -183,6 +180,13 @@ def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
     except (UnusableFile, av.error.FFmpegError, FileNotFoundError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether kdlab made the file, by the comment in its header, which survives damage to the rest."""
+    return (
+        not target.is_symlink() and target.is_file() and begins_with(target, "CoviarFormat(", 2**16)
+    )
 
 
 def _is_whole(target: Path, note: str) -> bool:

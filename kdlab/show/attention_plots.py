@@ -6,7 +6,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.show.plots import filmstrip
+from kdlab.show.plots import evenly, filmstrip
 
 
 def mapped(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -21,6 +21,8 @@ def heat_picture(frames: np.ndarray, heat: np.ndarray, title: str) -> Figure:
     if np.median(frames) < 50:
         name, frames = "brightened", Gamma(2.2)(frames)
     fig = filmstrip({name: frames, "Grad-CAM": mapped(frames, heat)}, 4, title)
+    for ax, t in zip(fig.axes, evenly(len(frames), 4), strict=False):
+        ax.set_title(f"frame {t}", fontsize="small")
     bar = fig.colorbar(ScalarMappable(cmap="inferno"), ax=fig.axes, fraction=0.03, pad=0.02)
     bar.set_label("part of the map's\nlargest value", fontsize="small")
     return fig

@@ -63,8 +63,8 @@ def filmstrip(
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (line, (name, frames)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, t in zip(line, moments, strict=True):
-            when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if seconds else f"frame {t}"
-            image(ax, frames[t], "" if row else when, weight="normal")
+            when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
+            image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
         line[0].set_ylabel(
             name, fontsize="small", parse_math=False
         )  # a name may be that of a user's file

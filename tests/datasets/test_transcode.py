@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kdlab.datasets.released import open_data
-from kdlab.datasets.transcode import CoviarFormat, transcode
+from kdlab.datasets.transcode import CoviarFormat, _is_ours, transcode
 from kdlab.system.files import NotOurs
 from kdlab.video.compressed import modalities, scan
 from kdlab.video.container import probe, timeline
@@ -225,11 +225,14 @@ def test_somebodys_video_is_not_replaced(make_video, tmp_path):
     make_video("in/a.mp4", frames=6)
     make_video("in/b.mp4", frames=6)
     [first, _] = made_small(tmp_path / "in", tmp_path / "out")
+    assert _is_ours(first.target)
     mine = make_video("out/b.avi", frames=4, codec="mpeg4")
     before = mine.read_bytes()
     cut(first.target, 0.9)
     rest = first.target.read_bytes()
-    with pytest.raises(NotOurs, match="b.avi is there already and is no transcoded clip"):
+    with pytest.raises(
+        NotOurs, match="b.avi is there already and was not made by `kdlab data transcode`"
+    ):
         made_small(tmp_path / "in", tmp_path / "out")
     # asked before the first file is made
     assert mine.read_bytes() == before and first.target.read_bytes() == rest

@@ -59,7 +59,7 @@ def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
     fig = plots.filmstrip({"a & b": CLIP}, 2)
     data, _ = shown(shell, fig)
     html = data.pop("text/html")
-    assert not data and "a &amp; b" in html
+    assert not data and 'alt="Pictures: a &amp; b"' in html
     picture = Image.open(io.BytesIO(base64.b64decode(html.split("base64,")[1].split('"')[0])))
     assert picture.width == pytest.approx(220 * fig.get_figwidth(), rel=0.1)
     assert f'width="{picture.width // 2}"' in html

@@ -16,7 +16,7 @@ EFFECTS = {"method - baseline": Effect(3, 1, 5, 3, 100)}
 PICTURES = {
     "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
     "filmstrip": (
-        lambda: plots.filmstrip({"dark": CLIP}, 4, "T", seconds=2.4),
+        lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4),
         ["dark", "2.4 s"],
     ),
     "soft_target_bars": (
