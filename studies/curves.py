@@ -1,7 +1,7 @@
 """Accuracy against steps, of questions 1, 5 and 6. For 5 and 6 it was drawn after their answers, in their worlds."""
 
-from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial
 from types import ModuleType
 
 import detection
@@ -12,7 +12,6 @@ from worlds import CURVES, FOLDER, SHARES, with_choices
 
 from kdlab.study import Study, values
 from kdlab.study.study import accuracies
-from kdlab.train.runs import Run
 
 #: Question → labels alone, the method, its sharpest control.
 DRAWN = {
@@ -31,22 +30,17 @@ def curve(script: ModuleType, question: str, measure, first: tuple[str, ...] = (
 
     def conditions(size, world: int) -> dict:
         recipes = every(size, world)
-        own = [name for name in recipes if "×" in name and name != f"{drawn[0]}, ×2"]
-        return {condition: recipes[condition] for condition in (*first, *own)}
+        other = [title for title in recipes if "×" in title and title != f"{drawn[0]}, ×2"]
+        return {title: recipes[title] for title in (*first, *other)}
 
     return Study(
         f"{name}_steps", conditions, size=script.study.size, measure=measure, worlds=CURVES
     )
 
 
-def mean_ap(runs: Mapping[str, Run]) -> dict[str, float]:
-    """mAP on test videos."""
-    return detection.scored(dict(runs), "test")
-
-
 of_generative = curve(generative, "5", accuracies)
 # the width of soft-NMS is chosen on the network that chose it for the answers
-of_detection = curve(detection, "6", mean_ap, ("labels alone",))
+of_detection = curve(detection, "6", partial(detection.scored, split="test"), ("labels alone",))
 LATER = {"5": of_generative, "6": of_detection}
 
 

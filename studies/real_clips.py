@@ -225,10 +225,10 @@ if __name__ == "__main__":
             study.rows(FOLDER).groupby("condition", sort=False).value.agg(["mean", "min", "max"])
         )
     else:
-        table, *found = effects(part, name)
+        table, gains, seeds = effects(part, name)
         table.to_csv(FOLDER / f"{study.name}_effects.csv", index_label="condition")
         style()
-        text = "difference, points; a dot a seed"
-        figure = plots.effects(found[0], name, text, worlds=found[1])
+        title = f"{name}: minus {table.index[0]}"
+        figure = plots.effects(gains, title, "difference, points; a dot a seed", worlds=seeds)
         figure.savefig(FOLDER / f"{study.name}.png", dpi=110, bbox_inches="tight")
     print(table.to_string())

@@ -19,7 +19,7 @@ from kdlab.measure.fidelity import agreement, nll
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
 from kdlab.system import paths
-from kdlab.system.files import write_atomically, write_content
+from kdlab.system.files import read_json, write_content, write_csv
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
@@ -93,7 +93,7 @@ def note(name: str) -> dict[str, dict]:
     """A JSON file of :data:`FOLDER`; empty where there is none. ``questions``: what was written down of each question.
     ``redrawn``: study → world (as text) → for each attempt that failed there, its networks that did not fit."""
     file = FOLDER / f"{name}.json"
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return read_json(file) if file.exists() else {}
 
 
 def write_note(name: str, content: dict[str, dict]) -> None:
@@ -135,10 +135,7 @@ class Evidence(Study):
             if failed.empty or attempt == 2 or folder != FOLDER:
                 return
             # out of the table first: a stop during the next attempt must not leave them there
-            write_atomically(
-                folder / f"{self.name}.csv",
-                lambda file, left=others: left.to_csv(file, index=False),
-            )
+            write_csv(folder / f"{self.name}.csv", others)
             kept = folder / "failed.csv"
             rows = rows.assign(study=self.name, attempt=attempt)
             rows.to_csv(kept, mode="a", header=not kept.exists(), index=False)
