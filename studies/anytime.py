@@ -40,27 +40,39 @@ def costs_of(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return costs, costs - before
 
 
-def measure(runs: dict[str, Run]) -> dict[str, float]:
-    """Accuracy in percent of each way to use the twelve exits of PKD. Weights are fitted on one half of the held-out
-    clips; exits and thresholds are chosen on the other."""
-    (run,) = runs.values()
-    fitted, held, test = fit_run(run), run.predictions("val"), run.predictions("test")
-    half, logits, labels = halves(held.groups), test.logits.astype(float), test.labels
+def single(run: Run) -> tuple[int, float]:
+    """The exit that is best on one half of the held-out clips, and its share of right answers there."""
+    held = run.predictions("val")
+    other = ~halves(held.groups)
+    right = (held.logits[other].argmax(-1) == held.labels[other][:, None]).mean(0)
+    return int(right.argmax()), float(right.max())
+
+
+def ways(run: Run) -> dict[str, np.ndarray]:
+    """Logits ``(N, K)`` of test clips, for each way to use the twelve exits of ``run``. Weights are fitted on one half
+    of the held-out clips; the exit is chosen on the other."""
+    held, logits = run.predictions("val"), run.predictions("test").logits.astype(float)
+    half = halves(held.groups)
     fused = np.zeros(held.logits.shape[1])  # late fusion: the three final classifiers alone
     fused[FINALS] = solve(held.logits[half][:, FINALS].astype(float), held.labels[half])
-    alone = (held.logits[~half].argmax(-1) == held.labels[~half][:, None]).mean(0)
-    best = int(alone.argmax())
-    answers = {
-        "WISE": fitted.test[0][:, -1],
-        SINGLE: logits[:, best],
+    return {
+        "WISE": fit_run(run).test[0][:, -1],
+        SINGLE: logits[:, single(run)[0]],
         "mean of exits": logits.mean(1),
         "late fusion": np.tensordot(logits, fused, (1, 0)),
     }
-    right = {name: 100 * float((z.argmax(1) == labels).mean()) for name, z in answers.items()}
+
+
+def measure(runs: dict[str, Run]) -> dict[str, float]:
+    """Accuracy in percent of each way to use the twelve exits of PKD, with thresholds that are chosen on the half of
+    the held-out clips on which exits are."""
+    (run,) = runs.values()
+    fitted, labels, (best, there) = fit_run(run), run.predictions("test").labels, single(run)
+    right = {name: 100 * float((z.argmax(1) == labels).mean()) for name, z in ways(run).items()}
     costs, own = costs_of(run)
     budgets = np.linspace(float(costs[0]), float(costs[-1]), 50)
     thetas = [threshold_for_budget(*fitted.validate, costs, budget) for budget in budgets]
-    enough = np.flatnonzero(curve(*fitted.validate, costs, thetas)["accuracy"] >= 100 * alone[best])
+    enough = np.flatnonzero(curve(*fitted.validate, costs, thetas)["accuracy"] >= 100 * there)
     as_good = thetas[enough[0]] if len(enough) else 1.0
     same_cost = threshold_for_budget(*fitted.validate, costs, float(own[best]))
     good, cheap = (curve(*fitted.test, costs, [theta]).iloc[0] for theta in (as_good, same_cost))

@@ -1,9 +1,9 @@
 """Real clips, cross-validated: what gains on a hundred clips of one's own?
 
     export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
-    python studies/real_clips.py budget weizmann     # on validation clips of the first fold: goes into EPOCHS
-    python studies/real_clips.py rates weizmann      # likewise: goes into RATES
-    python studies/real_clips.py starts weizmann     # trains what is missing, writes rows into figures/real/
+    python studies/real_clips.py starts weizmann budget    # on validation clips of the first fold: goes into EPOCHS
+    python studies/real_clips.py starts weizmann rates     # likewise: goes into RATES
+    python studies/real_clips.py starts weizmann           # trains what is missing, writes rows into figures/real/
 
 A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
 all folds, each seed tests every clip once: intervals are over seeds and over groups of clips.
@@ -11,11 +11,12 @@ all folds, each seed tests every clip once: intervals are over seeds and over gr
 
 import sys
 from dataclasses import astuple, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
-from worlds import changed, on_validation
+from anytime import ways
+from worlds import changed, label, named, on_validation
 
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
@@ -33,7 +34,8 @@ from kdlab.papers.dual_light.method import MatchedSmoothing
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import conditions as recognition
 from kdlab.papers.paper_size import twice
-from kdlab.papers.progressive.networks import TRAINED
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.networks import ORDER, TRAINED
 from kdlab.papers.progressive.recipes import conditions as internal_classifiers
 from kdlab.papers.progressive.recipes import trio, yours
 from kdlab.show import plots
@@ -41,6 +43,8 @@ from kdlab.show.notebook import style
 from kdlab.study import Scores, Study
 from kdlab.study.study import accuracies
 from kdlab.system import paths
+from kdlab.system.files import write_csv
+from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, current
@@ -48,14 +52,13 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Epochs after which twice as many gain labels alone less than a point; not sought yet but for weizmann.
-EPOCHS = {"weizmann": 200, "ut_interaction": 200, "arid6": 200}
-#: Set → condition → the best of five rates, where it is not the usual one.
-RATES = {
-    "weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
-    "ut_interaction": {},
-    "arid6": {},
-}
+#: Study → epochs after which twice as many gain labels alone less than a point. Others: the first one's.
+EPOCHS = {"starts_weizmann": 200}
+#: Study → condition → the best of its rates, where it is not the usual one.
+RATES = {"starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2}}
+#: What is tried. Where the best rate was at an edge, the next one was tried, too.
+BUDGETS, TRIED = (100, 200, 400, 800), (4e-3, 8e-3, 1.6e-2)
+WIDER = {"starts_weizmann": (2e-3, *TRIED, 3.2e-2)}
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 _STUDENT = TinyR2Plus1D()
@@ -111,7 +114,7 @@ def generative(size: Profile, student: Recipe) -> dict[str, Recipe]:
         "genkd": "GenKD",
         "teacher_fr": "teacher",
     }
-    return {title: made[name] for name, title in titles.items()}
+    return named(made, titles)
 
 
 def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
@@ -132,69 +135,113 @@ def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
 
 
 def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
-    """Exits on networks of compressed video. Where clips have B-frames, or pictures of several sizes, they are
-    transcoded first, into data/."""
+    """Exits on networks of compressed video, and these networks. Where clips have B-frames, or pictures of several
+    sizes, they are transcoded first, into data/."""
     clips = student.data
     if "weizmann" not in clips.name:
         out = paths.data_dir() / f"{Path(clips.path).name}_mpeg4"
         transcode(clips.path, out)
         clips = replace(clips, path=str(out))
-    own = current("study", ExitSize)
-    made = internal_classifiers(own, trio(own, yours(clips), student.seed))
+    own = replace(current("study", ExitSize), real_epochs=size.settings.epochs)
+    networks = trio(own, yours(clips), student.seed)
+    made = internal_classifiers(own, networks)
     titles = {"ce_ic": "labels", "pkd": "PKD", "ce_kd": "labels + PKD", "own_final": "own final"}
-    return {title: made[name] for name, title in titles.items()}
+    return dict(zip(ORDER, networks, strict=True)) | named(made, titles)
 
 
-def budget(size: Profile, student: Recipe) -> dict[str, Recipe]:
-    """Labels alone at several budgets."""
-    return {f"{n} epochs": changed(student, {"settings.epochs": n}) for n in (100, 200, 400, 800)}
-
-
-def rates(size: Profile, student: Recipe) -> dict[str, Recipe]:
-    """From nothing, and from `night`, at several rates."""
-    return {
-        f"{name}, rate {rate:g}": changed(recipe, {"settings.lr": rate})
-        for name, recipe in starts(size, student).items()
-        for rate in (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
-    }
-
-
-#: What is read on validation clips, of the first fold alone.
-ON_VALIDATION = {"budget": budget, "rates": rates}
-PARTS = ON_VALIDATION | {
+PARTS = {
     "starts": starts,
     "methods": methods,
     "generative": generative,
     "dark": dark,
     "exits": exits,
 }
+#: Condition → what it is compared with, where that is not the first condition of its part.
+AGAINST = {
+    "DL-KDD": ("dark labels alone", "same-light KD", "matched smoothing"),
+    "DL-KDD, bright twin": ("dark labels alone", "DL-KDD"),
+    "GenKD": ("gated labels alone", "an untrained teacher", "KD of the same teacher"),
+    "motion": ("iframe",),
+    "residual": ("iframe",),
+    "iframe": (),
+    "labels": (),
+    "PKD": ("labels",),
+    "labels + PKD": ("labels", "own final"),
+    "own final": ("labels",),
+    "the best single exit": ("iframe",),
+    "mean of exits": ("the best single exit",),
+    "late fusion": ("the best single exit",),
+    "WISE": ("the best single exit", "late fusion"),
+}
 
 
-def study_of(part: str, name: str) -> Study:
-    """The study of a part on the data set ``name``; its worlds are all folds with all seeds."""
+def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str, Recipe]:
+    """The recipes at these rates; their teachers and networks have the rates that are theirs."""
+    made = {
+        recipes[title]: changed(recipes[title], {"settings.lr": rates[title]}) for title in rates
+    }
+
+    def best(recipe: Recipe) -> Recipe:
+        own = made.get(recipe, recipe)
+        if isinstance(own, ExitRecipe):
+            return replace(own, backbones=tuple(made.get(each, each) for each in own.backbones))
+        return replace(own, teacher=made.get(own.teacher, own.teacher))
+
+    return {title: best(recipe) for title, recipe in recipes.items()}
+
+
+def study_of(part: str, name: str, sought: str = "") -> Study:
+    """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
+    or ``rates``: they are read on validation clips, of the first fold alone."""
+    cell = f"{part}_{name}"
+    first = next(iter(EPOCHS.values()))
+    size, folds = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, first)}), len(FOLDS[name])
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
         recipes = PARTS[part](size, alone(size, name, world))
-        own = {title: {"settings.lr": rate} for title, rate in RATES[name].items()}
-        return {title: changed(recipe, own.get(title, {})) for title, recipe in recipes.items()}
+        recipes = with_rates(recipes, RATES.get(cell, {}))
+        if not sought:
+            return recipes
+        alike, path, values = recipes, "settings.lr", WIDER.get(cell, TRIED)
+        if (
+            sought == "budget"
+        ):  # of labels alone, the first condition; of all three networks of compressed video
+            alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
+            path, values = "settings.epochs", BUDGETS
+        return {
+            label(title, path, value): changed(recipe, {path: value})
+            for title, recipe in alike.items()
+            for value in values
+        }
 
-    first, folds = part in ON_VALIDATION, len(FOLDS[name])
     return Study(
-        f"{part}_{name}",
+        f"{sought}_{cell}" if sought else cell,
         conditions,
-        size=changed(SIZE, {"settings.epochs": EPOCHS[name]}),
-        measure=on_validation if first else accuracies,
-        worlds=range(0, folds * SIZE.seeds, folds if first else 1),
+        size=size,
+        measure=on_validation if sought else accuracies,
+        worlds=range(0, folds * SIZE.seeds, folds if sought else 1),
     )
 
 
+def with_ways(study: Study, world: int) -> None:
+    """Add what all exits of labels answer together to the predictions of a world, as in question 9."""
+    file = FOLDER / f"{study.name}-{world}.npz"
+    scores, run = Scores.load(file), obtain(study.recipes(world)["labels"])
+    together = {name: logits.argmax(1)[None] for name, logits in ways(run).items()}
+    replace(scores, predicted=scores.predicted | together).save(file)
+
+
 def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict[str, np.ndarray]]:
-    """Each condition's accuracy, and its difference from the first, in points, with the ends of its interval over seeds
-    and groups of clips: as a table, by condition, and seed by seed."""
+    """Each condition's accuracy, and its differences from others, in points, with the ends of their intervals over
+    seeds and groups of clips: as a table, by both names, and seed by seed."""
     study, folds = study_of(part, name), len(FOLDS[name])
-    group = {clip.id: clip.group for clip in alone(SIZE, name, 0).data.catalogue().records}
+    listed = alone(SIZE, name, 0).data.catalogue().records
+    group = {PurePath(clip.id).with_suffix(""): clip.group for clip in listed}
     drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
-    units = np.concatenate([[group[clip] for clip in each.ids] for each in drawn[:folds]])
+    ids = np.concatenate([each.ids for each in drawn[:folds]])
+    units = np.array(
+        [group[PurePath(clip).with_suffix("")] for clip in ids]
+    )  # transcoded ones, too
 
     def correct(condition: str) -> np.ndarray:
         row = np.concatenate([each.correct(condition)[0] for each in drawn])
@@ -203,32 +250,33 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
         return row.reshape(SIZE.seeds, -1)
 
     right = {condition: correct(condition) for condition in drawn[0].predicted}
-    first, *others = right
-    gains = {condition: effect(right[condition], right[first], units) for condition in others}
-    rows = {
-        condition: (100 * hits.mean(), *astuple(gains.get(condition, Effect(0, 0, 0, 0)))[:3])
-        for condition, hits in right.items()
-    }
-    columns = ["accuracy", f"over {first}", "low", "high"]
-    seeds = {condition: 100 * (right[condition] - right[first]).mean(1) for condition in others}
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).round(2), gains, seeds
+    rows, gains, seeds, first = [], {}, {}, next(iter(right))
+    for one, hits in right.items():
+        rows.append((one, 100 * hits.mean(), "", *3 * [np.nan]))
+        for other in AGAINST.get(one, (first,) * (one != first)):
+            gain = effect(hits, right[other], units)
+            gains[f"{one} − {other}"] = gain
+            seeds[f"{one} − {other}"] = 100 * (hits - right[other]).mean(1)
+            rows.append((one, np.nan, other, *astuple(gain)[:3]))
+    columns = ["condition", "accuracy", "over", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).round(2), gains, seeds
 
 
 if __name__ == "__main__":
-    part, name = sys.argv[1:]
-    study = study_of(part, name)
+    part, name, *sought = sys.argv[1:]
+    study = study_of(part, name, *sought)
     for world in study.worlds:
         if world not in set(study.rows(FOLDER).world):
             study.draw(world, FOLDER)
-    if part in ON_VALIDATION:
-        table = (
-            study.rows(FOLDER).groupby("condition", sort=False).value.agg(["mean", "min", "max"])
-        )
+            if part == "exits" and not sought:
+                with_ways(study, world)
+    if sought:
+        table = study.rows(FOLDER).groupby("condition", sort=False).value
+        print(table.agg(["mean", "min", "max"]).to_string())
     else:
         table, gains, seeds = effects(part, name)
-        table.to_csv(FOLDER / f"{study.name}_effects.csv", index_label="condition")
+        write_csv(FOLDER / f"{study.name}_effects.csv", table)
         style()
-        title = f"{name}: minus {table.index[0]}"
-        figure = plots.effects(gains, title, "difference, points; a dot a seed", worlds=seeds)
+        figure = plots.effects(gains, name, "difference, points; a dot a seed", worlds=seeds)
         figure.savefig(FOLDER / f"{study.name}.png", dpi=110, bbox_inches="tight")
-    print(table.to_string())
+        print(table.to_string())
