@@ -72,9 +72,9 @@ def slope(rows: pd.DataFrame, doses: dict[str, str], baseline: str) -> str:
     return minus(f"{np.mean(each):+.2f} ± {half:.2f}")
 
 
-def fidelity(folder: Path, study: str, worlds: list, student: str, teacher: str) -> str:
-    """Agreement, mistakes shared, NLL and ECE on test clips, means over worlds."""
-    sums = []
+def fidelity(folder: Path, study: str, rows: pd.DataFrame, student: str, teacher: str) -> str:
+    """Agreement, mistakes shared, NLL and ECE on test clips, means over worlds; in brackets, on training clips."""
+    sums, worlds = [], rows.index
     for world in worlds:
         arrays = logits(folder, study, world)
         z, t = (arrays[f"logits/{name}"][0].astype(float) for name in (student, teacher))
@@ -88,7 +88,10 @@ def fidelity(folder: Path, study: str, worlds: list, student: str, teacher: str)
         shared = alike[wrong].mean() if wrong.any() else np.nan
         sums.append((100 * alike.mean(), 100 * shared, nll, 100 * ece))
     a, b, c, d = np.nanmean(sums, 0)
-    return f"{a:.1f} | {b:.1f} | {c:.2f} | {d:.1f}"
+    agrees, loss = f"{student}: training agreement", f"{student}: training loss"
+    e = f" ({rows[agrees].mean():.1f})" if agrees in rows else ""
+    f = f" ({rows[loss].mean():.2f})" if loss in rows else ""
+    return f"{a:.1f}{e} | {b:.1f} | {c:.2f}{f} | {d:.1f}"
 
 
 def clips_of(folder: Path, question: dict) -> float:
@@ -101,7 +104,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
     """(what it is, the number as the page has it), of all answered questions."""
     found = []
     for name, (question, rows) in tables(folder).items():
-        study, worlds = question["study"], question["worlds"]
+        study = question["study"]
         if "method" not in question:  # question 4 is measured, and has no answer
             continue
         clips = clips_of(folder, question)
@@ -127,7 +130,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
             doses, taught = question["doses"], question["taught"]
             found.append((f"{name}: slope of gain on lead", slope(rows, doses, baseline)))
             for student, teacher in ({baseline: next(iter(taught.values()))} | taught).items():
-                text = fidelity(folder, study, worlds, student, teacher)
+                text = fidelity(folder, study, rows, student, teacher)
                 found.append((f"{name}: {student} and {teacher}", f"{student} | {text}"))
     return found
 

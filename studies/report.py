@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import curves
 from register import older, questions, script_of, withheld
-from worlds import FITTED, FOLDER, WORLDS, own, redrawn, tried, unfitted
+from worlds import AGREES, FITTED, FOLDER, LOSS, WORLDS, own, redrawn, tried, unfitted
 
 from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
 from kdlab.measure.paired import LEVEL, Effect, quantile
@@ -48,8 +48,8 @@ committed before their worlds were drawn ([questions.json](../figures/evidence/q
 questions 5 and 6 were drawn after their answers.
 A world in which a network keeps a loss above {FITTED:g} nats on its training clips at its whole budget is drawn
 again, and named. Students of random teachers are exempt since world 211: random targets keep their loss high. In
-tables of agreement, the first row is compared with the next row's teacher. *Helps* and *is beaten* are each corrected
-over the ten questions (Holm); intervals are not.
+tables of agreement, the first row is compared with the next row's teacher, and brackets hold training clips. *Helps*
+and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
 
 
@@ -174,9 +174,9 @@ def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[
     return fig, typeset(text)
 
 
-def fidelity(study: str, names: dict[str, str], baseline: str) -> list[str]:
+def fidelity(study: str, names: dict[str, str], baseline: str, measured: pd.DataFrame) -> list[str]:
     """A table of agreement, mistakes shared, NLL and ECE on test clips, means over worlds; ``names``: student →
-    teacher. The baseline is compared with the first teacher."""
+    teacher. The baseline is compared with the first teacher. What was ``measured`` on training clips is in brackets."""
     every = {baseline: next(iter(names.values()))} | names
     sums = {name: [] for name in every}
     for world in WORLDS:
@@ -195,9 +195,14 @@ def fidelity(study: str, names: dict[str, str], baseline: str) -> list[str]:
         "| on test clips | agrees with its teacher, % | gives its wrong answers, % | NLL, nats | ECE, % |",
         "|---|---|---|---|---|",
     ]
+    means = measured.mean()
     for name, each in sums.items():
         a, b, c, d = np.nanmean(each, 0)
-        rows.append(f"| {name} | {a:.1f} | {b:.1f} | {c:.2f} | {d:.1f} |")
+        agrees, loss = (
+            f" ({means[name + what]:.{digits}f})" if name + what in means else ""
+            for what, digits in ((AGREES, 1), (LOSS, 2))
+        )
+        rows.append(f"| {name} | {a:.1f}{agrees} | {b:.1f} | {c:.2f}{loss} | {d:.1f} |")
     return rows
 
 
@@ -266,7 +271,11 @@ def section(answer: Answer) -> list[str]:
         *lines,
         "\n".join(table),
         " ".join(filter(None, says)),
-        *(["\n".join(fidelity(script.study.name, taught, question.baseline))] if taught else []),
+        *(
+            ["\n".join(fidelity(script.study.name, taught, question.baseline, measured))]
+            if taught
+            else []
+        ),
         "\n".join(pictures),
     ]
 
