@@ -53,7 +53,7 @@ FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 #: Study → epochs after which twice as many gain labels alone less than a point. Others: the first one's.
-EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200}
+EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "starts_arid6": 100}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {"starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2}}
 #: What is tried. Where the most epochs or a rate at an edge was the best, the next value was tried, too.
