@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.nets.layers import evaluating, one_thread
+from kdlab.nets.layers import evaluating, graph_of, one_thread
 from kdlab.system.values import integer, positive
 from kdlab.train.device import seeded
 
@@ -264,22 +264,13 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[Ten
             raise
         raise ValueError(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable, torch would silently return zeros.
-    if not last and any("Error" in node.name() for node in _nodes(gradients)):
+    if not last and any("Error" in node.name() for node in graph_of(gradients)):
         own = torch.autograd.function.BackwardCFunction
-        names = sorted({node.name() for node in _nodes(outputs) if isinstance(node, own)})
+        names = sorted({node.name() for node in graph_of(outputs) if isinstance(node, own)})
         raise ValueError(
             f"an operation has no second derivative: {', '.join(names)} is once_differentiable"
         )
     return gradients
-
-
-def _nodes(tensors: Iterable[Tensor]) -> set:
-    """The nodes of the graph behind ``tensors``."""
-    nodes, new = set(), {tensor.grad_fn for tensor in tensors}
-    while new := new - nodes - {None}:
-        nodes |= new
-        new = {parent for node in new for parent, _ in node.next_functions}
-    return nodes
 
 
 class Sharpness(NamedTuple):

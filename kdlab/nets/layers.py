@@ -65,6 +65,24 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
             layer.training = mode
 
 
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Inside, torch's generator of the CPU depends on ``seed`` alone; afterwards it has its state from before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def graph_of(tensors: Iterable[torch.Tensor]) -> dict:
+    """The nodes of autograd's graph behind ``tensors``, as the keys of a dict: in an order that is the same each time,
+    the tensors' own nodes first."""
+    nodes, new = {}, [tensor.grad_fn for tensor in tensors]
+    while new := [node for node in dict.fromkeys(new) if node and node not in nodes]:
+        nodes |= dict.fromkeys(new)
+        new = [parent for node in new for parent, _ in node.next_functions]
+    return nodes
+
+
 @dataclass
 class Outputs:
     """A network's outputs: ``logits (B, K)``; the requested ``taps``, by layer name; logits per exit,
@@ -189,8 +207,7 @@ def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
     """The untrained twin of ``net``: a frozen copy with other weights, which ``seed`` alone determines, and the same
     input normalisation."""
     twin = copy.deepcopy(net)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_weights(seed):
         for part in twin.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()

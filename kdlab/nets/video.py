@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from kdlab.nets.layers import channels_last, trunk
+from kdlab.nets.layers import channels_last, seeded_weights, trunk
 from kdlab.nets.norms import ClipNorm
 from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
@@ -165,8 +165,7 @@ def build(
     ``std``, one value per channel, it sees the pixels as they are."""
     mean = torch.zeros(spec.channels) if mean is None else mean
     std = torch.ones(spec.channels) if std is None else std
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_weights(seed):
         net = Normalised(spec.make(num_classes), mean, std)
     net.stage_names = tuple(f"net.{name}" for name in spec.stages)
     _give_memory(channels_last(net))

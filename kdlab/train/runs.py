@@ -157,11 +157,7 @@ class Run:
     def net(self) -> nn.Module:
         """The trained student, in eval mode, with its normalisation. Raises :class:`DamagedRun`."""
         path = self.folder / "weights.safetensors"
-        own = {
-            k.removeprefix("student."): v
-            for k, v in read_weights(path).items()
-            if k.startswith("student.")
-        }
+        own = named_with("student.", read_weights(path))
         classes = len(self.provenance["classes"])
         if self.recipe.on_clips:
             return network_of(self.recipe, classes, own, str(path))
@@ -231,6 +227,11 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def named_with(prefix: str, values: dict) -> dict:
+    """Those of the ``values`` whose name begins with ``prefix``, by the rest of their name."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
 def find_run(recipe: Recipe, pretrained: bool, snapshot: Snapshot | None = None) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed runs."""
     name = (snapshot or Snapshot()).name(recipe)
@@ -298,9 +299,8 @@ def _predictions(ready: Inputs, student: nn.Module) -> dict[str, np.ndarray]:
         if not records:
             continue
         _check_finite(f"what it says of {split} clips", logits)
-        arrays[f"{split}_ids"] = np.array([record.id for record in records])
-        arrays[f"{split}_groups"] = np.array([record.group for record in records])
-        arrays[f"{split}_labels"] = np.array([record.label for record in records])
+        for name in ("id", "group", "label"):
+            arrays[f"{split}_{name}s"] = np.array([getattr(record, name) for record in records])
         arrays[f"{split}_logits"] = logits.numpy()
     return arrays
 

@@ -35,12 +35,12 @@ def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
 class CurveNet(nn.Module):
     """Seven 3 × 3 convolutions of ``width`` channels with skips 3→5, 2→6, 1→7; the last gives the maps, through tanh.
 
-    79,416 parameters at the released width of 32 and 8 ``iterations``. Fully convolutional: pictures may have any size.
+    79,416 parameters at the released width of 32, with 8 maps. Fully convolutional: pictures may have any size.
     """
 
-    def __init__(self, width: int = 32, iterations: int = 8):
+    def __init__(self, width: int = 32):
         super().__init__()
-        inputs, outputs = [3, *3 * [width], *3 * [2 * width]], [*6 * [width], 3 * iterations]
+        inputs, outputs = [3, *3 * [width], *3 * [2 * width]], [*6 * [width], 3 * 8]
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, outputs, strict=True)
         )
@@ -48,10 +48,7 @@ class CurveNet(nn.Module):
             nn.init.normal_(conv.weight, 0, 0.02)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
-        if x.ndim == 5:
-            frames = self(x.transpose(1, 2).flatten(0, 1))
-            return tuple(y.unflatten(0, (len(x), -1)).transpose(1, 2) for y in frames)
+        """Pictures ``(B, 3, H, W)`` in [0, 1] → curves ``(B, 24, H, W)``, brightened x."""
         skips = [torch.relu(self.convs[0](x))]
         for conv in self.convs[1:4]:
             skips.append(torch.relu(conv(skips[-1])))
