@@ -6,6 +6,7 @@ any ratio. The Hessian of a cross-entropy shrinks as confidence grows.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -226,7 +227,7 @@ def _stretches(weights: Sequence[Tensor]) -> list[slice]:
     layers = [i for i, w in enumerate(weights) if w.dim() > 1 or i == 0]
     count = min(BLOCKS, len(layers))
     chosen = [layers[len(layers) * i // count] for i in range(count)]
-    return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
+    return [slice(*pair) for pair in itertools.pairwise([*chosen, len(weights)])]
 
 
 def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence]:

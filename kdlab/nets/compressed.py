@@ -6,6 +6,7 @@ before the softmax.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.norms import PixelNorm
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import IMAGENET
+from kdlab.nets.video import IMAGENET, numbered
 from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
@@ -81,8 +82,7 @@ class TinyNet(StagedNet):
 
     def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
-        inner = zip((channels, *widths), widths, strict=False)
-        self.stages = nn.Sequential(*(Block(a, b) for a, b in inner))
+        self.stages = nn.Sequential(*(Block(*pair) for pair in pairwise((channels, *widths))))
         self.stages[0] = nn.Sequential(PixelNorm(channels), self.stages[0])
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
@@ -96,15 +96,11 @@ class TinyCompressed(Net):
     widths: tuple[int, int, int, int] = (16, 32, 64, 64)
     dropout: float = 0.1
     channels: int = 3
+    stages: ClassVar = numbered(4)  # they give feature maps of each frame, (B*T, C, h, w)
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths), channels=self.channels)
+        integer(1, widths=self.widths, channels=self.channels)
         fraction(dropout=self.dropout)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """See :func:`kdlab.nets.video.stages`; feature maps of each frame, ``(B*T, C, h, w)``."""
-        return tuple(f"stages.{k}" for k in range(len(self.widths)))
 
     def make(self, num_classes: int) -> StagedNet:
         net = TinyNet(self.channels, self.widths, num_classes, self.dropout)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from kdlab.nets.layers import pooled
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import OnTrunk, TinyR2Plus1D
+from kdlab.nets.video import OnTrunk, TinyR2Plus1D, numbered
 from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
@@ -180,14 +180,14 @@ class TinyC3D(Net):
     dropout: float = 0.0
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths), channels=self.channels)
+        integer(1, widths=self.widths, channels=self.channels)
         integer(0, projector=self.projector)
         fraction(dropout=self.dropout)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """See :func:`kdlab.nets.video.stages`."""
-        return tuple(f"stages.{k}" for k in range(len(self.widths) + bool(self.projector)))
+        return numbered(5 if self.projector else 4)
 
     def make(self, num_classes: int) -> nn.Module:
         # Strides halve space where maps are large; max pools halve time, so that a 2-D stage still sees all frames.

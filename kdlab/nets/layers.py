@@ -33,11 +33,11 @@ def bare(net: nn.Module) -> nn.Module:
 def channels_last(net: nn.Module) -> nn.Module:
     """``net`` with the weights of its 3-D convolutions in channels-last order, like the pixels; other tensors are
     unchanged."""
-    convolutions = (layer for layer in net.modules() if isinstance(layer, nn.modules.conv._ConvNd))
-    for weight in (
-        weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5
-    ):
-        weight.data = weight.data.to(memory_format=torch.channels_last_3d)
+    for layer in net.modules():
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            for weight in layer.parameters():
+                if weight.dim() == 5:
+                    weight.data = weight.data.to(memory_format=torch.channels_last_3d)
     return net
 
 

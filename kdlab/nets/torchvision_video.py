@@ -58,16 +58,9 @@ class R2Plus1D(Net):
             from the block's. The second convolution in the first block of layers 2, 3 and 4 has 288, 576 and 1152 of
             them here, and 230, 460 and 921 in torchvision."""
 
-            def __init__(
-                self,
-                channels_in: int,
-                channels: int,
-                midplanes: int,
-                stride: int = 1,
-                padding: int = 1,
-            ):
+            def __init__(self, channels_in: int, channels: int, midplanes: int, *stride: int):
                 own = channels_in * channels * 27 // (channels_in * 9 + channels * 3)
-                super().__init__(channels_in, channels, own, stride, padding)
+                super().__init__(channels_in, channels, own, *stride)
 
         blocks = [3, 4, 6, 3]
         net = VideoResNet(BasicBlock, [OwnMidplanes] * 4, blocks, R2Plus1dStem, num_classes)

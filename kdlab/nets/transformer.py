@@ -6,12 +6,13 @@ Two convolutional stages come before the patches: with them a transformer learns
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from kdlab.nets.layers import pooled
-from kdlab.nets.video import Stage
+from kdlab.nets.video import Stage, numbered
 from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
 
@@ -51,26 +52,16 @@ class TinyTransformer(Net):
     heads: int = 4
     channels: int = 3
     dropout: float = 0.0
+    stages: ClassVar = numbered(4)
 
     def __post_init__(self):
-        integer(
-            1,
-            widths=list(self.widths),
-            blocks=list(self.blocks),
-            heads=self.heads,
-            channels=self.channels,
-        )
+        integer(1, widths=self.widths, blocks=self.blocks, heads=self.heads, channels=self.channels)
         fraction(dropout=self.dropout)
         if self.widths[-1] % self.heads:
             raise ValueError(
                 f"tokens of {self.widths[-1]} channels do not divide among heads={self.heads}: let widths "
                 "end with a multiple"
             )
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """See :func:`kdlab.nets.video.stages`."""
-        return tuple(f"stages.{k}" for k in range(4))
 
     def make(self, num_classes: int) -> nn.Module:
         first, second, width = self.widths

@@ -104,16 +104,17 @@ def collect(
     """
     one_of(("clip", "group"), unit=unit)
     seeds = _seeds(recipes)
-    conditions = [condition for condition, column in recipes.items() for _ in column]
-    every = [recipe for column in recipes.values() for recipe in column]
-    obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    first, shared, runs, logits = (
-        obtained[0].predictions(),
-        {},
-        defaultdict(list),
-        defaultdict(list),
+    every = [(condition, recipe) for condition, column in recipes.items() for recipe in column]
+    obtained = obtain_all(
+        [recipe for _, recipe in every],
+        pretrained=pretrained,
+        stale=stale,
+        workers=workers,
+        say=say,
     )
-    for condition, recipe, run in zip(conditions, every, obtained, strict=True):
+    first, shared = obtained[0].predictions(), {}
+    runs, logits = defaultdict(list), defaultdict(list)
+    for (condition, recipe), run in zip(every, obtained, strict=True):
         _check_alike(shared, "sources", condition, run)
         _check_alike(shared, "data", recipe.data, run)
         tested = run.predictions()

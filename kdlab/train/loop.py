@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -65,8 +65,8 @@ class Trained:
     steps: int
     cpu_seconds: float
     device: str
+    owned: list[str]
     precision: str = "fp32"
-    owned: list[str] = field(default_factory=list)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The tensors of the trained networks, on the CPU, named as in a run's file: ``student.net.fc.weight``."""
@@ -310,8 +310,8 @@ class Training:
             self.steps,
             self._seconds(),
             str(self.device),
-            self.precision,
             self.owned,
+            self.precision,
         )
 
     def _seconds(self) -> float:
@@ -364,11 +364,8 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
             (net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids)
             for batch in batches
         ]
-    return (
-        torch.cat([r[0] for r in rows]),
-        torch.cat([r[1] for r in rows]),
-        [i for r in rows for i in r[2]],
-    )
+    logits, labels, ids = zip(*rows, strict=True)
+    return torch.cat(logits), torch.cat(labels), [one for its in ids for one in its]
 
 
 def _set_learning(net: nn.Module, learns: bool) -> nn.Module:

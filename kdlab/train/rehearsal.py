@@ -218,7 +218,7 @@ def _steps(
 class _Networks(UserDict):
     """Networks by name, which notes the names that are asked for, in any way: all ways lead to ``__getitem__``."""
 
-    def __init__(self, nets: dict[str, nn.Module]):
+    def __init__(self, nets):
         super().__init__(nets)
         self.asked = set()
 
@@ -226,8 +226,8 @@ class _Networks(UserDict):
         self.asked.add(name)
         return super().__getitem__(name)
 
-    def __or__(self, others) -> dict:
-        return dict(self) | others  # UserDict would make one with notes of its own
+    def __or__(self, others):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return dict(self) | others  # UserDict's would note elsewhere what is asked of it
 
 
 class _Observed(Training):

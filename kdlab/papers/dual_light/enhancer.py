@@ -48,9 +48,7 @@ class CurveRecipe(Recipe):
         open_all([train])
         with seeded_weights(self.seed):
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Inputs(
-            {"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ()
-        )
+        return Inputs({"student": net}, train, None, None, ())
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def start(size: RegimeSize, seed: int, augmented: bool = False) -> Recipe:
     return Recipe(
         "start_augmented" if augmented else "start",
         clips,
-        net=BatchNormed(size.net),
+        net=BatchNormed(),
         window=size.window,
         method=DARKENING if augmented else CrossEntropy(),
         settings=Settings(size.epochs),
