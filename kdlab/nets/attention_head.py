@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.torchvision_video import R2Plus1D, TorchvisionVideo
@@ -30,7 +30,7 @@ class TemporalAttention(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         length = 1 + tokens.shape[1]
         if length > self.positions.shape[1]:
             raise ValueError(
@@ -59,11 +59,11 @@ class AttendedNet(nn.Module):
         nn.init.xavier_uniform_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
-    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+    def tokens(self, x: Tensor) -> Tensor:
         """One token per time step of the features, ``(B, T', C)``."""
         return self.features(x).mean((3, 4)).transpose(1, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(self.attention(self.tokens(x))))
 
 

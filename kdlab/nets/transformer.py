@@ -8,8 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.nets.layers import pooled
 from kdlab.nets.video import Stage, numbered
@@ -20,7 +19,7 @@ from kdlab.system.values import fraction, integer
 class OnPlaces(nn.Sequential):
     """Layers for tokens ``(B, N, C)``, applied to the N = T·H·W places of a map ``(B, C, T, H, W)``."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return (
             super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
         )
@@ -33,7 +32,7 @@ class Positions(nn.Conv3d):
     def __init__(self, channels: int):
         super().__init__(channels, channels, 3, padding=1, groups=channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 

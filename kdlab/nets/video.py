@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.nets.layers import channels_last, seeded_weights, trunk
 from kdlab.nets.norms import ClipNorm
@@ -31,7 +31,7 @@ class Stage(nn.Module):
         )
         self.temporal_norm = nn.BatchNorm3d(channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.spatial_norm(self.spatial(x)))
         return torch.relu(self.temporal_norm(self.temporal(x)))
 
@@ -56,7 +56,7 @@ class TinyNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(self.stages(x).mean((2, 3, 4))))
 
 
@@ -134,7 +134,7 @@ class Normalised(nn.Module):
     #: The names of the layers with features, as in ``net.stages.0``; :func:`build` takes them from the spec.
     stage_names: tuple[str, ...] = ()
 
-    def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor):
         super().__init__()
         self.net = net
         self.register_buffer("mean", mean.view(1, -1, 1, 1, 1).clone())
@@ -148,7 +148,7 @@ class Normalised(nn.Module):
             layer.training = layer.training and name not in self._still
         return self
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
         # One pass over the pixels, along rows: a broadcast over three channels would take three times as long.
         scale, shift = (
@@ -158,7 +158,7 @@ class Normalised(nn.Module):
         return self.net(torch.addcmul(shift, x, scale))
 
 
-def build(spec: Net, num_classes: int, seed: int, *statistics: torch.Tensor) -> Normalised:
+def build(spec: Net, num_classes: int, seed: int, *statistics: Tensor) -> Normalised:
     """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. ``statistics`` are a
     mean and a standard deviation per channel; without them it sees the pixels as they are."""
     mean, std = statistics or (torch.zeros(spec.channels), torch.ones(spec.channels))
@@ -198,7 +198,7 @@ def begin_as(
 
 def load_weights(
     net: nn.Module,
-    state: dict[str, torch.Tensor],
+    state: dict[str, Tensor],
     source: str,
     mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again."
@@ -228,7 +228,7 @@ def load_weights(
     return net
 
 
-def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.clips.records import Catalogue
 from kdlab.nets.layers import graph_of, one_thread
@@ -247,7 +247,7 @@ class _Observed(Training):
             for weight in loose[name]:
                 weight.requires_grad_(True)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: Tensor) -> None:
         variables = (getattr(node, "variable", None) for node in graph_of([loss]))
         leaves = {id(leaf): leaf for leaf in variables if leaf is not None}
         self.lasting |= leaves.keys() & self.leaves.keys()
@@ -292,7 +292,7 @@ class _Observed(Training):
 # --- the answers -------------------------------------------------------------------------------------------------
 
 
-def _logits(ready: Inputs, net: nn.Module, batch_size: int = 64) -> torch.Tensor:
+def _logits(ready: Inputs, net: nn.Module, batch_size: int = 64) -> Tensor:
     """The logits of ``net`` for the training clips in batches of ``batch_size``; an empty tensor where nothing is
     predicted."""
     return ready.answers(net, "train", batch_size)[1] if ready.splits else torch.zeros(0)
@@ -393,7 +393,7 @@ def _made(spec: Net, classes: int, seen: int) -> Normalised:
     return net
 
 
-def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
+def _evaluated(kind: str, net: nn.Module, x: Tensor) -> object:
     """The output of ``net`` in evaluation mode, which must change nothing in it."""
     weights = {*net.state_dict()}
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
@@ -413,8 +413,8 @@ def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
 
 
 def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
-    if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
-        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.shape != wanted:
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"{kind} gives {given} for {wanted[0]} clips, where {wanted} is wanted, a row a clip and a "
             "column a class"

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab import __version__
 from kdlab.nets.pretrained import Weights
@@ -186,9 +186,7 @@ class Run:
         return " and ".join(reasons)
 
 
-def network_of(
-    recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str
-) -> nn.Module:
+def network_of(recipe: Recipe, classes: int, state: dict[str, Tensor], source: str) -> nn.Module:
     """The recipe's network for ``classes`` classes with the weights ``state``, in eval mode; ``source`` names the
     weights in errors."""
     return load_weights(build(untrained(recipe.net), classes, 0), state, source).eval()
@@ -209,7 +207,7 @@ def _read_note(file: Path) -> dict:
         raise damaged(file, error) from error
 
 
-def read_weights(file: Path) -> dict[str, torch.Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors in ``file``. Raises :class:`DamagedRun` where their :func:`.loop.weights_hash` differs from that in
     the ``run.json`` beside it, if there is one."""
     note = file.with_name("run.json")
@@ -305,7 +303,7 @@ def _predictions(ready: Inputs, student: nn.Module) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_finite(name: str, values: torch.Tensor) -> None:
+def _check_finite(name: str, values: Tensor) -> None:
     if not values.isfinite().all():  # the loss of the last step was still finite
         raise ValueError(
             f"{name} is no number after the last step: lower the learning rate, or look for a "
