@@ -187,8 +187,9 @@ class GatedNet(nn.Module):
         super().__init__()
         self.backbone, self.faithful = spec.trunk(spec.backbone.make(num_classes)), spec.faithful
         with evaluating(self.backbone), torch.no_grad():
-            black = self.backbone(torch.zeros(1, spec.channels, *spec.clip))
-        self.shape = channels, steps, *size = tuple(black.shape[1:])
+            features = self.backbone(torch.zeros(1, spec.channels, *spec.clip))
+        self.shape = tuple(features.shape[1:])
+        channels, steps, *size = self.shape
         self.attention = Attention(channels, steps, tuple(size))
         self.pool, self.dropout = PairPool(), nn.Dropout(spec.dropout)
         self.fc = nn.Linear(channels, num_classes)
