@@ -117,7 +117,6 @@ def size():
         few=2,
         adapted=2,
         tuned=2,
-        net=TINY,
     )
 
 
