@@ -122,7 +122,7 @@ def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: in
     run = found.run
     probe, found_in = walked(hessian), seen(hessian, run, probes)
     each = seconds / len(run.diagonal)
-    value = run.captured + sum(float(np.mean(block.values)) for block in found_in)
+    value = float(run.diagonal.sum()) + sum(float(np.mean(block.values)) for block in found_in)
     spread = np.array([block.spread for block in found_in])
     chosen = {name: probes_for(spread, error * value, FIRST) for name, error in ERRORS.items()}
     needed = {name: float(counts @ probe / each) for name, counts in chosen.items()}

@@ -24,7 +24,7 @@ from kdlab.clips.windows import Batch, ClipBatches, Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.measure.cost import macs
 from kdlab.nets.norms import folded
-from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
@@ -195,7 +195,7 @@ def main() -> None:
     start = time.process_time()
     sizes = {
         "tiny": (TinyR2Plus1D(), STUDY.window, STUDY.settings.batch_size, 80, 6),
-        "r2plus1d_18": (R2Plus1D(18), Window(8, 112, 112), 2, 1, 5),
+        "r2plus1d_18": (TorchvisionVideo("r2plus1d_18"), Window(8, 112, 112), 2, 1, 5),
     }
     rows, ratios, about = {}, {}, {}
     for size, (spec, window, batch, number, repeats) in sizes.items():

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.video.decode import gathered, mirrored
 
@@ -91,7 +90,7 @@ class View:
         """As :meth:`Data.contents`: a hash of files of its own that the fields do not fix."""
         return ""
 
-    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
+    def finish(self, pixels: Tensor) -> Tensor:
         """The cropped batch ``(B, C, T, H, W)`` in [0, 1], changed on its own device (CPU or GPU) before it is
         normalised."""
         return pixels
@@ -152,7 +151,7 @@ class Method(ABC):
     @abstractmethod
     def losses(
         self, nets: dict[str, nn.Module], batch, progress
-    ) -> Iterator[tuple[str, torch.Tensor, dict]]:
+    ) -> Iterator[tuple[str, Tensor, dict]]:
         """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
         so several optimisers can take turns on one batch. ``terms`` (name → scalar tensor) are only recorded in the
         history, beside ``loss_<optimiser>``; name none of them epoch, step or lr. ``batch.views["student"]`` and
@@ -177,7 +176,7 @@ class Method(ABC):
         Your method may change the last kind; call its ``eval()`` in :meth:`losses`, since what is listed is in training
         mode. ``batches`` are training batches in evaluation order, from which you can read shapes. Do so under
         ``torch.no_grad()`` and ``kdlab.nets.layers.evaluating(net)``, since a pass in training mode changes batch
-        norm's statistics. ``seed`` alone must determine the weights (``torch.random.fork_rng``, ``torch.manual_seed``).
+        norm's statistics. ``seed`` alone must determine the weights (``kdlab.nets.layers.seeded_weights``).
         ``needed`` maps ``teacher`` and ``start`` to their runs."""
         return {}
 

@@ -22,7 +22,7 @@ from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm,
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.torchvision_video import R2Plus1D, TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
@@ -98,9 +98,9 @@ def dual_lights() -> dict[str, Recipe]:
 def classifiers() -> dict[str, Recipe]:
     """Networks of the papers' size, by cross-entropy on small frames."""
     nets = {
-        "r2plus1d_18": R2Plus1D(18),
-        "r2plus1d_34": R2Plus1D(34),
-        "attended_18": Attended(R2Plus1D(18), heads=4),
+        "r2plus1d_18": TorchvisionVideo("r2plus1d_18"),
+        "r2plus1d_34": R2Plus1D(),
+        "attended_18": Attended(TorchvisionVideo("r2plus1d_18"), heads=4),
         "i3d": I3D(),
         "i3d_top": I3D(TOP),
     }

@@ -58,11 +58,9 @@ class EntropyMinimisation(CrossEntropy):
 
     def prepare(self, nets, batches) -> None:
         """Freeze all weights but those of the norms; norm weights that came frozen stay frozen."""
-        trained = set()
-        for norm in norms(nets["student"]):
-            trained.update(w for w in norm.parameters(recurse=False) if w.requires_grad)
+        own = {w for norm in norms(nets["student"]) for w in norm.parameters(recurse=False)}
         for weight in nets["student"].parameters():
-            weight.requires_grad_(weight in trained)
+            weight.requires_grad_(weight.requires_grad and weight in own)
 
     def losses(self, nets, batch, progress):
         """Yield the entropy in nats of the student's predictions, mean over the batch."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy, check_mixture, weighted_sum
-from kdlab.nets.layers import bare, evaluating, outputs
+from kdlab.nets.layers import bare, evaluating, outputs, seeded_weights
 from kdlab.system.values import fraction, not_negative
 
 ROLES = ("student", "teacher")
@@ -57,8 +57,7 @@ class Distiller(CrossEntropy):
         """The networks ``beside`` the student. One clip of ``batches`` determines their channels; ``seed`` alone
         determines their weights. Raises ``ValueError`` for layers that give no features."""
         _, features = of_one_clip(nets, next(iter(batches)), self.taps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_weights(seed):
             return {**self.beside([(a.shape[1], b.shape[1]) for a, b in features])}
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:

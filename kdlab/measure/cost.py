@@ -19,7 +19,7 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton
 
-    integer(1, shape=list(shape))
+    integer(1, shape=shape)
     net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(shape, device="meta"))

@@ -6,6 +6,7 @@ any ratio. The Hessian of a cross-entropy shrinks as confidence grows.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.nets.layers import evaluating, one_thread
+from kdlab.nets.layers import evaluating, graph_of, one_thread
 from kdlab.system.values import integer, positive
 from kdlab.train.device import seeded
 
@@ -226,7 +227,7 @@ def _stretches(weights: Sequence[Tensor]) -> list[slice]:
     layers = [i for i, w in enumerate(weights) if w.dim() > 1 or i == 0]
     count = min(BLOCKS, len(layers))
     chosen = [layers[len(layers) * i // count] for i in range(count)]
-    return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
+    return [slice(*pair) for pair in itertools.pairwise([*chosen, len(weights)])]
 
 
 def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence]:
@@ -264,22 +265,13 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[Ten
             raise
         raise ValueError(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable, torch would silently return zeros.
-    if not last and any("Error" in node.name() for node in _nodes(gradients)):
+    if not last and any("Error" in node.name() for node in graph_of(gradients)):
         own = torch.autograd.function.BackwardCFunction
-        names = sorted({node.name() for node in _nodes(outputs) if isinstance(node, own)})
+        names = sorted({node.name() for node in graph_of(outputs) if isinstance(node, own)})
         raise ValueError(
             f"an operation has no second derivative: {', '.join(names)} is once_differentiable"
         )
     return gradients
-
-
-def _nodes(tensors: Iterable[Tensor]) -> set:
-    """The nodes of the graph behind ``tensors``."""
-    nodes, new = set(), {tensor.grad_fn for tensor in tensors}
-    while new := new - nodes - {None}:
-        nodes |= new
-        new = {parent for node in new for parent, _ in node.next_functions}
-    return nodes
 
 
 class Sharpness(NamedTuple):

@@ -61,11 +61,6 @@ class Krylov(NamedTuple):
     beside: np.ndarray
     beyond: Tensor
 
-    @property
-    def captured(self) -> float:
-        """The trace of the operator on the span of the basis."""
-        return float(self.diagonal.sum())
-
     def outside(self, block: slice, row: Tensor, image: Tensor) -> Tensor:
         """``row`` under (I − Q) H (I − Q), ``(P_block,)``, where Q projects onto the basis: the operator H on the
         complement of the basis. ``image`` is H times ``row`` within the block; both are ``(P_block,)``, and the row is
@@ -243,7 +238,8 @@ def trace(
         # One degree of freedom per probe, in any block: images give more, but the probes' values are skewed.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         outside = sum(float(np.mean(block.values)) for block in blocks)
-        value = (known.captured if known else 0.0) + outside
+        # the sum of the diagonal is the trace on the span of the basis
+        value = (float(known.diagonal.sum()) if known else 0.0) + outside
         error = float(widened * np.sqrt((spread**2 / counts).sum()))
         allowed = relative_error * abs(value)
         wanted = _allocated(counts, spread, allowed / widened, max_probes)

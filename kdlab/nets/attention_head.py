@@ -9,10 +9,10 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.torchvision_video import R2Plus1D, TorchvisionVideo
 from kdlab.nets.video import OnTrunk, TinyR2Plus1D
 from kdlab.system.values import fraction, integer
 
@@ -30,7 +30,7 @@ class TemporalAttention(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         length = 1 + tokens.shape[1]
         if length > self.positions.shape[1]:
             raise ValueError(
@@ -43,34 +43,27 @@ class TemporalAttention(nn.Module):
 
 
 class AttendedNet(nn.Module):
-    """The trunk ``features`` with ``width`` channels, spatial average, :class:`TemporalAttention`, dropout, linear
-    layer.
+    """The trunk of the backbone of ``spec``, spatial average, :class:`TemporalAttention`, dropout, linear layer.
 
     Video ``(B, 3, T, H, W)`` → features ``(B, C, T', H', W')`` → T' tokens of C channels → logits ``(B, K)``.
     """
 
-    def __init__(
-        self,
-        features: nn.Module,
-        width: int,
-        num_classes: int,
-        tokens: int,
-        heads: int,
-        dropout: float,
-    ):
+    def __init__(self, spec: "Attended", num_classes: int):
         super().__init__()
-        self.features = features
-        self.attention = TemporalAttention(width, tokens, heads)
-        self.dropout = nn.Dropout(dropout)
+        backbone = spec.backbone.make(num_classes)
+        width = spec.width(backbone)
+        self.features = spec.trunk(backbone)
+        self.attention = TemporalAttention(width, spec.tokens, spec.heads)
+        self.dropout = nn.Dropout(spec.dropout)
         self.fc = nn.Linear(width, num_classes)
         nn.init.xavier_uniform_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
-    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+    def tokens(self, x: Tensor) -> Tensor:
         """One token per time step of the features, ``(B, T', C)``."""
         return self.features(x).mean((3, 4)).transpose(1, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(self.attention(self.tokens(x))))
 
 
@@ -79,7 +72,7 @@ class Attended(OnTrunk):
     """The features of ``backbone`` under temporal attention; ``tokens`` is the largest number of tokens (64 frames give
     8)."""
 
-    backbone: R2Plus1D | TinyR2Plus1D = R2Plus1D()
+    backbone: R2Plus1D | TorchvisionVideo | TinyR2Plus1D = R2Plus1D()
     tokens: int = 8
     heads: int = 8
     dropout: float = 0.8
@@ -91,12 +84,4 @@ class Attended(OnTrunk):
         fraction(dropout=self.dropout)
 
     def make(self, num_classes: int) -> nn.Module:
-        backbone = self.backbone.make(num_classes)
-        return self.network(
-            self.trunk(backbone),
-            self.width(backbone),
-            num_classes,
-            self.tokens,
-            self.heads,
-            self.dropout,
-        )
+        return self.network(self, num_classes)

@@ -6,15 +6,16 @@ before the softmax.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.norms import PixelNorm
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import IMAGENET
+from kdlab.nets.video import IMAGENET, numbered
 from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
@@ -25,14 +26,14 @@ CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
 class StagedNet(nn.Module):
     """Four ``stages`` applied to every frame, each of which can run separately; then ``dropout`` and ``fc``."""
 
-    stages: Sequence[Callable[[torch.Tensor], torch.Tensor]]
+    stages: Sequence[Callable[[Tensor], Tensor]]
 
-    def classify(self, h: torch.Tensor, segments: int) -> torch.Tensor:
+    def classify(self, h: Tensor, segments: int) -> Tensor:
         """Logits ``(B, K)`` from the last stage's ``(B*T, C, h, w)``: pooled, classified, averaged over T segments."""
         frames = self.fc(self.dropout(F.adaptive_avg_pool2d(h, 1).flatten(1)))
         return frames.unflatten(0, (-1, segments)).mean(1)
 
-    def features(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def features(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages and the logits ``(B, K)``, for video
         ``(B, C, T, H, W)``."""
         h, taps = x.transpose(1, 2).flatten(0, 1), []
@@ -40,7 +41,7 @@ class StagedNet(nn.Module):
             taps.append(h := stage(h))
         return taps[:-1], self.classify(h, x.shape[2])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.features(x)[1]
 
 
@@ -49,9 +50,7 @@ class EverySecond(nn.Conv2d):
     (in torch 2.14) is slower. For feature maps of an even width of 60 pixels or more, such as those of 4:3 frames here,
     its backward pass writes beyond its memory and the process dies."""
 
-    def _conv_forward(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         read = x.permute(0, 2, 3, 1)[:, ::2, ::2]
         return F.linear(read, weight.flatten(1), bias).permute(0, 3, 1, 2)
 
@@ -70,7 +69,7 @@ class Block(nn.Module):
         self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         h = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return self.relu(h + self.downsample(x))
 
@@ -81,8 +80,7 @@ class TinyNet(StagedNet):
 
     def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
-        inner = zip((channels, *widths), widths, strict=False)
-        self.stages = nn.Sequential(*(Block(a, b) for a, b in inner))
+        self.stages = nn.Sequential(*(Block(*pair) for pair in pairwise((channels, *widths))))
         self.stages[0] = nn.Sequential(PixelNorm(channels), self.stages[0])
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
@@ -96,15 +94,11 @@ class TinyCompressed(Net):
     widths: tuple[int, int, int, int] = (16, 32, 64, 64)
     dropout: float = 0.1
     channels: int = 3
+    stages: ClassVar = numbered(4)  # they give feature maps of each frame, (B*T, C, h, w)
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths), channels=self.channels)
+        integer(1, widths=self.widths, channels=self.channels)
         fraction(dropout=self.dropout)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """See :func:`kdlab.nets.video.stages`; feature maps of each frame, ``(B*T, C, h, w)``."""
-        return tuple(f"stages.{k}" for k in range(len(self.widths)))
 
     def make(self, num_classes: int) -> StagedNet:
         net = TinyNet(self.channels, self.widths, num_classes, self.dropout)
@@ -188,9 +182,9 @@ class FrameNet(StagedNet):
         self.reversed = modality == "residual"
 
     @property
-    def stages(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], ...]:
+    def stages(self) -> tuple[Callable[[Tensor], Tensor], ...]:
         return self._first, self.layer2, self.layer3, self.layer4
 
-    def _first(self, x: torch.Tensor) -> torch.Tensor:
+    def _first(self, x: Tensor) -> Tensor:
         x = self.data_bn(x.flip(1) if self.reversed else x)
         return self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.layers import pooled
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import OnTrunk, TinyR2Plus1D
+from kdlab.nets.video import OnTrunk, TinyR2Plus1D, numbered
 from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
@@ -44,7 +44,7 @@ _POOLS = {
 }
 
 
-def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
+def _same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Pad time and space with zeros, so that a length n comes out as ⌈n / stride⌉. An odd zero goes to the end, as
     released."""
     pads = []
@@ -64,7 +64,7 @@ class Unit(nn.Module):
         self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, inside, bias=False)
         self.bn = nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         conv = self.conv3d
         if conv.stride != (1, 1, 1):
             x = _same(x, conv.kernel_size, conv.stride)
@@ -74,14 +74,14 @@ class Unit(nn.Module):
 class Pool(nn.MaxPool3d):
     """Max pooling with zero padding: its inputs are rectified."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(_same(x, self.kernel_size, self.stride))
 
 
 class PairPool(nn.Module):
     """Mean over space and over each pair of neighbouring steps: ``(B, C, T', H', W')`` → ``(B, C, T' − 1, 1, 1)``."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool3d(x, (min(2, x.shape[2]), *x.shape[3:]), 1)
 
 
@@ -98,7 +98,7 @@ class Mixed(nn.Module):
         self.b3a = nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel])
         self.b3b = Unit(channels_in, after_pool)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat(
             [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], 1
         )
@@ -107,7 +107,7 @@ class Mixed(nn.Module):
 class I3DNet(nn.Sequential):
     """Video → logits ``(B, K)``, averaged over time; the layer ``Mixed_5c`` gives ``(B, 1024, T/8, H/32, W/32)``."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).mean((2, 3, 4))
 
 
@@ -180,14 +180,14 @@ class TinyC3D(Net):
     dropout: float = 0.0
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths), channels=self.channels)
+        integer(1, widths=self.widths, channels=self.channels)
         integer(0, projector=self.projector)
         fraction(dropout=self.dropout)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """See :func:`kdlab.nets.video.stages`."""
-        return tuple(f"stages.{k}" for k in range(len(self.widths) + bool(self.projector)))
+        return numbered(5 if self.projector else 4)
 
     def make(self, num_classes: int) -> nn.Module:
         # Strides halve space where maps are large; max pools halve time, so that a 2-D stage still sees all frames.

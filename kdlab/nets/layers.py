@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 #: Wrapper type → the attribute with its network. Types are given by name: to import their modules takes seconds.
 _INSIDE = {
@@ -33,11 +33,11 @@ def bare(net: nn.Module) -> nn.Module:
 def channels_last(net: nn.Module) -> nn.Module:
     """``net`` with the weights of its 3-D convolutions in channels-last order, like the pixels; other tensors are
     unchanged."""
-    convolutions = (layer for layer in net.modules() if isinstance(layer, nn.modules.conv._ConvNd))
-    for weight in (
-        weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5
-    ):
-        weight.data = weight.data.to(memory_format=torch.channels_last_3d)
+    for layer in net.modules():
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            for weight in layer.parameters():
+                if weight.dim() == 5:
+                    weight.data = weight.data.to(memory_format=torch.channels_last_3d)
     return net
 
 
@@ -65,17 +65,35 @@ def evaluating(net: nn.Module) -> Iterator[nn.Module]:
             layer.training = mode
 
 
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Inside, torch's generator of the CPU depends on ``seed`` alone; afterwards it has its state from before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def graph_of(tensors: Iterable[Tensor]) -> dict:
+    """The nodes of autograd's graph behind ``tensors``, as the keys of a dict: in an order that is the same each time,
+    the tensors' own nodes first."""
+    nodes, new = {}, [tensor.grad_fn for tensor in tensors]
+    while new := [node for node in dict.fromkeys(new) if node and node not in nodes]:
+        nodes |= dict.fromkeys(new)
+        new = [parent for node in new for parent, _ in node.next_functions]
+    return nodes
+
+
 @dataclass
 class Outputs:
     """A network's outputs: ``logits (B, K)``; the requested ``taps``, by layer name; logits per exit,
     ``exits (B, E, K)``."""
 
-    logits: torch.Tensor
-    taps: dict[str, torch.Tensor] = field(default_factory=dict)
-    exits: torch.Tensor | None = None
+    logits: Tensor
+    taps: dict[str, Tensor] = field(default_factory=dict)
+    exits: Tensor | None = None
 
 
-def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Outputs:
+def outputs(net: nn.Module, x: Tensor, taps: Iterable[str] = ()) -> Outputs:
     """Run ``net`` on video ``(B, C, T, H, W)``; return its logits and the outputs of the layers ``taps``, in the
     precision of the logits.
 
@@ -87,7 +105,7 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     taps = list(taps)
     with _tapped(net, taps, x.shape[0]) as tapped:  # not len(x): export would fix the batch
         logits = net(x)
-    if not isinstance(logits, torch.Tensor):
+    if not isinstance(logits, Tensor):
         raise ValueError(
             f"{type(bare(net)).__name__} returns {type(logits).__name__}, not logits (B, K)"
         )
@@ -95,7 +113,7 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in tapped.items()})
 
 
-def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
+def features(net: nn.Module, x: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
     """Only the ``taps`` of :func:`outputs`, in their order; the forward pass stops once all are found."""
     with _tapped(net, taps, x.shape[0], stop=True) as tapped, suppress(_AllKept):
         net(x)
@@ -130,7 +148,7 @@ def _check_used(taps: Iterable[str], tapped: dict) -> None:
 @contextmanager
 def _tapped(
     net: nn.Module, taps: Sequence[str], clips: int, stop: bool = False
-) -> Iterator[dict[str, torch.Tensor]]:
+) -> Iterator[dict[str, Tensor]]:
     """Gives a dict that receives, inside, the first output of each of the layers ``taps`` of ``net``, for an input of
     ``clips`` clips. With ``stop``, the last of them raises :class:`_AllKept`."""
     layers, handles, tapped = layers_of(net), [], {}
@@ -138,7 +156,7 @@ def _tapped(
     def tap(name: str, _layer, _inputs, out):
         if name in tapped:
             return None
-        if not isinstance(out, torch.Tensor):
+        if not isinstance(out, Tensor):
             raise ValueError(
                 f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it"
             )
@@ -189,8 +207,7 @@ def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
     """The untrained twin of ``net``: a frozen copy with other weights, which ``seed`` alone determines, and the same
     input normalisation."""
     twin = copy.deepcopy(net)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_weights(seed):
         for part in twin.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()

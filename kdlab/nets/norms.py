@@ -13,7 +13,7 @@ from collections import Counter
 
 import torch
 import torch.fx
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -29,7 +29,7 @@ class ClipNorm(nn.GroupNorm):
     def __init__(self, channels: int):
         super().__init__(channels, channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return _clip_norm(x, self.weight, self.bias, self.eps, self.training)
 
 
@@ -82,7 +82,7 @@ class _OfClips(torch.autograd.Function):
 class PixelNorm(nn.BatchNorm2d):
     """Batch norm of pictures ``(B, C, H, W)`` that need no gradient: for a network's first layer."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         whole = x.permute(0, 2, 3, 1)
         plain = (
             x.is_cpu
@@ -105,17 +105,17 @@ class PixelNorm(nn.BatchNorm2d):
         return out.view(whole.shape).permute(0, 3, 1, 2)
 
 
-def _rows(x: torch.Tensor) -> torch.Tensor:
+def _rows(x: Tensor) -> Tensor:
     """A channels-last ``(B, C, T, H, W)`` as ``(B, T·H, W·C)``."""
     return x.permute(0, 2, 3, 4, 1).flatten(3).flatten(1, 2)
 
 
-def _sums(rows: torch.Tensor, channels: int) -> torch.Tensor:
+def _sums(rows: Tensor, channels: int) -> Tensor:
     """``(B, R, W·C)`` → ``(B, C)``."""
     return rows.sum(1).unflatten(1, (-1, channels)).sum(1)
 
 
-def _wide(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _wide(values: Tensor, rows: Tensor) -> Tensor:
     """``(B, C)`` → ``(B, 1, W·C)``: each channel's value, repeated along a row."""
     return values.repeat(1, rows.shape[2] // values.shape[1])[:, None]
 
@@ -132,7 +132,7 @@ ROUNDING = 1e-4
 
 
 @torch.no_grad()
-def folded(net: nn.Module, x: torch.Tensor) -> nn.Module:
+def folded(net: nn.Module, x: Tensor) -> nn.Module:
     """A copy of the frozen ``net`` in evaluation mode with its batch norms folded into the convolutions before them:
     the same function up to rounding, in a seventh less time.
 
@@ -208,15 +208,13 @@ class _Folded:
 
 
 class _Convolution(_Folded):
-    def _conv_forward(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         own = (weight, bias) if self.hooked else (self.folded_weight, self.folded_bias)
         return super()._conv_forward(x, *own)
 
 
 class _Norm(_Folded):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) if self.hooked else x
 
 

@@ -79,9 +79,7 @@ def _bare(state: dict, own: dict) -> dict:
         if not prefix:
             break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    bare = {}
-    for name, tensor in state.items():
-        bare[name if name in own else name.removeprefix(_INNER)] = tensor
+    bare = {k if k in own else k.removeprefix(_INNER): tensor for k, tensor in state.items()}
     return bare if len(bare) == len(state) else state
 
 

@@ -1,4 +1,4 @@
-"""Video networks from torchvision, and R(2+1)D with 34 layers built from torchvision's blocks (docs/methods.md, 1.3).
+"""Video networks from torchvision, and R(2+1)D with 34 layers from torchvision's blocks (docs/methods.md, 1.3).
 
 Weights come from local files under torchvision's names; kdlab downloads none. The import of torchvision takes a second,
 so it happens where a network is made.
@@ -31,19 +31,14 @@ _LAYERS = {
 
 @dataclass(frozen=True)
 class R2Plus1D(Net):
-    """R(2+1)D of ``depth`` 34 in the layout of the public IG-65M weights, or of depth 18 in torchvision's; for clips of
-    112² pixels (Tran et al., arXiv 1711.11248).
+    """R(2+1)D with 34 layers in the layout of the public IG-65M weights, for clips of 112² pixels (Tran et al., arXiv
+    1711.11248). With 18 layers it is ``TorchvisionVideo("r2plus1d_18")``.
 
     Video ``(B, 3, T, H, W)`` → logits ``(B, K)``; layer ``layer4`` gives ``(B, 512, T/8, H/16, W/16)``.
     """
 
-    depth: int = 34
     weights: Weights | None = None
     stages: ClassVar = _RESNET[1]
-
-    def __post_init__(self):
-        if self.depth not in (18, 34):
-            raise ValueError(f"depth must be 18 or 34, got {self.depth}")
 
     @property
     def statistics(self) -> Statistics | None:
@@ -63,23 +58,14 @@ class R2Plus1D(Net):
             from the block's. The second convolution in the first block of layers 2, 3 and 4 has 288, 576 and 1152 of
             them here, and 230, 460 and 921 in torchvision."""
 
-            def __init__(
-                self,
-                channels_in: int,
-                channels: int,
-                midplanes: int,
-                stride: int = 1,
-                padding: int = 1,
-            ):
+            def __init__(self, channels_in: int, channels: int, midplanes: int, *stride: int):
                 own = channels_in * channels * 27 // (channels_in * 9 + channels * 3)
-                super().__init__(channels_in, channels, own, stride, padding)
+                super().__init__(channels_in, channels, own, *stride)
 
-        convolution, blocks = {18: (Conv2Plus1D, [2, 2, 2, 2]), 34: (OwnMidplanes, [3, 4, 6, 3])}[
-            self.depth
-        ]
-        net = VideoResNet(BasicBlock, [convolution] * 4, blocks, R2Plus1dStem, num_classes)
+        blocks = [3, 4, 6, 3]
+        net = VideoResNet(BasicBlock, [OwnMidplanes] * 4, blocks, R2Plus1dStem, num_classes)
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm3d) and self.depth == 34:
+            if isinstance(module, nn.BatchNorm3d):
                 module.eps = 1e-3  # Caffe2's
         return self.weights.into(net) if self.weights else net
 

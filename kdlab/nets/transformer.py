@@ -6,12 +6,12 @@ Two convolutional stages come before the patches: with them a transformer learns
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.nets.layers import pooled
-from kdlab.nets.video import Stage
+from kdlab.nets.video import Stage, numbered
 from kdlab.protocols import Net
 from kdlab.system.values import fraction, integer
 
@@ -19,7 +19,7 @@ from kdlab.system.values import fraction, integer
 class OnPlaces(nn.Sequential):
     """Layers for tokens ``(B, N, C)``, applied to the N = T·H·W places of a map ``(B, C, T, H, W)``."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return (
             super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
         )
@@ -32,7 +32,7 @@ class Positions(nn.Conv3d):
     def __init__(self, channels: int):
         super().__init__(channels, channels, 3, padding=1, groups=channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 
@@ -51,26 +51,16 @@ class TinyTransformer(Net):
     heads: int = 4
     channels: int = 3
     dropout: float = 0.0
+    stages: ClassVar = numbered(4)
 
     def __post_init__(self):
-        integer(
-            1,
-            widths=list(self.widths),
-            blocks=list(self.blocks),
-            heads=self.heads,
-            channels=self.channels,
-        )
+        integer(1, widths=self.widths, blocks=self.blocks, heads=self.heads, channels=self.channels)
         fraction(dropout=self.dropout)
         if self.widths[-1] % self.heads:
             raise ValueError(
                 f"tokens of {self.widths[-1]} channels do not divide among heads={self.heads}: let widths "
                 "end with a multiple"
             )
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """See :func:`kdlab.nets.video.stages`."""
-        return tuple(f"stages.{k}" for k in range(4))
 
     def make(self, num_classes: int) -> nn.Module:
         first, second, width = self.widths

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kdlab.nets.layers import channels_last, trunk
+from kdlab.nets.layers import channels_last, seeded_weights, trunk
 from kdlab.nets.norms import ClipNorm
-from kdlab.protocols import Net
+from kdlab.protocols import Net, Statistics
 from kdlab.system.values import fraction, integer
 
 #: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet, whose photographs are not dark.
@@ -31,7 +31,7 @@ class Stage(nn.Module):
         )
         self.temporal_norm = nn.BatchNorm3d(channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.spatial_norm(self.spatial(x)))
         return torch.relu(self.temporal_norm(self.temporal(x)))
 
@@ -47,16 +47,16 @@ class TinyNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float):
         super().__init__()
-        self.stages, before, half = nn.Sequential(), 3, len(widths) // 2
+        self.stages, before = nn.Sequential(), 3
         for i, width in enumerate(widths):
             # only the second half of the stages halves time, after motion is read
-            pace = 1 if i < half else 2
+            pace = 1 if i < len(widths) // 2 else 2
             self.stages.append(Stage(before, width, pace, per_clip=i == 0))
             before = width
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.dropout(self.stages(x).mean((2, 3, 4))))
 
 
@@ -69,16 +69,21 @@ class TinyR2Plus1D(Net):
     dropout: float = 0.0
 
     def __post_init__(self):
-        integer(1, widths=list(self.widths))
+        integer(1, widths=self.widths)
         fraction(dropout=self.dropout)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """See :func:`stages`."""
-        return tuple(f"stages.{k}" for k in range(len(self.widths)))
+        return numbered(len(self.widths))
 
     def make(self, num_classes: int) -> nn.Module:
         return TinyNet(self.widths, num_classes, self.dropout)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """The names of the layers in the sequence ``stages``: ``stages.0`` …, so many."""
+    return tuple(f"stages.{k}" for k in range(count))
 
 
 def stages(spec) -> tuple[str, ...]:
@@ -98,7 +103,7 @@ class OnTrunk(Net):
     trunk_name: ClassVar = "backbone"
 
     @property
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def statistics(self) -> Statistics | None:
         """The input statistics of the backbone's weights; None without weights."""
         return self.backbone.statistics
 
@@ -129,7 +134,7 @@ class Normalised(nn.Module):
     #: The names of the layers with features, as in ``net.stages.0``; :func:`build` takes them from the spec.
     stage_names: tuple[str, ...] = ()
 
-    def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor):
         super().__init__()
         self.net = net
         self.register_buffer("mean", mean.view(1, -1, 1, 1, 1).clone())
@@ -143,30 +148,21 @@ class Normalised(nn.Module):
             layer.training = layer.training and name not in self._still
         return self
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
         # One pass over the pixels, along rows: a broadcast over three channels would take three times as long.
-        wide = 1, -1, 1, 1, x.shape[-1]
-        scale = (1 / self.std).expand(wide).contiguous(memory_format=torch.channels_last_3d)
-        shift = (
-            (-self.mean / self.std).expand(wide).contiguous(memory_format=torch.channels_last_3d)
+        scale, shift = (
+            values.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
+            for values in (1 / self.std, -self.mean / self.std)
         )
         return self.net(torch.addcmul(shift, x, scale))
 
 
-def build(
-    spec: Net,
-    num_classes: int,
-    seed: int,
-    mean: torch.Tensor | None = None,
-    std: torch.Tensor | None = None,
-) -> Normalised:
-    """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. Without ``mean`` and
-    ``std``, one value per channel, it sees the pixels as they are."""
-    mean = torch.zeros(spec.channels) if mean is None else mean
-    std = torch.ones(spec.channels) if std is None else std
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+def build(spec: Net, num_classes: int, seed: int, *statistics: Tensor) -> Normalised:
+    """A :class:`Normalised` network from its spec; ``seed`` alone determines its initial weights. ``statistics`` are a
+    mean and a standard deviation per channel; without them it sees the pixels as they are."""
+    mean, std = statistics or (torch.zeros(spec.channels), torch.ones(spec.channels))
+    with seeded_weights(seed):
         net = Normalised(spec.make(num_classes), mean, std)
     net.stage_names = tuple(f"net.{name}" for name in spec.stages)
     _give_memory(channels_last(net))
@@ -184,9 +180,6 @@ def begin_as(
     not trained on keeps its random row. Raises ``ValueError`` when other shapes differ, or when there is no such
     layer."""
     state, own = dict(start.state_dict()), net.state_dict()
-    known = [
-        (i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes
-    ]
     if f"net.{head}.weight" not in own:
         raise ValueError(
             f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
@@ -195,8 +188,9 @@ def begin_as(
     for key in (f"net.{head}.weight", f"net.{head}.bias"):
         if key in own and key in state and state[key].shape[1:] == own[key].shape[1:]:
             rows = own[key].clone()
-            for row, start_row in known:
-                rows[row] = state[key][start_row]
+            for row, name in enumerate(classes):
+                if name in start_classes:
+                    rows[row] = state[key][start_classes.index(name)]
             state[key] = rows
     load_weights(net, state, "the start's recipe")
     return net
@@ -204,7 +198,7 @@ def begin_as(
 
 def load_weights(
     net: nn.Module,
-    state: dict[str, torch.Tensor],
+    state: dict[str, Tensor],
     source: str,
     mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again."
@@ -234,7 +228,7 @@ def load_weights(
     return net
 
 
-def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 

@@ -50,10 +50,10 @@ class Cost(NamedTuple):
 
 def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
     """The networks of a training, a batch of one empty clip, and the student's view of that batch."""
-    channels, window = recipe.net.channels, recipe.window
-    statistics = torch.zeros(channels), torch.ones(channels)
-    nets = {"student": build(untrained(recipe.net), classes, 0, *statistics)}
-    views = {"student": torch.zeros(1, channels, window.frames, window.crop, window.crop)}
+    window = recipe.window
+    nets = {"student": build(untrained(recipe.net), classes, 0)}
+    size = recipe.net.channels, window.frames, window.crop, window.crop
+    views = {"student": torch.zeros(1, *size)}
     if recipe.teacher:
         of_teacher, _, views["teacher"] = example(recipe.teacher, classes)
         for name, net in of_teacher.items():

@@ -13,7 +13,7 @@ from kdlab.system.files import save_arrays
 from kdlab.system.values import one_of
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run
+from kdlab.train.runs import Run, named_with
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Scores:
                 arrays["ids"],
                 arrays["units"],
                 arrays["labels"].astype(int),
-                _of("predicted/", arrays),
-                _of("logits/", arrays),
+                named_with("predicted/", arrays),
+                named_with("logits/", arrays),
             )
         except FileNotFoundError:
             raise
@@ -104,16 +104,17 @@ def collect(
     """
     one_of(("clip", "group"), unit=unit)
     seeds = _seeds(recipes)
-    conditions = [condition for condition, column in recipes.items() for _ in column]
-    every = [recipe for column in recipes.values() for recipe in column]
-    obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    first, shared, runs, logits = (
-        obtained[0].predictions(),
-        {},
-        defaultdict(list),
-        defaultdict(list),
+    every = [(condition, recipe) for condition, column in recipes.items() for recipe in column]
+    obtained = obtain_all(
+        [recipe for _, recipe in every],
+        pretrained=pretrained,
+        stale=stale,
+        workers=workers,
+        say=say,
     )
-    for condition, recipe, run in zip(conditions, every, obtained, strict=True):
+    first, shared = obtained[0].predictions(), {}
+    runs, logits = defaultdict(list), defaultdict(list)
+    for (condition, recipe), run in zip(every, obtained, strict=True):
         _check_alike(shared, "sources", condition, run)
         _check_alike(shared, "data", recipe.data, run)
         tested = run.predictions()
@@ -130,11 +131,6 @@ def collect(
     classes = tuple(obtained[0].provenance["classes"])
     units = first.groups if unit == "group" else first.ids
     return Scores(classes, seeds, first.ids, units, first.labels, predicted, logits), dict(runs)
-
-
-def _of(kind: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of the ``arrays`` whose name begins with ``kind``, by the rest of their name."""
-    return {name.removeprefix(kind): each for name, each in arrays.items() if name.startswith(kind)}
 
 
 def _seeds(recipes: dict[str, list[Recipe]]) -> tuple[int, ...]:

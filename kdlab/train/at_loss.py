@@ -18,39 +18,35 @@ from kdlab.train.runs import network_of, read_weights
 WITHIN = 0.15
 
 
-def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
+def at_loss(recipe: Recipe, nats: float) -> nn.Module | None:
     """The network of ``recipe``, in eval mode, at the step where its mean cross-entropy on all training clips first
     comes within :data:`WITHIN` of ``nats``; None where it never does. The steps are those of
     :func:`kdlab.train.obtain.obtain`, bit for bit."""
     positive("a loss in nats", nats=nats)
     check(recipe)
     snapshot = Snapshot()
-    name, sources, catalogue = (
-        snapshot.name(recipe),
-        snapshot.sources(recipe),
-        snapshot.catalogue(recipe.data),
-    )
-    marks = f"{sources[:6]}-{snapshot.fingerprint(recipe.data)[:6]}"
+    catalogue, name = snapshot.catalogue(recipe.data), snapshot.name(recipe)
+    marks = f"{snapshot.sources(recipe)[:6]}-{snapshot.fingerprint(recipe.data)[:6]}"
     kept = paths.runs_dir() / "at_loss" / f"{name}-{marks}-{nats:g}.safetensors"
     if not kept.exists():
         rehearse(recipe, snapshot)
         needed = {
-            what: obtain(other, say=say, snapshot=snapshot)
+            what: obtain(other, say=str, snapshot=snapshot)
             for what, other in recipe.needs().items()
         }
-        ready = inputs_of(recipe, needed, catalogue, say)
-        if not _came_down(ready, recipe, nats, say):
+        ready = inputs_of(recipe, needed, catalogue, str)
+        if not _came_down(ready, recipe, nats):
             return None
         state = cpu_copies(ready.nets["student"].state_dict())
         write_content(kept, save(state))
     return network_of(recipe, len(catalogue.classes), read_weights(kept), str(kept))
 
 
-def _came_down(ready: Inputs, recipe: Recipe, nats: float, say) -> bool:
+def _came_down(ready: Inputs, recipe: Recipe, nats: float) -> bool:
     """Train until the loss is within :data:`WITHIN` of ``nats``, or below half of it; True in the first case."""
     net, clips, due = ready.nets["student"], list(ready.train.evaluation()), 1
     with training(
-        recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", say
+        recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, None, "", str
     ) as run:
         while True:
             if run.done == due:

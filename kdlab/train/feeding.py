@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
@@ -32,7 +33,7 @@ def parts_of_batch(batch_size: int, accumulate: int) -> list[slice]:
             "fewer parts, or more clips"
         )
     edges = [batch_size * part // accumulate for part in range(accumulate + 1)]
-    return [slice(first, end) for first, end in zip(edges, edges[1:], strict=False)]
+    return [slice(*pair) for pair in pairwise(edges)]
 
 
 def parts_wanted(count: int, settings: Settings, seed: int, steps: range) -> Iterator[tuple]:

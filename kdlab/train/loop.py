@@ -15,11 +15,11 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import Batch, ClipBatches
@@ -65,10 +65,10 @@ class Trained:
     steps: int
     cpu_seconds: float
     device: str
+    owned: list[str]
     precision: str = "fp32"
-    owned: list[str] = field(default_factory=list)
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         """The tensors of the trained networks, on the CPU, named as in a run's file: ``student.net.fc.weight``."""
         return cpu_copies(dict(_named_tensors(self.nets, self.owned)))
 
@@ -241,11 +241,11 @@ class Training:
         self.optimisers[key].step()
         return True
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss`` to those of the weights."""
         loss.backward()
 
-    def _note(self, key: str, loss: torch.Tensor) -> None:
+    def _note(self, key: str, loss: Tensor) -> None:
         """Keep the first ten losses. Raise ``ValueError`` for a loss that is no number; a GPU would have to be waited
         for at every step, so there the sums are tested once per epoch."""
         if self.device.type == "cpu" and not torch.isfinite(loss):
@@ -310,8 +310,8 @@ class Training:
             self.steps,
             self._seconds(),
             str(self.device),
-            self.precision,
             self.owned,
+            self.precision,
         )
 
     def _seconds(self) -> float:
@@ -356,7 +356,7 @@ class Training:
         self.go_on_at(state["step"])
 
 
-def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+def predict(net: nn.Module, batches, view: str) -> tuple[Tensor, Tensor, list[str]]:
     """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
     where = next(net.parameters()).device
     with evaluating(net), torch.no_grad(), one_thread(where.type):
@@ -364,11 +364,8 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
             (net(batch.views[view].to(where)).float().cpu(), batch.labels, batch.ids)
             for batch in batches
         ]
-    return (
-        torch.cat([r[0] for r in rows]),
-        torch.cat([r[1] for r in rows]),
-        [i for r in rows for i in r[2]],
-    )
+    logits, labels, ids = zip(*rows, strict=True)
+    return torch.cat(logits), torch.cat(labels), [one for its in ids for one in its]
 
 
 def _set_learning(net: nn.Module, learns: bool) -> nn.Module:
@@ -392,12 +389,12 @@ def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[s
     ]
 
 
-def _named_tensors(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, torch.Tensor]]:
+def _named_tensors(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, Tensor]]:
     """The weights and persistent buffers of the networks ``names``, named in the same way."""
     return [(f"{name}.{k}", v) for name in names for k, v in nets[name].state_dict().items()]
 
 
-def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:
+def _valid(turn: object, optimisers: dict) -> tuple[str, Tensor, dict[str, Tensor]]:
     """What a method's ``losses`` yielded. Raises ``ValueError`` where it cannot be trained on."""
     if not isinstance(turn, tuple) or len(turn) != 3:
         raise ValueError(
@@ -409,10 +406,8 @@ def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str,
             f"losses() yields for an optimiser {key!r}, and networks_by_optimiser() names "
             f"{', '.join(optimisers)}"
         )
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        kind = (
-            f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-        )
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(
             f"the loss of {key!r} must be one number that the networks lead to; got {kind}"
         )
@@ -421,7 +416,7 @@ def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str,
             f"the loss of {key!r} leads to no weight, since no gradient of it is known: was it detached?"
         )
     for name, term in terms.items():
-        if not isinstance(term, torch.Tensor):
+        if not isinstance(term, Tensor):
             raise ValueError(f"the term {name!r} must be a tensor, not {type(term).__name__}")
     return key, loss, terms
 
@@ -429,13 +424,13 @@ def _valid(turn: object, optimisers: dict) -> tuple[str, torch.Tensor, dict[str,
 # --- weights and checkpoints -------------------------------------------------------------------------------------
 
 
-def cpu_copies(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def cpu_copies(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of ``state``, copied to the CPU so that a file can hold them. Each has memory of its own, also where
     two names share a weight."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
-def weights_hash(state: dict[str, torch.Tensor]) -> str:
+def weights_hash(state: dict[str, Tensor]) -> str:
     """SHA-256 over the names and bytes of the tensors: equal exactly when all bits are equal."""
     digest = hashlib.sha256()
     for key in sorted(state):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.records import Catalogue, ClipRecord
@@ -39,13 +39,13 @@ def batches_of(clip: Path, recipe: Recipe, end: float | None = None) -> Iterator
         yield replace(clips, cache=FrameCache(folder))
 
 
-def input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
+def input_of(recipe: Recipe, clip: Path) -> Tensor:
     """The input ``(1, C, T, H, W)`` of the recipe's network for the clip, as in a test."""
     with batches_of(clip, recipe) as clips:
         return next(iter(clips.evaluation())).views["student"]
 
 
-def logits_of(net: nn.Module, x: torch.Tensor, run: Run) -> torch.Tensor:
+def logits_of(net: nn.Module, x: Tensor, run: Run) -> Tensor:
     """The logits ``(K,)`` that ``net`` of ``run`` gives one clip ``x (1, C, T, H, W)``. Raises ``ValueError`` where it
     gives none."""
     classes = len(run.provenance["classes"])

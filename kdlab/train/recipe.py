@@ -25,12 +25,12 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
-from kdlab.clips.records import Catalogue
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
 from kdlab.distill.method import CrossEntropy
@@ -107,35 +107,18 @@ class Recipe:
 
 
 class Snapshot:
-    """The clips and sources of recipes, each asked once: all that share a snapshot see one state of the files."""
+    """The clips and sources of recipes, each asked once: all that share a snapshot see one state of the files.
+
+    ``catalogue(data)`` gives the clips of ``data``, ``fingerprint(data)`` their fingerprint, and ``contents(data)`` what is
+    part of a recipe's identity. ``sources(recipe)`` is the hash of the sources on which a recipe depends, and
+    ``digest(recipe)`` is :meth:`Recipe.digest`.
+    """
 
     def __init__(self):
-        self._answers = {}
-
-    def _once(self, *question, ask: Callable):
-        if question not in self._answers:
-            self._answers[question] = ask()
-        return self._answers[question]
-
-    def catalogue(self, data) -> Catalogue:
-        """The clips of ``data``."""
-        return self._once("catalogue", data, ask=data.catalogue)
-
-    def fingerprint(self, data) -> str:
-        """The fingerprint of the clips of ``data``."""
-        return self._once("fingerprint", data, ask=data.fingerprint)
-
-    def contents(self, data) -> str:
-        """The ``contents()`` of ``data``, which are part of a recipe's identity."""
-        return self._once("contents", data, ask=data.contents)
-
-    def sources(self, recipe: Recipe) -> str:
-        """The hash of the sources that ``recipe`` depends on."""
-        return self._once("sources", recipe, ask=lambda: source_hash(recipe))
-
-    def digest(self, recipe: Recipe) -> str:
-        """See :meth:`Recipe.digest`."""
-        return self._once("digest", recipe, ask=lambda: self._digest(recipe))
+        self.catalogue = cache(lambda data: data.catalogue())
+        self.fingerprint = cache(lambda data: data.fingerprint())
+        self.contents = cache(lambda data: data.contents())
+        self.sources, self.digest = cache(source_hash), cache(self._digest)
 
     def name(self, recipe: Recipe) -> str:
         """See :attr:`Recipe.name`."""
@@ -155,12 +138,12 @@ class Snapshot:
 class Inputs:
     """The inputs of a training: networks by role; batches to ``train`` on, and batches for ``validation`` during
     training, if any; ``answers(student, split, batch_size=64)``, which returns the records of a split and the student's
-    predictions for them; and the ``splits`` whose predictions are saved."""
+    predictions for them; and the ``splits`` whose predictions are saved. Without splits nothing asks for ``answers``."""
 
     nets: dict[str, nn.Module]
     train: Any
     validation: Any
-    answers: Callable
+    answers: Any
     splits: tuple[str, ...] = ("val", "test")
 
 

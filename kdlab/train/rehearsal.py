@@ -7,16 +7,17 @@ training depends on it.
 
 import tempfile
 import time
+from collections import UserDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab.clips.records import Catalogue
-from kdlab.nets.layers import one_thread
+from kdlab.nets.layers import graph_of, one_thread
 from kdlab.nets.video import Normalised, build
 from kdlab.protocols import Data, Method, Net
 from kdlab.system import paths
@@ -133,7 +134,7 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
         with _doing(f"{net} does not fit these clips"):
             _check_net(few)
     what = f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"
-    with _doing(what), _teacher_asked_for(recipe):
+    with _doing(what, taught=recipe.teacher is not None):
         ready, trained = _steps(few, needed, place)
     both = f"{net}, trained by {method},"
     with _doing(f"{both} cannot be evaluated and written"):
@@ -154,8 +155,9 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
 
 
 @contextmanager
-def _doing(what: str) -> Iterator[None]:
-    """Turn an error into a ``ValueError`` that says ``what`` went wrong; kdlab's own errors are full sentences."""
+def _doing(what: str, taught: bool = True) -> Iterator[None]:
+    """Turn an error into a ``ValueError`` that says ``what`` went wrong; kdlab's own errors are full sentences. Where
+    nothing is ``taught``, a method that asks for a teacher is told so."""
     try:
         yield
     except Exception as error:
@@ -164,20 +166,9 @@ def _doing(what: str) -> Iterator[None]:
         message = (
             f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         )
+        if message == "KeyError: 'teacher'" and not taught:
+            message = "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
         raise ValueError(f"{what}: {message}") from error
-
-
-@contextmanager
-def _teacher_asked_for(recipe: Recipe) -> Iterator[None]:
-    """Say that the recipe has no teacher where a method asks for one."""
-    try:
-        yield
-    except KeyError as error:
-        if error.args == ("teacher",) and not recipe.teacher:
-            raise ValueError(
-                "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
-            ) from error
-        raise
 
 
 def _check_clips(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
@@ -224,10 +215,10 @@ def _steps(
     return ready, run.finished()
 
 
-class _Networks(dict):
-    """Networks by name, which notes the names that are asked for."""
+class _Networks(UserDict):
+    """Networks by name, which notes the names that are asked for, in any way: all ways lead to ``__getitem__``."""
 
-    def __init__(self, nets: dict[str, nn.Module]):
+    def __init__(self, nets):
         super().__init__(nets)
         self.asked = set()
 
@@ -235,17 +226,8 @@ class _Networks(dict):
         self.asked.add(name)
         return super().__getitem__(name)
 
-    def get(self, name: str, default=None):
-        self.asked.add(name)
-        return super().get(name, default)
-
-    def items(self):
-        self.asked |= self.keys()
-        return super().items()
-
-    def values(self):
-        self.asked |= self.keys()
-        return super().values()
+    def __or__(self, others):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return dict(self) | others  # UserDict's would note elsewhere what is asked of it
 
 
 class _Observed(Training):
@@ -265,8 +247,9 @@ class _Observed(Training):
             for weight in loose[name]:
                 weight.requires_grad_(True)
 
-    def backward(self, loss: torch.Tensor) -> None:
-        leaves = {id(leaf): leaf for leaf in leaves_of(loss)}
+    def backward(self, loss: Tensor) -> None:
+        variables = (getattr(node, "variable", None) for node in graph_of([loss]))
+        leaves = {id(leaf): leaf for leaf in variables if leaf is not None}
         self.lasting |= leaves.keys() & self.leaves.keys()
         self.leaves |= leaves
         super().backward(loss)
@@ -306,23 +289,10 @@ class _Observed(Training):
             )
 
 
-def leaves_of(loss: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors to which the gradient of ``loss`` goes in the end."""
-    seen, todo = set(), [loss.grad_fn]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if (leaf := getattr(node, "variable", None)) is not None:
-            yield leaf
-        todo += [inner for inner, _ in node.next_functions]
-
-
 # --- the answers -------------------------------------------------------------------------------------------------
 
 
-def _logits(ready: Inputs, net: nn.Module, batch_size: int = 64) -> torch.Tensor:
+def _logits(ready: Inputs, net: nn.Module, batch_size: int = 64) -> Tensor:
     """The logits of ``net`` for the training clips in batches of ``batch_size``; an empty tensor where nothing is
     predicted."""
     return ready.answers(net, "train", batch_size)[1] if ready.splits else torch.zeros(0)
@@ -387,12 +357,10 @@ def _check_net(recipe: Recipe) -> None:
     not return one row of logits per clip."""
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
-    net = _made(recipe.net, len(recipe.data.catalogue().classes), x.shape[1])
-    logits = _evaluated(type(recipe.net).__qualname__, net, x)
+    kind, classes = type(recipe.net).__qualname__, len(recipe.data.catalogue().classes)
+    logits = _evaluated(kind, _made(recipe.net, classes, x.shape[1]), x)
     if all(record.label >= 0 for record in clips.records):
-        _check_logits(
-            type(recipe.net).__qualname__, logits, (len(x), len(recipe.data.catalogue().classes))
-        )
+        _check_logits(kind, logits, (len(x), classes))
 
 
 def _made(spec: Net, classes: int, seen: int) -> Normalised:
@@ -425,7 +393,7 @@ def _made(spec: Net, classes: int, seen: int) -> Normalised:
     return net
 
 
-def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
+def _evaluated(kind: str, net: nn.Module, x: Tensor) -> object:
     """The output of ``net`` in evaluation mode, which must change nothing in it."""
     weights = {*net.state_dict()}
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
@@ -445,8 +413,8 @@ def _evaluated(kind: str, net: nn.Module, x: torch.Tensor) -> object:
 
 
 def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
-    if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
-        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.shape != wanted:
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"{kind} gives {given} for {wanted[0]} clips, where {wanted} is wanted, a row a clip and a "
             "column a class"

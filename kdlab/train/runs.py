@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from kdlab import __version__
 from kdlab.nets.pretrained import Weights
@@ -157,11 +157,7 @@ class Run:
     def net(self) -> nn.Module:
         """The trained student, in eval mode, with its normalisation. Raises :class:`DamagedRun`."""
         path = self.folder / "weights.safetensors"
-        own = {
-            k.removeprefix("student."): v
-            for k, v in read_weights(path).items()
-            if k.startswith("student.")
-        }
+        own = named_with("student.", read_weights(path))
         classes = len(self.provenance["classes"])
         if self.recipe.on_clips:
             return network_of(self.recipe, classes, own, str(path))
@@ -190,9 +186,7 @@ class Run:
         return " and ".join(reasons)
 
 
-def network_of(
-    recipe: Recipe, classes: int, state: dict[str, torch.Tensor], source: str
-) -> nn.Module:
+def network_of(recipe: Recipe, classes: int, state: dict[str, Tensor], source: str) -> nn.Module:
     """The recipe's network for ``classes`` classes with the weights ``state``, in eval mode; ``source`` names the
     weights in errors."""
     return load_weights(build(untrained(recipe.net), classes, 0), state, source).eval()
@@ -213,7 +207,7 @@ def _read_note(file: Path) -> dict:
         raise damaged(file, error) from error
 
 
-def read_weights(file: Path) -> dict[str, torch.Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors in ``file``. Raises :class:`DamagedRun` where their :func:`.loop.weights_hash` differs from that in
     the ``run.json`` beside it, if there is one."""
     note = file.with_name("run.json")
@@ -229,6 +223,11 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
             file, f"the hash of its tensors is {actual[:12]}…, and {noted[:12]}… was noted"
         )
     return state
+
+
+def named_with(prefix: str, values: dict) -> dict:
+    """Those of the ``values`` whose name begins with ``prefix``, by the rest of their name."""
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
 def find_run(recipe: Recipe, pretrained: bool, snapshot: Snapshot | None = None) -> Run | None:
@@ -298,14 +297,13 @@ def _predictions(ready: Inputs, student: nn.Module) -> dict[str, np.ndarray]:
         if not records:
             continue
         _check_finite(f"what it says of {split} clips", logits)
-        arrays[f"{split}_ids"] = np.array([record.id for record in records])
-        arrays[f"{split}_groups"] = np.array([record.group for record in records])
-        arrays[f"{split}_labels"] = np.array([record.label for record in records])
+        for name in ("id", "group", "label"):
+            arrays[f"{split}_{name}s"] = np.array([getattr(record, name) for record in records])
         arrays[f"{split}_logits"] = logits.numpy()
     return arrays
 
 
-def _check_finite(name: str, values: torch.Tensor) -> None:
+def _check_finite(name: str, values: Tensor) -> None:
     if not values.isfinite().all():  # the loss of the last step was still finite
         raise ValueError(
             f"{name} is no number after the last step: lower the learning rate, or look for a "

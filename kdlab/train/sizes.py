@@ -11,6 +11,8 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.train.settings import Settings
 
+#: Two thirds of the pixels of the default :class:`Window`, and no less accurate with few clips (docs/log.md).
+_SMALL = Window(12, 38, 34)
 #: The ``variety`` of demo and study: here plain CE on raw clips is neither trivial nor hopeless.
 VARIETY = 0.25
 
@@ -40,9 +42,10 @@ class GenerativeSize(Size):
 
     per_class: tuple[int, int, int]
     epochs: int
-    real_epochs: int
-    seeds: int
-    window: Window = Window(16, 36, 32)
+    real_epochs: int = 80
+    seeds: int = 1
+    # accuracy on 550 validation clips of student, KD, GenKD: 51, 54 and 60 % with 12 frames, 51, 55 and 60 % with 16
+    window: Window = Window(12, 36, 32)
     batch_size: int = 8
     classes: tuple[str, ...] = ACTIONS
 
@@ -55,7 +58,7 @@ class DetectionSize(Size):
     videos: tuple[int, int, int]
     seconds: tuple[float, float]
     epochs: int
-    seeds: int
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,10 @@ class ExitSize(Size):
     iframe_epochs: int
     plain_epochs: int
     exit_epochs: int
-    real_epochs: int
-    real_exit_epochs: int
     draws: int
-    seeds: int
+    real_epochs: int = 250
+    real_exit_epochs: int = 100
+    seeds: int = 1
     rate: float = 4e-3
 
 
@@ -83,7 +86,7 @@ class RegimeSize(Size):
     """The size of DL-KDD with networks that were pre-trained on bright clips. ``night`` gives the dark clips;
     ``bright`` is the number of bright clips per class for the starts, which train for ``epochs``. Training on dark
     clips without labels takes ``adapted`` epochs, training with ``few`` labelled clips per class ``tuned`` epochs. Then
-    seeds, window and network."""
+    seeds and window."""
 
     night: Night
     bright: tuple[int, int, int]
@@ -91,15 +94,10 @@ class RegimeSize(Size):
     epochs: int
     adapted: int
     tuned: int
-    seeds: int
-    window: Window = Window(12, 38, 34)
-    net: TinyR2Plus1D = TinyR2Plus1D()
+    seeds: int = 1
+    window: Window = _SMALL
 
 
-#: Two thirds of the pixels of the default :class:`Window`, and no less accurate with few clips (docs/log.md).
-_SMALL = Window(12, 38, 34)
-#: Accuracy on 550 validation clips of student, KD, GenKD: 51, 54 and 60 % with 12 frames, 51, 55 and 60 % with 16.
-_TWELVE = Window(12, 36, 32)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=1)
 STUDY = Profile(
@@ -109,23 +107,18 @@ _SIZES = (
     SMOKE,
     DEMO,
     STUDY,
-    GenerativeSize("smoke", per_class=(3, 1, 2), epochs=2, real_epochs=2, seeds=1, window=_TWELVE),
+    GenerativeSize("smoke", per_class=(3, 1, 2), epochs=2, real_epochs=2),
     # 300 validation clips in each of two worlds, gated labels alone: 73.0 % in 94 epochs, 69.7 in 188
     GenerativeSize(
         "demo",
         per_class=(24, 4, 24),
         epochs=94,
-        real_epochs=80,
-        seeds=1,
-        window=_TWELVE,
         batch_size=16,
         classes=("Jump", "Run", "Sit", "Stand", "Turn", "Walk"),
     ),
-    GenerativeSize(
-        "study", per_class=(40, 100, 100), epochs=120, real_epochs=80, seeds=5, window=_TWELVE
-    ),
-    DetectionSize("smoke", videos=(3, 1, 2), seconds=(12.0, 14.0), epochs=2, seeds=1),
-    DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=10, seeds=1),
+    GenerativeSize("study", per_class=(40, 100, 100), epochs=120, seeds=5),
+    DetectionSize("smoke", videos=(3, 1, 2), seconds=(12.0, 14.0), epochs=2),
+    DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=10),
     DetectionSize("study", videos=(24, 20, 60), seconds=(20.0, 30.0), epochs=160, seeds=5),
     ExitSize(
         "smoke",
@@ -134,10 +127,9 @@ _SIZES = (
         iframe_epochs=2,
         plain_epochs=2,
         exit_epochs=2,
+        draws=2,
         real_epochs=2,
         real_exit_epochs=2,
-        draws=2,
-        seeds=1,
     ),
     # 550 validation clips at context 0.5: residual 49.1 % in 80 epochs at 4e-3, 55.3 in 120 at 8e-3; I-frames 50.2,
     # motion 51.6
@@ -148,10 +140,7 @@ _SIZES = (
         iframe_epochs=30,
         plain_epochs=80,
         exit_epochs=15,
-        real_epochs=250,
-        real_exit_epochs=100,
         draws=4,
-        seeds=1,
         rate=8e-3,
     ),
     ExitSize(
@@ -161,14 +150,10 @@ _SIZES = (
         iframe_epochs=130,
         plain_epochs=300,
         exit_epochs=15,
-        real_epochs=250,
-        real_exit_epochs=100,
         draws=8,
         seeds=5,
     ),
-    RegimeSize(
-        "smoke", night=SMOKE.night, bright=(3, 1, 1), few=2, epochs=2, adapted=1, tuned=1, seeds=1
-    ),
+    RegimeSize("smoke", night=SMOKE.night, bright=(3, 1, 1), few=2, epochs=2, adapted=1, tuned=1),
     RegimeSize(
         "demo",
         night=DEMO.night,
@@ -177,7 +162,6 @@ _SIZES = (
         epochs=100,
         adapted=20,
         tuned=60,
-        seeds=1,
     ),
     RegimeSize(
         "study",

@@ -8,7 +8,7 @@ from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended, AttendedNet, TemporalAttention
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.layers import outputs
-from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D, build
 
 TINY = Attended(TinyR2Plus1D((8, 16)), tokens=4, heads=4)
@@ -65,7 +65,8 @@ def test_what_does_not_fit_is_said():
 
 
 @pytest.mark.parametrize(
-    "spec, shape", [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))]
+    "spec, shape",
+    [(TINY, (16, 4, 8, 8)), (Attended(TorchvisionVideo("r2plus1d_18"), tokens=2), (512, 1, 2, 2))],
 )
 def test_any_backbone_is_read_before_its_pooling(spec, shape):
     net = build(spec, 11, 0)

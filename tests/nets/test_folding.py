@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.layers import outputs
 from kdlab.nets.norms import folded
-from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D, build
 
 
@@ -23,7 +23,7 @@ def pairs(net: nn.Module) -> list[str]:
 
 @pytest.mark.parametrize("spec, shape", [
     (TinyR2Plus1D((4, 8)), (2, 3, 4, 16, 16)),
-    (Attended(R2Plus1D(18)), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
+    (Attended(TorchvisionVideo("r2plus1d_18")), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
 ])  # fmt: skip
 @torch.no_grad()
 def test_folding_changes_nothing_but_the_time(spec, shape):

@@ -78,7 +78,7 @@ def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, chec
     copy.write_bytes(checkpoint.read_bytes())
     torch.save(net().state_dict(), other)
     specs = [
-        Attended(R2Plus1D(34, Weights.of(path) if path else None))
+        Attended(R2Plus1D(Weights.of(path) if path else None))
         for path in (checkpoint, copy, other, None)
     ]
     first, same, *rest = (Recipe("ce_raw", Night(), net=spec).digest() for spec in specs)

@@ -423,6 +423,14 @@ class GradientPenalty(WithNets):
 
 
 @dataclass(frozen=True)
+class OfACopy(KD):
+    """It asks for its networks through a table of its own."""
+
+    def losses(self, nets, batch, progress):
+        return super().losses(nets | {}, batch, progress)
+
+
+@dataclass(frozen=True)
 class Mixup(CrossEntropy):
     def losses(self, nets, batch, progress):
         share = float(torch.rand(()))
@@ -456,6 +464,7 @@ LEARNS = (
     MeanTeacher(),
     DeclaredFrozen(),
     GradientPenalty(),
+    OfACopy(),
     Mixup(),
 )
 

@@ -7,14 +7,13 @@ from functools import cache
 from math import ceil
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import Window, open_all
 from kdlab.datasets.user_clips import UserClips
-from kdlab.nets.layers import one_thread
+from kdlab.nets.layers import one_thread, seeded_weights
 from kdlab.night import Night
 from kdlab.papers.dual_light.zero_dce import CurveNet, Curves, ZeroDce, apply_curves
 from kdlab.system.sources import source_hash
@@ -47,12 +46,9 @@ class CurveRecipe(Recipe):
         """An untrained curve network, determined by the seed alone, and the chosen clips; it predicts no classes."""
         train = replace(batches(self, "train"), records=self.chosen(catalogue))
         open_all([train])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded_weights(self.seed):
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Inputs(
-            {"student": net}, train, None, lambda student, split, batch_size=64: ((), None), ()
-        )
+        return Inputs({"student": net}, train, None, None, ())
 
 
 @dataclass(frozen=True)
@@ -102,13 +98,10 @@ class TrainedCurves:
         return replace(recipe, settings=Settings(epochs, self.batch, self.lr, weight_decay=1e-4))
 
     def run(self) -> Run:
-        """The training for today's sources and clips, found or made now."""
+        """The training for today's sources and clips, found or made now. Its ``history`` has a row per epoch: the
+        weighted loss ``loss_net`` and its four terms."""
         with torch.enable_grad():  # the first use may occur in an evaluation
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
-
-    def training(self) -> pd.DataFrame:
-        """The training curve, one row per epoch: the weighted loss ``loss_net`` and its four terms."""
-        return self.run().history
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """``uint8 (T, H, W, 3)`` → the same, brightened. Each frame is brightened separately, because the curve maps of

@@ -83,7 +83,7 @@ def paper_profile(
     ``as_released``: DarkLight's AdamW without warm-up. The gradients of 16 batches of 8 clips are summed for one step;
     the rate is divided by ten after 5 epochs without a lower validation loss.
     """
-    net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
+    net = Attended(R2Plus1D(Weights.of(weights) if weights else None))
     settings = Settings(200, 8, 1e-5, 1e-3, "one_cycle", precision)
     if as_released:
         released = AsReleased((("net", Rule("adamw")),), patience=5)

@@ -39,7 +39,7 @@ def start(size: RegimeSize, seed: int, augmented: bool = False) -> Recipe:
     return Recipe(
         "start_augmented" if augmented else "start",
         clips,
-        net=BatchNormed(size.net),
+        net=BatchNormed(),
         window=size.window,
         method=DARKENING if augmented else CrossEntropy(),
         settings=Settings(size.epochs),
@@ -55,9 +55,7 @@ def without_labels(
     In conditions whose names end in ``_re``, networks begin with re-estimated statistics. A student learns from soft
     targets alone (α = 1, t = 1). All conditions train for fixed steps and keep the last weights, without any selection.
     """
-    raw = replace(
-        start, condition="as_is", data=data, method=AsItIs(), start=start, settings=Settings(1)
-    )
+    raw = replace(start, data=data, method=AsItIs(), start=start, settings=Settings(1))
     passes = Settings(PASSES, batch_size=64)
     anew = replace(raw, condition="re_estimated", method=ReEstimated(), settings=passes)
     enhanced = replace(anew, condition="enhanced_re", view=Enhanced(enhancer))

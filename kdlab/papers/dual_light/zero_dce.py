@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlab.protocols import Method, Net
-from kdlab.system.values import alike, fraction, integer, not_negative
+from kdlab.distill.method import CrossEntropy, weighted_sum
+from kdlab.protocols import Net
+from kdlab.system.values import alike, integer
 
 
 def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
@@ -35,12 +36,12 @@ def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
 class CurveNet(nn.Module):
     """Seven 3 × 3 convolutions of ``width`` channels with skips 3→5, 2→6, 1→7; the last gives the maps, through tanh.
 
-    79,416 parameters at the released width of 32 and 8 ``iterations``. Fully convolutional: pictures may have any size.
+    79,416 parameters at the released width of 32, with 8 maps. Fully convolutional: pictures may have any size.
     """
 
-    def __init__(self, width: int = 32, iterations: int = 8):
+    def __init__(self, width: int = 32):
         super().__init__()
-        inputs, outputs = [3, *3 * [width], *3 * [2 * width]], [*6 * [width], 3 * iterations]
+        inputs, outputs = [3, *3 * [width], *3 * [2 * width]], [*6 * [width], 3 * 8]
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, outputs, strict=True)
         )
@@ -48,10 +49,7 @@ class CurveNet(nn.Module):
             nn.init.normal_(conv.weight, 0, 0.02)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures ``(B, 3, H, W)`` or clips ``(B, 3, T, H, W)`` in [0, 1] → curves ``(B, 24, …)``, brightened x."""
-        if x.ndim == 5:
-            frames = self(x.transpose(1, 2).flatten(0, 1))
-            return tuple(y.unflatten(0, (len(x), -1)).transpose(1, 2) for y in frames)
+        """Pictures ``(B, 3, H, W)`` in [0, 1] → curves ``(B, 24, H, W)``, brightened x."""
         skips = [torch.relu(self.convs[0](x))]
         for conv in self.convs[1:4]:
             skips.append(torch.relu(conv(skips[-1])))
@@ -89,11 +87,9 @@ def spatial_loss(enhanced: Tensor, x: Tensor) -> Tensor:
     return sum((gain - side) ** 2 for side in sides).mean()
 
 
-def exposure_loss(enhanced: Tensor, level: float = 0.6, patch: int = 16) -> Tensor:
-    """L_exp: mean of (grey mean of a patch − ``level``)² over patches of ``patch`` × ``patch`` pixels."""
-    fraction(level=level)
-    integer(1, patch=patch)
-    return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), patch) - level) ** 2).mean()
+def exposure_loss(enhanced: Tensor) -> Tensor:
+    """L_exp: mean of (grey mean of a patch − 0.6)² over patches of 16 × 16 pixels."""
+    return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), 16) - 0.6) ** 2).mean()
 
 
 def colour_loss(enhanced: Tensor) -> Tensor:
@@ -116,31 +112,17 @@ def smoothness_loss(curves: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ZeroDce(Method):
+class ZeroDce(CrossEntropy):
     """The method for :func:`kdlab.train.loop.fit`: ``nets["student"]`` is a ``CurveNet``, its view the dark clip."""
-
-    spatial: float = 1.0
-    exposure: float = 10.0
-    colour: float = 5.0
-    smoothness: float = 200.0
-    level: float = 0.6
-
-    def __post_init__(self):
-        fraction(level=self.level)
-        not_negative(**vars(self))
-
-    def networks_by_optimiser(self, nets) -> dict[str, list[str]]:
-        """The networks that each optimiser owns."""
-        return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
         """Yield the weighted sum and its four unweighted terms; labels are not used."""
         x = batch.views["student"].transpose(1, 2).flatten(0, 1)  # each frame is a picture
         curves, enhanced = nets["student"](x)
         terms = {
-            "spatial": spatial_loss(enhanced, x),
-            "exposure": exposure_loss(enhanced, self.level),
-            "colour": colour_loss(enhanced),
-            "smoothness": smoothness_loss(curves),
+            "spatial": (1.0, spatial_loss(enhanced, x)),
+            "exposure": (10.0, exposure_loss(enhanced)),
+            "colour": (5.0, colour_loss(enhanced)),
+            "smoothness": (200.0, smoothness_loss(curves)),
         }
-        yield "net", sum(getattr(self, name) * term for name, term in terms.items()), terms
+        yield "net", *weighted_sum(terms)

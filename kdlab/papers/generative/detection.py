@@ -243,13 +243,12 @@ class Detection(CrossEntropy):
     def weights(self, net: nn.Module, out: Outputs, labels: Tensor) -> Terms:
         """Name → (weight, term): :func:`detection_terms`, and :func:`boundary_loss` where it has a weight. ``out`` has
         the outputs of ``net`` and of its :attr:`maps`."""
-        weights = {"focal": 1.0, "tiou": self.tiou, "l1": self.l1, "quality": self.quality}
         terms = detection_terms(out.logits, net.priors, labels)
         if self.boundary:
-            weights["boundary"] = self.boundary
             targets = boundary_targets(labels, net.spec.steps)
             terms["boundary"] = _of_maps(boundary_loss, out.taps, targets)
-        return {name: (weights[name], term) for name, term in terms.items()}
+        # a field of the term's name weighs it; the focal loss has none, and weighs 1
+        return {name: (getattr(self, name, 1.0), term) for name, term in terms.items()}
 
     def spliced(self, student: nn.Module, net: nn.Module, batch, more: tuple[str, ...] = ()):
         """The triplet loss on spliced windows, the outputs of the layers ``more`` on them, the order of their frames

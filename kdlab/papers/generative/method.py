@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.windows import ClipBatches
 from kdlab.distill.method import rise, weighted_sum
-from kdlab.nets.layers import Outputs, at_random, bare, features, outputs
+from kdlab.nets.layers import Outputs, at_random, bare, features, outputs, seeded_weights
 from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.protocols import Method
 from kdlab.system.values import alike, fraction, integer, not_negative, one_of
@@ -125,8 +125,7 @@ class FeatureRepresentation(Method):
         return {"cvae": self._new_cvae(nets["student"], seed)} if self.generative else {}
 
     def _new_cvae(self, net: nn.Module, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_weights(seed):
             return attending(net).new_cvae(deterministic=self.deterministic)
 
     def networks_by_optimiser(self, nets) -> dict[str, list[str]]:

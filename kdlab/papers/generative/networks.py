@@ -3,7 +3,6 @@
 Features are ``F (B, C, T', h, w)``, attention is ``λ (B, C, T')`` in (0, 1).
 """
 
-import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
+from kdlab.nets.layers import evaluating
 from kdlab.nets.video import OnTrunk, load_weights
 from kdlab.system.values import fraction, integer
-from kdlab.train.runs import read_weights
+from kdlab.train.runs import named_with, read_weights
 
 
 def gate(features: Tensor, attention: Tensor, faithful: bool = False) -> Tensor:
@@ -163,10 +163,8 @@ class CVAEs(nn.ModuleList):
 def read_cvae(folder: Path | str) -> CVAE | CVAEs:
     """The frozen CVAE of the run in ``folder``, or the CVAEs of a detector. Raises ``ValueError`` where there is none,
     and ``DamagedRun`` for weights whose hash differs from the one in the run's note."""
-    path, prefix = Path(folder) / "weights.safetensors", "cvae."
-    state = {
-        k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)
-    }
+    path = Path(folder) / "weights.safetensors"
+    state = named_with("cvae.", read_weights(path))
     cvaes = CVAEs()
     for name in sorted(state):
         if name.endswith("squeeze.0.weight"):
@@ -185,20 +183,16 @@ class GatedNet(nn.Module):
     ``attention`` and ``fc`` give F, λ and the logits of each step. ``shape`` is the shape of F for one clip.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        shape: tuple[int, ...],
-        num_classes: int,
-        faithful: bool,
-        dropout: float,
-    ):
+    def __init__(self, spec: "Gated", num_classes: int):
         super().__init__()
-        self.shape, self.faithful = shape, faithful
-        self.backbone = backbone
-        self.attention = Attention(shape[0], shape[1], shape[2:])
-        self.pool, self.dropout = PairPool(), nn.Dropout(dropout)
-        self.fc = nn.Linear(shape[0], num_classes)
+        self.backbone, self.faithful = spec.trunk(spec.backbone.make(num_classes)), spec.faithful
+        with evaluating(self.backbone), torch.no_grad():
+            features = self.backbone(torch.zeros(1, spec.channels, *spec.clip))
+        self.shape = tuple(features.shape[1:])
+        channels, steps, *size = self.shape
+        self.attention = Attention(channels, steps, tuple(size))
+        self.pool, self.dropout = PairPool(), nn.Dropout(spec.dropout)
+        self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -229,13 +223,8 @@ class Gated(OnTrunk):
     dropout: float = 0.0
 
     def __post_init__(self):
-        integer(1, clip=list(self.clip))
+        integer(1, clip=self.clip)
         fraction(dropout=self.dropout)
 
     def make(self, num_classes: int) -> GatedNet:
-        backbone = self.trunk(self.backbone.make(num_classes))
-        black = torch.zeros(1, self.channels, *self.clip)
-        with torch.no_grad():
-            features = copy.deepcopy(backbone).eval()(black)
-        shape = tuple(features.shape[1:])
-        return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)
+        return GatedNet(self, num_classes)

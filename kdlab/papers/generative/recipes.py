@@ -35,7 +35,7 @@ GENERATION, TURNS = 1.0, 3
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
 
 
-SMOKE, DEMO, STUDY = (current(word, GenerativeSize) for word in ("smoke", "demo", "study"))
+SMOKE, DEMO = (current(word, GenerativeSize) for word in ("smoke", "demo"))
 
 
 def night(size: GenerativeSize) -> NightStream:

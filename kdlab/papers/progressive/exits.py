@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import Batch
-from kdlab.nets.layers import one_thread
+from kdlab.nets.layers import evaluating, one_thread, seeded_weights
 from kdlab.nets.video import Normalised
 from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features, twelve
 from kdlab.system import paths
@@ -149,8 +149,7 @@ class ExitRecipe(Recipe):
             some = features[split]
             return some.records, all_exits(student.cpu(), some, batch_size)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded_weights(self.seed):
             heads = self.net.make(len(catalogue.classes))
         return Inputs(
             {"student": heads}, features["train"], None, answers, ("train", "val", "test")
@@ -188,9 +187,6 @@ def features_of(
 
 def all_exits(heads: nn.Module, features: Features, batch_size: int = 64) -> Tensor:
     """Logits ``(N, 12, K)`` of :func:`.networks.twelve` for all clips, in evaluation mode."""
-    was_training = heads.training
-    heads.eval()
-    with torch.no_grad(), one_thread():
+    with evaluating(heads), torch.no_grad(), one_thread():
         logits = [twelve(heads, batch.views) for batch in features.evaluation(batch_size)]
-    heads.train(was_training)
     return torch.cat(logits)

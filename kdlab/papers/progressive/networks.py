@@ -20,7 +20,8 @@ from kdlab.system.values import integer
 ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")
 #: The names of the twelve exits in figures, the indices of the networks' final classifiers, and those of the heads.
 EXITS = tuple(f"{modality[0].upper()}{k}" for modality in ORDER for k in (1, 2, 3, 4))
-FINALS, TRAINED = [3, 7, 11], [0, 1, 2, 4, 5, 6, 8, 9, 10]
+FINALS = [3, 7, 11]
+TRAINED = [k for k in range(12) if k not in FINALS]
 #: Height and width to which a tiny network's heads average a map first: about the size of its third stage.
 POOLED = (7, 9)
 

@@ -109,16 +109,16 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     methods = {
         "ce_ic": exits.method,
         "pkd": by.Progressive(),
-        "pkd_iframe": by.Progressive(schedule=by.orders("iframe")["motion-residual-iframe"]),
-        "own_final": by.Progressive(schedule=by.only("own")),
-        "iframe_kd": by.Progressive(schedule=by.only("iframe")),
-        "reversed": by.Progressive(schedule=orders["own-residual-motion"]),
+        "pkd_iframe": by.Progressive(by.orders("iframe")["motion-residual-iframe"]),
+        "own_final": by.Progressive(by.only("own")),
+        "iframe_kd": by.Progressive(by.only("iframe")),
+        "reversed": by.Progressive(orders["own-residual-motion"]),
         "random_teacher": by.RandomTeacher(),
         "mixture": by.FixedMixture(),
         "smoothing": by.SmoothedExits(),
         "ce_kd": by.Progressive(alpha=0.5),
     }
-    methods |= {name: by.Progressive(schedule=orders[name]) for name in ORDERS}
+    methods |= {name: by.Progressive(orders[name]) for name in ORDERS}
     return named({name: replace(exits, method=method) for name, method in methods.items()})
 
 

@@ -55,8 +55,7 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     assert run.folder == paths.runs_dir() / curves.recipe().name
     assert run.recipe.name.startswith("zerodce-clips")
     assert from_json(to_json(run.recipe)) == run.recipe and run.provenance["steps"] >= 12
-    history = curves.training()
-    assert history.loss_net.iloc[-1] < history.loss_net.iloc[0]
+    assert run.history.loss_net.iloc[-1] < run.history.loss_net.iloc[0]
 
     module._net.cache_clear()
     monkeypatch.setattr("kdlab.train.obtain.fit", lambda *_, **__: pytest.fail("trained again"))

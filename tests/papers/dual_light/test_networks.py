@@ -58,5 +58,5 @@ def test_at_the_papers_size_there_are_sixteen_tokens_and_statistics_for_both_lig
         assert net.tokens(torch.zeros(1, 6, 64, 112, 112)).shape == (1, 16, 512)
     (tmp_path / "some.pth").write_bytes(b"any")
     weights = Weights.of(tmp_path / "some.pth")
-    assert TwoLights(R2Plus1D(34, weights)).statistics == (KINETICS[0] * 2, KINETICS[1] * 2)
+    assert TwoLights(R2Plus1D(weights)).statistics == (KINETICS[0] * 2, KINETICS[1] * 2)
     assert TwoLights().statistics is None

@@ -117,7 +117,6 @@ def size():
         few=2,
         adapted=2,
         tuned=2,
-        net=TINY,
     )
 
 
@@ -144,6 +143,6 @@ def test_what_moves_in_a_real_training(size, own_places):
 def test_a_start_reads_the_bright_stream():
     recipe = start(STUDY, 3)
     assert recipe.data.name == "night_bright" and recipe.data.night.classes == ACTIONS
-    assert recipe.net == BatchNormed(STUDY.net)
+    assert recipe.net == BatchNormed()
     darker = start(STUDY, 3, augmented=True).method.brightened(torch.full((200, 1, 1, 1, 1), 0.43))
     assert float(darker.min()) < 0.06 and float(darker.max()) == pytest.approx(0.43)

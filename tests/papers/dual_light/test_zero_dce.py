@@ -66,16 +66,6 @@ def test_the_released_network():
     assert torch.equal(y, apply_curves(x, curves))
 
 
-def test_a_clip_is_its_frames():
-    net = CurveNet(8)
-    clip = torch.rand(2, 3, 4, 16, 16)
-    curves, y = net(clip)
-    assert curves.shape == (2, 24, 4, 16, 16) and y.shape == clip.shape
-    for t in range(4):
-        assert torch.allclose(y[:, :, t], net(clip[:, :, t])[1], atol=1e-6)
-        assert torch.allclose(curves[:, :, t], net(clip[:, :, t])[0], atol=1e-6)
-
-
 def test_skips_join_the_layers_the_paper_names():
     net = CurveNet(4)
     x = torch.rand(1, 3, 16, 16)
