@@ -51,11 +51,12 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         return frame
     # the area mean avoids aliasing when shrinking, but makes blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    parts = []
-    for first in range(0, channels, 4):  # OpenCV 5 resizes at most four channels at once
-        part = cv2.resize(frame[..., first : first + 4], size, interpolation=how)
-        parts.append(part.reshape(size[1], size[0], -1))
-    return parts[0] if channels <= 4 else np.concatenate(parts, -1)
+    # OpenCV 5 resizes at most four channels at once, and returns a single one without an axis for it
+    parts = [
+        cv2.resize(frame[..., first : first + 4], size, interpolation=how)
+        for first in range(0, channels, 4)
+    ]
+    return np.dstack(parts)
 
 
 #: Clips that a cache keeps open; Linux lets a process map about 65,000 files.
@@ -78,7 +79,7 @@ class FrameCache:
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._counts: dict[Path, int] = {}
-        self._held: dict[tuple, np.ndarray] | None = None
+        self._held, self._most_held = {}, 0
         self._full = False
         self._used: int | None = None
 
@@ -89,11 +90,11 @@ class FrameCache:
     def hold(self) -> None:
         """Keep clips open from now on, at most :data:`MOST_HELD`, and ask the disk no more whether they changed: for
         one training, whose clips are compared before and after it."""
-        self._held = {}
+        self._held, self._most_held = {}, MOST_HELD
 
     def frames(
         self,
-        path: Path | str,
+        path: Path,
         indices: Sequence[int] | np.ndarray,
         side: int,
         read: Read = each_frame,
@@ -108,7 +109,7 @@ class FrameCache:
         if kept is None:
             return gathered(
                 lambda path, wanted: _small(path, side, read(path, indices=wanted)),
-                Path(path),
+                path,
                 indices,
             )
         if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
@@ -118,30 +119,30 @@ class FrameCache:
             )
         return kept[indices]
 
-    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
+    def length(self, path: Path, side: int, read: Read = each_frame, tag: str = "raw") -> int:
         """The number of decoded frames of a clip. A clip that is not in the cache is decoded and cached."""
         kept = self._opened(path, side, read, tag)
         if kept is not None:
             return len(kept)
         file = self._file(path, side, tag)
         if file not in self._counts:
-            self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path))))
+            self._counts[file] = sum(1 for _ in _small(path, side, read(path)))
         return self._counts[file]
 
-    def _opened(self, path: Path | str, side: int, read: Read, tag: str) -> np.ndarray | None:
+    def _opened(self, path: Path, side: int, read: Read, tag: str) -> np.ndarray | None:
         clip = path, side, tag
-        if self._held and clip in self._held:
+        if clip in self._held:
             return self._held[clip]
         kept = self._kept(self._file(*clip), path, side, read)
-        if self._held is not None and kept is not None and len(self._held) < MOST_HELD:
+        if kept is not None and len(self._held) < self._most_held:
             self._held[clip] = kept
         return kept
 
-    def _file(self, path: Path | str, side: int, tag: str) -> Path:
+    def _file(self, path: Path, side: int, tag: str) -> Path:
         what = _FORMAT, os.path.abspath(path), *stamp(path), side, tag
         return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"
 
-    def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
+    def _kept(self, file: Path, path: Path, side: int, read: Read) -> np.ndarray | None:
         """The clip's frames, memory-mapped read-only; writes their file if necessary. None if there is no room."""
         kept = _mapped(file)
         if kept is not None or self._full:
@@ -152,7 +153,7 @@ class FrameCache:
         room = self.limit_bytes - self._used
         try:
             write_atomically(
-                file, lambda draft: _write(draft, _small(path, side, read(Path(path))), room)
+                file, lambda draft: _write(draft, _small(path, side, read(path)), room)
             )
             self._used += file.stat().st_size
         except StorageFull as error:
@@ -186,11 +187,11 @@ def _mapped(file: Path) -> np.ndarray | None:
 @cached_by_file(2**16)
 def _layout(file: Path) -> tuple[int, tuple[int, ...]]:
     """Offset and shape of the frames in ``file``; reading its header takes five times as long as the access."""
-    frames = np.load(str(file), mmap_mode="r")
+    frames = np.load(file, mmap_mode="r")
     return frames.offset, frames.shape
 
 
-def _small(path: Path | str, side: int, frames: Frames) -> Frames:
+def _small(path: Path, side: int, frames: Frames) -> Frames:
     """Resize the frames of a clip, one by one."""
     shape = None
     for frame in frames:

@@ -52,7 +52,7 @@ def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) 
         chosen = np.round(length * (parts[:-1] + 0.5))
     else:
         edges = np.round(length * parts)
-        chosen = edges[:-1] + np.floor(np.asarray(phases) * np.maximum(np.diff(edges), 1))
+        chosen = edges[:-1] + np.floor(phases * np.maximum(np.diff(edges), 1))
     return np.clip(chosen.astype(np.int64) + 1, 0, count - 1)
 
 

@@ -56,13 +56,8 @@ def _on_luma(frames: np.ndarray, equalise, steady: bool) -> np.ndarray:
     )  # (H, T, W, 3)
     pictures = [ycc.reshape(-1, *ycc.shape[2:])] if steady else ycc.swapaxes(0, 1)
     for picture in pictures:
-        picture[..., 0] = equalise(np.ascontiguousarray(picture[..., 0]))
-    return np.stack(
-        [
-            cv2.cvtColor(frame, cv2.COLOR_YCrCb2RGB)
-            for frame in np.ascontiguousarray(ycc.swapaxes(0, 1))
-        ]
-    )
+        picture[..., 0] = equalise(picture[..., 0])
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_YCrCb2RGB) for frame in ycc.swapaxes(0, 1)])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,3 +135,13 @@ class Catalogue:
                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
                 "subfolder per class."
             )
+
+
+def require_apart(records: Iterable[ClipRecord], named: Callable, mend: str) -> None:
+    """Raise CatalogueError with the ``mend`` if ``named(path)`` is the same for two files of ``records``."""
+    files = {}
+    for record in records:
+        name = named(record.path)
+        first = files.setdefault(name, record.path)
+        if first != record.path:
+            raise CatalogueError(f"{first} and {record.path} would both be read as {name}: {mend}")

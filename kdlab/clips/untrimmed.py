@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from kdlab.clips.records import SPLITS, Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.views import Around, View
+from kdlab.clips.records import SPLITS, Catalogue, CatalogueError, ClipRecord, require_apart
+from kdlab.clips.views import Around, View, require_own_pictures
 from kdlab.clips.windows import Batch, ClipBatches, Draw, Window
 from kdlab.system.values import integer, positive
 from kdlab.video.container import Frames, Indices, timeline
@@ -50,6 +50,7 @@ class Windows(Window):
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
         """Batches of the windows of all videos in ``split``; every view is wrapped in :class:`AtRate`."""
+        require_own_pictures(catalogue, views.values())
         views = {name: AtRate(view, self.rate) for name, view in views.items()}
         return WindowBatches(windows(catalogue, split, self), views, self)
 
@@ -95,13 +96,20 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     The last window of a video ends with the video. Decodes nothing. Segments may overlap. Some segments may lie after
     the end of their video, as in THUMOS14: no window shows them, and the detector's score counts them as missed.
 
-    Raises :class:`CatalogueError` for a segment without times, a segment that ends before it starts, a video whose
-    segments all begin after its end, and a ``window.dense`` that leaves no training window. Raises FileNotFoundError
-    for a missing video.
+    Raises :class:`CatalogueError` for two files of one video name, a segment without times, a segment that ends before
+    it starts, a video whose segments all begin after its end, and a ``window.dense`` that leaves no training window.
+    Raises FileNotFoundError for a missing video.
     """
     dense = window.dense if split == "train" else 0
+    of_split = catalogue.split(split)
+    # annotations and detections name a video by its path without suffix
+    require_apart(
+        of_split,
+        lambda path: path.with_suffix(""),
+        "rename one of the two films, and its rows in the table.",
+    )
     videos: dict[Path, list[ClipRecord]] = {}
-    for record in catalogue.split(split):
+    for record in of_split:
         videos.setdefault(record.path, []).append(record)
     shown = []
     for path, records in videos.items():
@@ -114,9 +122,19 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
             whole = (first <= low + 1e-6) & (high <= first + window.frames + 1e-6)
             if dense and not whole.any():
                 continue
-            id_, group = f"{name}@{first / window.rate:g}", records[0].group
-            of_video = {"video": name, "seconds": seconds, "first": first, "segments": segments}
-            shown.append(VideoWindow(id_, path, -1, split, group, **of_video))
+            shown.append(
+                VideoWindow(
+                    f"{name}@{first / window.rate:g}",
+                    path,
+                    -1,
+                    split,
+                    records[0].group,
+                    video=name,
+                    seconds=seconds,
+                    first=first,
+                    segments=segments,
+                )
+            )
     if dense and videos and not shown:
         raise CatalogueError(
             f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "

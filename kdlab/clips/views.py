@@ -5,8 +5,9 @@ clip share the draw, so that teacher and student see the same moments and the sa
 """
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import count, islice
 from pathlib import Path
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from kdlab.clips.records import Catalogue, require_apart
 from kdlab.protocols import View
 from kdlab.system.files import text_hash
 from kdlab.system.sources import dataclasses_in, view_mark
@@ -190,7 +192,8 @@ class Flow(Around):
 
 @dataclass(frozen=True)
 class FlowFiles(View):
-    """Flow from other programs: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
+    """Flow from other programs: grey pictures ``x`` and ``y`` of a clip in ``folder``/<its class folder>/<its file name
+    without suffix>, else in ``folder``/<its file name without suffix>, in the order of the numbers in their names.
 
     The default patterns are those of the common extractors; rest is 127 or 128. The first picture is the flow from the
     first to the second frame, and is used for both. The frame cache does not notice changed pictures: delete the cache
@@ -211,17 +214,23 @@ class FlowFiles(View):
         """Hash of names and sizes of all pictures, 16 hex digits; millions of pictures cannot be read each time."""
         folder, sizes = Path(self.folder), []
         for pattern in (self.x, self.y):
-            for place in folder.glob(f"*/{pattern}"):
+            for place in (*folder.glob(f"*/{pattern}"), *folder.glob(f"*/*/{pattern}")):
                 sizes.append((str(place.relative_to(folder)), place.stat().st_size))
         return text_hash(repr(sorted(sizes)))
+
+    def place(self, path: Path) -> Path:
+        """The folder of the pictures of the clip ``path``."""
+        folder = Path(self.folder)
+        of_class = folder / path.parent.name / path.stem
+        return of_class if of_class.is_dir() else folder / path.stem
 
     def each_frame(self, path: Path, indices: Indices = None) -> Frames:
         """Yield flow as :class:`Flow` does, uint8 (H, W, 2).
 
         Raises ``FileNotFoundError`` for missing pictures and :class:`DamagedClip` for unreadable ones.
         """
-        place = Path(self.folder) / Path(path).stem
-        both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
+        place = self.place(path)
+        both = [sorted(place.glob(pattern), key=_numbers) for pattern in (self.x, self.y)]
         rows = list(range(len(both[0]) + 1)) if indices is None else np.asarray(indices).tolist()
         if not max(rows, default=1) <= len(both[0]) == len(both[1]) > 0:
             raise FileNotFoundError(
@@ -232,8 +241,21 @@ class FlowFiles(View):
             yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 
 
+def _numbers(file: Path) -> list[str | int]:
+    """The parts of a file's path, numbers as such: programs that pad none write ``flow_x_10`` after ``flow_x_9``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(file))]
+
+
 def _grey(file: Path) -> np.ndarray:
-    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
+    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise DamagedClip(file, "damaged: no picture; extract that clip's flow again")
     return picture
+
+
+def require_own_pictures(catalogue: Catalogue, views: Iterable[View]) -> None:
+    """Raise CatalogueError if one of ``views`` would read the flow of two clips from one folder of pictures."""
+    for view in dataclasses_in(tuple(views)):
+        if isinstance(view, FlowFiles):
+            mend = f"put the flow of each into {view.folder}/<its folder>/<its name>, or rename one of them."
+            require_apart(catalogue.records, view.place, mend)

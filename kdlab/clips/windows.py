@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.records import Catalogue, ClipRecord
-from kdlab.clips.views import View, tag
+from kdlab.clips.views import View, require_own_pictures, tag
 from kdlab.system.pool import each, track
 from kdlab.system.values import fraction, integer, positive
 from kdlab.video.container import timeline
@@ -98,7 +98,9 @@ class Window:
         return view.mirrored(cut) if draw.flip else cut
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "ClipBatches":
-        """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window."""
+        """Batches of the clips in ``split`` of a catalogue under ``views`` (name → view), through this window. Raises
+        what :func:`kdlab.clips.views.require_own_pictures` raises."""
+        require_own_pictures(catalogue, views.values())
         return ClipBatches(catalogue.split(split), views, self)
 
 
@@ -227,16 +229,16 @@ class ClipBatches:
             draws = [self.window.centre(self.length(record)) for record in records]
             yield self.collate(range(start, start + len(records)), draws)
 
-    def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation per channel, each ``(C,)``, of one view over about ``clips`` spread clips."""
-        step = max(1, len(self.records) // clips)
+    def statistics(self, view: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation per channel, each ``(C,)``, of one view over about 256 spread clips."""
+        step = max(1, len(self.records) // 256)
         selected = replace(self, records=self.records[::step], views={view: self.views[view]})
         count, total, squares = 0, 0.0, 0.0
         for batch in selected.evaluation():
             x = batch.views[view].double()
             count += x.numel() // x.shape[1]
-            total = total + x.sum((0, 2, 3, 4))
-            squares = squares + (x * x).sum((0, 2, 3, 4))
+            total += x.sum((0, 2, 3, 4))
+            squares += (x * x).sum((0, 2, 3, 4))
         mean = total / count
         deviation = (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3)
         return mean.float(), deviation.float()
@@ -275,7 +277,7 @@ def _faults(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | 
 def _fault(clips: ClipBatches, record: ClipRecord) -> Exception | None:
     """Read one clip under every view, as an evaluation does, and return its error, or None."""
     try:
-        next(iter(replace(clips, records=(record,)).evaluation()))  # replace() keeps the cache
+        next(replace(clips, records=(record,)).evaluation())  # replace() keeps the cache
     except (ValueError, OSError) as error:  # damaged, too short, wrong codec, missing, unreadable
         return error
 

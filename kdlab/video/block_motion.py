@@ -66,14 +66,14 @@ class Moves:
 
 
 def moves(
-    blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, columns: int = 0
+    blocks: Sequence[np.ndarray], height: int, width: int, rows: int, columns: int
 ) -> list[Moves]:
     """The pixels that ``blocks``, an array (n,) per P-frame, move in images of ``height`` x ``width``.
 
     docs/methods.md, 4.2: blocks at rest move nothing. A moving block moves only the pixels that lie inside the image in
-    both frames. A later block overwrites an earlier one. If :func:`advance` receives arrays that are padded at the
-    right and the bottom, ``rows`` and ``columns`` are their size: padding leaves fewer blocks cut, and cut blocks are
-    slower. One call for several frames is faster than one call per frame.
+    both frames. A later block overwrites an earlier one. ``rows`` and ``columns`` are the size of the fields that
+    :func:`advance` receives, which may be padded at the right and the bottom: padding leaves fewer blocks cut, and cut
+    blocks are slower. One call for several frames is faster than one call per frame.
     """
     pairs = np.concatenate([array.view(np.uint8) for array in blocks]).view(_PAIRS)
     moved = np.flatnonzero(pairs["src"] != pairs["dst"])
@@ -87,7 +87,7 @@ def moves(
     there, here, size = corners[:, :2], corners[:, 2:], np.array((width, height))
     # at the right and the bottom, a tile may copy padding to padding
     inside = (there <= size - tile) | (there <= here)
-    inside &= here <= (columns or width, rows or height) - tile
+    inside &= here <= (columns, rows) - tile
     whole = (corners >= 0).all(1) & inside.all(1)
     cut = [[] for _ in blocks]
     if not whole.all():
@@ -125,34 +125,28 @@ def _within(corners: np.ndarray, tile: np.ndarray, size: np.ndarray) -> list[lis
     return np.concatenate([(both + low[:, None]).reshape(-1, 4), sides], 1).tolist()
 
 
-def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.ndarray:
-    """Move the ``field`` of the previous frame, (rows, columns, C) and contiguous, to this frame.
+def advance(field: np.ndarray, by: Moves) -> None:
+    """Move the ``field`` of the previous frame, (rows, columns, C) and contiguous, to this frame, in place.
 
     Starting from A_0(p) = p, this is the recursion of docs/methods.md, 4.2. Starting from the I-frame's pixels, it
-    gives the I-frame warped by A_t at every step. The result is a new array; ``out=field`` changes ``field`` in place.
+    gives the I-frame warped by A_t at every step. A field is at least as large as a tile.
     """
     (w, h), (rows, columns), pixel = by.tile, field.shape[:2], field.shape[2] * field.itemsize
     u, v, x, y = by.whole
-
-    def tiles(of: np.ndarray) -> np.ndarray:
-        # a tile at every pixel; each row of a tile is one opaque item, which NumPy copies fastest
-        return np.ndarray(
-            (rows - h + 1, columns - w + 1, h),
-            f"V{w * pixel}",
-            of,
-            0,
-            (columns * pixel, pixel, columns * pixel),
-        )
-
+    # a tile at every pixel; each row of a tile is one opaque item, which NumPy copies fastest
+    tiles = np.ndarray(
+        (rows - h + 1, columns - w + 1, h),
+        f"V{w * pixel}",
+        field,
+        0,
+        (columns * pixel, pixel, columns * pixel),
+    )
     # read every tile before writing any, so that no block copies what another block wrote
-    copied = tiles(field)[v, u] if x.size else None
+    copied = tiles[v, u]
     pieces = [field[v : v + h, u : u + w].copy() for u, v, _, _, w, h in by.cut]
-    new = field.copy() if out is None else out
-    if x.size:
-        tiles(new)[y, x] = copied
+    tiles[y, x] = copied
     for (_, _, x, y, w, h), piece in zip(by.cut, pieces, strict=True):
-        new[y : y + h, x : x + w] = piece
-    return new
+        field[y : y + h, x : x + w] = piece
 
 
 @lru_cache(maxsize=8)

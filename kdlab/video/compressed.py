@@ -201,7 +201,7 @@ def vectors(path: Path | str, numbers: Indices = None) -> np.ndarray:
     order of the codec. Motion is a multiple of 1/2 pixel in MPEG-4, of 1/4 in H.264 and in MPEG-4 of quarter-pixel
     motion. No picture is converted to RGB, and no residual is computed. Raises what :func:`modalities` raises.
     """
-    path, index = Path(path), scan(path)
+    index = scan(path)
     wanted = _numbers(path, index, numbers)
     shown = set(wanted.tolist())
     blocks = {
@@ -233,7 +233,7 @@ def read(path: Path | str, numbers: Indices = None) -> dict[str, np.ndarray]:
     The arrays take 20 bytes per pixel and frame: 0.5 GB for 300 frames of 340x256. For longer files read some
     ``numbers``, or use :func:`modalities`. The file is decoded once. Raises what that function raises.
     """
-    path, index = Path(path), scan(path)
+    index = scan(path)
     wanted, size = _numbers(path, index, numbers), (index.info.height, index.info.width)
     groups, group = np.unique(index.group(wanted), return_inverse=True)
     arrays, iframes, blocks = {}, np.zeros((len(groups), *size, 3), np.uint8), {}
@@ -339,8 +339,8 @@ class _Source:
 
     def follow(self, by: Moves) -> None:
         """Go on to the next frame, whose blocks moved ``by``."""
-        advance(self._places, by, self._places)
-        advance(self._pixels, by, self._pixels)
+        advance(self._places, by)
+        advance(self._pixels, by)
 
     def compare(self, picture: np.ndarray, **about) -> Modalities:
         """The frame of ``picture``, which has come as far as this source."""
@@ -357,7 +357,7 @@ def _compared(
 ) -> Iterator[list[Modalities]]:
     """Yield each frame at ``numbers`` as often as ``accumulated`` is long: compared with its I-frame, or the previous
     frame."""
-    path, index = Path(path), scan(path)
+    index = scan(path)
     wanted = _numbers(path, index, numbers)
     shown, size = set(wanted.tolist()), (index.info.height, index.info.width)
     own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in size))
@@ -368,7 +368,9 @@ def _compared(
         for (number, frame), its_blocks, by in zip(batch, blocks, steps, strict=True):
             kind, before = index.kinds[number], picture
             if kind == "I" or number in shown or False in accumulated:
-                picture = _picture(frame, converter)
+                # rgb24 only: rgba is wrong in the last columns of some widths, such as 340. Threads cost more than
+                # they save.
+                picture = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
             if kind == "I":
                 key, before = number, picture
                 far = _Source(picture, own)
@@ -381,11 +383,6 @@ def _compared(
                 near.follow(by)
             about = {"number": number, "key": key, "kind": kind, "blocks": its_blocks}
             yield [(far if way else near).compare(picture, **about) for way in accumulated]
-
-
-def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
-    # rgb24 only: rgba is wrong in the last columns of some widths, such as 340. Threads cost more than they save.
-    return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def _blocks(frame: av.VideoFrame) -> np.ndarray:

@@ -64,8 +64,6 @@ _TAIL = 2**26  # bytes behind the last packet in which a second film is looked f
 # Largest size in bytes of a "not coded" picture of MPEG-4 part 2, which replaces a dropped or packed picture. Coded
 # pictures of up to 48 x 48 pixels may be as small.
 _NOT_CODED = 8
-# What stays the same of a file's status while it is read.
-_UNCHANGED = ("st_size", "st_mtime_ns", "st_ino")
 
 # FFmpeg reports damage in its log. PyAV passes these reports to `StreamReader` below, and to no other handler.
 av.logging.set_level(av.logging.ERROR)
@@ -172,7 +170,7 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
     no file that this file names. Raises FileNotFoundError, and DamagedClip for a file that is no video, or, at the end,
     for a file that has changed while it was open.
     """
-    before = require_file(path)
+    before = stamp(path)
     with _opened(path) as container:
         stream = container.streams.best("video")
         if stream is None or stream.disposition & Disposition.attached_pic:
@@ -182,8 +180,7 @@ def open_stream(path: Path) -> Iterator[VideoStream]:
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
-    after = require_file(path)
-    if any(getattr(before, part) != getattr(after, part) for part in _UNCHANGED):
+    if stamp(path) != before:
         raise DamagedClip(
             path, "unfinished: it changed while it was read; wait until it has been written"
         )
@@ -233,9 +230,8 @@ class StreamReader:
         self.info = _described(stream)
         self.packets = self.hidden = self.incomplete = self.decoded = 0
         self._is_cut = False  # whether the last packet is
-        self._bytes = 0  # where the last packet ends in the file
-        # ends of the last packet in decoding and in presentation time, in time base units
-        self._end = self._shown = 0
+        # ends of the last packet: in the file; in decoding and in presentation time, in time base units
+        self._bytes = self._end = self._shown = 0
         self._listed = _listed(stream)
         self._until = _announced_end(stream, self.info.container)
         self._due, is_mp4 = self.info.frames, self.info.container == "mp4"
@@ -353,7 +349,7 @@ class StreamReader:
             end = float(last * self._stream.time_base)
             if end < least:
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
-        if self.incomplete and self._is_cut:
+        if self._is_cut:
             return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
         if self.incomplete:
             return (
@@ -418,11 +414,6 @@ def _announced_end(stream: VideoStream, container: str) -> float | None:
 
 
 # --- times ---------------------------------------------------------------------------------------------------------
-
-_SEEKABLE = {
-    ("h264", "mp4"),
-    ("h264", "mkv"),
-}  # codecs and containers in which key frames are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -489,33 +480,35 @@ def timeline(path: Path | str) -> Timeline:
         reader, head = StreamReader(stream), stream.codec_context.extradata or b""
         is_prefixed = head[:1] == b"\1" and len(head) > 4
         length = (head[4] & 3) + 1 if is_prefixed else 0  # bytes of an H.264 unit's length
-        packets = [
-            (packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, length))
-            for packet in reader.shown_packets()
-        ]
-        reader.require_whole()
         unit, info = float(stream.time_base), reader.info
-    count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
+        stamps, decoding, keys = [], [], []
+        for packet in reader.shown_packets():
+            # presentation times are wrong in AVI; its decoding times include the dropped frames of a capture
+            stamp = packet.dts if info.container == "avi" else packet.pts
+            stamps.append(stamp)
+            if packet.dts is not None:
+                decoding.append(packet.dts)
+            if packet.is_keyframe and _starts_afresh(packet, length):
+                keys.append(stamp)
+        reader.require_whole()
+    count, packed = len(stamps), info.codec == "mpeg4" and reader.hidden > 0
     if packed:  # several pictures in one packet: only a decoder can count them
         with open_stream(path) as stream:
             count = sum(1 for _ in StreamReader(stream).frames())
-    # presentation times are wrong in AVI; its decoding times include the dropped frames of a capture
-    stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
-    decoding = [dts for _, dts, _ in packets if dts is not None]
-    times, own, keys = None, [], []
+    times, own = None, []
     # else the clock restarts or jumps
     if not packed and None not in stamps and decoding == sorted(decoding):
         own = _shown_from_the_first_key(path, stamps)
         count = len(own)
         times = (np.array(own) - own[0]) * unit
-        keys = sorted(stamp for stamp, packet in zip(stamps, packets, strict=True) if packet[2])
+        keys.sort()
         if info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
             times = None
     elif not info.fps:
         raise DamagedClip(
             path, "damaged: it says neither when its frames are shown nor how many a second"
         )
-    sure = (info.codec, info.container) in _SEEKABLE and not reader.hidden
+    sure = info.codec == "h264" and info.container in ("mp4", "mkv") and not reader.hidden
     # frames before the first key may be missing
     if not sure or len(set(own)) != count or keys[:1] != own[:1]:
         own, keys = [], []

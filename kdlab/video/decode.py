@@ -64,7 +64,7 @@ def each_frame(path: Path | str, indices: Indices = None) -> Frames:
 
     Raises the same errors. DamagedClip may come only after the last frame.
     """
-    path, wanted, given = Path(path), None, 0
+    wanted, given = None, 0
     if indices is not None:
         wanted = frame_numbers(path, indices).reshape(-1)
         if (np.diff(wanted, prepend=-1) <= 0).any():

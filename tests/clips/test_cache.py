@@ -16,14 +16,13 @@ from kdlab.video.decode import gathered
 class Reader:
     """Reads a "clip" that is a text file holding a seed: 20 frames of noise; counts how often, and what, it reads."""
 
-    def __init__(self, length=20, size=(24, 36, 3)):
-        self.length, self.size = length, size
+    def __init__(self):
         self.reads = []
 
     def __call__(self, path, indices=None):
         self.reads.append(indices)
         rng = np.random.default_rng(int(path.read_text()))
-        frames = rng.integers(0, 256, (self.length, *self.size), dtype=np.uint8)
+        frames = rng.integers(0, 256, (20, 24, 36, 3), dtype=np.uint8)
         return frames if indices is None else frames[indices]
 
 
@@ -39,11 +38,11 @@ def root(tmp_path):
     return tmp_path / "cache"
 
 
-def expected(clip, indices, side, **how):
-    return resize(Reader(**how)(clip), side)[indices]
-
-
 WANTED = [19, 0, 5, 5]
+
+
+def expected(clip):
+    return resize(Reader()(clip), 12)[WANTED]
 
 
 def test_a_clip_is_read_once_and_in_no_later_process(root, clip):
@@ -51,13 +50,11 @@ def test_a_clip_is_read_once_and_in_no_later_process(root, clip):
     read = Reader()
     for _ in range(3):
         got = cache.frames(clip, WANTED, 12, read)
-        assert np.array_equal(got, expected(clip, WANTED, 12))
+        assert np.array_equal(got, expected(clip))
         assert got.shape == (4, 12, 18, 3)
     assert cache.length(clip, 12, read) == 20
     assert FrameCache(root).length(clip, 12, read) == 20
-    assert np.array_equal(
-        FrameCache(root).frames(clip, WANTED, 12, read), expected(clip, WANTED, 12)
-    )
+    assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, read), expected(clip))
     assert len(read.reads) == 1
 
 
@@ -78,7 +75,7 @@ def test_a_changed_clip_is_read_afresh(root, clip):
         os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns + later))
         after = cache.frames(clip, WANTED, 12, read)
         assert not np.array_equal(before, after)
-        assert np.array_equal(after, expected(clip, WANTED, 12))
+        assert np.array_equal(after, expected(clip))
         before = after
 
 
@@ -125,7 +122,7 @@ def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
     whole = file.read_bytes()
     damage(file)
     again = FrameCache(root) if fresh else cache
-    assert np.array_equal(again.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+    assert np.array_equal(again.frames(clip, WANTED, 12, read), expected(clip))
     assert file.read_bytes() == whole
 
 
@@ -182,9 +179,7 @@ def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
     ) as warned:
         for _ in range(2):
             for clip in clips:
-                assert np.array_equal(
-                    cache.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12)
-                )
+                assert np.array_equal(cache.frames(clip, WANTED, 12, read), expected(clip))
     assert len(warned) == 1
     assert len(list(root.glob("*.npy"))) == 2
     # two that were kept, and the one that met the limit
@@ -199,9 +194,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_only(tmp_path, clip):
     cache = FrameCache(tmp_path / "file" / "cache")
     with pytest.warns(RuntimeWarning, match="KDLAB_CACHE") as warned:
         for _ in range(2):
-            assert np.array_equal(
-                cache.frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12)
-            )
+            assert np.array_equal(cache.frames(clip, WANTED, 12, Reader()), expected(clip))
         assert cache.length(clip, 12, Reader()) == 20
     assert len(warned) == 1
     assert str(cache.root) in str(warned[0].message)

@@ -44,11 +44,11 @@ def walking(frames: int, size=(112, 80), step: int = 3) -> np.ndarray:
 
 @pytest.fixture
 def clips(make_video, tmp_path):
-    def make(window=Segments(3, 40, 36), views=MODALITIES, count=2):
-        files = [make_video(f"c{i}.avi", pixels=walking(24 + 7 * i), **MPEG4) for i in range(count)]
+    def make(window=Segments(3, 40, 36)):
+        files = [make_video(f"c{i}.avi", pixels=walking(24 + 7 * i), **MPEG4) for i in range(2)]
         records = [ClipRecord(f"c{i}", path, i, "train", f"g{i}") for i, path in enumerate(files)]
         return SegmentBatches(
-            records, {v: Compressed(v) for v in views}, window, FrameCache(tmp_path / "cache")
+            records, {v: Compressed(v) for v in MODALITIES}, window, FrameCache(tmp_path / "cache")
         )
 
     return make
@@ -153,11 +153,7 @@ def test_the_sides_of_a_box_are_equal_or_neighbours(scales, boxes):
     frames = np.array([draw.frames for draw in draws])
     assert frames.min(0).tolist() == [1, 34, 66] and frames.max(0).tolist() == [33, 65, 98]
     again = window.random(100, torch.Generator().manual_seed(0))
-    assert (again.frames.tolist(), again.box, again.left) == (
-        draws[0].frames.tolist(),
-        draws[0].box,
-        draws[0].left,
-    )
+    assert repr(again) == repr(draws[0])
 
 
 def test_a_box_at_its_place_becomes_a_square():
@@ -176,7 +172,7 @@ def test_a_box_at_its_place_becomes_a_square():
 def test_evaluation_squeezes_the_picture_and_cuts_its_centre():
     window = PaperSegments()
     draw = window.centre(100)
-    assert draw.frames.tolist() == tsn_frames(100).tolist() == [17, 50, 83] and not draw.flip
+    assert draw.frames.tolist() == tsn_frames(100).tolist() and not draw.flip
     wanted = [cv2.resize(frame, (256, 256))[16:240, 16:240] for frame in PIXELS]
     assert np.array_equal(window.shown(draw, PIXELS), wanted)
 

@@ -205,8 +205,8 @@ def annotated_as(make_video, tmp_path):
     """``annotated_as(rows)``: videos of 10 s with an index of these ``rows``, as they are opened from there."""
 
     def make(*rows):
-        for name in "abc":
-            make_video(f"{name}.mp4", frames=100, rate=10)
+        for name in {row.split(",")[0] for row in rows}:
+            make_video(name, frames=100, rate=10)
         table(tmp_path / "index.csv", "path,label,start,end,split", *rows)
         return UserClips(str(tmp_path))
 
@@ -233,10 +233,14 @@ def test_a_table_of_actions_beside_the_videos_is_what_a_detector_learns_from(ann
         ),
         ("c.mp4,zero,11,12,test", r"row 5: all 1 segments of .* begin after its end"),
         ("c.mp4,zero,2,4,val", "the test split is empty"),
+        (
+            "c.mp4,zero,2,4,test c.avi,one,5,8,test",
+            r"c\.mp4 and .*c\.avi would both be read as .*c: rename one",
+        ),
     ],
 )
 def test_annotations_that_nobody_could_learn_from_are_refused_in_a_sentence(
     annotated_as, row, said
 ):
     with pytest.raises(CatalogueError, match=said):
-        all_annotated(annotated_as(*GOOD[:3], row))
+        all_annotated(annotated_as(*GOOD[:3], *row.split()))

@@ -1,10 +1,14 @@
 """Views: known motion as flow, its mirror image, flow from pictures, and what finishes a batch."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
+from kdlab.clips.untrimmed import Windows
 from kdlab.clips.views import Flow, FlowFiles, MotionMix, Raw
 from kdlab.clips.windows import Draw, Window
 from kdlab.train.recipe import from_json, to_json
@@ -84,11 +88,9 @@ def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
 def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
     place = tmp_path / "flows" / "moving"
     place.mkdir(parents=True)
-    for k in range(4):
+    for k in range(4):  # flow_x_8, 9, 10 and 11: as text, 10 and 11 would come first
         for axis, value in (("x", 10 * k), ("y", 200 + k)):
-            cv2.imwrite(
-                str(place / f"flow_{axis}_{k + 1:05}.png"), np.full((6, 8), value, np.uint8)
-            )
+            cv2.imwrite(str(place / f"flow_{axis}_{k + 8}.png"), np.full((6, 8), value, np.uint8))
     view = FlowFiles(str(tmp_path / "flows"), "flow_x_*.png", "flow_y_*.png")
     flow = view.read(clip)
     assert flow.shape == (5, 6, 8, 2)  # one for each frame of the clip
@@ -100,14 +102,34 @@ def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
         view.read(clip, [0, 5])
     assert from_json(to_json(view)) == view
     assert str(tmp_path) not in str(to_json(view, lambda part: part.contents()))
-    (place / "flow_x_00002.png").write_bytes(b"no picture")
-    with pytest.raises(DamagedClip, match=r"flow_x_00002.png: damaged: no picture"):
+    (place / "flow_x_9.png").write_bytes(b"no picture")
+    with pytest.raises(DamagedClip, match=r"flow_x_9.png: damaged: no picture"):
         view.read(clip)
-    (place / "flow_x_00002.png").unlink()
+    (place / "flow_x_9.png").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"
     ):
         view.read(clip)
+
+
+def test_clips_of_one_name_have_pictures_of_their_own_or_are_refused(tmp_path):
+    view, records = FlowFiles(str(tmp_path), "x.png", "y.png"), []
+    without = view.contents()
+    for label, name in enumerate(("Run", "Sit")):
+        place, path = tmp_path / name / "1", Path("clips", name, "1.mp4")
+        place.mkdir(parents=True)
+        for axis in "xy":
+            cv2.imwrite(str(place / f"{axis}.png"), np.full((6, 8), label, np.uint8))
+        assert view.read(path).max() == label
+        records.append(ClipRecord(name, path, label, "train", "g"))
+    assert view.contents() != without
+    clips = Catalogue("mine", tmp_path, ("Run", "Sit"), tuple(records))
+    Window().batches(clips, "train", {"student": view})
+    place.rename(tmp_path / "1")
+    (tmp_path / "Run").rename(tmp_path / "other")
+    for window in (Window(), Windows()):
+        with pytest.raises(CatalogueError, match="Run/1.mp4 and clips/Sit/1.mp4 .* put the flow"):
+            window.batches(clips, "train", {"student": view})
 
 
 # --- what finishes a batch -----------------------------------------------------------------------------------------

@@ -22,25 +22,8 @@ from tests.conftest import cut, encode
 
 
 def test_moments_cover_the_clip_and_repeat_only_what_is_short():
+    assert Window(4).moments(9, 0.5).tolist() == [1, 3, 5, 7]
     window = Window(frames=16, side=40, crop=36)
-    assert window.moments(36, 0.5).tolist() == [
-        1,
-        3,
-        5,
-        7,
-        10,
-        12,
-        14,
-        16,
-        19,
-        21,
-        23,
-        25,
-        28,
-        30,
-        32,
-        34,
-    ]
     for length in (2, 7, 16, 17, 300):
         for offset in (0.0, 0.5, 0.999):
             moments = window.moments(length, offset)
@@ -177,14 +160,8 @@ def test_draws_cover_sizes_places_and_starts_and_are_a_function_of_the_generator
     assert set(sizes) == {1.0, 0.875, 0.75, 0.66} and min(sizes.values()) > 70
     assert {draw.frames[0] for draw in draws} == set(range(37))
     assert 150 < sum(draw.flip for draw in draws) < 250
-    again, first = CONSECUTIVE.random(100, torch.Generator().manual_seed(0)), draws[0]
-    assert again.frames.tolist() == first.frames.tolist()
-    assert (again.top, again.left, again.flip, again.box) == (
-        first.top,
-        first.left,
-        first.flip,
-        first.box,
-    )
+    again = CONSECUTIVE.random(100, torch.Generator().manual_seed(0))
+    assert repr(again) == repr(draws[0])
 
 
 @pytest.mark.parametrize("scale, box", [(1.0, 128), (0.875, 112), (0.75, 96), (0.66, 84)])
@@ -284,22 +261,14 @@ def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypa
     mine = parts_of(folder, shared())
     open_all(mine)
     assert len(list((folder / "readers").iterdir())) > 1
-    alone = [
-        next(
-            iter(
-                ClipBatches(
-                    its.records, VIEWS, its.window, FrameCache(folder / "other")
-                ).evaluation()
-            )
-        ).views
-        for its in mine
-    ]
+    other = FrameCache(folder / "other")
+    alone = [next(replace(its, views=VIEWS, cache=other).evaluation()).views for its in mine]
     for name in ("read", "each_frame"):
         monkeypatch.setattr(Shared, name, forbidden, raising=False)
         monkeypatch.setattr(Raw, name, forbidden, raising=False)
         monkeypatch.setattr(Enhanced, name, forbidden, raising=False)
     for its, before in zip(mine, alone, strict=True):
-        views = next(iter(its.evaluation())).views
+        views = next(its.evaluation()).views
         assert all((views[name] == before[name]).all() for name in VIEWS)
 
 

@@ -23,16 +23,6 @@ MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000
 # --- the reference: slow, and of the definition's own words ---------------------------------------------------------
 
 
-def block(source, target, size=2):
-    """One entry; ``size`` is one side or (width, height)."""
-    width, height = (size, size) if isinstance(size, int) else size
-    return (-1, width, height, *source, *target, 0, 0, 0, 1)
-
-
-def blocks_of(*entries):
-    return np.array(list(entries), BLOCK)
-
-
 def brute_step(old, entries, height, width):
     """Pixel by pixel: ``old`` and the result list, row by row, which pixel of the I-frame each comes from."""
     new = list(old)
@@ -108,8 +98,8 @@ def random_fields(rng, height, width, frames):
                 four = [(x + i, y + j, 8) for j in (-4, 4) for i in (-4, 4)]
                 for cx, cy, size in ([], [(x, y, 16)], [(x, y, 16)], four)[rng.integers(4)]:
                     dx, dy = rng.integers(-20, 21, 2)
-                    entries.append(block((cx + dx, cy + dy), (cx, cy), size))
-        yield blocks_of(*entries)
+                    entries.append((-1, size, size, cx + dx, cy + dy, cx, cy, 0, 0, 0, 1))
+        yield np.array(entries, BLOCK)
 
 
 @pytest.mark.parametrize("height, width", [(48, 64), (50, 68), (33, 47)])
@@ -121,21 +111,22 @@ def test_identities_on_random_fields(height, width):
     padded = np.zeros((rows, columns, 3), np.int16)
     padded[:height, :width] = pictures[0]
     exact = identity(height, width)
-    paths = positions(rows, columns)
+    paths = positions(rows, columns).copy()
     residual = np.zeros((height, width, 3))
     own = positions(height, width)
     for entries, by, before, picture in zip(
         fields, moves(fields, height, width, rows, columns), pictures, pictures[1:], strict=False
     ):
         exact = brute_step(exact, entries, height, width)
-        paths = advance(paths, by)
-        padded = advance(padded, by)
+        advance(paths, by)
+        advance(padded, by)
         assert np.array_equal(paths[:height, :width], places(exact, height, width))
         warped = warp(pictures[0], paths[:height, :width])
         # the warped picture obeys the map's recursion
         assert np.array_equal(padded[:height, :width], warped)
         # unpadded: cut at the right instead
-        back = advance(own, moves([entries], height, width)[0])
+        back = own.copy()
+        advance(back, moves([entries], height, width, height, width)[0])
         accumulated = picture - warped
         # chain
         assert np.array_equal(accumulated, picture - warp(before, back) + warp(residual, back))

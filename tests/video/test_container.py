@@ -66,15 +66,10 @@ def test_display_matrices_are_applied_as_ffmpegs_tools_do(make_video, turned, tu
     assert np.array_equal(read_frames(path, [2]).frames, upright[[2]])
 
 
-def noise(frames=40):
-    rng = np.random.default_rng(0)
-    return np.clip(
-        pattern(frames, 128, 96) + rng.integers(0, 40, (frames, 96, 128, 3)), 0, 255
-    ).astype(np.uint8)
-
-
 def stored(path, codec, options, **how):
-    return encode(path, noise(), codec, container=options, g="10", **how)
+    noise = np.random.default_rng(0).integers(0, 40, (40, 96, 128, 3))
+    noisy = np.clip(pattern(40, 128, 96) + noise, 0, 255).astype(np.uint8)
+    return encode(path, noisy, codec, container=options, g="10", **how)
 
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}

@@ -60,28 +60,33 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
         settings=Settings(epochs=size.epochs, batch_size=8, lr=4e-3),
         seed=seed,
     )
+    teacher = replace(twice(student), net=heavy, seed=TEACHER_SEED + seed)
+    taught = _taught(student, student, teacher, generation=GENERATION)
+    return named({**taught, "det_student_2x": twice(student)})
+
+
+def _taught(plain: Recipe, student: Recipe, teacher: Recipe, **terms) -> dict[str, Recipe]:
+    """Condition → recipe: the ``plain`` student beside the gated networks of ``student`` and ``teacher``, which learn
+    with the ``terms`` of GenKD, and a control with an untrained teacher."""
+    gate = plain.window.crop
     teacher = replace(
-        twice(student),
+        teacher,
         condition="det_teacher",
-        method=DetectionRepresentation(generation=GENERATION),
-        net=replace(heavy, gated=WINDOW.crop),
-        seed=TEACHER_SEED + seed,
+        method=DetectionRepresentation(**terms),
+        net=replace(teacher.net, gated=gate),
     )
     genkd = replace(
         student,
-        method=DetectionDistillation(generation=GENERATION),
-        net=replace(light, gated=WINDOW.crop),
+        method=DetectionDistillation(**terms),
+        net=replace(student.net, gated=gate),
         teacher=teacher,
     )
-    return named(
-        {
-            "det_teacher": teacher,
-            "det_student": student,
-            "det_genkd": genkd,
-            "det_untrained": untaught(genkd),
-            "det_student_2x": twice(student),
-        }
-    )
+    return {
+        "det_teacher": teacher,
+        "det_student": plain,
+        "det_genkd": genkd,
+        "det_untrained": untaught(genkd),
+    }
 
 
 # --- the paper's size ------------------------------------------------------------------------------------------
@@ -129,23 +134,10 @@ def paper_profile(
 
 
 def _paper_conditions(student: Recipe, size: StreamSize) -> dict[str, Recipe]:
-    task, epochs = Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1), 2 * size.settings.epochs
-    terms = dict(alternating=epochs, detection=task, background=35.0)
-    gated = replace(twice(student), net=replace(size.student, gated=size.window.crop))
-    teacher = replace(
-        gated,
-        condition="det_teacher",
-        method=DetectionRepresentation(**terms),
-        net=replace(size.teacher, gated=size.window.crop),
-        seed=student.seed + 1,
-    )
-    genkd = replace(gated, method=DetectionDistillation(**terms), teacher=teacher)
-    return {
-        "det_teacher": teacher,
-        "det_student": replace(student, method=task),
-        "det_genkd": genkd,
-        "det_untrained": untaught(genkd),
-    }
+    task, longer = Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1), twice(student)
+    teacher = replace(longer, net=size.teacher, seed=student.seed + 1)
+    terms = dict(alternating=longer.settings.epochs, detection=task, background=35.0)
+    return _taught(replace(student, method=task), longer, teacher, **terms)
 
 
 #: AFSD's lists have so many windows (256 steps, every 30) that show a whole action.
