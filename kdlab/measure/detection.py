@@ -34,8 +34,6 @@ GROUP = ["video", "label"]
 HEADLINE = "0.1-0.5"
 #: The number of detections kept per video, those with the highest scores after soft-NMS.
 KEPT = 40
-#: The number of detections of a video that go to soft-NMS, those with the highest scores.
-CANDIDATES = 1000
 #: The candidate widths of Gaussian soft-NMS.
 WIDTHS = (0.1, 0.3, 0.5)
 
@@ -90,12 +88,13 @@ def decode(
     windows: Sequence[VideoWindow],
     rate: float,
     sigma=0.5,
+    most: int | None = 1000,
 ) -> pd.DataFrame:
     """A detector's predictions on whole videos after soft-NMS, by falling score.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
     steps a second. A score is the quality times the mean class probability over the S stages. Segments are the last
-    stage's, cut to the video. For each video, the :data:`CANDIDATES` highest scores above 0.01 go to soft-NMS.
+    stage's, cut to the video. For each video, the ``most`` highest scores above 0.01 (None: all) go to soft-NMS.
     """
     if len(outputs) != len(windows):
         raise ValueError(
@@ -110,8 +109,10 @@ def decode(
     start, end = ((outputs[w, -1, prior, -3:-1] + firsts) / rate).clip(0, seconds).T
     score = scores[w, prior, label]
     table = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=score))
-    candidates = _falling(table[end > start]).groupby("video").head(CANDIDATES)
-    return _falling(soft_nms(candidates, sigma))
+    table = _falling(table[end > start])
+    if most is not None:
+        table = table.groupby("video").head(most)
+    return _falling(soft_nms(table, sigma))
 
 
 def _falling(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -193,7 +193,7 @@ def test_decoding_places_segments_in_their_video():
     assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}
 
 
-def test_decoding_suppresses_across_windows_and_keeps_the_surest(monkeypatch):
+def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     outputs = np.full((2, 1, 3, 1 + 3), 3.0)
     # one place in the video, seen by two windows
     outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = ([32, 40], [0, 8])
@@ -201,8 +201,7 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest(monkeypatch):
     found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
     assert len(found) == 6
     assert found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
-    monkeypatch.setattr("kdlab.measure.detection.CANDIDATES", 2)
-    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0)) == 2
+    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
     with pytest.raises(ValueError, match="2 outputs of 1 windows"):
         decode(outputs, [window("a", 0)], 4.0)
 

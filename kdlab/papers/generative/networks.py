@@ -183,16 +183,20 @@ class GatedNet(nn.Module):
     ``attention`` and ``fc`` give F, λ and the logits of each step. ``shape`` is the shape of F for one clip.
     """
 
-    def __init__(self, spec: "Gated", num_classes: int):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        shape: tuple[int, ...],
+        num_classes: int,
+        faithful: bool,
+        dropout: float,
+    ):
         super().__init__()
-        self.backbone, self.faithful = spec.trunk(spec.backbone.make(num_classes)), spec.faithful
-        with evaluating(self.backbone), torch.no_grad():
-            features = self.backbone(torch.zeros(1, spec.channels, *spec.clip))
-        self.shape = tuple(features.shape[1:])
-        channels, steps, *size = self.shape
-        self.attention = Attention(channels, steps, tuple(size))
-        self.pool, self.dropout = PairPool(), nn.Dropout(spec.dropout)
-        self.fc = nn.Linear(channels, num_classes)
+        self.shape, self.faithful = shape, faithful
+        self.backbone = backbone
+        self.attention = Attention(shape[0], shape[1], shape[2:])
+        self.pool, self.dropout = PairPool(), nn.Dropout(dropout)
+        self.fc = nn.Linear(shape[0], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -227,4 +231,8 @@ class Gated(OnTrunk):
         fraction(dropout=self.dropout)
 
     def make(self, num_classes: int) -> GatedNet:
-        return GatedNet(self, num_classes)
+        backbone = self.trunk(self.backbone.make(num_classes))
+        with evaluating(backbone), torch.no_grad():
+            features = backbone(torch.zeros(1, self.channels, *self.clip))
+        shape = tuple(features.shape[1:])
+        return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)
