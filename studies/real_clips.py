@@ -55,7 +55,10 @@ FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 #: Study → epochs after which twice as many gain labels alone less than a point. Others: the first one's.
 EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "starts_arid6": 100}
 #: Study → condition → the best of its rates, where it is not the usual one.
-RATES = {"starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2}}
+RATES = {
+    "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
+    "starts_arid6": {"from bright night": 8e-3},
+}
 #: What is tried. Where the most epochs or a rate at an edge was the best, the next value was tried, too.
 BUDGETS, TRIED = (100, 200, 400), (4e-3, 8e-3, 1.6e-2)
 WIDER = {"starts_weizmann": (2e-3, *TRIED, 3.2e-2)}
