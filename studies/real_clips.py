@@ -52,7 +52,7 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study → epochs after which twice as many gain labels alone less than a point. Others: the first one's.
+#: Study → epochs after which twice as many gain labels alone less than a point; as the first while not yet sought.
 EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "starts_arid6": 100}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
@@ -206,9 +206,8 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         if not sought:
             return recipes
         alike, path, values = recipes, "settings.lr", WIDER.get(cell, TRIED)
-        if (
-            sought == "budget"
-        ):  # of labels alone, the first condition; of all three networks of compressed video
+        if sought == "budget":
+            # of labels alone, the first condition; of all three networks of compressed video
             alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
             path, values = "settings.epochs", BUDGETS
         return {
