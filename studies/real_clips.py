@@ -44,6 +44,7 @@ from kdlab.study import Scores, Study
 from kdlab.study.study import accuracies
 from kdlab.system import paths
 from kdlab.system.files import write_csv
+from kdlab.system.values import one_of
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
@@ -52,7 +53,7 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study → epochs after which twice as many gain labels alone less than a point; as the first while not yet sought.
+#: Study → epochs after which twice as many gain labels alone less than a point; those of SIZE while not yet sought.
 EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "starts_arid6": 100}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
@@ -196,9 +197,9 @@ def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str,
 def study_of(part: str, name: str, sought: str = "") -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
     or ``rates``: they are read on validation clips, of the first fold alone."""
-    cell = f"{part}_{name}"
-    first = next(iter(EPOCHS.values()))
-    size, folds = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, first)}), len(FOLDS[name])
+    one_of(("", "budget", "rates"), sought=sought)
+    cell, folds = f"{part}_{name}", len(FOLDS[name])
+    size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
         recipes = PARTS[part](size, alone(size, name, world))
@@ -228,7 +229,10 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
 def with_ways(study: Study, world: int) -> None:
     """Add what all exits of labels answer together to the predictions of a world, as in question 9."""
     file = FOLDER / f"{study.name}-{world}.npz"
-    scores, run = Scores.load(file), obtain(study.recipes(world)["labels"])
+    scores = Scores.load(file)
+    if "WISE" in scores.predicted:
+        return
+    run = obtain(study.recipes(world)["labels"])
     together = {name: logits.argmax(1)[None] for name, logits in ways(run).items()}
     replace(scores, predicted=scores.predicted | together).save(file)
 
@@ -241,9 +245,8 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
     group = {PurePath(clip.id).with_suffix(""): clip.group for clip in listed}
     drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
     ids = np.concatenate([each.ids for each in drawn[:folds]])
-    units = np.array(
-        [group[PurePath(clip).with_suffix("")] for clip in ids]
-    )  # transcoded ones, too
+    # transcoded clips have other suffixes
+    units = np.array([group[PurePath(clip).with_suffix("")] for clip in ids])
 
     def correct(condition: str) -> np.ndarray:
         row = np.concatenate([each.correct(condition)[0] for each in drawn])
@@ -271,15 +274,15 @@ if __name__ == "__main__":
         if world not in set(study.rows(FOLDER).world):
             # a training also tells its accuracy on test clips, which nobody should read while something is sought
             study.draw(world, FOLDER, say=(lambda *_: None) if sought else print)
-            if part == "exits" and not sought:
-                with_ways(study, world)
+        if part == "exits" and not sought:
+            with_ways(study, world)
     if sought:
-        table = study.rows(FOLDER).groupby("condition", sort=False).value
-        print(table.agg(["mean", "min", "max"]).to_string())
+        values = study.rows(FOLDER).groupby("condition", sort=False).value
+        table = values.agg(["mean", "min", "max"])
     else:
         table, gains, seeds = effects(part, name)
         write_csv(FOLDER / f"{study.name}_effects.csv", table)
         style()
         figure = plots.effects(gains, name, "difference, points; a dot a seed", worlds=seeds)
         figure.savefig(FOLDER / f"{study.name}.png", dpi=110, bbox_inches="tight")
-        print(table.to_string())
+    print(table.to_string())

@@ -74,8 +74,8 @@ def slope(rows: pd.DataFrame, doses: dict[str, str], baseline: str) -> str:
 
 def fidelity(folder: Path, study: str, rows: pd.DataFrame, student: str, teacher: str) -> str:
     """Agreement, mistakes shared, NLL and ECE on test clips, means over worlds; in brackets, on training clips."""
-    sums, worlds = [], rows.index
-    for world in worlds:
+    sums = []
+    for world in rows.index:
         arrays = logits(folder, study, world)
         z, t = (arrays[f"logits/{name}"][0].astype(float) for name in (student, teacher))
         labels, alike = arrays["labels"].astype(int), z.argmax(1) == t.argmax(1)
