@@ -60,9 +60,14 @@ RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
     "starts_arid6": {"from bright night": 8e-3},
 }
-#: What is tried. Where the most epochs or a rate at an edge was the best, the next value was tried, too.
-BUDGETS, TRIED = (100, 200, 400), (4e-3, 8e-3, 1.6e-2)
-WIDER = {"starts_weizmann": (2e-3, *TRIED, 3.2e-2)}
+#: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
+TRIED = {
+    "budget": (100, 200, 400),
+    "rates": (4e-3, 8e-3, 1.6e-2),
+    "rates_starts_weizmann": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    "rates_dark_weizmann": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    "budget_exits_weizmann": (100, 200, 400, 800),
+}
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 _STUDENT = TinyR2Plus1D()
@@ -206,15 +211,15 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         recipes = with_rates(recipes, RATES.get(cell, {}))
         if not sought:
             return recipes
-        alike, path, values = recipes, "settings.lr", WIDER.get(cell, TRIED)
+        alike, path = recipes, "settings.lr"
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
             alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
-            path, values = "settings.epochs", BUDGETS
+            path = "settings.epochs"
         return {
             label(title, path, value): changed(recipe, {path: value})
             for title, recipe in alike.items()
-            for value in values
+            for value in TRIED.get(f"{sought}_{cell}", TRIED[sought])
         }
 
     return Study(
