@@ -33,7 +33,7 @@ from kdlab.papers.generative.recipes import GENERATION, TURNS
 from kdlab.study import Scores, Study
 from kdlab.study.scores import collect
 from kdlab.system import paths
-from kdlab.system.files import write_atomically, write_content
+from kdlab.system.files import read_json, write_atomically, write_content, write_csv
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
@@ -163,7 +163,7 @@ def place() -> Path:
 
 
 def tuning() -> dict:
-    return json.loads((place() / "tuning.json").read_text("utf-8"))
+    return read_json(place() / "tuning.json")
 
 
 def conditions(size: Profile, seed: int) -> dict[str, Recipe]:
@@ -271,9 +271,7 @@ class Bench(Study):
         table = effects(scores, rows)
         scores.save(place() / "predictions.npz")
         for name, frame in (("rows", rows), ("effects", table)):
-            write_atomically(
-                place() / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False)
-            )
+            write_csv(place() / f"{name}.csv", frame)
         write_atomically(
             place() / "bench.png",
             lambda path: figure(table, scores).savefig(path, format="png", dpi=110),

@@ -181,15 +181,11 @@ def committed_choice() -> dict:
         )
     if not CHOICE.exists():
         raise ValueError(f"there is no {CHOICE}: {how}")
-    if (
-        subprocess.run(
-            ["git", "-C", CHOICE.parent, "diff", "--quiet", "HEAD", "--", CHOICE.name]
-        ).returncode
-        or subprocess.run(
-            ["git", "-C", CHOICE.parent, "ls-files", "--error-unmatch", CHOICE.name],
-            capture_output=True,
-        ).returncode
-    ):
+    status = subprocess.run(
+        ["git", "-C", CHOICE.parent, "status", "--porcelain", "--", CHOICE.name],
+        capture_output=True,
+    )
+    if status.returncode or status.stdout:
         raise ValueError(f"{CHOICE} is not committed as it stands: {how}")
     return json.loads(CHOICE.read_text("utf-8"))
 
