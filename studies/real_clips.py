@@ -66,6 +66,7 @@ TRIED = {
     "rates": (4e-3, 8e-3, 1.6e-2),
     "rates_starts_weizmann": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
     "rates_dark_weizmann": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    "rates_exits_weizmann": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
 #: Clips of `night` for the starts; no other study has this seed.
