@@ -110,9 +110,9 @@ CONTROLS = "ce_2x", "smoothing"
 def names(methods=TRIED, teachers=TEACHERS) -> list[str]:
     """The conditions, such as ``kd-wide``; labels alone have no teacher."""
     return [
-        name if name.startswith("ce") else f"{name}-{kind}"
+        f"{name}-{kind}".rstrip("-")
         for name in methods
-        for kind in (teachers if not name.startswith("ce") else [""])
+        for kind in ([""] if name.startswith("ce") else teachers)
     ]
 
 

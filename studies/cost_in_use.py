@@ -71,20 +71,19 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     shape = 1, 3, window.frames, window.crop, window.crop
     curves = TrainedCurves(recipe.data, seed=recipe.data.seed)
     enhancer, picture = curves.run().net(), (1, 3, *Raw().read(drawn[0][0], [0]).shape[1:3])
-    ways = dict(zip(WAYS, ([student], [teacher], [teacher], [student, teacher]), strict=True))
-    views = dict(
-        zip(
-            WAYS,
-            ([Raw()], [Enhanced(Gamma())], [Enhanced(curves)], [Raw(), Enhanced(Gamma())]),
-            strict=True,
-        )
+    bright = Enhanced(Gamma())
+    used = (
+        ([student], [Raw()]),
+        ([teacher], [bright]),
+        ([teacher], [Enhanced(curves)]),
+        ([student, teacher], [Raw(), bright]),
     )
+    ways = dict(zip(WAYS, used, strict=True))
     times = cpu_times(
-        {way: partial(classify, drawn, window, nets, views[way]) for way, nets in ways.items()},
-        REPEATS,
+        {way: partial(classify, drawn, window, *both) for way, both in ways.items()}, REPEATS
     )
     found = {}
-    for way, nets in ways.items():
+    for way, (nets, _) in ways.items():
         more = way.startswith("Zero-DCE")
         counted = len(nets) * macs(student, shape) + more * window.frames * macs(enhancer, picture)
         held = 4 * (len(nets) * parameters(student) + more * parameters(enhancer))
