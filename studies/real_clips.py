@@ -59,7 +59,12 @@ EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "exits_weizmann": 400, "
 RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
     "starts_arid6": {"from bright night": 8e-3},
-    "dark_weizmann": {"teacher, enhanced": 3.2e-2},
+    "dark_weizmann": {
+        "same-light KD": 2e-3,
+        "matched smoothing": 8e-3,
+        "DL-KDD, bright twin": 8e-3,
+        "teacher, enhanced": 3.2e-2,
+    },
 }
 #: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
 FIVE = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2
@@ -68,7 +73,7 @@ TRIED = {
     "rates": FIVE[1:4],
     "rates_starts_weizmann": FIVE,
     "rates_dark_weizmann": FIVE,
-    "rates_exits_weizmann": FIVE,
+    "rates_exits_weizmann": (1e-3, *FIVE),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
 #: Clips of `night` for the starts; no other study has this seed.
