@@ -54,8 +54,13 @@ FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 #: Study → epochs after which twice as many gain labels alone less than a point; those of SIZE while not yet sought.
-EPOCHS = {"starts_weizmann": 200, "dark_weizmann": 200, "exits_weizmann": 400}
-EPOCHS |= {"starts_arid6": 100, "starts_ut_interaction": 100}
+EPOCHS = {
+    "starts_weizmann": 200,
+    "starts_arid6": 100,
+    "starts_ut_interaction": 100,
+    "dark_weizmann": 200,
+    "exits_weizmann": 400,
+}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
