@@ -71,6 +71,8 @@ RATES = {
         "DL-KDD, bright twin": 8e-3,
         "teacher, enhanced": 3.2e-2,
     },
+    "exits_weizmann": dict.fromkeys(ORDER, 1e-3)
+    | dict.fromkeys(("labels", "PKD", "labels + PKD", "own final"), 1.6e-2),
 }
 #: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
 FIVE = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2

@@ -289,21 +289,14 @@ def costs() -> tuple[list[str], str]:
     first, *others = script.WAYS
     times = [f"{way} {mean[f'{way}: ms'] / mean[f'{first}: ms']:.3g}" for way in others]
     text = f"CPU time of a clip over that of a {first}: {'; '.join(times)}"
-    table = [
-        "| " + " | ".join(["way", *script.MEASURED.values()]) + " |",
-        "|---" * (1 + len(script.MEASURED)) + "|",
-    ]
-    table += [
-        "| "
-        + " | ".join([way, *(three_digits(mean[f"{way}: {what}"]) for what in script.MEASURED)])
-        + " |"
+    cells = [["way", *script.MEASURED.values()]]
+    cells += [
+        [way, *(three_digits(mean[f"{way}: {what}"]) for what in script.MEASURED)]
         for way in script.WAYS
     ]
-    return [
-        f"## 4. {script.ASKS}",
-        f"**{text}.**",
-        "\n".join(table),
-    ], text
+    lines = [f"| {' | '.join(line)} |" for line in cells]
+    lines.insert(1, "|---" * len(cells[0]) + "|")
+    return [f"## 4. {script.ASKS}", f"**{text}.**", "\n".join(lines)], text
 
 
 def front(read: dict[str, Answer], row_4: str) -> list[str]:
@@ -312,8 +305,7 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
     rows["4"] = f"{import_module('cost_in_use').ASKS} | {row_4}"
     order = in_order(rows)
     found = [read[name] for name in order if name in read and not read[name].withheld]
-    points = [answer for answer in found if answer.question.unit == "points"]
-    if points:
+    if points := [answer for answer in found if answer.question.unit == "points"]:
         effects, dots = {}, {}
         for answer in points:
             question, measured = answer.question, values(answer.question.name).assign(zero=0.0)
