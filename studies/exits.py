@@ -75,18 +75,13 @@ class Untrained(Progressive):
     def finals(self, batch) -> torch.Tensor:
         rows = []
         for k, modality in enumerate(ORDER):
-            last = max(stage for name, stage in stages(batch) if name == modality)
-            pooled = batch.views[modality, last].mean((1, 3, 4))
+            last = max(key for key in batch.views if key[0] == modality)
+            pooled = batch.views[last].mean((1, 3, 4))
             generator = torch.Generator().manual_seed(k)
             classes = batch.views["finals"].shape[-1]
             weights = torch.randn(pooled.shape[1], classes, generator=generator)
             rows.append(pooled @ weights)
         return F.softmax(torch.stack(rows, 1) / self.temperature, dim=-1)
-
-
-def stages(batch) -> list[tuple]:
-    """The modalities and stages of the features in ``batch``."""
-    return [key for key in batch.views if key != "finals"]
 
 
 def crossed_in(study: str, size, world: int, context: float) -> dict[str, Recipe]:

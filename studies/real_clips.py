@@ -75,13 +75,13 @@ RATES = {
     | dict.fromkeys(("labels", "PKD", "labels + PKD", "own final"), 1.6e-2),
 }
 #: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
-FIVE = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2
+WIDER = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2
 TRIED = {
     "budget": (100, 200, 400),
-    "rates": FIVE[1:4],
-    "rates_starts_weizmann": FIVE,
-    "rates_dark_weizmann": FIVE,
-    "rates_exits_weizmann": (1e-3, *FIVE),
+    "rates": WIDER[1:4],
+    "rates_starts_weizmann": WIDER,
+    "rates_dark_weizmann": WIDER,
+    "rates_exits_weizmann": (1e-3, *WIDER),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
 #: Clips of `night` for the starts; no other study has this seed.
