@@ -59,6 +59,7 @@ EPOCHS = {
     "starts_arid6": 100,
     "starts_ut_interaction": 100,
     "dark_weizmann": 200,
+    "dark_ut_interaction": 200,
     "exits_weizmann": 400,
 }
 #: Study → condition → the best of its rates, where it is not the usual one.
