@@ -66,6 +66,7 @@ EPOCHS = {
 RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
     "starts_arid6": {"from bright night": 8e-3},
+    "starts_ut_interaction": {"from bright night": 8e-3, "from dark night": 8e-3},
     "dark_weizmann": {
         "same-light KD": 2e-3,
         "matched smoothing": 8e-3,
