@@ -88,9 +88,8 @@ TRIED = {
 }
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
-_STUDENT = TinyR2Plus1D()
-WIDE = TinyR2Plus1D(tuple(4 * width for width in _STUDENT.widths))
-SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), _STUDENT, seeds=3)
+SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), seeds=3)
+WIDE = TinyR2Plus1D(tuple(4 * width for width in SIZE.net.widths))
 
 
 def alone(size: Profile, name: str, world: int) -> Recipe:
@@ -225,8 +224,7 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
-        recipes = PARTS[part](size, alone(size, name, world))
-        recipes = with_rates(recipes, RATES.get(cell, {}))
+        recipes = with_rates(PARTS[part](size, alone(size, name, world)), RATES.get(cell, {}))
         if not sought:
             return recipes
         alike, path = recipes, "settings.lr"
