@@ -194,10 +194,10 @@ AGAINST = {
     "PKD": ("labels",),
     "labels + PKD": ("labels", "own final"),
     "own final": ("labels",),
-    "the best single exit": ("iframe",),
+    "the best single exit": ("motion",),
     "mean of exits": ("the best single exit",),
     "late fusion": ("the best single exit",),
-    "WISE": ("the best single exit", "late fusion"),
+    "WISE": ("motion", "the best single exit", "late fusion"),
 }
 
 
