@@ -11,7 +11,7 @@ all folds, each seed tests every clip once: intervals are over seeds and over gr
 
 import sys
 from dataclasses import astuple, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,7 @@ PARTS = {
 #: Condition → what it is compared with, where that is not the first condition of its part.
 AGAINST = {
     "DL-KDD": ("dark labels alone", "same-light KD", "matched smoothing"),
-    "DL-KDD, bright twin": ("dark labels alone", "DL-KDD"),
+    "DL-KDD, bright twin": ("dark labels alone", "same-light KD", "matched smoothing", "DL-KDD"),
     "GenKD": ("gated labels alone", "an untrained teacher", "KD of the same teacher"),
     "motion": ("iframe",),
     "residual": ("iframe",),
@@ -263,11 +263,11 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
     seeds and groups of clips: as a table, by both names, and seed by seed."""
     study, folds = study_of(part, name), len(FOLDS[name])
     listed = alone(SIZE, name, 0).data.catalogue().records
-    group = {PurePath(clip.id).with_suffix(""): clip.group for clip in listed}
+    group = {Path(clip.id).with_suffix(""): clip.group for clip in listed}
     drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
     ids = np.concatenate([each.ids for each in drawn[:folds]])
     # transcoded clips have other suffixes
-    units = np.array([group[PurePath(clip).with_suffix("")] for clip in ids])
+    units = np.array([group[Path(clip).with_suffix("")] for clip in ids])
 
     def correct(condition: str) -> np.ndarray:
         row = np.concatenate([each.correct(condition)[0] for each in drawn])
@@ -292,7 +292,7 @@ if __name__ == "__main__":
     part, name, *sought = sys.argv[1:]
     study = study_of(part, name, *sought)
     for world in study.worlds:
-        if world not in set(study.rows(FOLDER).world):
+        if world not in study.rows(FOLDER).world.values:
             # a training also tells its accuracy on test clips, which nobody should read while something is sought
             study.draw(world, FOLDER, say=(lambda *_: None) if sought else print)
         if part == "exits" and not sought:
