@@ -277,8 +277,7 @@ class Bench(Study):
             lambda path: figure(table, scores).savefig(path, format="png", dpi=110),
         )
         plt.close("all")
-        text = page(size, scores, rows, table, missing)
-        write_content(self.page, text)
+        write_content(self.page, page(size, scores, rows, table, missing))
 
 
 def teacher_of(run):
@@ -328,8 +327,14 @@ def figure(table: pd.DataFrame, scores: Scores) -> plt.Figure:
             y, condition = order.index(row.method), f"{row.method}-{row.teacher}".rstrip("-")
             gaps = scores.accuracy(condition) - scores.accuracy("ce")
             ax.plot(gaps, np.full(len(gaps), y), "|", color="0.5", markersize=7)
-            colour = "C0" if row.method in CONTROLS else "C3"
-            ax.errorbar(row.points, y, xerr=row.half, fmt="o", markersize=4, color=colour)
+            ax.errorbar(
+                row.points,
+                y,
+                xerr=row.half,
+                fmt="o",
+                markersize=4,
+                color="C0" if row.method in CONTROLS else "C3",
+            )
         ax.axvline(0, color="0.6", linewidth=0.8)
         ax.set(
             title=f"teacher: {kind}",
@@ -432,9 +437,8 @@ def page(
             "student to the end, and a distiller may gain speed alone."
         )
 
-    state = f"\n**Not complete.** Still to train: {', '.join(missing)}.\n"
     text = PAGE.format(
-        state=state * bool(missing),
+        state=f"\n**Not complete.** Still to train: {', '.join(missing)}.\n" if missing else "",
         classes=len(scores.classes),
         **{split: len(clips.split(split)) for split in ("train", "val", "test")},
         frames=size.window.frames,

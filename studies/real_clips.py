@@ -53,15 +53,8 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study → epochs after which twice as many gain labels alone less than a point; those of SIZE while not yet sought.
-EPOCHS = {
-    "starts_weizmann": 200,
-    "starts_arid6": 100,
-    "starts_ut_interaction": 100,
-    "dark_weizmann": 200,
-    "dark_ut_interaction": 200,
-    "exits_weizmann": 400,
-}
+#: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE.
+EPOCHS = {"starts_arid6": 100, "starts_ut_interaction": 100, "exits_weizmann": 400}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
@@ -83,6 +76,7 @@ TRIED = {
     "rates": WIDER[1:4],
     "rates_starts_weizmann": WIDER,
     "rates_dark_weizmann": WIDER,
+    "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
