@@ -66,6 +66,11 @@ RATES = {
         "DL-KDD, bright twin": 8e-3,
         "teacher, enhanced": 3.2e-2,
     },
+    "dark_ut_interaction": {
+        "twice the steps": 2e-3,
+        "matched smoothing": 8e-3,
+        "teacher, enhanced": 8e-3,
+    },
     "exits_weizmann": dict.fromkeys(ORDER, 1e-3)
     | dict.fromkeys(("labels", "PKD", "labels + PKD", "own final"), 1.6e-2),
 }
