@@ -253,11 +253,8 @@ def with_ways(study: Study, world: int) -> None:
     if "WISE" in scores.predicted:
         return
     run = obtain(study.recipes(world)["labels"])
-    replace(
-        scores,
-        predicted=scores.predicted
-        | {name: logits.argmax(1)[None] for name, logits in ways(run).items()},
-    ).save(file)
+    together = {name: logits.argmax(1)[None] for name, logits in ways(run).items()}
+    replace(scores, predicted=scores.predicted | together).save(file)
 
 
 def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict[str, np.ndarray]]:
