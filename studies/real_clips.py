@@ -261,8 +261,10 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
     """Each condition's accuracy, and its differences from others, in points, with the ends of their intervals over
     seeds and groups of clips: as a table, by both names, and seed by seed."""
     study, folds = study_of(part, name), len(FOLDS[name])
-    listed = alone(SIZE, name, 0).data.catalogue().records
-    group = {Path(clip.id).with_suffix(""): clip.group for clip in listed}
+    group = {
+        Path(clip.id).with_suffix(""): clip.group
+        for clip in alone(SIZE, name, 0).data.catalogue().records
+    }
     drawn = [Scores.load(FOLDER / f"{study.name}-{world}.npz") for world in study.worlds]
     ids = np.concatenate([each.ids for each in drawn[:folds]])
     # transcoded clips have other suffixes
