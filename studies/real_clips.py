@@ -53,7 +53,8 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE.
+#: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE;
+#: a study whose epochs were not sought has 200, too.
 EPOCHS = {"starts_arid6": 100, "starts_ut_interaction": 100, "exits_weizmann": 400}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
@@ -286,7 +287,7 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
             seeds[f"{one} − {other}"] = 100 * (hits - right[other]).mean(1)
             rows.append((one, np.nan, other, *astuple(gain)[:3]))
     columns = ["condition", "accuracy", "over", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).round(2), gains, seeds
+    return pd.DataFrame(rows, columns=columns).round(3), gains, seeds
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def committed_choice() -> dict:
     if not CHOICE.exists():
         raise ValueError(f"there is no {CHOICE}: {how}")
     status = subprocess.run(
-        ["git", "-C", CHOICE.parent, "status", "--porcelain", "--", CHOICE.name],
+        ["git", "-C", CHOICE.parent, "status", "--porcelain", "--ignored", CHOICE.name],
         capture_output=True,
     )
     if status.returncode or status.stdout:
