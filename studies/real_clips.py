@@ -81,6 +81,7 @@ TRIED = {
     "budget": (100, 200, 400),
     "rates": WIDER[1:4],
     "rates_starts_weizmann": WIDER,
+    "rates_methods_weizmann": WIDER[:3],
     "rates_dark_weizmann": WIDER,
     "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
