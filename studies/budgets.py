@@ -8,6 +8,7 @@ three worlds, which no question is asked in, with 50 validation clips a class. A
 """
 
 import anytime
+import bench
 import detection
 import exits
 import from_nothing
@@ -75,6 +76,7 @@ of_networks = study("networks", lambda *at: exits.base(*at)["labels"].needs(), 4
 of_anytime = study(
     "anytime", only(lambda *at: anytime.conditions(*at)["PKD"].needs(), "iframe"), 40, EXITS
 )
+of_bench = study("bench", only(bench.base, PLAIN), 40, bench.SIZE)
 of_exits = study("exits", only(exits.base, "labels"), 8, EXITS, exits.on_validation)
 
 

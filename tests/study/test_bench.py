@@ -1,85 +1,63 @@
-"""The bench of distillers (studies/bench.py) at its smallest: tuned, killed, resumed, written."""
+"""The bench of distillers (studies/bench.py): what it compares, and the rows of its page."""
 
-import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.windows import Window
-from kdlab.datasets.user_clips import UserClips
 from kdlab.study import Scores
-from kdlab.study.study import studies_in
-from kdlab.train.settings import Settings
-from tests.train.test_runs import clips, places  # noqa: F401
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def bench(monkeypatch, clips, places):  # noqa: F811
-    """The study's module, of two values a condition, and its study on tiny clips."""
-    monkeypatch.setattr("sys.path", [*sys.path])  # studies_in adds the study's folder
-    for module in ("many", "obtain"):
-        # it takes longer than the trainings
-        monkeypatch.setattr(f"kdlab.train.{module}.rehearse", lambda *_: None)
-    (study,) = studies_in(ROOT / "studies" / "bench.py")
-    import bench as module
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "studies"))
+    return import_module("bench")
 
-    monkeypatch.setattr(
-        module, "TRIED", {name: dict([*of.items()][:2]) for name, of in module.TRIED.items()}
-    )
-    size = replace(
-        study.size,
-        night=UserClips(str(clips)),
-        window=Window(4, 16, 16),
-        settings=Settings(1, 8),
-        seeds=2,
-    )
-    return module, replace(
-        study,
-        size=size,
-        methods=("ce", "smoothing", "genkd"),
-        teachers=("family",),
-        page=places / "bench.md",
+
+def test_every_student_has_the_network_of_its_labels_alone_and_is_tuned(bench):
+    recipes = bench.base(bench.SIZE, 3)
+    for name, recipe in recipes.items():
+        if name.startswith("teacher"):
+            assert recipe.seed == 3001
+            continue
+        assert recipe.seed == 3000
+        assert len(bench.CANDIDATES[name]["settings.lr"]) >= 2
+        alone = recipes[bench.plain(name)].net
+        # SimKD's student ends with a projector to its teacher's channels
+        own = replace(recipe.net, projector=0) if "SimKD" in name else recipe.net
+        assert own == alone or name == bench.GATED
+    teachers = {name.rpartition(", ")[2]: r.net for name, r in recipes.items() if "teacher" in name}
+    assert teachers["equal"] == recipes[bench.ALONE].net
+    assert recipes["GenKD, wide"].teacher.net == replace(
+        recipes["gated labels alone"].net, backbone=teachers["wide"]
     )
 
 
-def test_it_tunes_once_goes_on_after_a_kill_and_writes_what_is_complete(bench, places):  # noqa: F811
-    module, study = bench
-    said = []
-
-    def killed(line):
-        said.append(line)
-        if "complete: smoothing-family" in line:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        study.run(workers=1, say=killed)
-    assert len(module.tuning()["validation"]) == 4
-    assert sum(line.startswith("tuned") for line in said) == 5
-    assert "Still to train: genkd-family." in study.page.read_text("utf-8")
-    said.clear()
-    scores = study.run(workers=1, say=said.append)
-    assert [line.split()[1] for line in said] == ["ce", "smoothing-family", "genkd-family"]
-    rows, effects = (pd.read_csv(module.place() / f"{name}.csv") for name in ("rows", "effects"))
-    assert set(rows.seed) == {0, 1} and module.TUNING_SEED not in set(rows.seed)
-    kept = Scores.load(module.place() / "predictions.npz")
-    for row in effects.itertuples():
-        name = f"{row.method}-{row.teacher}" if isinstance(row.teacher, str) else row.method
-        gaps = 100 * (kept.predicted[name] == kept.labels).mean(1) - 100 * (
-            kept.predicted["ce"] == kept.labels
-        ).mean(1)
-        assert row.points == pytest.approx(gaps.mean(), abs=0.01)
-        # t of one degree of freedom; two equal gaps are no certainty
-        half = 12.706 * abs(gaps[0] - gaps[1]) / 2 or np.inf
-        assert row.half == pytest.approx(half, abs=0.02)
-    text = study.page.read_text("utf-8")
-    assert "Not complete" not in text
-    assert "2 seeds are too few for a verdict" in text
-    assert "| GenKD |" in text
-    assert len(text.split()) <= 700 and np.array_equal(scores.labels, kept.labels)
-    taught = [study.recipes(seed)["genkd-family"].teacher for seed in (0, 1)]
-    assert [teacher.seed for teacher in taught] == [1000, 1001]  # a seed draws student and teacher
+def test_a_row_has_the_differences_over_worlds_and_what_the_teacher_answers(
+    bench, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    names = [*bench.base(bench.SIZE, 0)]
+    base = {name: 60.0 for name in names} | {bench.TWICE: 62.0, bench.GATED: 50.0}
+    base |= {"KD, wide": 65.0, "matched smoothing, wide": 61.0}
+    measured = pd.DataFrame([base] * len(bench.CURVES), bench.CURVES)
+    measured["KD, wide"] += [0, 0, 0, 0, 20]
+    labels, ids = np.arange(20) % 6, np.arange(20)
+    right = np.eye(6)[labels][None]
+    half = np.where(ids % 2, 1, -1)[None, :, None] * right
+    for world in bench.CURVES:
+        logits = dict.fromkeys(names, right) | {"KD, wide": half}
+        scores = Scores(tuple("abcdef"), (0,), ids, ids, labels, logits=logits)
+        scores.save(tmp_path / f"bench-{world}.npz")
+    rows = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in bench.lines(measured)
+    }
+    # t of four degrees of freedom is 2.776; equal differences of 20 clips count as one clip, 5 points, apart
+    assert rows["KD, wide"][:4] == ["69.0", "+9.0 ± 11.1", "+7.0 ± 11.1", "+8.0 ± 11.1"]
+    assert rows["KD, wide"][4] == "50.0"
+    assert rows["GenKD, wide"][1] == "+10.0 ± 6.2"
+    assert rows["SimKD, equal"][4:] == ["100.0", f"{np.log(np.e + 5) - 1:.2f} |"]
+    assert rows["labels alone"][1] == ""
