@@ -36,12 +36,12 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import VARIETY, Profile
 
-STUDENT = TinyC3D((4, 8, 16, 64))
+STUDENT = TinyC3D((2, 4, 8, 16))
 #: Kind → network and rate, the best of three in the worlds of the tuning.
 TEACHERS = {
     "equal": (STUDENT, 8e-3),
-    "wide": (TinyC3D((16, 32, 64, 256)), 4e-3),
-    "family": (TinyR2Plus1D((8, 16, 40, 88)), 8e-3),
+    "wide": (TinyC3D(), 8e-3),
+    "family": (TinyR2Plus1D(), 8e-3),
 }
 SIZE = Profile(
     "bench",
