@@ -80,7 +80,9 @@ def taught(student: Recipe, kind: str, name: str) -> Recipe:
     made = replace(student, condition=f"{name}, {kind}", method=METHODS[name][0], teacher=teacher)
     if name == "SimKD":  # its student ends with a projector to the teacher's channels
         made = replace(made, net=replace(STUDENT, projector=net.widths[-1]))
-    if name == "GenKD":  # both networks are gated, and the teacher also trains its CVAE
+    # both networks are gated, with as many channels in the last stage, and the teacher also trains its CVAE
+    if name == "GenKD":
+        net = replace(net, widths=(*net.widths[:-1], STUDENT.widths[-1]))
         size = student.window.frames, student.window.crop, student.window.crop
         phase_1 = FeatureRepresentation(generation=GENERATION, turns=TURNS)
         teacher = replace(teacher, condition="teacher_gated", net=Gated(net, size), method=phase_1)
