@@ -3,7 +3,7 @@
     kdlab study --all          # tunes and trains what is missing, here and in the other studies
     python studies/bench.py    # prints the table of docs/bench.md, and draws its figure
 
-A line of METHODS is a distiller. Yours is one more line: `kdlab study studies/bench.py --world 0` trains all of them.
+A line of METHODS is a distiller: docs/using.md adds one.
 """
 
 from collections.abc import Iterator
@@ -48,8 +48,7 @@ SIZE = Profile(
     Night(("Drink", "Jump", "Pick", "Push", "Turn", "Wave"), (24, 1, 40), VARIETY, 0.0),
     Settings(epochs=80, lr=8e-3),
     Window(8, 32, 28),
-    STUDENT,
-    len(CURVES),
+    seeds=len(CURVES),
 )
 #: Distiller → itself, its own setting, and what is tried of that beside its value.
 METHODS = {
@@ -95,7 +94,7 @@ def base(size: Profile, world: int) -> dict[str, Recipe]:
     student = Recipe(
         ALONE,
         NightStream(clips(size.night, world)),
-        net=size.net,
+        net=STUDENT,
         window=size.window,
         settings=size.settings,
         seed=1000 * world,

@@ -1,4 +1,4 @@
-"""The bench of distillers (studies/bench.py): what it compares, and the rows of its page."""
+"""The bench of distillers (studies/bench.py): what it compares, the rows of its page, and one distiller more."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -7,13 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from kdlab.cli.main import cli
 from kdlab.study import Scores
+from kdlab.study.question import rows_of
+from kdlab.system import paths
+
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
 
 @pytest.fixture
 def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "studies"))
+    monkeypatch.syspath_prepend(str(STUDIES))
     return import_module("bench")
 
 
@@ -61,3 +67,18 @@ def test_a_row_has_the_differences_over_worlds_and_what_the_teacher_answers(
     assert rows["GenKD, wide"][1] == "+10.0 ± 6.2"
     assert rows["SimKD, equal"][4:] == ["100.0", f"{np.log(np.e + 5) - 1:.2f} |"]
     assert rows["labels alone"][1] == ""
+
+
+@pytest.mark.slow
+def test_a_distiller_of_your_own_is_one_line_more(bench, own_places):
+    text, top = (STUDIES / "bench.py").read_text("utf-8"), "METHODS = {\n"
+    assert text.count(top) == 1
+    file = own_places / "my_bench.py"
+    file.write_text(
+        text.replace(top, top + '    "mine": (FitNet(), "weight", (0.1, 1.0)),\n'), "utf-8"
+    )
+    done = CliRunner().invoke(cli, ["study", str(file), "--profile", "smoke", "--world", "0"])
+    assert done.exit_code == 0, done.output
+    for name, row in (("bench", "mine, wide"), ("bench_tuning", "mine, wide, weight 0.1")):
+        table = rows_of(paths.runs_dir() / "studies" / f"{name}.csv")
+        assert row in table.condition.values
