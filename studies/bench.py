@@ -65,7 +65,7 @@ METHODS = {
     "GenKD": (GenerativeDistillation(generation=GENERATION, turns=TURNS), "beta", (0.1, 10.0)),
 }
 #: Those that are taught by all three teachers; others by the wide one.
-BY_ALL = "matched smoothing", "KD", "DKD", "SimKD"
+BY_ALL = "KD", "DKD", "SimKD", "matched smoothing"
 ALONE, GATED, TWICE = "labels alone", "gated labels alone", "twice the steps"
 
 
@@ -161,6 +161,7 @@ def figures(measured: pd.DataFrame) -> None:
     }
     figure, text = report.steps(at, "accuracy, %", np.inf)
     report.save(figure, "bench-steps")
+    print(f"KD. {text}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The numbers of docs/results.md and README's answers once more, from the committed files, with numpy, scipy and pandas.
+"""The numbers of the pages of results once more, and README's, from the committed files, with numpy, scipy and pandas.
 
     python studies/recompute.py            # prints them, question by question
     python studies/recompute.py --check    # and says which the pages lack; exit code 1 if any
@@ -155,6 +155,27 @@ def of_baselines(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
+def of_bench(folder: Path) -> list[tuple[str, str]]:
+    """(what it is, mean and interval) of each condition of the bench over labels alone and both controls."""
+    rows = pd.read_csv(folder / "bench.csv").pivot(
+        index="world", columns="condition", values="value"
+    )
+    found, clips = [], clips_of(folder, {"study": "bench", "worlds": rows.index})
+    for one in rows:
+        plain = "gated labels alone" if one.startswith("GenKD") else "labels alone"
+        for other in (plain, "twice the steps", f"matched smoothing, {one.split(', ')[-1]}"):
+            if other in rows and other != one and "×" not in one:
+                d = (rows[one] - rows[other]).to_numpy()
+                gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
+                found.append((f"{one}, over {other}", minus(gain)))
+    at = {share: f", ×{share}" for share in ("1/4", "1/2", "2")} | {"1": ""}
+    for share, end in at.items():
+        d = (rows[f"KD, wide{end}"] - rows[f"labels alone{end}"]).to_numpy()
+        gain = f"×{share} {d.mean():+.1f} ± {half_width(d, clips):.1f}"
+        found.append(("KD by steps", minus(gain)))
+    return found
+
+
 def of_real_clips() -> list[tuple[str, str]]:
     """(what it is, mean and interval) of each difference on real clips, from the ends that its study wrote."""
     found = []
@@ -166,12 +187,11 @@ def of_real_clips() -> list[tuple[str, str]]:
 
 
 def main() -> int:
-    names = "docs/results.md", "docs/real-results.md", "README.md"
+    names = "docs/results.md", "docs/real-results.md", "docs/bench.md", "README.md"
     texts = {name: (ROOT / name).read_text("utf-8") for name in names}
     evidence = ROOT / "figures" / "evidence"
-    found = dict(
-        zip(names, (numbers(evidence), of_real_clips(), of_baselines(evidence)), strict=True)
-    )
+    every = numbers(evidence), of_real_clips(), of_bench(evidence), of_baselines(evidence)
+    found = dict(zip(names, every, strict=True))
     _, rows = tables(evidence)["5"]
     plain = cells(rows["GenKD"] - rows["labels alone"], np.inf)
     known, faults = f"{plain} {EARLIER} {found}", 0
