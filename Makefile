@@ -9,7 +9,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 .PHONY: help setup start reproduce test test-slow lab lint lock bundle site slides student fresh clean
 
 help:
-	@echo "make start       the first notebook alone, in half a minute: one clip, one training, one picture of what it says"
+	@echo "make start       the first notebook alone, in a minute: one clip, one training, one picture of what it says"
 	@echo "make reproduce   run every notebook headlessly, training from nothing, and compare with the committed runs"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make test        ruff, the tests, and every notebook at the smoke profile"

@@ -87,6 +87,16 @@ TRIED = {
     "rates_exits_weizmann": (1e-3, *WIDER),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
+#: Condition → the next rate, tried by those alone whose best was at an edge.
+BEYOND = {
+    "rates_methods_weizmann": {
+        "labels alone": (1.6e-2,),
+        "twice the steps": (1e-3,),
+        "DKD": (1.6e-2,),
+        "logit standardisation": (1.6e-2,),
+        "teacher": (1e-3,),
+    }
+}
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), seeds=3)
@@ -228,7 +238,7 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         recipes = with_rates(PARTS[part](size, alone(size, name, world)), RATES.get(cell, {}))
         if not sought:
             return recipes
-        alike, path = recipes, "settings.lr"
+        alike, path, which = recipes, "settings.lr", f"{sought}_{cell}"
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
             alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
@@ -236,7 +246,10 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         return {
             label(title, path, value): changed(recipe, {path: value})
             for title, recipe in alike.items()
-            for value in TRIED.get(f"{sought}_{cell}", TRIED[sought])
+            for value in (
+                *TRIED.get(which, TRIED[sought]),
+                *BEYOND.get(which, {}).get(title, ()),
+            )
         }
 
     return Study(

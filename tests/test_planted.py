@@ -46,6 +46,8 @@ FAULTS = {
         "(1 - alpha) * F.cross_entropy(z_student": "F.cross_entropy(z_student",
         "F.log_softmax(z / t, dim=1)": "F.log_softmax(z * t, dim=1)",
         "(log_teacher - log_student)).sum(1).mean()": "(log_teacher - log_student)).mean()",
+        "(regressor(ours) - theirs).square()": "(regressor(ours) - theirs).abs()",
+        "f.square().mean(1).flatten(1)": "f.mean(1).square().flatten(1)",
         "        optimiser.zero_grad()\n": "",
     },
     "04": {

@@ -1,13 +1,16 @@
-"""Copies for students: methods and answers are gone, what they take and give stays, and chapters still run up to them."""
+"""Copies for students: methods and answers are gone, what they take and give stays, and chapters still run up to them.
+On slides, a question stands before its answer."""
 
 import ast
 import re
+from itertools import pairwise
 
 import nbformat
 import pytest
 
 from kdlab.show.writing import functions
 from kdlab.system import paths
+from tools.slides import on_slides
 from tools.student import blanked, student_copy
 
 CHAPTERS = sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -42,3 +45,9 @@ def test_of_each_chapter_what_is_listed_is_gone_and_no_answer_is_left(path):
             ast.parse(source)
     if write:  # a later cell compares what students write with kdlab's, or with numbers by hand
         assert re.search(r"\b(same|assert)\b", "".join(code).rpartition("NotImplementedError")[2])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_slide_shows_a_question_and_its_answer(path):
+    for question, answer in pairwise(on_slides(nbformat.read(path, nbformat.NO_CONVERT).cells)):
+        assert "**Predict" not in question.source or answer.metadata["begins"]

@@ -16,10 +16,10 @@ from pathlib import Path
 #: How many tokens each folder may have. A change that needs more takes some away elsewhere.
 LIMITS = {
     "kdlab": 150_800,
-    "studies": 25_500,
-    "tests": 167_180,
+    "studies": 24_150,
+    "tests": 167_330,
     "benchmarks": 13_380,
-    "tools": 4_130,
+    "tools": 4_150,
 }
 NO_CODE = {
     tokenize.COMMENT,

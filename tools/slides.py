@@ -2,9 +2,10 @@
 
     python tools/slides.py     # writes slides/
 
-A heading begins a slide, and so does a cell of the type *slide* or *subslide*, but for code right below a short text. Text
-before a heading belongs to the picture above it. The code of a cell with the tag ``picture`` only draws, and is left out. A
-cell's ``notes`` (metadata) are for the speaker.
+A heading begins a slide, and so does a cell of the type *slide* or *subslide*, but for code right below a short text. What
+follows a *Predict* begins one, too: the question stands before its answer. Text before a heading belongs to the picture
+above it. The code of a cell with the tag ``picture`` only draws, and is left out. A cell's ``notes`` (metadata) are for the
+speaker.
 """
 
 import re
@@ -12,7 +13,6 @@ from copy import deepcopy
 from pathlib import Path
 
 import nbformat
-from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ SHORT = 70
 
 def on_slides(cells: list) -> list:
     """The cells that are shown, cut before each heading; ``begins`` tells which ones begin a slide."""
-    made, words = [], SHORT
+    made, words, asked = [], SHORT, False
     for cell in cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
         text = cell.cell_type == "markdown"
@@ -31,8 +31,9 @@ def on_slides(cells: list) -> list:
             part = deepcopy(cell)
             part["id"], part["source"] = f"{cell['id']}-{k}", source
             own = kind != "-" and len(parts) == 1 and (text or words >= SHORT)
-            part.metadata["begins"] = own or text and source.startswith("#")
-            words = 0 if part.metadata["begins"] else words
+            begins = asked or own or text and source.startswith("#")
+            part.metadata["begins"], asked = begins, "**Predict" in source
+            words = 0 if begins else words
             words += len(source.split()) if text and "![" not in source else SHORT
             if "picture" in cell.metadata.get("tags", []):
                 part.metadata["transient"] = {"remove_source": True}
@@ -41,6 +42,8 @@ def on_slides(cells: list) -> list:
 
 
 def main() -> None:
+    from latex2mathml.converter import convert  # `make slides` installs it
+
     exporter = HTMLExporter(
         template_name="slides", extra_template_basedirs=[str(ROOT / "tools")], embed_images=True
     )
