@@ -50,17 +50,18 @@ SIZE = Profile(
     Window(8, 32, 28),
     seeds=len(CURVES),
 )
-#: Distiller → itself, its own setting, and what is tried of that beside its value.
+#: Distiller → itself, its own setting, and what is tried of that beside its value: two values, and the next where the
+#: best was at an edge.
 METHODS = {
-    "matched smoothing": (MatchedSmoothing(), "alpha", (0.25, 0.9)),
-    "KD": (KD(), "alpha", (0.25, 0.9)),
-    "DKD": (DecoupledKD(beta=1.0), "beta", (0.5, 2.0)),
-    "logit standardisation": (StandardisedKD(weight=1.0), "weight", (0.3, 3.0)),
+    "matched smoothing": (MatchedSmoothing(), "alpha", (0.25, 0.9, 1.0)),
+    "KD": (KD(), "alpha", (0.25, 0.9, 1.0)),
+    "DKD": (DecoupledKD(beta=1.0), "beta", (0.25, 0.5, 2.0, 4.0)),
+    "logit standardisation": (StandardisedKD(weight=1.0), "weight", (0.1, 0.3, 3.0)),
     "DIST": (DIST(), "intra", (0.5, 8.0)),
     "FitNets": (FitNet(weight=0.1), "weight", (0.01, 1.0)),
-    "AT": (AttentionTransfer(weight=1.0), "weight", (0.1, 10.0)),
+    "AT": (AttentionTransfer(weight=1.0), "weight", (0.1, 10.0, 100.0)),
     "ReviewKD": (ReviewKD(weight=1.0), "weight", (0.3, 3.0)),
-    "RKD": (RelationalKD(distance=0.2, angle=0.4), "angle", (0.1, 2.0)),
+    "RKD": (RelationalKD(distance=0.2, angle=0.4), "angle", (0.02, 0.1, 2.0)),
     "SimKD": (SimKD(), "", ()),
     "GenKD": (GenerativeDistillation(generation=GENERATION, turns=TURNS), "beta", (0.1, 10.0)),
 }
@@ -109,7 +110,7 @@ def base(size: Profile, world: int) -> dict[str, Recipe]:
 
 #: Distillers and kinds of teachers.
 TAUGHT = [(name, kind) for kind in TEACHERS for name in METHODS if kind == "wide" or name in BY_ALL]
-RATES = {"settings.lr": (4e-3, 1.6e-2)}
+RATES = {"settings.lr": (4e-3, 1.6e-2, 3.2e-2, 6.4e-2)}
 CANDIDATES = dict.fromkeys((ALONE, TWICE, GATED), RATES)
 for name, kind in TAUGHT:
     _, path, values = METHODS[name]
