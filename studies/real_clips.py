@@ -202,6 +202,10 @@ PARTS = {
 }
 #: Condition → what it is compared with, where that is not the first condition of its part.
 AGAINST = {
+    **dict.fromkeys(
+        ("KD", "DKD", "logit standardisation", "FitNets"),
+        ("labels alone", "twice the steps", "matched smoothing"),
+    ),
     "DL-KDD": ("dark labels alone", "same-light KD", "matched smoothing"),
     "DL-KDD, bright twin": ("dark labels alone", "same-light KD", "matched smoothing", "DL-KDD"),
     "GenKD": ("gated labels alone", "an untrained teacher", "KD of the same teacher"),
