@@ -168,11 +168,11 @@ def of_bench(folder: Path) -> list[tuple[str, str]]:
                 d = (rows[one] - rows[other]).to_numpy()
                 gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
                 found.append((f"{one}, over {other}", minus(gain)))
-    at = {share: f", ×{share}" for share in ("1/4", "1/2", "2")} | {"1": ""}
-    for share, end in at.items():
-        d = (rows[f"KD, wide{end}"] - rows[f"labels alone{end}"]).to_numpy()
-        gain = f"×{share} {d.mean():+.1f} ± {half_width(d, clips):.1f}"
-        found.append(("KD by steps", minus(gain)))
+    for name in ("KD, wide", "SimKD, wide"):
+        for end in (", ×1/4", ", ×1/2", "", ", ×2"):
+            d = (rows[name + end] - rows[f"labels alone{end}"]).to_numpy()
+            gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
+            found.append((f"{name}{end}", minus(gain)))
     return found
 
 
