@@ -162,13 +162,15 @@ def of_bench(folder: Path) -> list[tuple[str, str]]:
     )
     found, clips = [], clips_of(folder, {"study": "bench", "worlds": rows.index})
     for one in rows:
-        plain = "gated labels alone" if one.startswith("GenKD") else "labels alone"
-        for other in (plain, "twice the steps", f"matched smoothing, {one.split(', ')[-1]}"):
+        gated = one.startswith("GenKD")
+        plain = "gated labels alone" if gated else "labels alone"
+        smoothing = "" if gated else f"matched smoothing, {one.split(', ')[-1]}"
+        for other in (plain, "labels alone", "twice the steps", smoothing):
             if other in rows and other != one and "×" not in one:
                 d = (rows[one] - rows[other]).to_numpy()
                 gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
                 found.append((f"{one}, over {other}", minus(gain)))
-    for name in ("KD, wide", "SimKD, wide"):
+    for name in ("KD, wide", "DKD, wide", "SimKD, wide", "matched smoothing, wide"):
         for end in (", ×1/4", ", ×1/2", "", ", ×2"):
             d = (rows[name + end] - rows[f"labels alone{end}"]).to_numpy()
             gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
