@@ -10,8 +10,8 @@ FOLDERS = ("notebooks", "figures", "pretrained", "docs")
 
 
 class WithChapters(build_py):
-    """setuptools' own step, and copies of :data:`FOLDERS` without logits of worlds. An editable installation reads them
-    where they are."""
+    """setuptools' own step, and copies of :data:`FOLDERS` without the answers of studies to clips. An editable installation
+    reads them where they are."""
 
     def run(self):
         if self.editable_mode:
@@ -23,5 +23,5 @@ class WithChapters(build_py):
         inside = Path(self.build_lib) / "kdlab" / "project"
         for folder in FOLDERS:
             shutil.copytree(
-                folder, inside / folder, ignore=shutil.ignore_patterns(".*", "*-2??.npz")
+                folder, inside / folder, ignore=shutil.ignore_patterns(".*", "*-*.npz", "*-*.gz")
             )
