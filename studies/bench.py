@@ -1,7 +1,7 @@
 """Which distiller helps a small video network, beyond smoothed labels and beyond twice the steps?
 
     kdlab study --all          # tunes and trains what is missing, here and in the other studies
-    python studies/bench.py    # prints the table of docs/bench.md, and draws its figure
+    python studies/bench.py    # prints the table of docs/bench.md, and draws its figures
 
 A line of METHODS is a distiller: docs/using.md adds one.
 """

@@ -160,21 +160,20 @@ def of_bench(folder: Path) -> list[tuple[str, str]]:
     rows = pd.read_csv(folder / "bench.csv").pivot(
         index="world", columns="condition", values="value"
     )
-    found, clips = [], clips_of(folder, {"study": "bench", "worlds": rows.index})
-    for one in rows:
+    clips, pairs = clips_of(folder, {"study": "bench", "worlds": rows.index}), []
+    for one in rows.columns[~rows.columns.str.contains("×")]:
         gated = one.startswith("GenKD")
         plain = "gated labels alone" if gated else "labels alone"
         smoothing = "" if gated else f"matched smoothing, {one.split(', ')[-1]}"
-        for other in (plain, "labels alone", "twice the steps", smoothing):
-            if other in rows and other != one and "×" not in one:
-                d = (rows[one] - rows[other]).to_numpy()
-                gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
-                found.append((f"{one}, over {other}", minus(gain)))
-    for name in ("KD, wide", "DKD, wide", "SimKD, wide", "matched smoothing, wide"):
-        for end in (", ×1/4", ", ×1/2", "", ", ×2"):
-            d = (rows[name + end] - rows[f"labels alone{end}"]).to_numpy()
+        pairs += [(one, other) for other in (plain, "labels alone", "twice the steps", smoothing)]
+    for one in ("KD, wide", "DKD, wide", "SimKD, wide", "matched smoothing, wide"):
+        pairs += [(one + end, f"labels alone{end}") for end in (", ×1/4", ", ×1/2", ", ×2")]
+    found = []
+    for one, other in pairs:
+        if other in rows and other != one:
+            d = (rows[one] - rows[other]).to_numpy()
             gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
-            found.append((f"{name}{end}", minus(gain)))
+            found.append((f"{one}, over {other}", minus(gain)))
     return found
 
 
