@@ -1,7 +1,7 @@
 """Which distiller helps a small video network, beyond smoothed labels and beyond twice the steps?
 
     kdlab study --all          # tunes and trains what is missing, here and in the other studies
-    python studies/bench.py    # prints the table of docs/bench.md, and draws its figures
+    python studies/bench.py    # prints the table of docs/bench.md, and draws its figure
 
 A line of METHODS is a distiller: docs/using.md adds one.
 """
@@ -20,7 +20,6 @@ from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet, Revi
 from kdlab.distill.method import KD
 from kdlab.distill.relations import DIST, RelationalKD, StandardisedKD
 from kdlab.measure.fidelity import agreement, nll
-from kdlab.measure.paired import Effect
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
@@ -29,7 +28,6 @@ from kdlab.papers.dual_light.method import MatchedSmoothing
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
 from kdlab.papers.generative.recipes import GENERATION, TURNS
-from kdlab.show import plots
 from kdlab.show.notebook import style
 from kdlab.study import Scores, Study
 from kdlab.train.recipe import Recipe
@@ -149,13 +147,9 @@ def plain(name: str) -> str:
     return GATED if name.startswith("GenKD") else ALONE
 
 
-def figures(measured: pd.DataFrame) -> None:
-    """Differences from labels alone, and accuracy against steps."""
+def draw_steps(measured: pd.DataFrame) -> None:
+    """Accuracy against steps."""
     style()
-    gaps = {name: measured[name] - measured[plain(name)] for name in base(SIZE, CURVES[0])}
-    gaps.pop(ALONE)
-    effects = {name: Effect.of(each) for name, each in gaps.items()}
-    report.save(plots.effects(effects, "over labels alone", worlds=gaps), "bench")
     steps = {Fraction(1): "", **{share: f", ×{share}" for share in SHARES}}
     at = {
         name: pd.DataFrame({share: measured[name + end] for share, end in sorted(steps.items())})
@@ -168,5 +162,5 @@ def figures(measured: pd.DataFrame) -> None:
 
 if __name__ == "__main__":
     measured = study.rows(FOLDER).pivot(index="world", columns="condition", values="value")
-    figures(measured)
+    draw_steps(measured)
     print(*lines(measured), sep="\n")

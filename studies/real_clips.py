@@ -53,9 +53,14 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE;
-#: a study whose epochs were not sought has 200, too.
-EPOCHS = {"starts_arid6": 100, "starts_ut_interaction": 100, "exits_weizmann": 400}
+#: Study, or set → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of
+#: SIZE; a study whose epochs were not sought has 200, too.
+EPOCHS = {
+    "arid6": 100,
+    "starts_ut_interaction": 100,
+    "methods_ut_interaction": 100,
+    "exits_weizmann": 400,
+}
 #: Study → condition → the best of its rates, where it is not the usual one.
 RATES = {
     "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
@@ -88,7 +93,7 @@ TRIED = {
     "budget": (100, 200, 400),
     "rates": WIDER[1:4],
     "rates_starts_weizmann": WIDER,
-    "rates_methods_weizmann": WIDER[:3],
+    "rates_methods": WIDER[:3],
     "rates_dark_weizmann": WIDER,
     "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
@@ -162,20 +167,24 @@ def generative(size: Profile, student: Recipe) -> dict[str, Recipe]:
 
 
 def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
-    """DL-KDD on darkened clips. The clip itself is the bright twin."""
-    made = dual_light(size, bright.seed, bright.data, dark=Darkened())
+    """DL-KDD on darkened clips. The clip itself is the bright twin. `arid6` is dark as it is, and has none."""
+    already = "arid6" in bright.data.name
+    made = dual_light(size, bright.seed, bright.data, dark=Raw() if already else Darkened())
     dlkdd = made["dlkdd"]
     twin = replace(dlkdd.teacher, condition="bright_twin", view=Raw())
-    return {
+    conditions = {
         "dark labels alone": made["ce_raw"],
         "twice the steps": made["ce_2x"],
         "same-light KD": made["same_light"],
         "matched smoothing": made["label_smoothing"],
         "DL-KDD": dlkdd,
-        "DL-KDD, bright twin": replace(dlkdd, condition="dlkdd_twin", teacher=twin),
         "teacher, enhanced": dlkdd.teacher,
+    }
+    twins = {
+        "DL-KDD, bright twin": replace(dlkdd, condition="dlkdd_twin", teacher=twin),
         "teacher, bright twin": twin,
     }
+    return conditions if already else conditions | twins
 
 
 def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
@@ -243,7 +252,7 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
     or ``rates``: they are read on validation clips, of the first fold alone."""
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
-    size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
+    size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell) or EPOCHS.get(name, 200)})
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
         recipes = with_rates(PARTS[part](size, alone(size, name, world)), RATES.get(cell, {}))
@@ -258,7 +267,7 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
             label(title, path, value): changed(recipe, {path: value})
             for title, recipe in alike.items()
             for value in (
-                *TRIED.get(which, TRIED[sought]),
+                *TRIED.get(which, TRIED.get(f"{sought}_{part}", TRIED[sought])),
                 *BEYOND.get(which, {}).get(title, ()),
             )
         }
