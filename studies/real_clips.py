@@ -107,7 +107,8 @@ BEYOND = {
         "DKD": (1.6e-2,),
         "logit standardisation": (1.6e-2,),
         "teacher": (1e-3,),
-    }
+    },
+    "rates_dark_arid6": {"twice the steps": (2e-3,)},
 }
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)

@@ -34,7 +34,7 @@ FAULTS = {
         "        net.train()  # batch norm": "        net.eval()  # batch norm",
         '["student"]), batch.labels)': '["student"]), batch.labels, label_smoothing=0.1)',
         "norm.momentum = None": "norm.momentum = 0.1",
-        "    norm.reset_running_stats()\n": "",
+        "        norm.reset_running_stats()\n": "",
         "weight_decay=0.01, fused": "weight_decay=0, fused",
         "cat([layer.running_var for": "cat([layer.running_var.sqrt() for",
         "        optimiser.zero_grad()\n": "",
