@@ -2,7 +2,7 @@
 
     export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
     python studies/real_clips.py starts weizmann budget    # on validation clips of the first fold: goes into EPOCHS
-    python studies/real_clips.py starts weizmann rates     # likewise: goes into RATES
+    python studies/real_clips.py starts weizmann rates     # likewise: the best ones count from here on
     python studies/real_clips.py starts weizmann           # trains what is missing, writes rows into figures/real/
 
 A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
@@ -18,10 +18,12 @@ import pandas as pd
 from anytime import ways
 from worlds import changed, label, named, on_validation
 
-from kdlab.clips.views import Raw
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import Window
 from kdlab.datasets.transcode import transcode
 from kdlab.datasets.user_clips import UserClips
+from kdlab.distill.adaptation import AsItIs, ReEstimated
 from kdlab.distill.baselines import DecoupledKD, FitNet
 from kdlab.distill.method import KD
 from kdlab.distill.relations import StandardisedKD
@@ -30,8 +32,10 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
-from kdlab.papers.dual_light.method import MatchedSmoothing
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
+from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.regimes import PASSES
 from kdlab.papers.generative.recipes import conditions as recognition
 from kdlab.papers.paper_size import twice
 from kdlab.papers.progressive.exits import ExitRecipe
@@ -61,32 +65,6 @@ EPOCHS = {
     "methods_ut_interaction": 100,
     "exits_weizmann": 400,
 }
-#: Study → condition → the best of its rates, where it is not the usual one.
-RATES = {
-    "starts_weizmann": {"from bright night": 8e-3, "from dark night": 1.6e-2},
-    "starts_arid6": {"from bright night": 8e-3},
-    "starts_ut_interaction": {"from bright night": 8e-3, "from dark night": 8e-3},
-    "dark_weizmann": {
-        "same-light KD": 2e-3,
-        "matched smoothing": 8e-3,
-        "DL-KDD, bright twin": 8e-3,
-        "teacher, enhanced": 3.2e-2,
-    },
-    "dark_ut_interaction": {
-        "twice the steps": 2e-3,
-        "matched smoothing": 8e-3,
-        "teacher, enhanced": 8e-3,
-    },
-    "methods_weizmann": {
-        "labels alone": 1.6e-2,
-        "twice the steps": 2e-3,
-        "DKD": 8e-3,
-        "logit standardisation": 8e-3,
-        "teacher": 2e-3,
-    },
-    "exits_weizmann": dict.fromkeys(ORDER, 1e-3)
-    | dict.fromkeys(("labels", "PKD", "labels + PKD", "own final"), 1.6e-2),
-}
 #: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
 WIDER = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2
 TRIED = {
@@ -94,6 +72,7 @@ TRIED = {
     "rates": WIDER[1:4],
     "rates_starts_weizmann": WIDER,
     "rates_methods": WIDER[:3],
+    "rates_unlabelled": (5e-4, 1e-3, *WIDER[:3]),
     "rates_dark_weizmann": WIDER,
     "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
@@ -188,6 +167,23 @@ def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     return conditions if already else conditions | twins
 
 
+def unlabelled(size: Profile, bright: Recipe) -> dict[str, Recipe]:
+    """A network of the bright clips meets them darkened, and uses no label of them: soft targets alone teach its
+    students. The bright twin's teacher is that network itself."""
+    start = replace(bright, condition="bright", net=BatchNormed())
+    passes = Settings(PASSES, batch_size=64)
+    anew = replace(start, condition="anew", view=Darkened(), method=ReEstimated(), settings=passes)
+    anew = replace(anew, start=start)
+    enhanced = replace(anew, condition="enhanced", view=Enhanced(Gamma(), of=Darkened()))
+    student = replace(anew, method=DualLight(1.0, 1.0), start=anew, settings=size.settings)
+    made = {"re-estimated": anew, "as it is": replace(anew, condition="as_is", method=AsItIs())}
+    for title, teacher in zip(
+        ("same-light KD", "DL-KDD", "DL-KDD, bright twin"), (anew, enhanced, start), strict=True
+    ):
+        made[title] = replace(student, condition=title, teacher=teacher)
+    return made | {"teacher, enhanced": enhanced, "teacher, bright twin": start}
+
+
 def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
     """Exits on networks of compressed video, and these networks. Where clips have B-frames, or pictures of several
     sizes, they are transcoded first, into data/."""
@@ -208,16 +204,18 @@ PARTS = {
     "methods": methods,
     "generative": generative,
     "dark": dark,
+    "unlabelled": unlabelled,
     "exits": exits,
 }
-#: Condition → what it is compared with, where that is not the first condition of its part.
+_RIVALS = "dark labels alone", "re-estimated", "same-light KD", "matched smoothing"
+#: Condition → what it is compared with, if its part has that, where this is not the first condition of its part.
 AGAINST = {
     **dict.fromkeys(
         ("KD", "DKD", "logit standardisation", "FitNets"),
         ("labels alone", "twice the steps", "matched smoothing"),
     ),
-    "DL-KDD": ("dark labels alone", "same-light KD", "matched smoothing"),
-    "DL-KDD, bright twin": ("dark labels alone", "same-light KD", "matched smoothing", "DL-KDD"),
+    "DL-KDD": _RIVALS,
+    "DL-KDD, bright twin": (*_RIVALS, "DL-KDD"),
     "GenKD": ("gated labels alone", "an untrained teacher", "KD of the same teacher"),
     "motion": ("iframe",),
     "residual": ("iframe",),
@@ -248,6 +246,21 @@ def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str,
     return {title: best(recipe) for title, recipe in recipes.items()}
 
 
+def best_rates(cell: str) -> dict[str, float]:
+    """Condition → the best of its rates on validation clips; of several the one nearest to the usual rate, then the
+    higher one. Empty where none were sought."""
+    file, usual = FOLDER / f"rates_{cell}.csv", SIZE.settings.lr
+    if not file.exists():
+        return {}
+    rows = pd.read_csv(file)
+    rows[["title", "rate"]] = rows.condition.str.split(", lr ", expand=True)
+    found = rows.astype({"rate": float}).groupby(["title", "rate"]).value.mean().unstack().round(6)
+    return {
+        title: min(found.columns[row == row.max()], key=lambda r: (max(r / usual, usual / r), -r))
+        for title, row in found.iterrows()
+    }
+
+
 def study_of(part: str, name: str, sought: str = "") -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
     or ``rates``: they are read on validation clips, of the first fold alone."""
@@ -256,9 +269,9 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell) or EPOCHS.get(name, 200)})
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
-        recipes = with_rates(PARTS[part](size, alone(size, name, world)), RATES.get(cell, {}))
+        recipes = PARTS[part](size, alone(size, name, world))
         if not sought:
-            return recipes
+            return with_rates(recipes, best_rates(cell))
         alike, path, which = recipes, "settings.lr", f"{sought}_{cell}"
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
@@ -316,7 +329,7 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
     rows, gains, seeds, first = [], {}, {}, next(iter(right))
     for one, hits in right.items():
         rows.append((one, 100 * hits.mean(), "", *3 * [np.nan]))
-        for other in AGAINST.get(one, (first,) * (one != first)):
+        for other in filter(right.__contains__, AGAINST.get(one, (first,) * (one != first))):
             gain = effect(hits, right[other], units)
             gains[f"{one} − {other}"] = gain
             seeds[f"{one} − {other}"] = 100 * (hits - right[other]).mean(1)
