@@ -26,7 +26,7 @@ FAULTS = {
         "** (1 / 1.8) + 1e-9": "** 1.8 + 1e-9",
         "np.floor(255 *": "np.rint(255 *",
         "rank = np.cumsum(counts) - counts[first]": "rank = np.cumsum(counts)",
-        "/ max(1, rank[-1])": "/ values.size",
+        "/ rank[-1])": "/ values.size)",
         "np.rint(255 * rank": "np.floor(255 * rank",
         "frame, cv2.COLOR_RGB2YCrCb)  # luma": "frame, cv2.COLOR_BGR2YCrCb)  # luma",
     },
