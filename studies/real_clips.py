@@ -88,6 +88,12 @@ BEYOND = {
         "teacher": (1e-3,),
     },
     "rates_dark_arid6": {"twice the steps": (2e-3,)},
+    "rates_methods_ut_interaction": {
+        "twice the steps": (1e-3,),
+        "KD": (1e-3,),
+        "DKD": (1.6e-2,),
+        "teacher": (1e-3, 1.6e-2),
+    },
 }
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)

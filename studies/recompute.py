@@ -199,7 +199,9 @@ def main() -> int:
     for where, pairs in found.items():
         text = texts[where]
         for what, number in pairs:
-            lost = "--check" in sys.argv and number not in text
+            # a picture of real clips has its differences
+            drawn = f"{what.split('_effects')[0]}.png"
+            lost = "--check" in sys.argv and number not in text and drawn not in text
             faults += lost
             print(f"{where}, {what}: {number}{'   IS NOT THERE' if lost else ''}")
         for number in sorted(set(re.findall(r"[+−]\d+\.\d+ ± \d+\.\d+", text))):
