@@ -33,7 +33,6 @@ from kdlab.night import ACTIONS, Night
 from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
-from kdlab.papers.dual_light.networks import BatchNormed
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.regimes import PASSES
 from kdlab.papers.generative.recipes import conditions as recognition
@@ -72,7 +71,7 @@ TRIED = {
     "rates": WIDER[1:4],
     "rates_starts_weizmann": WIDER,
     "rates_methods": WIDER[:3],
-    "rates_unlabelled": (5e-4, 1e-3, *WIDER[:3]),
+    "rates_unlabelled": (1e-3, *WIDER[:3]),
     "rates_dark_weizmann": WIDER,
     "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
@@ -176,7 +175,7 @@ def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
 def unlabelled(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     """A network of the bright clips meets them darkened, and uses no label of them: soft targets alone teach its
     students. The bright twin's teacher is that network itself."""
-    start = replace(bright, condition="bright", net=BatchNormed())
+    start = replace(bright, condition="bright")
     passes = Settings(PASSES, batch_size=64)
     anew = replace(start, condition="anew", view=Darkened(), method=ReEstimated(), settings=passes)
     anew = replace(anew, start=start)
