@@ -87,6 +87,9 @@ BEYOND = {
         "teacher": (1e-3,),
     },
     "rates_dark_arid6": {"twice the steps": (2e-3,)},
+    "rates_unlabelled_weizmann": dict.fromkeys(
+        ("DL-KDD", "DL-KDD, bright twin", "teacher, bright twin"), (1.6e-2,)
+    ),
     "rates_methods_ut_interaction": {
         "twice the steps": (1e-3,),
         "KD": (1e-3,),
@@ -237,7 +240,7 @@ AGAINST = {
 
 
 def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str, Recipe]:
-    """The recipes at these rates; their teachers and networks have the rates that are theirs."""
+    """The recipes at these rates; their teachers, starts and networks have the rates that are theirs."""
     made = {
         recipes[title]: changed(recipes[title], {"settings.lr": rates[title]}) for title in rates
     }
@@ -246,7 +249,8 @@ def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str,
         own = made.get(recipe, recipe)
         if isinstance(own, ExitRecipe):
             return replace(own, backbones=tuple(made.get(each, each) for each in own.backbones))
-        return replace(own, teacher=made.get(own.teacher, own.teacher))
+        teacher, start = (needed and best(needed) for needed in (own.teacher, own.start))
+        return replace(own, teacher=teacher, start=start)
 
     return {title: best(recipe) for title, recipe in recipes.items()}
 
