@@ -56,10 +56,10 @@ from kdlab.train.sizes import VARIETY, ExitSize, GenerativeSize, Profile, curren
 FOLDER = paths.figures_dir() / "real"
 #: The folds of each set: numbers for those that kdlab makes from the groups.
 FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
-#: Study, or set → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of
-#: SIZE; a study whose epochs were not sought has 200, too.
+#: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE; a
+#: study whose epochs were not sought has 200, too.
 EPOCHS = {
-    "arid6": 100,
+    **dict.fromkeys(("starts_arid6", "methods_arid6", "dark_arid6"), 100),
     "starts_ut_interaction": 100,
     "methods_ut_interaction": 100,
     "exits_weizmann": 400,
@@ -180,8 +180,14 @@ def unlabelled(size: Profile, bright: Recipe) -> dict[str, Recipe]:
     students. The bright twin's teacher is that network itself."""
     start = replace(bright, condition="bright")
     passes = Settings(PASSES, batch_size=64)
-    anew = replace(start, condition="anew", view=Darkened(), method=ReEstimated(), settings=passes)
-    anew = replace(anew, start=start)
+    anew = replace(
+        start,
+        condition="anew",
+        view=Darkened(),
+        method=ReEstimated(),
+        settings=passes,
+        start=start,
+    )
     enhanced = replace(anew, condition="enhanced", view=Enhanced(Gamma(), of=Darkened()))
     student = replace(anew, method=DualLight(1.0, 1.0), start=anew, settings=size.settings)
     made = {"re-estimated": anew, "as it is": replace(anew, condition="as_is", method=AsItIs())}
@@ -275,7 +281,7 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
     or ``rates``: they are read on validation clips, of the first fold alone."""
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
-    size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell) or EPOCHS.get(name, 200)})
+    size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
 
     def conditions(size: Profile, world: int) -> dict[str, Recipe]:
         recipes = PARTS[part](size, alone(size, name, world))

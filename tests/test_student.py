@@ -2,7 +2,6 @@
 On slides, a question stands before its answer."""
 
 import ast
-from itertools import pairwise
 
 import nbformat
 import pytest
@@ -38,6 +37,7 @@ def test_of_each_chapter_what_is_listed_is_gone_and_no_answer_is_left(path):
     assert sorted(student_copy(notebook, chapter)) == sorted(write)
     text = "".join(cell.source for cell in notebook.cells)
     assert "details>" not in text
+    assert all(f'kdlab.check("{chapter}.{name}", {name})' in text for name in write)
     for cell in notebook.cells:
         if cell.cell_type == "code" and not cell.source.startswith("%"):
             ast.parse(cell.source)
@@ -45,9 +45,10 @@ def test_of_each_chapter_what_is_listed_is_gone_and_no_answer_is_left(path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_slide_has_a_note_and_no_question_beside_its_answer(path):
-    cells, noted = on_slides(nbformat.read(path, nbformat.NO_CONVERT).cells), []
-    for question, answer in pairwise([cells[0], *cells]):
-        assert "**Predict" not in question.source or answer.metadata["begins"]
-        noted += [False] * answer.metadata["begins"]
-        noted[-1] |= "notes" in answer.metadata
+    noted, asked = [], False
+    for cell in on_slides(nbformat.read(path, nbformat.NO_CONVERT).cells):
+        assert not asked or cell.metadata["begins"]
+        asked = "**Predict" in cell.source
+        noted += [False] * cell.metadata["begins"]
+        noted[-1] |= "notes" in cell.metadata
     assert all(noted)
