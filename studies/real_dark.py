@@ -22,13 +22,14 @@ reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other act
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
 from pathlib import Path
 
 import both_ways as both
 import click
 import torch
+from in_depth import InDepth
 
 from kdlab.clips.records import Catalogue
 from kdlab.datasets.user_clips import UserClips
@@ -108,6 +109,9 @@ TRIES = {
     "opposites": lambda size: member(size, 0, both.BothWays(size.night, others=False)),
     "both_ways": lambda size: member(size, 0, both.BothWays(size.night)),
     "ensemble": lambda size: taught(size, both.BothWays(size.night)),
+    "ensemble_in_depth": lambda size: taught(
+        size, both.BothWays(InDepth(*astuple(size.night)[:3]))
+    ),
     "ensemble_opposites": lambda size: taught(size, both.BothWays(size.night, others=False)),
 }
 
