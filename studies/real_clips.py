@@ -21,7 +21,7 @@ from worlds import changed, label, named, on_validation
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.clips.windows import Window
-from kdlab.datasets.transcode import transcode
+from kdlab.datasets.transcode import CoviarFormat, transcode
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.adaptation import AsItIs, ReEstimated
 from kdlab.distill.baselines import DecoupledKD, FitNet
@@ -75,6 +75,7 @@ TRIED = {
     "rates_dark_weizmann": WIDER,
     "rates_dark_ut_interaction": WIDER[:4],
     "rates_exits_weizmann": (1e-3, *WIDER),
+    "rates_exits": (1e-3, 4e-3, 1.6e-2),
     "budget_exits_weizmann": (100, 200, 400, 800),
 }
 #: Condition → the next rate, tried by those alone whose best was at an edge.
@@ -100,6 +101,8 @@ BEYOND = {
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), seeds=3)
+#: The end of names of networks on clips in H.264. They have the rates of those on MPEG-4.
+H264 = ", H.264"
 WIDE = TinyR2Plus1D(tuple(4 * width for width in SIZE.net.widths))
 
 
@@ -199,18 +202,24 @@ def unlabelled(size: Profile, bright: Recipe) -> dict[str, Recipe]:
 
 
 def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
-    """Exits on networks of compressed video, and these networks. Where clips have B-frames, or pictures of several
-    sizes, they are transcoded first, into data/."""
-    clips = student.data
-    if "weizmann" not in clips.name:
-        out = paths.data_dir() / f"{Path(clips.path).name}_mpeg4"
-        transcode(clips.path, out)
-        clips = replace(clips, path=str(out))
+    """Exits on networks of compressed video, and these networks. Clips with B-frames, or pictures of several sizes, are
+    transcoded first, into data/: by MPEG-4, and for three more networks by H.264."""
     own = replace(current("study", ExitSize), real_epochs=size.settings.epochs)
-    networks = trio(own, yours(clips), student.seed)
-    made = internal_classifiers(own, networks)
+
+    def networks(codec: str = "") -> dict[str, Recipe]:
+        clips = student.data
+        if codec:
+            out = paths.data_dir() / f"{Path(clips.path).name}_{codec}"
+            transcode(clips.path, out, CoviarFormat(codec=codec))
+            clips = replace(clips, path=str(out))
+        return dict(zip(ORDER, trio(own, yours(clips), student.seed), strict=True))
+
+    as_it_is = "weizmann" in student.data.name
+    found = networks("" if as_it_is else "mpeg4")
+    made = internal_classifiers(own, tuple(found.values()))
     titles = {"ce_ic": "labels", "pkd": "PKD", "ce_kd": "labels + PKD", "own_final": "own final"}
-    return dict(zip(ORDER, networks, strict=True)) | named(made, titles)
+    again = {} if as_it_is else networks("h264")
+    return found | named(made, titles) | {name + H264: net for name, net in again.items()}
 
 
 PARTS = {
@@ -234,6 +243,7 @@ AGAINST = {
     "motion": ("iframe",),
     "residual": ("iframe",),
     "iframe": (),
+    **{name + H264: (name,) for name in ORDER},
     "labels": (),
     "PKD": ("labels",),
     "labels + PKD": ("labels", "own final"),
@@ -248,7 +258,9 @@ AGAINST = {
 def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str, Recipe]:
     """The recipes at these rates; their teachers, starts and networks have the rates that are theirs."""
     made = {
-        recipes[title]: changed(recipes[title], {"settings.lr": rates[title]}) for title in rates
+        recipe: changed(recipe, {"settings.lr": rates[title.removesuffix(H264)]})
+        for title, recipe in recipes.items()
+        if title.removesuffix(H264) in rates
     }
 
     def best(recipe: Recipe) -> Recipe:
@@ -287,7 +299,8 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         recipes = PARTS[part](size, alone(size, name, world))
         if not sought:
             return with_rates(recipes, best_rates(cell))
-        alike, path, which = recipes, "settings.lr", f"{sought}_{cell}"
+        alike = {title: recipe for title, recipe in recipes.items() if H264 not in title}
+        path, which = "settings.lr", f"{sought}_{cell}"
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
             alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
