@@ -133,11 +133,12 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
 
 
 def _set_places() -> None:
-    """Make the places of the environment absolute, since the kernel runs in another folder; and headless."""
+    """Make the places of the environment absolute, since the kernel runs in another folder; no bars, which would stay
+    in its outputs."""
     for name in _PLACES:
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
-    os.environ["KDLAB_HEADLESS"] = "1"
+    os.environ["KDLAB_HEADLESS"] = "quiet"
 
 
 def _not_run(page: dict) -> str:
