@@ -1,9 +1,12 @@
 """Real clips, cross-validated: what gains on a hundred clips of one's own?
 
-    export KDLAB_REAL_CLIPS=~/real                   # docs/real-clips.md says how to make this folder
-    python studies/real_clips.py starts weizmann budget    # on validation clips of the first fold: goes into EPOCHS
-    python studies/real_clips.py starts weizmann rates     # likewise: the best ones count from here on
-    python studies/real_clips.py starts weizmann           # trains what is missing, writes rows into figures/real/
+    export KDLAB_REAL_CLIPS=~/real        # docs/real-clips.md says how to make this folder
+    python studies/real_clips.py starts weizmann budget 100 200 400     # on validation clips of the first fold
+    python studies/real_clips.py starts weizmann rates .004 .008 .016   # likewise
+    python studies/real_clips.py starts weizmann
+
+The budget goes into EPOCHS; the best rates count once they are found; the third call writes rows into figures/real/.
+To try more values, delete the table of the others first: their runs are kept.
 
 A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
 all folds, each seed tests every clip once: intervals are over seeds and over groups of clips.
@@ -63,40 +66,6 @@ EPOCHS = {
     "starts_ut_interaction": 100,
     "methods_ut_interaction": 100,
     "exits_weizmann": 400,
-}
-#: What is tried. Where the most epochs or a rate at an edge was the best, the study tried the next value, too.
-WIDER = 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2
-TRIED = {
-    "budget": (100, 200, 400),
-    "rates": WIDER[1:4],
-    "rates_starts_weizmann": WIDER,
-    "rates_methods": WIDER[:3],
-    "rates_unlabelled": (1e-3, *WIDER[:3]),
-    "rates_dark_weizmann": WIDER,
-    "rates_dark_ut_interaction": WIDER[:4],
-    "rates_exits_weizmann": (1e-3, *WIDER),
-    "rates_exits": (1e-3, 4e-3, 1.6e-2),
-    "budget_exits_weizmann": (100, 200, 400, 800),
-}
-#: Condition → the next rate, tried by those alone whose best was at an edge.
-BEYOND = {
-    "rates_methods_weizmann": {
-        "labels alone": (1.6e-2, 3.2e-2),
-        "twice the steps": (1e-3,),
-        "DKD": (1.6e-2,),
-        "logit standardisation": (1.6e-2,),
-        "teacher": (1e-3,),
-    },
-    "rates_dark_arid6": {"twice the steps": (2e-3,)},
-    "rates_unlabelled_weizmann": dict.fromkeys(
-        ("DL-KDD", "DL-KDD, bright twin", "teacher, bright twin"), (1.6e-2,)
-    ),
-    "rates_methods_ut_interaction": {
-        "twice the steps": (1e-3,),
-        "KD": (1e-3,),
-        "DKD": (1.6e-2, 3.2e-2),
-        "teacher": (1e-3, 1.6e-2),
-    },
 }
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
@@ -288,9 +257,9 @@ def best_rates(cell: str) -> dict[str, float]:
     }
 
 
-def study_of(part: str, name: str, sought: str = "") -> Study:
+def study_of(part: str, name: str, sought: str = "", *tried: str) -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
-    or ``rates``: they are read on validation clips, of the first fold alone."""
+    or ``rates``, of which these are ``tried``: they are read on validation clips, of the first fold alone."""
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
@@ -300,18 +269,15 @@ def study_of(part: str, name: str, sought: str = "") -> Study:
         if not sought:
             return with_rates(recipes, best_rates(cell))
         alike = {title: recipe for title, recipe in recipes.items() if H264 not in title}
-        path, which = "settings.lr", f"{sought}_{cell}"
+        path, number = "settings.lr", float
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
-            alike = dict(list(recipes.items())[: 3 if part == "exits" else 1])
-            path = "settings.epochs"
+            alike = dict(list(alike.items())[: 3 if part == "exits" else 1])
+            path, number = "settings.epochs", int
         return {
             label(title, path, value): changed(recipe, {path: value})
             for title, recipe in alike.items()
-            for value in (
-                *TRIED.get(which, TRIED.get(f"{sought}_{part}", TRIED[sought])),
-                *BEYOND.get(which, {}).get(title, ()),
-            )
+            for value in map(number, tried)
         }
 
     return Study(
@@ -368,6 +334,10 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
 
 if __name__ == "__main__":
     part, name, *sought = sys.argv[1:]
+    if len(sought) == 1:
+        sys.exit(
+            f"error: name the values of {sought[0]} to try, as in the first lines of this file"
+        )
     study = study_of(part, name, *sought)
     for world in study.worlds:
         if world not in study.rows(FOLDER).world.values:
