@@ -1,4 +1,4 @@
-"""People who walk and run in depth, clips that run both ways, and several networks that teach one: the classes of the
+"""People who walk and run in any direction, clips that run both ways, and several networks that teach one: the classes of the
 recipes in real_dark.py.
 
 A run is stale when this file changes, and not when the tries in real_dark.py do.
@@ -84,28 +84,27 @@ class BothWaysBatches(ClipBatches):
         return made[::-1] if record.id.endswith(_MARK) else made
 
 
-# --- people who walk and run in depth ----------------------------------------------------------------------------
+# --- people who walk and run in any direction --------------------------------------------------------------------
 
 ALL_ALONG = 0.8  # how many walk or run from before the clip to after it
-IN_DEPTH = 0.75  # how many of these go away from the camera or come towards it, and do not cross the picture
-DRIFT = 0.2  # the most that they move sideways / frame width
 FAR = 2.2  # the distance at which they are nearest / that of `night`, at most
+CROSSED = 1.1  # the most that they cross / frame width
 
 
 @dataclass(frozen=True)
-class InDepth(Night):
-    """`night`, of whose people those who walk or run do so :data:`ALL_ALONG` and :data:`IN_DEPTH`, as in real clips. All
-    other clips are those of `night`."""
+class AnyWay(Night):
+    """`night`, of whose people those who walk or run do so :data:`ALL_ALONG`, in any direction and at their own speed.
+    All other clips are those of `night`."""
 
     @property
     def name(self) -> str:
-        return f"{super().name}-depth"
+        return f"{super().name}-any"
 
     def fingerprint(self) -> str:
-        return text_hash(f"{super().fingerprint()} in depth")
+        return text_hash(f"{super().fingerprint()} any way")
 
     def catalogue(self) -> Catalogue:
-        root, made_by = data_dir() / self.name, f"{make.generator_fingerprint()} in depth"
+        root, made_by = data_dir() / self.name, f"{make.generator_fingerprint()} any way"
         folder.complete(
             root, make._jobs(self), self.pixels, made_by, _make_one, make._write_index, None, True
         )
@@ -125,13 +124,13 @@ def _moment(class_name, variety, rng, begin):
 
 
 def _placed(class_name, pose, look, view, distance, pan, variety, rng):
-    if class_name not in stage.TRAVELLING or rng.random() >= IN_DEPTH:
+    if class_name not in stage.TRAVELLING:
         return stage.place_actor(class_name, pose, look, view, distance, pan, variety, rng)
-    way = np.ptp(pose["forward"])
-    middle = distance * rng.uniform(1, FAR) + way / 2
-    aside = rng.uniform(-DRIFT, DRIFT) * stage.WIDTH * middle / view.focal
-    facing = float(np.rad2deg(np.arcsin(np.clip(aside / max(way, 0.1), -1, 1))))
-    yaw = (180 - facing if rng.random() < 0.5 else facing) + pose["yaw"]
+    facing, way = rng.uniform(0, 2 * np.pi), np.ptp(pose["forward"])
+    along, aside = way * np.abs((np.cos(facing), np.sin(facing)))
+    middle = distance * rng.uniform(1, FAR) + along / 2
+    middle = max(middle, aside * view.focal / (CROSSED * stage.WIDTH))
+    yaw = np.rad2deg(facing) + pose["yaw"]
     own = stage.joints(pose, look.height, planted=False)
     return stage.Placed(stage.to_world(own, yaw, np.array([0.0, 0.0, middle])), yaw)
 

@@ -42,8 +42,8 @@ REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the rea
 
 # --- tries -------------------------------------------------------------------------------------------------------
 
-#: Clips of `night` of variety 1 (places, camera shake, tempo, exposure), of people who walk and run in depth.
-CLIPS = both.BothWays(both.InDepth(REAL, (100, 5, 10), 1.0))
+#: Clips of `night` of variety 1 (places, camera shake, tempo, exposure), of people who walk and run in any direction.
+CLIPS = both.BothWays(both.AnyWay(REAL, (100, 5, 10), 1.0))
 MEMBER = Recipe(
     "real_dark0",
     CLIPS,

@@ -33,7 +33,7 @@ def test_those_who_walk_or_run_are_drawn_anew(own_places):
     sit, walk = (
         {
             make(("Sit", "Walk"), (1, 0, 0), 1.0).catalogue().records[k].path.read_bytes()
-            for make in (Night, both_ways.InDepth)
+            for make in (Night, both_ways.AnyWay)
         }
         for k in (0, 1)
     )
