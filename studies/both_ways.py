@@ -1,13 +1,11 @@
-"""People who walk and run in any direction, clips that run both ways, and several networks that teach one: the classes of the
-recipes in real_dark.py.
+"""Clips that run both ways, and several networks that teach one: the classes of the recipes in real_dark.py.
 
 A run is stale when this file changes, and not when the tries in real_dark.py do.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
-from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -16,11 +14,9 @@ from kdlab.clips.records import Catalogue, ClipRecord
 from kdlab.clips.views import MotionMix, View
 from kdlab.clips.windows import ClipBatches, Window
 from kdlab.distill.method import KD
-from kdlab.night import Night, folder, make
-from kdlab.night.drawing import clip, stage
-from kdlab.protocols import Data
-from kdlab.system.files import text_hash
-from kdlab.system.paths import data_dir
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.night import Night
+from kdlab.protocols import Data, Net
 from kdlab.train.recipe import Recipe
 
 #: The class that a reversed clip shows, and the class of all other reversed clips.
@@ -34,31 +30,32 @@ _MARK = "@reversed"
 
 @dataclass(frozen=True)
 class BothWays(Data):
-    """The clips of ``night``, and reversed ones. Each action without an opposite gives as many reversed clips as make
-    their class as large as the others."""
+    """The clips of ``night``, and reversed ones. ``others`` tells whether reversed clips of actions without an opposite
+    are a class; then each such action gives as many as make that class as large as the others."""
 
     night: Night
+    others: bool = True
 
     @property
     def name(self) -> str:
-        return "night_both"
+        return "night_both" if self.others else "night_opposites"
 
     def catalogue(self) -> Catalogue:
         """The clips of ``night`` and the reversed ones, of the same group."""
         found = self.night.catalogue()
-        classes = (*found.classes, REVERSED)
+        classes = (*found.classes, REVERSED) if self.others else found.classes
         step = max(1, len(found.classes) - len(OPPOSITE))
         records = []
         for number, record in enumerate(found.records):
             if shows := OPPOSITE.get(found.classes[record.label]):
                 records.append(backwards(record, classes.index(shows)))
-            elif number // len(found.classes) % step == record.label % step:
+            elif self.others and number // len(found.classes) % step == record.label % step:
                 records.append(backwards(record, len(classes) - 1))
         return Catalogue(self.name, found.root, classes, (*found.records, *records), found.notes)
 
     def fingerprint(self) -> str:
-        """A hash of the clips of ``night``."""
-        return self.night.fingerprint()
+        """A hash of the clips of ``night`` and of the way they are reversed."""
+        return hashlib.sha256(f"{self.night.fingerprint()} {self.others}".encode()).hexdigest()[:16]
 
 
 def backwards(record: ClipRecord, label: int) -> ClipRecord:
@@ -84,57 +81,6 @@ class BothWaysBatches(ClipBatches):
         return made[::-1] if record.id.endswith(_MARK) else made
 
 
-# --- people who walk and run in any direction --------------------------------------------------------------------
-
-ALL_ALONG = 0.8  # how many walk or run from before the clip to after it
-FAR = 2.2  # the distance at which they are nearest / that of `night`, at most
-CROSSED = 1.1  # the most that they cross / frame width
-
-
-@dataclass(frozen=True)
-class AnyWay(Night):
-    """`night`, of whose people those who walk or run do so :data:`ALL_ALONG`, in any direction and at their own speed.
-    All other clips are those of `night`."""
-
-    @property
-    def name(self) -> str:
-        return f"{super().name}-any"
-
-    def fingerprint(self) -> str:
-        return text_hash(f"{super().fingerprint()} any way")
-
-    def catalogue(self) -> Catalogue:
-        root, made_by = data_dir() / self.name, f"{make.generator_fingerprint()} any way"
-        folder.complete(
-            root, make._jobs(self), self.pixels, made_by, _make_one, make._write_index, None, True
-        )
-        return make._catalogue(self, root, "dark")
-
-
-def _make_one(job, root) -> None:
-    with patch.object(clip, "draw_moment", _moment), patch.object(clip, "place_actor", _placed):
-        make._make_one(job, root)
-
-
-def _moment(class_name, variety, rng, begin):
-    moment = stage.draw_moment(class_name, variety, rng, begin)
-    if class_name in stage.TRAVELLING and rng.random() < ALL_ALONG:
-        return replace(moment, start=-0.5, span=stage.SECONDS + 1)
-    return moment
-
-
-def _placed(class_name, pose, look, view, distance, pan, variety, rng):
-    if class_name not in stage.TRAVELLING:
-        return stage.place_actor(class_name, pose, look, view, distance, pan, variety, rng)
-    facing, way = rng.uniform(0, 2 * np.pi), np.ptp(pose["forward"])
-    along, aside = way * np.abs((np.cos(facing), np.sin(facing)))
-    middle = distance * rng.uniform(1, FAR) + along / 2
-    middle = max(middle, aside * view.focal / (CROSSED * stage.WIDTH))
-    yaw = np.rad2deg(facing) + pose["yaw"]
-    own = stage.joints(pose, look.height, planted=False)
-    return stage.Placed(stage.to_world(own, yaw, np.array([0.0, 0.0, middle])), yaw)
-
-
 # --- networks that differ, and the one that they teach -----------------------------------------------------------
 
 
@@ -147,6 +93,30 @@ class Exposed(MotionMix):
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         return super().finish(pixels ** (1 / self.gamma))
+
+
+@dataclass(frozen=True)
+class EveryNth(Net):
+    """The network ``of`` on every ``step``-th frame of its input: a window of fewer frames over the same clip."""
+
+    of: TinyR2Plus1D
+    step: int = 2
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(f"1.{name}" for name in self.of.stages)
+
+    def make(self, num_classes: int) -> nn.Module:
+        return nn.Sequential(_Thinned(self.step), self.of.make(num_classes))
+
+
+class _Thinned(nn.Module):
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, self.step // 2 :: self.step]
 
 
 @dataclass(frozen=True)

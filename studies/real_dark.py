@@ -1,23 +1,28 @@
 """From `night` to real dark clips: networks that see time run both ways teach one network.
 
-    python studies/real_dark.py ensemble             train, test on fold A, print rows for docs/log.md
-    python studies/real_dark.py ensemble --choose    its recipe is the choice: studies/real_dark.json, to be committed
-    python studies/real_dark.py --final              read fold B with the committed choice, once
+    python studies/real_dark.py                        the tries, and what a try costs
+    python studies/real_dark.py ensemble --size try    train, test on fold A, print rows for docs/log.md
+    python studies/real_dark.py ensemble --choose      its recipe is the choice: studies/real_dark.json, to be committed
+    python studies/real_dark.py --final                read fold B with the committed choice, once
 
 The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Each network is a run in
 ``runs/``: after a crash or a kill, the same command goes on from the last finished epoch. Each score is written into
 the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. Its recipe names classes of
-both_ways.py: ``kdlab predict CLIP --run real_dark --import both_ways``, in this folder.
+both_ways.py: ``kdlab predict CLIP --run real_dark-… --import both_ways``, in this folder.
+
+The ensemble takes about 28 CPU minutes of size ``try`` and 3.4 CPU hours of size ``full``; one network takes 6 and 40
+minutes, of which 3 and 18 make the clips. (Measured 2026-11-26: a clip takes 0.22 s to make, 14 and 19 ms to train on,
+33 and 44 ms to be taught by five.)
 
 Networks of `night` read reversed clips as well as others (docs/log.md), and take Sit for Stand. So they learn from
-reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other actions reversed are a class of their own.
-At the test, logits are those of the six real classes.
+reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other actions reversed are a class of their own
+(or are left out). At the test, logits are those of the six real classes.
 """
 
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -28,6 +33,7 @@ import torch
 from kdlab.clips.records import Catalogue
 from kdlab.datasets.user_clips import UserClips
 from kdlab.nets.video import TinyR2Plus1D
+from kdlab.night import ACTIONS, Night
 from kdlab.system import paths
 from kdlab.system.files import write_content
 from kdlab.train.loop import predict
@@ -42,33 +48,68 @@ REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the rea
 
 # --- tries -------------------------------------------------------------------------------------------------------
 
-#: Clips of `night` of variety 1 (places, camera shake, tempo, exposure), of people who walk and run in any direction.
-CLIPS = both.BothWays(both.AnyWay(REAL, (100, 5, 10), 1.0))
-MEMBER = Recipe(
-    "real_dark0",
-    CLIPS,
-    both.Exposed(),
-    net=TinyR2Plus1D((12, 24, 56, 112)),
-    window=both.BothWaysWindow(16, 64, 56),
-    settings=Settings(epochs=16),
-)
-#: The members of the ensemble differ in exposure and seed.
-MEMBERS = tuple(
-    replace(MEMBER, condition=f"real_dark{seed}", view=both.Exposed(gamma=gamma), seed=seed)
-    for seed, gamma in enumerate((2.5, 1.8, 3.5, 2.5, 1.8))
-)
-TAUGHT = both.TaughtRecipe(
-    "real_dark",
-    CLIPS,
-    both.Exposed(),
-    both.EnsembleKD(),
-    net=MEMBER.net,
-    window=MEMBER.window,
-    settings=MEMBER.settings,
-    seed=100,
-    members=MEMBERS,
-)
-TRIES = {"member": MEMBER, "ensemble": TAUGHT}
+
+@dataclass(frozen=True)
+class Size:
+    """Clips of `night` (variety 1: places, camera shake, tempo, exposure), window, network and epochs of a try."""
+
+    night: Night
+    window: both.BothWaysWindow
+    net: TinyR2Plus1D
+    epochs: int
+    members: int
+
+
+_NET = TinyR2Plus1D((12, 24, 56, 112))
+SIZES = {
+    "smoke": Size(
+        Night(REAL, (3, 1, 2), 1.0), both.BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2
+    ),
+    "try": Size(Night(REAL, (100, 5, 10), 1.0), both.BothWaysWindow(16, 64, 56), _NET, 16, 5),
+    "full": Size(Night(ACTIONS, (400, 10, 40), 1.0), both.BothWaysWindow(24, 64, 56), _NET, 12, 7),
+}
+#: Gamma and step of the members in turn: exposures, and windows.
+KINDS = ((2.5, 1), (1.8, 1), (3.5, 1), (2.5, 2), (1.8, 2), (3.5, 2), (2.5, 1))
+
+
+def member(size: Size, number: int, data: object) -> Recipe:
+    """The recipe of one network; exposure, window and seed follow from its ``number``."""
+    gamma, step = KINDS[number % len(KINDS)]
+    net = both.EveryNth(size.net, step) if step > 1 else size.net
+    return Recipe(
+        f"real_dark{number}",
+        data,
+        both.Exposed(gamma=gamma),
+        net=net,
+        window=size.window,
+        settings=Settings(epochs=size.epochs),
+        seed=number,
+    )
+
+
+def taught(size: Size, data: object) -> both.TaughtRecipe:
+    """The recipe of the network that the members teach, which is the one to publish."""
+    members = tuple(member(size, number, data) for number in range(size.members))
+    return both.TaughtRecipe(
+        "real_dark",
+        data,
+        both.Exposed(),
+        both.EnsembleKD(),
+        net=size.net,
+        window=size.window,
+        settings=Settings(epochs=size.epochs),
+        seed=100,
+        members=members,
+    )
+
+
+TRIES = {
+    "forwards": lambda size: member(size, 0, size.night),
+    "opposites": lambda size: member(size, 0, both.BothWays(size.night, others=False)),
+    "both_ways": lambda size: member(size, 0, both.BothWays(size.night)),
+    "ensemble": lambda size: taught(size, both.BothWays(size.night)),
+    "ensemble_opposites": lambda size: taught(size, both.BothWays(size.night, others=False)),
+}
 
 
 # --- the test on real clips --------------------------------------------------------------------------------------
@@ -150,20 +191,30 @@ def committed_choice() -> dict:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(TRIES), default="ensemble")
+@click.argument("name", type=click.Choice(TRIES), required=False)
+@click.option("--size", type=click.Choice(SIZES), default="try", show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--choose", is_flag=True, help="Make this recipe the choice, after its test on fold A."
 )
 @click.option("--final", is_flag=True, help="Read fold B with the committed choice.")
-def main(name, workers, choose, final):
+def main(name, size, workers, choose, final):
     """Train a try, and test it on real dark clips."""
     choice = committed_choice() if final else None
     if choice:
-        name = choice["try"]
-    recipe, _ = TRIES[name], real_clips("A")  # which is missed now, not after hours
+        name, size = choice["try"], choice["size"]
+    if not name:
+        return click.echo(
+            "\n".join(
+                f"{name}: {len(in_training_order([make(SIZES[size])]))} networks of {size} size"
+                for name, make in TRIES.items()
+            )
+        )
+    recipe, _ = TRIES[name](SIZES[size]), real_clips("A")  # which is missed now, not after hours
     if choice and recipe.digest() != choice["recipe"]:
-        raise ValueError(f"{CHOICE.name} is of another recipe than {name} is today: choose again")
+        raise ValueError(
+            f"{CHOICE.name} is of another recipe than {name} of size {size} is today: choose again"
+        )
     runs = obtain_all(in_training_order([recipe]), workers=workers)
     if final:
         READ.touch(
@@ -171,14 +222,15 @@ def main(name, workers, choose, final):
         )  # before the clips are read: a second reading is refused, whatever comes
         found = scores(runs[-1], "B")
         write_content(READ, json.dumps(choice | {"arid6 B": found}, indent=1))
-        return click.echo(row(f"fold B, {name}", runs[-1], found))
+        return click.echo(row(f"fold B, {name} of size {size}", runs[-1], found))
     for run in runs:  # the members, and last the one that they teach
         found = scores(run, "A")
         noted(run, found["recall"])
-        click.echo(row(f"{run.recipe.condition} of {name}", run, found))
+        click.echo(row(f"{run.recipe.condition} of {name}, {size}", run, found))
     if choose:
         about = {
             "try": name,
+            "size": size,
             "recipe": recipe.digest(),
             "run": run.folder.name,
             "arid6 A": found,
