@@ -6,7 +6,7 @@
     python studies/real_clips.py starts weizmann
 
 The budget goes into EPOCHS; the best rates count once they are found; the third call writes rows into figures/real/.
-To try more values, delete the table of the others first: their runs are kept.
+To try more values, delete the table of what was tried and name all of them: runs that are there are not trained again.
 
 A world of these studies is a fold and a seed. Networks are tested on people or sequences that they have not seen. Over
 all folds, each seed tests every clip once: intervals are over seeds and over groups of clips.

@@ -133,8 +133,8 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
 
 
 def _set_places() -> None:
-    """Make the places of the environment absolute, since the kernel runs in another folder; no bars, which would stay
-    in its outputs."""
+    """Make the places of the environment absolute, since the kernel runs in another folder, and hide its bars, which
+    would stay in the outputs."""
     for name in _PLACES:
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
