@@ -63,15 +63,20 @@ FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 #: study whose epochs were not sought has 200, too.
 EPOCHS = {
     **dict.fromkeys(("starts_arid6", "methods_arid6", "dark_arid6"), 100),
-    "starts_ut_interaction": 100,
-    "methods_ut_interaction": 100,
+    **dict.fromkeys(("starts_ut_interaction", "methods_ut_interaction"), 100),
     "exits_weizmann": 400,
 }
 #: Clips of `night` for the starts; no other study has this seed.
 NIGHT = Night(ACTIONS, (60, 1, 1), VARIETY, seed=300)
 SIZE = Profile("real", NIGHT, Settings(epochs=200), Window(12, 38, 34), seeds=3)
-#: The end of names of networks on clips in H.264. They have the rates of those on MPEG-4.
+#: The end of names of networks on clips in H.264.
 H264 = ", H.264"
+#: Condition → the condition whose rate it has, where none is sought for it.
+RATE_OF = {
+    **{name + H264: name for name in ORDER},
+    "gated twice the steps": "gated labels alone",
+    "an untrained teacher": "GenKD",
+}
 WIDE = TinyR2Plus1D(tuple(4 * width for width in SIZE.net.widths))
 
 
@@ -114,7 +119,6 @@ def methods(size: Profile, student: Recipe) -> dict[str, Recipe]:
 def generative(size: Profile, student: Recipe) -> dict[str, Recipe]:
     """GenKD and its controls, on the networks of notebook 05: the student of labels alone has the gate, too."""
     own = GenerativeSize("real", (), 0, size.settings.epochs, size.seeds, size.window)
-    made = recognition(own, student.data, student.seed)
     titles = {
         "student_gate": "gated labels alone",
         "gate_2x": "gated twice the steps",
@@ -123,7 +127,7 @@ def generative(size: Profile, student: Recipe) -> dict[str, Recipe]:
         "genkd": "GenKD",
         "teacher_fr": "teacher",
     }
-    return named(made, titles)
+    return named(recognition(own, student.data, student.seed), titles)
 
 
 def dark(size: Profile, bright: Recipe) -> dict[str, Recipe]:
@@ -175,7 +179,7 @@ def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
     transcoded first, into data/: by MPEG-4, and for three more networks by H.264."""
     own = replace(current("study", ExitSize), real_epochs=size.settings.epochs)
 
-    def networks(codec: str = "") -> dict[str, Recipe]:
+    def networks(codec: str) -> dict[str, Recipe]:
         clips = student.data
         if codec:
             out = paths.data_dir() / f"{Path(clips.path).name}_{codec}"
@@ -183,12 +187,11 @@ def exits(size: Profile, student: Recipe) -> dict[str, Recipe]:
             clips = replace(clips, path=str(out))
         return dict(zip(ORDER, trio(own, yours(clips), student.seed), strict=True))
 
-    as_it_is = "weizmann" in student.data.name
-    found = networks("" if as_it_is else "mpeg4")
-    made = internal_classifiers(own, tuple(found.values()))
+    codecs = [""] if "weizmann" in student.data.name else ["mpeg4", "h264"]
+    found, *again = map(networks, codecs)
     titles = {"ce_ic": "labels", "pkd": "PKD", "ce_kd": "labels + PKD", "own_final": "own final"}
-    again = {} if as_it_is else networks("h264")
-    return found | named(made, titles) | {name + H264: net for name, net in again.items()}
+    others = {name + H264: net for each in again for name, net in each.items()}
+    return found | named(internal_classifiers(own, tuple(found.values())), titles) | others
 
 
 PARTS = {
@@ -227,17 +230,17 @@ AGAINST = {
 def with_rates(recipes: dict[str, Recipe], rates: dict[str, float]) -> dict[str, Recipe]:
     """The recipes at these rates; their teachers, starts and networks have the rates that are theirs."""
     made = {
-        recipe: changed(recipe, {"settings.lr": rates[title.removesuffix(H264)]})
+        recipe: changed(recipe, {"settings.lr": rate})
         for title, recipe in recipes.items()
-        if title.removesuffix(H264) in rates
+        if (rate := rates.get(RATE_OF.get(title, title)))
     }
 
     def best(recipe: Recipe) -> Recipe:
         own = made.get(recipe, recipe)
         if isinstance(own, ExitRecipe):
             return replace(own, backbones=tuple(made.get(each, each) for each in own.backbones))
-        teacher, start = (needed and best(needed) for needed in (own.teacher, own.start))
-        return replace(own, teacher=teacher, start=start)
+        taught, begun = own.teacher, own.start
+        return replace(own, teacher=taught and best(taught), start=begun and best(begun))
 
     return {title: best(recipe) for title, recipe in recipes.items()}
 
@@ -268,7 +271,7 @@ def study_of(part: str, name: str, sought: str = "", *tried: str) -> Study:
         recipes = PARTS[part](size, alone(size, name, world))
         if not sought:
             return with_rates(recipes, best_rates(cell))
-        alike = {title: recipe for title, recipe in recipes.items() if H264 not in title}
+        alike = {title: recipe for title, recipe in recipes.items() if title not in RATE_OF}
         path, number = "settings.lr", float
         if sought == "budget":
             # of labels alone, the first condition; of all three networks of compressed video
