@@ -64,6 +64,7 @@ FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 EPOCHS = {
     **dict.fromkeys(("starts_arid6", "methods_arid6", "dark_arid6"), 100),
     **dict.fromkeys(("starts_ut_interaction", "methods_ut_interaction"), 100),
+    **dict.fromkeys(("generative_arid6", "generative_ut_interaction"), 100),
     "exits_weizmann": 400,
 }
 #: Clips of `night` for the starts; no other study has this seed.
