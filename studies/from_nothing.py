@@ -131,7 +131,7 @@ ALSO = {
 }
 NOTES = {
     "1": "The slope compares doses within a world; a random teacher is not among them. All was tuned with 30 clips a "
-    "class, in 56 epochs like these; the worlds have 60 clips."
+    "class; the worlds have 60."
 }
 #: Those of whom accuracy against steps is drawn: labels alone, the method, its sharpest control.
 DRAWN = "labels alone", "DL-KDD", "same-light KD"

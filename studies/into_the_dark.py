@@ -196,7 +196,7 @@ ALSO["2"] += [
 NOTES = {
     "2": "The second light is gamma 1.8, if no other is named. *Enhanced, self-distilled* learns from itself and "
     "is tested on enhanced clips; *augmentation* darkens bright training clips. In the failed drawings of worlds 211 "
-    "and 216 a second light − re-estimated statistics was +0.2 and +9.3. In the picture a random teacher lies far right."
+    "and 216 a second light − re-estimated statistics was +0.2 and +9.3."
 }
 #: The ends of the axis of a question's picture.
 AXIS = {"2": (-4, 16)}

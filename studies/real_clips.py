@@ -203,7 +203,13 @@ PARTS = {
     "unlabelled": unlabelled,
     "exits": exits,
 }
-_RIVALS = "dark labels alone", "re-estimated", "same-light KD", "matched smoothing"
+_RIVALS = (
+    "dark labels alone",
+    "re-estimated",
+    "same-light KD",
+    "matched smoothing",
+    "twice the steps",
+)
 #: Condition → what it is compared with, if its part has that, where this is not the first condition of its part.
 AGAINST = {
     **dict.fromkeys(

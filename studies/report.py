@@ -42,12 +42,12 @@ Ten questions are answered in {len(WORLDS)} *worlds* (question 4 in three). A wo
 of `night`, networks, the order of clips. The number of steps was chosen in other worlds: there, labels alone gained
 less than a point from twice the steps, as is not always so in the worlds of the answers
 ([budgets](../studies/budgets.py)). Methods and rivals were tuned in two other worlds, with three or more rates and
-values of their own weight; [ledger.md](ledger.md) has the exceptions. ± is half of a 95 % interval over worlds
+values of their own weight; [ledger.md](ledger.md) has the exceptions to both. ± is half of a 95 % interval over worlds
 (Student's t, paired). *Wins* counts worlds in which the method is ahead. Questions, rivals, rows and recipes were
 committed before their worlds were drawn ([questions.json](../figures/evidence/questions.json)); the gains by steps of
 questions 5 and 6 were drawn after their answers.
 A world in which a network keeps a loss above {FITTED:g} nats on its training clips at its whole budget is drawn
-again, and named. Students of random teachers are exempt since world 211: random targets keep their loss high. In
+again, and named. Students of random teachers are exempt since world 211. In
 tables of agreement, the first row is compared with the next row's teacher, and brackets hold training clips. *Helps*
 and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
@@ -120,9 +120,7 @@ def failures(study: str) -> str:
         f"{world} ({'; '.join(sorted(set(sum(attempts, []))))})"
         for world, attempts in redrawn(study).items()
     ]
-    says = (
-        f"Drawn again, for networks that had not learnt: world {', '.join(again)}." if again else ""
-    )
+    says = f"Drawn again: world {', '.join(again)}." if again else ""
     rows = pd.read_csv(FOLDER / f"{study}.csv")
     for world in sorted(set(unfitted(rows[rows.world.isin(WORLDS)]).world)):
         says += f" World {world} stands although a network had not learnt."
@@ -264,7 +262,7 @@ def section(answer: Answer) -> list[str]:
     says += [
         getattr(script, "NOTES", {}).get(question.name, ""),
         tuned(script, {question.method, question.baseline, *question.rivals}),
-        failures(script.study.name) if question is script.QUESTIONS[0] else "",
+        failures(script.study.name) if question == script.QUESTIONS[0] else "",
     ]
     taught = getattr(teaching, "TAUGHT", {})
     return [
@@ -330,9 +328,9 @@ def main() -> None:
     table = "\n".join(front(read, row_4)) + "\n"
     write_content(page, text)
     write_content(FOLDER / "front.md", table)
-    size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 1e6
+    size = sum(file.stat().st_size for file in FOLDER.glob("*.npz")) / 1e6
     words = len(re.findall(r"\S*\w\S*", text))  # the bars of tables are none
-    print(f"{words} words of at most 2,500; figures/evidence has {size:.1f} of at most 15 MB")
+    print(f"{words} words of at most 2,500; answers to clips have {size:.1f} of at most 15 MB")
 
 
 if __name__ == "__main__":
