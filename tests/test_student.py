@@ -17,11 +17,11 @@ CHAPTERS = sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"
 def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write(monkeypatch):
     monkeypatch.setitem(functions(), "99.f", {"ask": "Two numbers → their sum."})
     monkeypatch.setitem(functions(), "99.A.g", {"ask": "Two."})
-    source = "x = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
+    source = "%pip list\nx = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
     made, gone = blanked(source, "99")
     assert gone == ["f"] and made.endswith("y = f(1)") and "c = a + b" not in made
     scope = {}
-    exec(made.removesuffix("y = f(1)"), scope)
+    exec(made.removesuffix("y = f(1)").removeprefix("%pip list"), scope)
     assert scope["f"].__doc__ == "Two numbers → their sum." and scope["f"].__defaults__ == (2,)
     with pytest.raises(NotImplementedError, match="write f"):
         scope["f"](1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdlab.show.writing import functions
+from kdlab.show.writing import functions, parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,18 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 def blanked(source: str, chapter: str) -> tuple[str, list[str]]:
     """The code of a cell in which the bodies of functions that students write are gone, and the names of these."""
     lines, gone, defined = source.splitlines(), [], []
-    for node in ast.parse(source).body:
-        inside = node.body if isinstance(node, ast.ClassDef) else [node]
-        prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+    for node in parsed(source):
+        prefix, inside = "", [node]
+        if isinstance(node, ast.ClassDef):
+            prefix, inside = f"{node.name}.", node.body
         defined += [(prefix + f.name, f) for f in inside if isinstance(f, ast.FunctionDef)]
     for name, function in reversed(defined):
         if exercise := functions().get(f"{chapter}.{name}"):
             indent = " " * function.body[0].col_offset
-            text = textwrap.fill(
-                f'"""{exercise["ask"]}"""', 100, initial_indent=indent, subsequent_indent=indent
-            )
+            text = f'"""{exercise["ask"]}"""'
             lines[function.body[0].lineno - 1 : function.end_lineno] = [
-                *text.splitlines(),
+                *textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=indent),
                 f'{indent}raise NotImplementedError("write {name}")',
             ]
             gone.insert(0, name)
@@ -50,11 +49,10 @@ def student_copy(notebook: nbformat.NotebookNode, chapter: str) -> list[str]:
             cell.source = re.sub(r"<details>.*?</details>\n*", "", cell.source, flags=re.DOTALL)
             continue
         cell.outputs, cell.execution_count = [], None
-        if not cell.source.startswith("%"):
-            cell.source, names = blanked(cell.source, chapter)
-            gone += names
-            marks = [f'kdlab.check("{chapter}.{name}", {name})' for name in names]
-            cells += [nbformat.v4.new_code_cell("\n".join(marks))] if marks else []
+        cell.source, names = blanked(cell.source, chapter)
+        gone += names
+        marks = [f'kdlab.check("{chapter}.{name}", {name})' for name in names]
+        cells += [nbformat.v4.new_code_cell("\n".join(marks))] if marks else []
     notebook.cells = cells
     return gone
 
@@ -63,13 +61,15 @@ def main() -> None:
     for folder in ("student", "solutions"):
         if (ROOT / folder).exists():
             raise SystemExit(f"{folder}/ is there, perhaps with somebody's work: move it away")
-    for folder in ("student", "solutions"):
-        shutil.copytree(ROOT / "notebooks", ROOT / folder)
-    for path in sorted((ROOT / "student").glob("*.ipynb")):
+    for folder, left_out in (("student", "*.ipynb"), ("solutions", "")):
+        shutil.copytree(
+            ROOT / "notebooks", ROOT / folder, ignore=shutil.ignore_patterns(".*", left_out)
+        )
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, nbformat.NO_CONVERT)
         gone = student_copy(notebook, path.name[:2])
         print(f"{path.stem}: {', '.join(gone) or 'nothing to write'}")
-        nbformat.write(notebook, path)
+        nbformat.write(notebook, ROOT / "student" / path.name)
 
 
 if __name__ == "__main__":

@@ -101,11 +101,13 @@ def notebooks(folder):
     source = package / "project"
     if not source.is_dir():
         source = package.parent
-    for name in ("notebooks", "figures", "pretrained", "docs"):
+    names = "notebooks", "figures", "pretrained", "docs"
+    for name in names:
         if (folder / name).exists():
             raise ValueError(
                 f"{folder / name} is there already, and nothing is written over: name another folder"
             )
+    for name in names:
         shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(".*"))
     click.echo(f"written into {folder}. Go there: `kdlab run 00`, or `jupyter lab notebooks`")
 

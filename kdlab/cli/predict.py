@@ -163,6 +163,8 @@ def detect(
         None, f"{film.stem}.segments.csv", header, "table of segments", len(header)
     )
     picture = _output_file(picture, f"{film.stem}.segments.png", MARK, "picture of segments")
+    if picture.absolute() == table.absolute():
+        raise ValueError(f"{picture} is the table of segments: name another picture")
     classes, net, rate = run.provenance["classes"], run.net(), run.recipe.window.rate
     with (
         one_thread(),

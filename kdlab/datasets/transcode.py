@@ -109,8 +109,8 @@ def transcode(
     this function did not make, and StorageFull if ``out`` cannot be written.
     """
     source, out = (Path(os.path.realpath(user_path(place))) for place in (source, out))
-    if source == out:
-        raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
+    if source == out or out.is_file():
+        raise ValueError(f"{out} is a file, or the folder of the clips: choose another folder")
     if source.is_dir():
         root, files = source, files_below(source)[0]  # first, as it refuses unreadable folders
     else:

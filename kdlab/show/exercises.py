@@ -52,7 +52,7 @@ def check(name: str = "", answer: object = ...) -> None:
     elif (why := fault(str(name), answer)) is None:
         print(f"{name}: right.")
         text = json.dumps(sorted({*done, str(name)}))
-        with suppress(OSError):  # a folder that cannot be written only forgets
+        with suppress(OSError, ValueError):  # a folder that cannot be written only forgets
             write_content(_file(), text)
     else:
         hint = f" Hint: {exercise['hint']}" if "hint" in exercise else ""

@@ -24,7 +24,7 @@ from torch import nn
 
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.untrimmed import Windows
-from kdlab.datasets.files import files_below, user_path
+from kdlab.datasets.files import composed, files_below, user_path
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import mapped
@@ -71,8 +71,11 @@ class Asked:
         return self.given[clip]
 
     def label(self, clip: Path) -> int:
-        """The class that it gives ``clip``."""
-        return int(self.logits(clip).argmax())
+        """The class that it gives ``clip``; −1 for a file that it cannot read, which names the reason once chosen."""
+        try:
+            return int(self.logits(clip).argmax())
+        except (ValueError, OSError):
+            return -1
 
     def looks(self, clip: Path) -> np.ndarray:
         """The input, ``uint8 (T, H, W, 3)``, under Grad-CAM of the class that it gives. Raises ``ValueError`` for a
@@ -85,20 +88,22 @@ class Asked:
 
 
 def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
-    """The test clips of a network with what it said of them, or all videos below ``folder``; a video's class is the name
-    of its folder. Raises ``ValueError`` for a folder without videos, and for parts of films."""
+    """The test clips of a network with what it said of them, or all videos below ``folder``, whose first
+    folder names their class. Raises ``ValueError`` for a folder without videos, and for parts of films."""
     if folder is None:
         tested, records = asked.run.predictions(), asked.run.recipe.data.catalogue().split("test")
-        if len({record.path for record in records}) < len(records):
+        whole = {record.path for record in records if record.start is record.end is None}
+        if len(whole) < len(records):
             raise ValueError("these test clips are parts of films: name a folder of whole clips")
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         asked.given |= {record.path: known[record.id] for record in records if record.id in known}
         return [Clip(record.path, record.label) for record in records]
-    files, _ = files_below(user_path(folder))
+    below = user_path(folder)
+    files, _ = files_below(below)
     if not files:
         raise ValueError(f"{folder} holds no video: name a folder of videos, such as .mp4 or .avi")
     number = {name: k for k, name in enumerate(asked.classes)}
-    return [Clip(file, number.get(file.parent.name)) for file in files]
+    return [Clip(file, number.get(composed(file.relative_to(below).parts[0]))) for file in files]
 
 
 def chosen(
@@ -271,8 +276,9 @@ class _Explorer:
             (self.receive, self.upload),
         ):
             for widget in widgets:
-                widget.observe(self.or_say(redraw), "value")
-        self.matrix.observe(self.or_say(self.count), "selected_index")
+                place = self.exit_table if redraw == self.ask_exits else self.said
+                widget.observe(self.or_say(redraw, place), "value")
+        self.matrix.observe(self.or_say(self.count, self.said), "selected_index")
         left = w.VBox([self.label, self.which, self.list, self.upload])
         see = w.HBox([self.enhancer, self.gamma, self.codec, self.looks])
         ask = w.HBox([self.temperature, self.near, *([self.theta] if self.exits else [])])
@@ -293,14 +299,14 @@ class _Explorer:
         ]
         self.list.value = clips[0] if clips else None
 
-    def or_say(self, redraw: Callable) -> Callable:
-        """``redraw``, or where a clip cannot be read the reason in place of answers."""
+    def or_say(self, redraw: Callable, place) -> Callable:
+        """``redraw``, or where a clip cannot be read the reason in the ``place`` of answers."""
 
         def observer(change) -> None:
             try:
                 redraw(change)
             except (ValueError, OSError) as error:
-                self.said.value = escape(str(error))
+                place.value = escape(str(error))
 
         return observer
 
@@ -310,7 +316,8 @@ class _Explorer:
 
     def receive(self, change) -> None:
         for file in change.new:
-            path = Path(self.uploads.name) / Path(file["name"]).name
+            folder = tempfile.mkdtemp(dir=self.uploads.name)  # two files may have one name
+            path = Path(folder) / Path(file["name"]).name
             path.write_bytes(file["content"])
             self.clips = [Clip(path, None), *self.clips]
         self.offer(self.clips)
@@ -323,17 +330,17 @@ class _Explorer:
         clips, cells = defaultdict(list), []
         for clip in self.clips:
             clips[clip.label, self.first.label(clip.path)].append(clip)
-        small = {"width": "4.5em", "margin": "1px"}
         for i, true in enumerate(names):
             cells.append(w.Label(true))
             for j in range(len(names)):
                 its = clips[i, j]
-                cell = w.Button(description=str(len(its) or ""), layout=small, disabled=not its)
+                cell = w.Button(description=str(len(its) or ""), disabled=not its)
+                cell.layout = {"width": "4.5em", "margin": "1px"}
                 if its:
                     cell.button_style = "success" if i == j else "warning"
                 cell.on_click(lambda _, its=its: self.offer(its))
                 cells.append(cell)
-        head = [w.Label("true, then given"), *(w.Label(name) for name in names)]
+        head = map(w.Label, ["true, then given", *names])
         columns = f"9em repeat({len(names)}, 4.7em)"
         self.matrix.children = [
             w.GridBox([*head, *cells], layout={"grid_template_columns": columns})
@@ -378,6 +385,7 @@ class _Explorer:
 
     def ask_exits(self, change) -> None:
         """What the exits say of the clip."""
+        self.exit_table.value = ""
         if self.exits and self.clip:
             table, _ = self.exits(self.clip.path, self.theta.value)
             self.exit_table.value = table.to_html(index=False, float_format="%.2f")

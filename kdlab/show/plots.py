@@ -6,10 +6,8 @@ from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 
 from kdlab.measure.paired import Effect
 
@@ -100,14 +98,3 @@ def effects(
         ax.text(1.01, y, words, transform=across, va="center", fontsize="small")
     rows(ax, found, xlabel=f"{xlabel}\nbar: 95 % interval; grey: within ± {near:g}", title=title)
     return fig
-
-
-def soft_target_bars(
-    logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16)
-) -> Figure:
-    """The soft targets of one clip at several temperatures, from its ``logits (K,)``: the student learns to match them."""
-    bars = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, classes)
-    ax = bars.plot.bar(figsize=(8, 3), width=0.8, rot=30, legend=False)
-    ax.set(ylabel="probability", title="Soft targets")
-    ax.figure.legend(loc="outside lower center", ncols=len(temperatures))
-    return ax.figure

@@ -16,6 +16,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
+from IPython.core.inputtransformer2 import TransformerManager
 from torch import nn
 
 from kdlab.show.compare import fault_of, short
@@ -97,14 +98,19 @@ def _lines(chapter: str) -> list:
         raise ValueError(f"the notebook {chapter} is not in {paths.project_root() / 'notebooks'}")
     body = []
     for cell in read_json(files[0])["cells"]:
-        if cell["cell_type"] == "code" and not cell["source"][0].startswith("%"):
-            lines = ast.parse("".join(cell["source"])).body
-            for line in lines:
-                if isinstance(line, _KEPT) or (
-                    isinstance(line, ast.Assign) and ast.unparse(line.targets[0]).isupper()
-                ):  # a constant
-                    body.append(line)
+        if cell["cell_type"] == "code":
+            with suppress(SyntaxError):  # in a cell of the reader's own
+                for line in parsed("".join(cell["source"])):
+                    if isinstance(line, _KEPT) or (
+                        isinstance(line, ast.Assign) and ast.unparse(line.targets[0]).isupper()
+                    ):  # a constant
+                        body.append(line)
     return [compile(ast.Module([line], []), files[0].name, "exec") for line in body]
+
+
+def parsed(source: str) -> list[ast.stmt]:
+    """The statements of a cell. A line that begins with ``%`` or ``!`` is a call of IPython's."""
+    return ast.parse(TransformerManager().transform_cell(source)).body
 
 
 def _among(names: dict[str, Any], answer, name: str):

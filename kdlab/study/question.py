@@ -183,7 +183,7 @@ class Answer:
             difference=method if baseline == "zero" else f"{method} − {baseline}",
             effect=self.effect,
             nearest="" if rival == baseline else NEAREST.format(rival=rival, against=against),
-            needed=f"{needed:.0f}" if np.isfinite(needed) else "more than 1,000",
+            needed=f"{needed:.0f}" if np.isfinite(needed) else "more",
         )
         if not question.rivals:
             sentence = sentence.removesuffix(", more than every rival")

@@ -168,14 +168,14 @@ class Run:
         """The reason why today's sources and clips would give another run; empty when they would give this one."""
         recipe, reasons, snapshot = self.recipe, [], snapshot or Snapshot()
         digest = snapshot.digest(recipe)
-        if self.provenance.get("digest", digest) != digest:
-            raise damaged(
-                self.folder / "run.json", "its recipe is not the one that its folder is named after"
-            )
         if self.provenance["sources"] != snapshot.sources(recipe):
             reasons.append("made by other sources")
         if self.provenance["data"] != snapshot.fingerprint(recipe.data):
             reasons.append("made from other clips")
+        elif self.provenance.get("digest", digest) != digest:
+            raise damaged(
+                self.folder / "run.json", "its recipe is not the one that its folder is named after"
+            )
         if not reasons:
             for what, other in recipe.needs().items():
                 run = find_run(other, True, snapshot)

@@ -148,6 +148,8 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
     assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
+    widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": own.read_bytes()}]))
+    assert "teacher" in widgets.said.value  # of the second file of that name
     widgets.label.value = None
     widgets.which.value = "they differ most"  # the broken clip has no answer
     assert "text.mp4" in widgets.said.value

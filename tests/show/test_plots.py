@@ -8,7 +8,6 @@ from kdlab.show import plots
 from tests.conftest import words
 from tests.figures import faults
 
-CLASSES = ("Jump", "Run", "Sit")
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
 EFFECTS = {"method - baseline": Effect(3, 1, 5, 3, 100)}
 
@@ -18,10 +17,6 @@ PICTURES = {
     "filmstrip": (
         lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4),
         ["dark", "2.4 s"],
-    ),
-    "soft_target_bars": (
-        lambda: plots.soft_target_bars(np.eye(3)[0], CLASSES),
-        ["probability", "Soft targets", "t = 16"],
     ),
 }
 

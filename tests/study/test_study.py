@@ -188,7 +188,7 @@ def test_the_answers(gain, rival, noise, outcome, says):
             10,
             20,
             0.1,
-            "more − less: +4.5 ± inf points. It takes more than 1,000 worlds to tell",
+            "more − less: +4.5 ± inf points. It takes more worlds to tell",
         ),
     ],
 )
