@@ -17,7 +17,9 @@ CHAPTERS = sorted((paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"
 def test_a_body_that_is_gone_leaves_its_signature_and_says_what_to_write(monkeypatch):
     monkeypatch.setitem(functions(), "99.f", {"ask": "Two numbers → their sum."})
     monkeypatch.setitem(functions(), "99.A.g", {"ask": "Two."})
-    source = "%pip list\nx = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
+    source = (
+        "%pip list\nx = 1\n\n\ndef f(a, b=2):  # adds\n    c = a + b\n    return c\n\n\ny = f(1)"
+    )
     made, gone = blanked(source, "99")
     assert gone == ["f"] and made.endswith("y = f(1)") and "c = a + b" not in made
     scope = {}
