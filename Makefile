@@ -84,12 +84,16 @@ bundle:
 	@$(PYTHON) tools/setup_env.py --bundle
 endif
 
+# the names in kdlab itself are imported when they are first asked for, so pdoc is told all parts
+PARTS = $(patsubst kdlab/%/__init__.py,kdlab.%,$(wildcard kdlab/*/__init__.py))
 site: setup
 	@$(BIN)/python -m pip install --quiet mkdocs mkdocs-jupyter pdoc
 	@rm -rf runs/site runs/pages && mkdir -p runs/pages
 	@cp -r docs notebooks figures runs/pages/ && cp README.md runs/pages/index.md
 	@$(BIN)/mkdocs build --quiet --config-file docs/mkdocs.yml
-	@$(BIN)/pdoc --output-directory runs/site/reference kdlab
+	@sed -i.bak -E 's/href="([^":]*)[.](md|ipynb)(["#])/href="\1.html\3/g' runs/site/notebooks/*.html
+	@rm runs/site/notebooks/*.bak
+	@$(BIN)/pdoc --output-directory runs/site/reference kdlab kdlab.protocols $(PARTS)
 	@echo "runs/site/index.html"
 
 fresh: setup

@@ -283,7 +283,7 @@ def released(file, folder, split, flow, other):
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Train nothing; print what is needed, what it costs, what others report.",
+    help="Train nothing; print what is needed and what it costs.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0)
 @click.option(

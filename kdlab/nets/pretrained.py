@@ -1,6 +1,6 @@
 """Published weights, read from local files; kdlab never downloads any (docs/methods.md, 1.3).
 
-A file that is missing at its path is searched for by name in the folder of torch's hub, in ``$TORCH_HOME``.
+A file that is missing at its path is searched for by name in ``$TORCH_HOME/hub/checkpoints``.
 """
 
 import hashlib
