@@ -89,7 +89,8 @@ PARTS = $(patsubst kdlab/%/__init__.py,kdlab.%,$(wildcard kdlab/*/__init__.py))
 site: setup
 	@$(BIN)/python -m pip install --quiet mkdocs mkdocs-jupyter pdoc
 	@rm -rf runs/site runs/pages && mkdir -p runs/pages
-	@cp -r docs notebooks figures runs/pages/ && cp README.md runs/pages/index.md
+	@cp -r docs notebooks figures studies CHANGELOG.md CITATION.cff runs/pages/
+	@cp README.md runs/pages/index.md
 	@$(BIN)/mkdocs build --quiet --config-file docs/mkdocs.yml
 	@sed -i.bak -E 's/href="([^":]*)[.](md|ipynb)(["#])/href="\1.html\3/g' runs/site/notebooks/*.html
 	@rm runs/site/notebooks/*.bak
