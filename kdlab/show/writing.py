@@ -127,8 +127,9 @@ def _among(names: dict[str, Any], answer, name: str):
 
 def _parts(result: object, place: str = "its result") -> dict[str, Any]:
     """The tensors, arrays, numbers and texts of a result, by their place in it."""
-    if isinstance(result, list | tuple) and not isinstance(result, torch.Size):
-        result = dict(enumerate(result))
+    if isinstance(result, list | tuple):  # numbers in a row are as good as an array of them
+        if not all(isinstance(part, int | float) for part in result):
+            result = dict(enumerate(result))
     if not isinstance(result, dict):
         return {place: result}
     found = {}
@@ -143,8 +144,8 @@ def _leaves(value: object) -> list[torch.Tensor]:
         return [value] if value.requires_grad and value.is_leaf else []
     if isinstance(value, nn.Module):
         return list(value.parameters())
-    parts = value.values() if isinstance(value, dict) else value
-    return sum(map(_leaves, parts), []) if isinstance(parts, list | type({}.values())) else []
+    parts = list(value.values()) if isinstance(value, dict) else value
+    return sum(map(_leaves, parts), []) if isinstance(parts, list) else []
 
 
 def _difference(yours: dict, right: dict, factors: dict) -> str:
