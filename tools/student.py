@@ -65,7 +65,7 @@ def main() -> None:
         shutil.copytree(
             ROOT / "notebooks", ROOT / folder, ignore=shutil.ignore_patterns(".*", left_out)
         )
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted((ROOT / "notebooks").glob("[!.]*.ipynb")):
         notebook = nbformat.read(path, nbformat.NO_CONVERT)
         gone = student_copy(notebook, path.name[:2])
         print(f"{path.stem}: {', '.join(gone) or 'nothing to write'}")

@@ -74,7 +74,6 @@ class UserClips(Data):
         return user_path(self.path).absolute()
 
     def _listed(self) -> Catalogue:
-        fold = self.test_fold and str(self.test_fold)
         if not self.own_folds:
-            return open_data(self.path, fold)
-        return own_folds(open_data(self.path), self.own_folds, fold)
+            return open_data(self.path, self.test_fold)
+        return own_folds(open_data(self.path), self.own_folds, self.test_fold)

@@ -88,8 +88,10 @@ class Asked:
 
 
 def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
-    """The test clips of a network with what it said of them, or all videos below ``folder``, whose first
-    folder names their class. Raises ``ValueError`` for a folder without videos, and for parts of films."""
+    """The test clips of a network with what it said of them, or all videos below ``folder``; the
+    nearest folder that is called as a class names a video's.
+
+    Raises ``ValueError`` for a folder without videos, and for parts of films."""
     if folder is None:
         tested, records = asked.run.predictions(), asked.run.recipe.data.catalogue().split("test")
         whole = {record.path for record in records if record.start is record.end is None}
@@ -98,12 +100,14 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         asked.given |= {record.path: known[record.id] for record in records if record.id in known}
         return [Clip(record.path, record.label) for record in records]
-    below = user_path(folder)
-    files, _ = files_below(below)
+    files, _ = files_below(user_path(folder))
     if not files:
         raise ValueError(f"{folder} holds no video: name a folder of videos, such as .mp4 or .avi")
-    number = {name: k for k, name in enumerate(asked.classes)}
-    return [Clip(file, number.get(composed(file.relative_to(below).parts[0]))) for file in files]
+    clips, classes = [], asked.classes
+    for file in files:
+        known = [name for name in map(composed, file.parts) if name in classes]
+        clips.append(Clip(file, classes.index(known[-1]) if known else None))
+    return clips
 
 
 def chosen(
@@ -242,13 +246,14 @@ class _Explorer:
         self.w, self.networks, self.exits, self.clips = w, networks, exits, clips
         self.uploads = tempfile.TemporaryDirectory()
         self.first = next(iter(networks.values()))
-        classes = self.first.classes
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
         wide, free = {"width": "17em"}, {"description_width": "initial"}
-        every = [("every class", None), *((name, k) for k, name in enumerate(classes))]
-        which = [EVERY, RIGHT, WRONG, *([APART] if len(networks) > 1 else [])]
+        every = [("every class", None), *((name, k) for k, name in enumerate(self.first.classes))]
         self.label = w.Dropdown(options=every, layout=wide)
-        self.which = w.Dropdown(options=which, layout=wide)
+        # a single network has no other
+        self.which = w.Dropdown(
+            options=[EVERY, RIGHT, WRONG, APART][: 2 + len(networks)], layout=wide
+        )
         self.list = w.Select(rows=12, layout=wide)
         self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
         self.enhancer = w.Dropdown(options=["none", *self.enhancers], value="gamma")
@@ -316,8 +321,8 @@ class _Explorer:
 
     def receive(self, change) -> None:
         for file in change.new:
-            folder = tempfile.mkdtemp(dir=self.uploads.name)  # two files may have one name
-            path = Path(folder) / Path(file["name"]).name
+            # a folder each: two files may have one name
+            path = Path(tempfile.mkdtemp(dir=self.uploads.name), Path(file["name"]).name)
             path.write_bytes(file["content"])
             self.clips = [Clip(path, None), *self.clips]
         self.offer(self.clips)

@@ -6,6 +6,7 @@ code that makes its cases (``given``), and the ``calls``, in which it is called 
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -16,7 +17,6 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
-from IPython.core.inputtransformer2 import TransformerManager
 from torch import nn
 
 from kdlab.show.compare import fault_of, short
@@ -109,8 +109,8 @@ def _lines(chapter: str) -> list:
 
 
 def parsed(source: str) -> list[ast.stmt]:
-    """The statements of a cell. A line that begins with ``%`` or ``!`` is a call of IPython's."""
-    return ast.parse(TransformerManager().transform_cell(source)).body
+    """The statements of a cell, without lines that begin with ``%`` or ``!``, which are IPython's."""
+    return ast.parse(re.sub("(?m)^[%!].*", "", source)).body
 
 
 def _among(names: dict[str, Any], answer, name: str):
@@ -127,9 +127,8 @@ def _among(names: dict[str, Any], answer, name: str):
 
 def _parts(result: object, place: str = "its result") -> dict[str, Any]:
     """The tensors, arrays, numbers and texts of a result, by their place in it."""
-    if isinstance(result, list | tuple):  # numbers in a row are as good as an array of them
-        if not all(isinstance(part, int | float) for part in result):
-            result = dict(enumerate(result))
+    if isinstance(result, list | tuple) and not isinstance(result, torch.Size):
+        result = dict(enumerate(result))
     if not isinstance(result, dict):
         return {place: result}
     found = {}
@@ -150,16 +149,15 @@ def _leaves(value: object) -> list[torch.Tensor]:
 
 def _difference(yours: dict, right: dict, factors: dict) -> str:
     for place, part in right.items():
-        if place not in yours:
+        # a list of numbers is as good as an array
+        inner = [value for at, value in yours.items() if at.startswith(f"{place}[")]
+        if place not in yours and not inner:
             return f"lacks {place}"
+        given = yours.get(place, inner)
         if isinstance(part, str):
-            why = (
-                ""
-                if yours[place] == part
-                else f"gives {short(yours[place])} where {part!r} is right"
-            )
+            why = "" if given == part else f"gives {short(given)} where {part!r} is right"
         else:
-            why = fault_of(yours[place], part, 1e-4, factors)
+            why = fault_of(given, part, 1e-4, factors)
         if why:
             return why if len(right) == 1 else f"{why} ({place})"
     return ""
