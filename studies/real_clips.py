@@ -62,9 +62,18 @@ FOLDS = {"weizmann": "123", "ut_interaction": "12345", "arid6": "AB"}
 #: Study → epochs after which twice as many gain labels alone less than a point, where these are not the 200 of SIZE; a
 #: study whose epochs were not sought has 200, too.
 EPOCHS = {
-    **dict.fromkeys(("starts_arid6", "methods_arid6", "dark_arid6"), 100),
-    **dict.fromkeys(("starts_ut_interaction", "methods_ut_interaction"), 100),
-    **dict.fromkeys(("generative_arid6", "generative_ut_interaction"), 100),
+    **dict.fromkeys(
+        (
+            "starts_arid6",
+            "methods_arid6",
+            "dark_arid6",
+            "generative_arid6",
+            "starts_ut_interaction",
+            "methods_ut_interaction",
+            "generative_ut_interaction",
+        ),
+        100,
+    ),
     "exits_weizmann": 400,
 }
 #: Clips of `night` for the starts; no other study has this seed.
@@ -271,6 +280,7 @@ def study_of(part: str, name: str, sought: str = "", *tried: str) -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
     or ``rates``, of which these are ``tried``: they are read on validation clips, of the first fold alone."""
     one_of(PARTS, part=part)
+    one_of(FOLDS, name=name)
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})

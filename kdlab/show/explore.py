@@ -71,7 +71,7 @@ class Asked:
         return self.given[clip]
 
     def label(self, clip: Path) -> int:
-        """The class that it gives ``clip``; −1 for a file that it cannot read, which names the reason once chosen."""
+        """The class that it gives ``clip``; −1 for a file that it cannot read: the explorer tells why once it is chosen."""
         try:
             return int(self.logits(clip).argmax())
         except (ValueError, OSError):
@@ -88,8 +88,8 @@ class Asked:
 
 
 def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
-    """The test clips of a network with what it said of them, or all videos below ``folder``; the
-    nearest folder that is called as a class names a video's.
+    """The test clips of a network with what it said of them, or all videos below ``folder``. The
+    nearest folder above a video that has the name of a class gives its class.
 
     Raises ``ValueError`` for a folder without videos, and for parts of films."""
     if folder is None:
