@@ -49,6 +49,10 @@ def test_chapters_are_found_by_number_or_name(clone):
     assert [notebooks.find(name).stem for name in ("3", "03", "10_z")] == ["03_x", "03_x", "10_z"]
     with pytest.raises(ValueError, match="no notebook '4'; there are 03_x, 10_z"):
         notebooks.find("4")
+    with pytest.raises(ValueError, match="no notebook ''"):
+        notebooks.find("")
+    one, other = (notebooks.executed(clone, {"data": f"/{place}/clips"}) for place in "ab")
+    assert one != other  # two folders of one name
 
 
 @pytest.mark.parametrize(

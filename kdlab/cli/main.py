@@ -86,8 +86,14 @@ def run(notebook, pairs, data, timeout):
 
     from kdlab.cli import notebooks
 
-    # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
-    given = {name: value if name == "test_fold" else yaml.safe_load(value) for name, value in pairs}
+    given = {}
+    for name, value in pairs:
+        try:  # parsed as papermill's command line does: ``3``, ``true``, ``null``, a text
+            given[name] = value if name == "test_fold" else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise click.BadParameter(
+                f"{value!r} is no YAML value: for a text, write \"'{value}'\"", param_hint=name
+            ) from error
     if data is not None:
         given["data"] = data
     click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout))

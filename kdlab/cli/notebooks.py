@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 
 from kdlab.system import paths
-from kdlab.system.files import read_json
+from kdlab.system.files import read_json, text_hash
 from kdlab.system.pool import available_cores, pool
 
 _PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
@@ -47,7 +47,7 @@ def find(name: str) -> Path:
     known = {path.stem: path for path in chapters()}
     wanted = Path(name).stem
     for stem, path in known.items():
-        if wanted == stem or wanted.zfill(2) == stem[:2]:
+        if wanted == stem or (wanted and wanted.zfill(2) == stem[:2]):
             return path
     raise ValueError(f"no notebook {name!r}; there are {', '.join(known)}")
 
@@ -75,6 +75,8 @@ def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
 def executed(notebook: Path, given: dict[str, object]) -> Path:
     """The path in ``runs/notebooks/`` of the ``notebook`` executed with the parameters ``given``."""
     words = [f"{name}={Path(str(value)).name}" for name, value in given.items()]
+    if data := given.get("data"):  # two folders may have one name
+        words.append(text_hash(str(data), 4))
     return paths.runs_dir() / "notebooks" / f"{'-'.join([notebook.stem, *words])}.ipynb"
 
 

@@ -39,6 +39,7 @@ from kdlab.video.decode import read_frames
 #: Most frames of a moving picture, its height in pixels, and the milliseconds of a frame.
 FRAMES, HEIGHT, MILLISECONDS = 16, 150, 120
 EVERY, RIGHT, WRONG, APART = "all", "right", "wrong", "they differ most"
+CELL = "a cell of the matrix"
 
 
 class Clip(NamedTuple):
@@ -118,10 +119,11 @@ def chosen(
     some = [clip for clip in clips if label is None or clip.label == label]
     one = networks[0]
     if which in (RIGHT, WRONG):
+        given = {clip: one.label(clip.path) for clip in some if clip.label is not None}
         return [
             clip
-            for clip in some
-            if clip.label is not None and (one.label(clip.path) == clip.label) == (which == RIGHT)
+            for clip, answer in given.items()
+            if answer >= 0 and (answer == clip.label) == (which == RIGHT)
         ]
     if which == APART:
         other = networks[1]
@@ -244,6 +246,7 @@ class _Explorer:
         import ipywidgets as w
 
         self.w, self.networks, self.exits, self.clips = w, networks, exits, clips
+        self.cell: list[Clip] = []  # that was clicked in the matrix
         self.uploads = tempfile.TemporaryDirectory()
         self.first = next(iter(networks.values()))
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
@@ -251,9 +254,8 @@ class _Explorer:
         every = [("every class", None), *((name, k) for k, name in enumerate(self.first.classes))]
         self.label = w.Dropdown(options=every, layout=wide)
         # a single network has no other
-        self.which = w.Dropdown(
-            options=[EVERY, RIGHT, WRONG, APART][: 2 + len(networks)], layout=wide
-        )
+        some = [EVERY, RIGHT, WRONG, APART][: 2 + len(networks)]
+        self.which = w.Dropdown(options=[*some, CELL], layout=wide)
         self.list = w.Select(rows=12, layout=wide)
         self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
         self.enhancer = w.Dropdown(options=["none", *self.enhancers], value="gamma")
@@ -315,9 +317,15 @@ class _Explorer:
 
         return observer
 
+    def pick(self, clips: list[Clip]) -> None:
+        """List the clips of a cell; the filter says so, and turns back to all of them."""
+        self.cell, self.label.value, self.which.value = clips, None, CELL
+        self.offer(clips)
+
     def filter(self, change) -> None:
         networks = list(self.networks.values())
-        self.offer(chosen(self.clips, self.label.value, self.which.value, networks))
+        clips = self.cell if self.which.value == CELL else self.clips
+        self.offer(chosen(clips, self.label.value, self.which.value, networks))
 
     def receive(self, change) -> None:
         for file in change.new:
@@ -343,7 +351,7 @@ class _Explorer:
                 cell.layout = {"width": "4.5em", "margin": "1px"}
                 if its:
                     cell.button_style = "success" if i == j else "warning"
-                cell.on_click(lambda _, its=its: self.offer(its))
+                cell.on_click(lambda _, its=its: self.pick(its))
                 cells.append(cell)
         head = map(w.Label, ["true, then given", *names])
         columns = f"9em repeat({len(names)}, 4.7em)"

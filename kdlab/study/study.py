@@ -145,7 +145,7 @@ def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) 
 def studies_in(file: Path) -> list[Study]:
     """The studies in the Python ``file``. The file's folder is added to ``sys.path``, so that training processes find
     its classes; for a module of a package, the folder that holds the package is added. Raises ``ValueError`` for a
-    broken file."""
+    broken file, and for two studies of one name."""
     file = file.resolve()
     name, place = file.stem, file.parent
     if not name.isidentifier() or name in sys.stdlib_module_names:
@@ -166,4 +166,10 @@ def studies_in(file: Path) -> list[Study]:
             f"{file} has the name of another module, {module.__file__}: give it another name"
         )
     studies = {id(value): value for value in vars(module).values() if isinstance(value, Study)}
+    names = [study.name for study in studies.values()]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"two studies in {file} are called {name}, and would share a table: rename one"
+            )
     return list(studies.values())

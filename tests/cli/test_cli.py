@@ -47,7 +47,7 @@ def test_known_errors_are_one_line_unless_debugging(kdlab, refused, monkeypatch)
     assert "Traceback" in refused("run", "3")
 
 
-def test_run_gives_parameters_as_they_are_written(kdlab, monkeypatch):
+def test_run_gives_parameters_as_they_are_written(kdlab, refused, monkeypatch):
     given = []
     monkeypatch.setattr(notebooks, "find", lambda name: name)
     monkeypatch.setattr(
@@ -58,6 +58,7 @@ def test_run_gives_parameters_as_they_are_written(kdlab, monkeypatch):
     )
     assert code == 0 and out == "made.ipynb\n"
     assert given == [("3", {"seed": 4, "words": "a b", "data": "clips"}, {"timeout": 9})]
+    assert "'[1' is no YAML value" in refused("run", "3", "-p", "words", "[1")
 
 
 @pytest.mark.parametrize("good", [True, False])

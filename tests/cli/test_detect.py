@@ -43,3 +43,6 @@ def test_a_file_of_somebody_else_stays_and_nothing_is_begun(run, tmp_path, monke
     (tmp_path / f"{film.stem}.segments.csv").write_text("video,label,start,end,score\n")
     assert "is no table of segments of kdlab's" in refused("predict", film, "--run", run.folder)
     assert not (tmp_path / f"{film.stem}.segments.png").exists()
+    (table := tmp_path / f"{film.stem}.segments.csv").unlink()
+    error = refused("predict", film, "--run", run.folder, "--out", table)
+    assert "is the table of segments: name another picture" in error

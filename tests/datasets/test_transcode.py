@@ -196,8 +196,9 @@ def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
     with pytest.raises(ValueError, match="x.avi would be made of .*rename one"):
         transcode(source.parent, tmp_path / "out")
     avi = make_video("lone/x.avi", frames=4, codec="mpeg4")
-    with pytest.raises(ValueError, match="choose another folder"):
-        transcode(avi, avi.parent)
+    for out in (avi.parent, source):  # its own folder, and a file
+        with pytest.raises(ValueError, match="choose another folder"):
+            transcode(avi, out)
     assert len(read_frames(avi).frames) == 4
     with pytest.raises(FileNotFoundError, match="no video there"):
         transcode(tmp_path / "nowhere", tmp_path / "out")

@@ -103,6 +103,16 @@ def test_a_folders_names_are_the_classes_of_its_videos(pair, clips, tmp_path):  
         assert np.allclose(network.logits(path), logits, atol=1e-5)
 
 
+def test_a_file_that_cannot_be_read_is_neither_right_nor_wrong(pair, tmp_path):
+    (deep := tmp_path / "left" / "monday").mkdir(parents=True)
+    (deep / "text.mp4").write_text("no video")
+    network = Asked(pair["student"])
+    seen = clips_of(network, tmp_path)
+    assert network.classes[seen[0].label] == "left"  # the nearest folder of a class
+    for which in ("right", "wrong"):
+        assert not chosen(seen, None, which, [network])
+
+
 def test_without_a_browser_it_is_a_still_picture_and_without_a_classifier_one_sentence(
     pair, monkeypatch
 ):
@@ -123,7 +133,12 @@ def test_without_a_browser_it_is_a_still_picture_and_without_a_classifier_one_se
 def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     networks = {name: Asked(run) for name, run in pair.items()}
     seen = clips_of(networks["student"], None)
-    exits = lambda clip, theta: (pd.DataFrame({"exit": [clip.name]}), theta)  # noqa: E731
+
+    def exits(clip, theta):
+        if clip.stat().st_size < 9:
+            raise ValueError("no exits")
+        return pd.DataFrame({"exit": [clip.name]}), theta
+
     widgets = _Explorer(networks, exits, seen, {})
     assert f"<td>{widgets.clip.path.name}</td>" in widgets.exit_table.value
     said, widgets.exit_table.value = widgets.said.value, "as it was"
@@ -143,11 +158,15 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert sum(int(cell.description) for cell in cells) == 8
     cells[0].click()
     assert len(widgets.list.options) == int(cells[0].description)
+    assert widgets.which.value == "a cell of the matrix"
+    widgets.which.value = "all"
+    assert len(widgets.list.options) == 8
     own = next(clips.rglob("*.mp4"))
     widgets.receive(SimpleNamespace(new=[{"name": "mine.mp4", "content": own.read_bytes()}]))
     assert widgets.list.options[0][0] == "mine" and widgets.clip.label is None
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": b"no video"}]))
     assert "text.mp4" in widgets.said.value and "text.mp4" in widgets.seen.children[0].value
+    assert widgets.exit_table.value == "no exits"
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": own.read_bytes()}]))
     assert "teacher" in widgets.said.value  # of the second file of that name
     widgets.label.value = None

@@ -64,6 +64,13 @@ def test_a_function_is_marked_by_itself(capsys, own_places):
     assert right == "06.soft_nms: right." and done == "done: 06.soft_nms"
 
 
+def test_a_list_of_numbers_is_as_good_as_an_array():
+    energy = _definitions("10")["energy"]
+    assert fault_of_function("10.energy", lambda *given: list(energy(*given))) is None
+    twice = fault_of_function("10.energy", lambda *given: list(2 * energy(*given)))
+    assert "it is 2 times the right one" in twice
+
+
 def test_units_are_told_and_other_factors_only_of_arrays():
     right = np.array([0.25, 0.5])
     for factor, told in (

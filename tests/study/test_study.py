@@ -269,9 +269,11 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
         Answer.of(ASKED, pd.DataFrame({"more": [1.0]}))
     with pytest.raises(ValueError, match="a study's name is a file's name: 'a/b'"):
         replace(study, name="a/b")
+    made = "from kdlab.study import Study\nx, y = Study('x', dict), Study('x', dict)"
     for name, text, says in (
         ("broken_one", "1 +", "cannot be read as"),
         ("json", "", "cannot be imported by"),
+        ("twins", made, "two studies in .*twins.py are called x"),
     ):
         (tmp_path / f"{name}.py").write_text(text)
         with pytest.raises(ValueError, match=says):

@@ -234,6 +234,7 @@ def test_a_world_that_failed_is_drawn_again_with_other_seeds(ten, monkeypatch):
     study.draw(211, ten.FOLDER)
     assert seeds == [211000, 211100, 211200]
     assert worlds.redrawn("from_nothing") == {"211": [["DL-KDD"], ["DL-KDD"]]}
+    assert import_module("report").failures("from_nothing") == "Drawn again: world 211 (DL-KDD)."
     failed = pd.read_csv(ten.FOLDER / "failed.csv")
     assert sorted(set(failed.attempt)) == [0, 1] and set(failed.study) == {"from_nothing"}
     study.draw(212, ten.FOLDER)
