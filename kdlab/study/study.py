@@ -103,10 +103,16 @@ class Study:
     ) -> list[Answer]:
         """Draw the ``worlds`` into ``runs/studies/``; pass the answers to ``say``, a line each.
 
-        Runs from other sources or clips are trained again, and rows are written anew.
+        Runs from other sources or clips are trained again, and rows are written anew. Raises ``ValueError`` where two
+        worlds are the same.
         """
         size, folder = size or self.size or current(), paths.runs_dir() / "studies"
         drawn = set(worlds or self.worlds or range(size.seeds))
+        planned = [self.recipes(world, size) for world in drawn]
+        if any(recipes == planned[0] for recipes in planned[1:]):
+            raise ValueError(
+                f"the study {self.name} has the same recipes in two worlds: give `world` to them as their seed"
+            )
         for world in drawn:
             self.draw(world, folder, size, workers, say)
         table = folder / f"{self.name}.csv"

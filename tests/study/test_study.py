@@ -262,6 +262,8 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
         ValueError, match="the study x names 'other'; its conditions are more, less"
     ):
         study.recipes(0)
+    with pytest.raises(ValueError, match="x has the same recipes in two worlds"):
+        replace(study, questions=()).run([0, 1])
     names.append("zero")
     with pytest.raises(ValueError, match="a condition of the study x is called 'zero'"):
         study.recipes(0)
