@@ -32,9 +32,11 @@ def soft_loss(student, teacher, t, least=-np.inf):
     return t**2 * (np.exp(teacher) * (teacher - np.maximum(student, least))).sum(1).mean()
 
 
-def average_precision(hits, actions, rises=np.maximum.accumulate):
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return (rises(precision[::-1])[::-1] * hits).sum() / actions
+def eleven_points(hits, actions, reached=np.greater_equal):
+    found = np.cumsum(hits)
+    precision = found / np.arange(1, len(hits) + 1)
+    at = [precision[reached(10 * found, k * actions)] for k in range(11)]
+    return np.mean([each.max(initial=0) for each in at])
 
 
 def spent(p, macs, theta, last=-1):
@@ -51,9 +53,10 @@ def energy(m, masks, even=1.0):
     return ((m * masks).sum((1, 2)) / m.sum((1, 2)))[masks.any((1, 2))].mean()
 
 
-def holm(p, rank=np.argsort):
-    order = np.argsort(p)
-    return np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]).clip(max=1)[rank(order)]
+def benjamini_hochberg(p, kept=np.minimum):
+    falling, adjusted = np.argsort(p)[::-1], np.empty(len(p))
+    adjusted[falling] = kept.accumulate(p[falling] * len(p) / np.arange(len(p), 0, -1))
+    return adjusted
 
 
 def distance(z, w, parts=2):
@@ -76,11 +79,11 @@ FUNCTIONS = {
     "02.3": (normalised, 0.0),
     "03.3": (repeated, np.greater_equal),
     "04.3": (soft_loss, np.log(1e-12)),
-    "06.3": (average_precision, np.asarray),
+    "06.3": (eleven_points, np.greater),
     "08.3": (spent, 3),
     "09.3": (sharpness, 0.0),
     "10.3": (energy, 0.0),
-    "11.3": (holm, np.asarray),
+    "11.3": (benjamini_hochberg, np.maximum),
     "12.3": (leaked, " ".join),
     "13.3": (distance, 1),
 }
