@@ -130,8 +130,8 @@ def read_table(
                     f"{where}: {len(reader.fieldnames)} cells expected as in row 1. Add or remove cells; put a "
                     "cell that contains a comma in quotes."
                 )
-            row = {name: cell.strip() for name, cell in row.items()}
-            row = row | {name: composed(cell) for name, cell in row.items() if name != "path"}
+            for name, cell in row.items():
+                row[name] = cell.strip() if name == "path" else composed(cell.strip())
             for name in (*required, *filled):
                 if row.get(name) == "":
                     raise CatalogueError(f"{where}: the {name} is empty. Fill it in.")
@@ -224,11 +224,8 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     ``names`` are pairs of a name and its place, such as file and row. Raises CatalogueError for a cell that means *no
     value*, and for two spellings of one name, such as Run and run, or 7 and 007.
     """
-    places, spelled = {}, {}
+    spelled = {}
     for name, where in names:
-        if name in places:
-            continue
-        places[name] = where
         plain = _plain(name)
         if plain in ("nan", "null", "none", "n/a") or not re.search(r"\w", plain):
             raise CatalogueError(
@@ -241,8 +238,8 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
             raise CatalogueError(
                 f"{where}: the {column} {show(name)} is spelled {show(known)} elsewhere. Choose one."
             )
-    numbers = sorted(filter(str.isdecimal, places), key=lambda name: (int(name), name))
-    return numbers + sorted(places.keys() - set(numbers))
+    numbers = sorted(filter(str.isdecimal, spelled.values()), key=lambda name: (int(name), name))
+    return numbers + sorted({*spelled.values()} - {*numbers})
 
 
 def _plain(name: str) -> str:

@@ -17,8 +17,7 @@ from kdlab.clips.records import Catalogue, CatalogueError, ClipRecord
 from kdlab.datasets.catalogue import from_csv, from_folder, group_from_name
 from kdlab.datasets.files import (
     EXPECTED,
-    is_hidden,
-    is_video,
+    files_below,
     read_list,
     read_text,
     relative_name,
@@ -142,27 +141,21 @@ def _record(
 
 
 def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
-    """The records with the paths of their files, which lie up to three folders below ``root``.
+    """The records with the paths of their files, which lie below ``root``.
 
     Suffixes may differ from the list (ARID's lists name .avi, the download has .mp4), and so may the case of a folder
     (HandstandPushups).
     """
     keys = [(record.path.parent.name.casefold(), record.path.stem) for record in records]
-    wanted, names, there = set(keys), {name for name, _ in keys}, {}
-    folders = [root]
-    for pattern in ("*/", "*/*/", "*/*/*/"):
-        folders += sorted(root.glob(pattern))
-    for folder in folders:
-        name = "" if "" in names else folder.name.casefold()  # THUMOS14 has no class folders
-        if name not in names or any(map(is_hidden, folder.relative_to(root).parts)):
-            continue
-        for file in folder.iterdir():
-            key = name, file.stem
-            if key in wanted and is_video(file) and there.setdefault(key, file) != file:
-                raise CatalogueError(
-                    f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
-                    "the one you mean, or move the other away."
-                )
+    wanted, there = set(keys), {}
+    in_folders = all(name for name, _ in keys)  # THUMOS14 has no class folders
+    for file in files_below(root)[0]:
+        key = file.parent.name.casefold() if in_folders else "", file.stem
+        if key in wanted and there.setdefault(key, file) != file:
+            raise CatalogueError(
+                f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
+                "the one you mean, or move the other away."
+            )
     lost, located = [], []
     for record, key in zip(records, keys, strict=True):
         if key in there:

@@ -114,26 +114,24 @@ def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[
     return {record.id for record in records if getattr(record, by) in picked}
 
 
-def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:
-    """The fold 0 … count−1 of each clip; all clips of a group are in one fold.
+def deal_folds(records: Sequence[ClipRecord], count: int) -> dict[str, int]:
+    """The fold 1 … count of each group of clips.
 
     If any group spans classes (an actor who performs several actions), consecutive blocks of groups in alphabetical
     order form the folds. If each group has one class, groups are assigned from the largest on to the fold with the
     fewest clips of that class.
     """
-    sizes = Counter(zip(groups, labels, strict=True))
-    names = sorted(set(groups))
+    sizes = Counter((record.group, record.label) for record in records)
+    names = sorted({group for group, _ in sizes})
     if len(sizes) > len(names):
-        fold_of = {group: i * count // len(names) for i, group in enumerate(names)}
-    else:
-        fold_of, filled = {}, Counter()
-        for (group, label), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-            # ties go to the fold with fewer clips of all classes, or small classes would all fill the first fold
-            fold_of[group] = min(
-                range(count), key=lambda fold: (filled[fold, label], filled[fold], fold)
-            )
-            filled.update({(fold_of[group], label): size, fold_of[group]: size})
-    return [fold_of[group] for group in groups]
+        return {group: 1 + i * count // len(names) for i, group in enumerate(names)}
+    fold_of, filled = {}, Counter()
+    for (group, label), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        # ties go to the fold with fewer clips of all classes, or small classes would all fill the first fold
+        fold = min(range(1, count + 1), key=lambda fold: (filled[fold, label], filled[fold], fold))
+        fold_of[group] = fold
+        filled.update({(fold, label): size, fold: size})
+    return fold_of
 
 
 def shared_groups(records: Iterable[ClipRecord]) -> list[str]:
@@ -151,8 +149,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     a class within one fold, which could not be both trained and tested.
     """
     records, test_fold = catalogue.records, test_fold or "1"
-    labels, groups = [r.label for r in records], [r.group for r in records]
-    number = len(set(groups))
+    number = len({record.group for record in records})
     if count > number:
         raise CatalogueError(
             f"{catalogue.root}: own_folds={count} needs a group for each; there are {number}."
@@ -161,9 +158,9 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
         raise CatalogueError(
             f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}."
         )
-    folds = deal_folds(labels, groups, count)
-    folds_of = Counter(label for label, _ in set(zip(labels, folds, strict=True)))
-    if lone := [name for label, name in enumerate(catalogue.classes) if folds_of[label] == 1]:
+    fold_of = deal_folds(records, count)
+    folds = Counter(label for label, _ in {(r.label, fold_of[r.group]) for r in records})
+    if lone := [name for label, name in enumerate(catalogue.classes) if folds[label] == 1]:
         raise CatalogueError(
             f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
             "trained and tested. Add groups of that class, or leave the class out."
@@ -174,8 +171,8 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     ]
     if number == len(records):
         notes.append(NO_GROUPS)
-    splits = ["test" if fold == int(test_fold) - 1 else "train" for fold in folds]
-    records = [replace(r, split=split) for r, split in zip(records, splits, strict=True)]
+    tested = {group for group, fold in fold_of.items() if fold == int(test_fold)}
+    records = [replace(r, split="test" if r.group in tested else "train") for r in records]
     records, more = complete_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
 

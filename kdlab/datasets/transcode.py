@@ -155,9 +155,9 @@ def _write_table(rows: list[dict[str, str]], out: Path) -> None:
 
     place, whole = out / "index.csv", []
     for row in rows:
-        path = PurePosixPath(row["path"]).with_suffix(".avi")
-        if on_disk(out, str(path)).is_file():
-            whole.append(row | {"path": str(path)})
+        path = str(PurePosixPath(row["path"]).with_suffix(".avi"))
+        if on_disk(out, path).is_file():
+            whole.append(row | {"path": path})
     text = pd.DataFrame(whole).to_csv(index=False, lineterminator="\n")
     if whole and not os.path.lexists(place):
         write_content(place, text)

@@ -361,7 +361,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, small, monkeypatch):
     small(ucf_tree(tmp_path))
     monkeypatch.setattr(
         Path,
-        "iterdir",
+        "glob",
         Mock(side_effect=PermissionError(13, "Permission denied", "UCF-101/Archery")),
     )
     with pytest.raises(

@@ -82,4 +82,5 @@ def test_own_folds_deal_the_largest_groups_first():
     groups = [
         group for group, size in zip("abcde", (1, 1, 1, 1, 4), strict=True) for _ in range(size)
     ]
-    assert sorted(Counter(deal_folds([0] * 8, groups, 2)).values()) == [4, 4]
+    folds = deal_folds(records_of([0] * 8, groups), 2)
+    assert sorted(Counter(folds[group] for group in groups).values()) == [4, 4]
