@@ -74,21 +74,17 @@ class Hessian:
         net.weights, net.forward = nn.ParameterList(weights), lambda _: loss()
         return cls(net, [(torch.zeros(1), torch.zeros(1))], criterion=lambda value, _: value)
 
-    def value(self) -> tuple[float, float]:
-        """Loss and accuracy in [0, 1]; the accuracy is nan where outputs are not logits ``(B, K)``."""
-        loss = right = count = 0.0
+    def value(self) -> float:
+        """The loss."""
+        total = 0.0
         with self._mode(), torch.no_grad():
             for x, y in self._batches():
-                z = self.net(x)
-                loss += len(y) * float(self.criterion(z, y))
-                logits = z.dim() == 2 and y.dim() == 1
-                right += float((z.argmax(1) == y).sum()) if logits else np.nan
-                count += len(y)
-        return loss / count, right / count
+                total += len(y) * float(self.criterion(self.net(x), y))
+        return total / self.samples
 
     def gradient(self) -> tuple[float, Tensor]:
         """Loss and its gradient ``(P,)`` in fp64."""
-        total = gradient = count = 0
+        total = gradient = 0
         with self._mode():
             for x, y in self._batches():
                 loss = self.criterion(self.net(x), y)
@@ -99,9 +95,7 @@ class Hessian:
                 slopes = torch.autograd.grad(loss, self.weights, materialize_grads=True)
                 total += len(y) * float(loss.detach())
                 gradient += len(y) * flat(slopes)
-                count += len(y)
-        self.samples = count
-        return total / count, gradient / count
+        return total / self.samples, gradient / self.samples
 
     def product(self, rows: Tensor) -> Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
@@ -125,9 +119,8 @@ class Hessian:
             for size, times in self._graphs():
                 for (part, row), image in zip(rows, images, strict=True):
                     pieces = times(self._split(row, part), part)
-                    places = image.split([piece.numel() for piece in pieces])
-                    for place, piece in zip(places, pieces, strict=True):
-                        place.view(piece.shape).add_(piece, alpha=size / self.samples)
+                    whole = torch.cat([piece.reshape(-1) for piece in pieces])
+                    image.add_(whole, alpha=size / self.samples)
                 del times  # frees its graph before the next one is built
 
     @contextlib.contextmanager
@@ -179,6 +172,7 @@ class Hessian:
                 "the data holds no mini-batch with samples, or is used up by one pass: give a list, or "
                 "a function that returns an iterator"
             )
+        self.samples = samples
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The number of samples in each mini-batch, and the function v → H v on it."""
@@ -311,5 +305,5 @@ def sharpness(
             u = u + slope * (radius / slope.norm().clamp_min(1e-300))
             u = u * (radius / u.norm()).clamp_max(1.0)
         with hessian.moved(stretch * u):
-            rises.append(hessian.value()[0] - base)
+            rises.append(hessian.value() - base)
     return Sharpness(np.nan if blind else rises[0], float(np.max([0.0, *rises])))

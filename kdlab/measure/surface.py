@@ -48,5 +48,5 @@ def curve(hessian: Hessian, direction: Tensor, at: np.ndarray) -> np.ndarray:
     losses = []
     for a in at:
         with hessian.moved(a * direction):
-            losses.append(hessian.value()[0])
+            losses.append(hessian.value())
     return np.array(losses)
