@@ -21,8 +21,8 @@ from kdlab.system.values import some
 #: Names of the drafts of :func:`write_atomically`.
 _DRAFT = re.compile(r"\.kdlab-\d+-[0-9a-f]{8}\.tmp")
 _OLD_SECONDS = 3600  # processes of other machines that share the folder are invisible here
-#: Files that desktops leave in folders; a folder with nothing else counts as empty.
-_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+#: Files that desktops leave in folders, and a lock; a folder with nothing else counts as empty.
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock"}
 
 
 class StorageFull(OSError):
@@ -46,9 +46,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
-        mode = stat.S_IMODE(
-            draft.stat().st_mode
-        )  # reading the umask itself would change it for other threads
+        # reading the umask itself would change it for other threads
+        mode = stat.S_IMODE(draft.stat().st_mode)
         write(draft)
         draft.chmod(mode)
         _to_disk(draft, os.O_RDWR)
@@ -89,7 +88,7 @@ def read_json(file: Path):
 
 def _to_disk(path: Path, flags: int) -> None:
     """Wait until ``path`` is on the disk (fsync). File systems without fsync are ignored."""
-    handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     except OSError as error:
@@ -112,9 +111,8 @@ def save_arrays(path: Path, arrays: dict) -> None:
     """Write NumPy ``arrays`` (name → array) to one compressed npz, atomically."""
     import numpy as np  # here, because most callers of this module need no NumPy
 
-    np.savez_compressed(
-        content := io.BytesIO(), **arrays
-    )  # to a path, it would append .npz to a draft's name
+    # to a path, it would append .npz to a draft's name
+    np.savez_compressed(content := io.BytesIO(), **arrays)
     write_content(path, content.getvalue())
 
 
@@ -146,11 +144,7 @@ def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise NotOurs(f"{folder} is no folder; name another one")
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    there = [
-        name
-        for name in names
-        if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)
-    ]
+    there = [name for name in names if name not in _LITTER and not _DRAFT.fullmatch(name)]
     if there and not is_own(folder):
         raise NotOurs(
             f"{folder} holds {some(there)} and is no {what} of kdlab's: give an empty folder, or a new one"

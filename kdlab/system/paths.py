@@ -108,17 +108,12 @@ def _place(variable: str, name: str) -> Path:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
     real = Path(os.path.realpath(place))  # resolve() raises for a link to itself
-    others = [Path.home().resolve()]
+    apart, committed = [Path(real.anchor), Path.home().resolve()], []
     if (root / "notebooks").is_dir():
-        others += [root.resolve()]
-        others += [(root / folder).resolve() for folder in _COMMITTED if folder != name]
+        apart.append(root.resolve())
+        committed = [(root / folder).resolve() for folder in _COMMITTED if folder != name]
     no_folder = os.path.lexists(place) and not os.path.isdir(place)
-    if (
-        no_folder
-        or real == Path(real.anchor)
-        or real in others
-        or any(map(real.is_relative_to, others[2:]))
-    ):
+    if no_folder or real in apart or any(map(real.is_relative_to, committed)):
         raise ValueError(
             f"{variable} names {value}, which is a file, a link that leads nowhere, the root of the disk, "
             "your home folder, or where the clone's own files lie: let it name a folder of its own, or "

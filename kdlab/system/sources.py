@@ -82,9 +82,8 @@ def syntax(text: str) -> str:
     for node in ast.walk(tree):
         if getattr(node, "type_params", None) == []:  # absent in Python 3.11
             del node.type_params
-        if isinstance(
-            node, ast.JoinedStr
-        ):  # early versions of Python 3.12 add an empty text after a {width}
+        if isinstance(node, ast.JoinedStr):
+            # early versions of Python 3.12 add an empty text after a {width}
             node.values = [part for part in node.values if getattr(part, "value", None) != ""]
         match getattr(node, "body", None):
             case [ast.Expr(ast.Constant(str())), *_]:
@@ -138,16 +137,15 @@ def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
             yield from (f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file())
 
 
-_first_read: dict[tuple[Path, str], tuple[object, str]] = {}
+#: File and the id of the module that was imported → that module's spec, which keeps the id, and the file's text.
+_first_read: dict[tuple[Path, int], tuple[object, str]] = {}
 
 
 def _text_as_imported(file: Path, module: str) -> str:
     """The text of ``file``. Raises ``ValueError`` if it has changed since this process first read it for ``module``."""
-    text, spec = file.read_text("utf-8"), sys.modules[module].__spec__
-    first = _first_read.setdefault((file, module), (spec, text))
-    if first[0] is not spec:  # imported again
-        first = _first_read[file, module] = spec, text
-    if first[1] != text:
+    text, spec = file.read_text("utf-8"), sys.modules[module].__spec__  # each import has its own
+    _, first = _first_read.setdefault((file, id(spec)), (spec, text))
+    if first != text:
         raise ValueError(
             f"{file} has changed since it was imported: restart the kernel, or call "
             f"importlib.reload({module}) and make the recipe anew from it"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -43,13 +44,7 @@ def obtain_all(
     training for a recipe that :func:`obtain` refuses. If a run fails, the runs in progress finish first; then a
     ``ValueError`` names the failed run. Finished runs are kept, and the same call continues from there.
     """
-    heard: set[str] = set()
-
-    def say_once(line: str) -> None:  # a stale run is reported here and by the process that trains
-        if line not in heard:
-            heard.add(line)
-            say(line)
-
+    say_once = cache(say)  # a stale run is reported here and by the process that trains
     for recipe in recipes:
         check(recipe)
     order, snapshot, done = in_training_order(recipes), Snapshot(), {}
@@ -70,8 +65,8 @@ def obtain_all(
                 done[recipe] = Run(folder, recipe)
                 for line in lines:
                     say_once(line)
-    for recipe in todo:
-        if recipe not in done:
+    else:
+        for recipe in todo:
             done[recipe] = obtain(
                 recipe, pretrained=pretrained, stale=stale, say=say_once, snapshot=snapshot
             )

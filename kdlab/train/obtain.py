@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from kdlab.clips.records import Catalogue
 from kdlab.protocols import Data
 from kdlab.system import paths
 from kdlab.system.files import delete_old_drafts
@@ -110,7 +109,12 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
         say_of_run("interrupted; the same call goes on from its last finished epoch")
         raise
     _check_unchanged(recipe, made_from, folder, catalogue.root)
-    write_run(folder, ready, trained, made_from | _about(catalogue), began)
+    about = {
+        "classes": list(catalogue.classes),
+        "notes": list(catalogue.notes),
+        "clips": catalogue.sizes(),
+    }
+    write_run(folder, ready, trained, made_from | about, began)
     run = Run(folder, recipe)
     outcome = _outcome(run, ready, needed.get("teacher"))
     say_of_run(f"trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
@@ -125,15 +129,6 @@ def _made_from(recipe: Recipe, needed: dict[str, Run], snapshot: Snapshot) -> di
         "data": snapshot.fingerprint(recipe.data),
         "needed": {what: run.provenance["weights"] for what, run in needed.items()},
         "digest": snapshot.digest(recipe),
-    }
-
-
-def _about(catalogue: Catalogue) -> dict:
-    """What a run keeps of its clips."""
-    return {
-        "classes": list(catalogue.classes),
-        "notes": list(catalogue.notes),
-        "clips": catalogue.sizes(),
     }
 
 

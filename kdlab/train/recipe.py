@@ -182,9 +182,8 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_parts(recipe: Recipe) -> None:
-    for name in ("teacher", "start"):
-        other = getattr(recipe, name)
-        if other is not None and not isinstance(other, Recipe):
+    for name, other in recipe.needs().items():
+        if not isinstance(other, Recipe):
             raise ValueError(
                 f"the recipe's {name} must be a recipe, not {type(other).__name__}: of a run give its "
                 f"recipe, {name}=run.recipe"
@@ -229,9 +228,8 @@ def portable(text: str) -> str:
     ('ce_raw-clips-.._.._x', '_con.a', 'dlkdd-night_bright-c0.9')
     """
     plain = re.sub(r"[^A-Za-z0-9_.+=~@-]", "_", text)[:100]
-    device = re.match(
-        r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE
-    )  # reserved names on Windows
+    # reserved names on Windows
+    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE)
     return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
 
 
@@ -253,7 +251,7 @@ def to_json(value, contents: Callable | None = None):
         return [to_json(v, contents) for v in value]
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, str | int | float | None):
         return value
     raise ValueError(
         f"a recipe is made of frozen dataclasses and plain values, got {value!r}; make it a dataclass"

@@ -128,12 +128,12 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
     few = replace(
         recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
     )
+    net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     if recipe.on_clips:
         _check_clips(recipe, few, snapshot.catalogue(recipe.data))
-    net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
-    if recipe.on_clips and not known:
-        with _doing(f"{net} does not fit these clips"):
-            _check_net(few)
+        if not known:
+            with _doing(f"{net} does not fit these clips"):
+                _check_net(few)
     what = f"{method} fails in a step of {recipe.stem}, whose networks are {', '.join(few.views())}"
     with _doing(what, taught=recipe.teacher is not None):
         ready, trained = _steps(few, needed, place)
@@ -235,18 +235,14 @@ class _Observed(Training):
     """A training that sees which networks its method asks for, and to which tensors the gradients of its losses go."""
 
     def _set_up(self, nets: dict[str, nn.Module]) -> None:
-        loose = {}
-        for name, net in nets.items():
-            loose[name] = [weight for weight in net.parameters() if weight.requires_grad]
+        learning = [w for net in nets.values() for w in net.parameters() if w.requires_grad]
         super()._set_up(nets)
         self.nets = _Networks(self.nets)
         self.before = {name: self._hash(name) for name in self.frozen}
         self.leaves, self.lasting = {}, set()
-        for name in (
-            self.frozen
-        ):  # a network that is not declared frozen shows whether a loss has a gradient for it
-            for weight in loose[name]:
-                weight.requires_grad_(True)
+        # a network that is not declared frozen shows whether a loss has a gradient for it
+        for weight in learning:
+            weight.requires_grad_(True)
 
     def backward(self, loss: Tensor) -> None:
         variables = (getattr(node, "variable", None) for node in graph_of([loss]))
@@ -354,12 +350,26 @@ def _check_resumed(recipe: Recipe, needed: dict, place: Path, trained: Trained) 
 
 
 def _check_net(recipe: Recipe) -> None:
-    """Raise ``ValueError`` where the untrained network lacks a layer that its spec names or, for labelled clips, does
-    not return one row of logits per clip."""
+    """Raise ``ValueError`` where the untrained network lacks a layer that its spec names, changes in evaluation mode or,
+    for labelled clips, does not return one row of logits per clip."""
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:3]).evaluation())).views["student"]
     kind, classes = type(recipe.net).__qualname__, len(recipe.data.catalogue().classes)
-    logits = _evaluated(kind, _made(recipe.net, classes, x.shape[1]), x)
+    net = _made(recipe.net, classes, x.shape[1])
+    weights = {*net.state_dict()}
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    with torch.no_grad():
+        logits = net.eval()(x)
+    if added := {*net.state_dict()} - weights:
+        raise ValueError(
+            f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
+            "in __init__"
+        )
+    for name, buffer in net.named_buffers():
+        if not torch.equal(buffer, before[name]):
+            raise ValueError(
+                f"{kind} changes its buffer {name!r} in evaluation: only training may change a network"
+            )
     if all(record.label >= 0 for record in clips.records):
         _check_logits(kind, logits, (len(x), classes))
 
@@ -394,28 +404,9 @@ def _made(spec: Net, classes: int, seen: int) -> Normalised:
     return net
 
 
-def _evaluated(kind: str, net: nn.Module, x: Tensor) -> object:
-    """The output of ``net`` in evaluation mode, which must change nothing in it."""
-    weights = {*net.state_dict()}
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    with torch.no_grad():
-        logits = net.eval()(x)
-    if added := {*net.state_dict()} - weights:
-        raise ValueError(
-            f"{kind} adds {min(added)!r} while it runs, so its run could not be opened: make every layer "
-            "in __init__"
-        )
-    for name, buffer in net.named_buffers():
-        if not torch.equal(buffer, before[name]):
-            raise ValueError(
-                f"{kind} changes its buffer {name!r} in evaluation: only training may change a network"
-            )
-    return logits
-
-
-def _check_logits(kind: str, logits: object, wanted: tuple[int, int]) -> None:
-    if not isinstance(logits, Tensor) or logits.shape != wanted:
-        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+def _check_logits(kind: str, logits, wanted: tuple[int, int]) -> None:
+    given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if given != wanted:
         raise ValueError(
             f"{kind} gives {given} for {wanted[0]} clips, where {wanted} is wanted, a row a clip and a "
             "column a class"

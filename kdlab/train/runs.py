@@ -142,9 +142,8 @@ class Run:
                     return Predictions(
                         *(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits"))
                     )
-        except (
-            Exception
-        ) as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+        except Exception as error:
+            # broken bytes make the reader raise anything, from BadZipFile to struct.error
             raise damaged(path, error) from error
         if not splits:
             raise NoPredictions(
@@ -214,9 +213,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     noted = _read_note(note).get("weights") if note.exists() else None
     try:
         state = load(file.read_bytes())
-    except (
-        Exception
-    ) as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
+    except Exception as error:
+        # broken bytes make the reader raise anything, from KeyError to TypeError
         raise damaged(file, error) from error
     if noted and noted != (actual := weights_hash(state)):
         raise damaged(
@@ -235,9 +233,8 @@ def find_run(recipe: Recipe, pretrained: bool, snapshot: Snapshot | None = None)
     name = (snapshot or Snapshot()).name(recipe)
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
-        if os.path.lexists(
-            place / name / "run.json"
-        ):  # also an unreadable one: its use raises DamagedRun
+        # also an unreadable one: its use raises DamagedRun
+        if os.path.lexists(place / name / "run.json"):
             return Run(place / name, recipe)
     return None
 
