@@ -11,6 +11,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from kdlab.clips.records import CatalogueError
@@ -242,6 +243,7 @@ def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> list[str]:
     return numbers + sorted({*spelled.values()} - {*numbers})
 
 
+@cache  # a table names few labels in many rows
 def _plain(name: str) -> str:
     """What the spellings of one name share: letters without case, width and invisible signs, numbers without zeros."""
     seen = [

@@ -92,26 +92,24 @@ def deal(records: Sequence[ClipRecord], share: float, by: str = "group") -> set[
         {name for name, _ in number},
         key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest(),
     )
-    sizes = np.array([[number[name, kind] for kind in kinds] for name in names], int)
-    total, taken, chosen = sizes.sum(0), np.zeros(len(kinds), int), []
+    sizes = {name: np.array([number[name, kind] for kind in kinds]) for name in names}
+    total, taken, chosen = sum(sizes.values()), np.zeros(len(kinds), int), set()
 
-    def can_be_spared(at: int) -> bool:
-        return (total - taken > sizes[at])[sizes[at] > 0].all()
+    def can_be_spared(size: np.ndarray) -> bool:
+        return (total - taken > size)[size > 0].all()
 
-    for at, size in enumerate(sizes):
+    for name, size in sizes.items():
         gain = ((taken / total - share) ** 2 - ((taken + size) / total - share) ** 2).sum()
-        if gain > 1e-9 and can_be_spared(at):
-            chosen.append(at)
+        if gain > 1e-9 and can_be_spared(size):
+            chosen.add(name)
             taken += size
     for kind in range(len(kinds)):
-        if taken[kind]:
-            continue
-        spare = [at for at in np.flatnonzero(sizes[:, kind]) if can_be_spared(at)]
-        if spare:
-            chosen.append(min(spare, key=lambda at: sizes[at].sum()))
-            taken += sizes[chosen[-1]]
-    picked = {names[at] for at in chosen}
-    return {record.id for record in records if getattr(record, by) in picked}
+        spare = [name for name in names if sizes[name][kind] and can_be_spared(sizes[name])]
+        if spare and not taken[kind]:
+            smallest = min(spare, key=lambda name: sizes[name].sum())
+            chosen.add(smallest)
+            taken += sizes[smallest]
+    return {record.id for record in records if getattr(record, by) in chosen}
 
 
 def deal_folds(records: Sequence[ClipRecord], count: int) -> dict[str, int]:

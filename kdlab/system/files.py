@@ -100,11 +100,10 @@ def _to_disk(path: Path, flags: int) -> None:
 
 def delete_old_drafts(folder: Path) -> None:
     """Delete the drafts of killed processes in ``folder``: drafts not modified for an hour."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _DRAFT.fullmatch(entry.name) and time.time() - entry.stat().st_mtime >= _OLD_SECONDS:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+    for draft in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if _DRAFT.fullmatch(draft.name) and time.time() - draft.stat().st_mtime >= _OLD_SECONDS:
+                draft.unlink()
 
 
 def save_arrays(path: Path, arrays: dict) -> None:
