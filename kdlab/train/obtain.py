@@ -70,8 +70,7 @@ def finished_run(
         return None
     why = run.staleness(snapshot)
     own_clips = any(
-        isinstance(part, Data) and type(part).contents is not Data.contents
-        for part in dataclasses_in(recipe)
+        isinstance(part, Data) and snapshot.contents(part) for part in dataclasses_in(recipe)
     )
     if why and (stale == "retrain" or own_clips or foreign_modules(recipe)):
         say(f"{run.folder.name}: STALE: {why}; trained again")
@@ -102,7 +101,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
             validation=ready.validation,
             checkpoint=folder / CHECKPOINT,
             identity=json.dumps(made_from, sort_keys=True),
-            progress=lambda steps: track(steps, folder.name, total=len(steps)),
+            progress=lambda steps: track(steps, folder.name),
             say=say_of_run,
         )
     except KeyboardInterrupt:

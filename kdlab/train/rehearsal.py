@@ -96,11 +96,10 @@ def _of_two(settings: Settings) -> Settings:
 
 @dataclass(frozen=True)
 class _Few(Data):
-    """The first, the middle and the last clip of each split; ``of_all`` is the fingerprint of all of them."""
+    """The first, the middle and the last clip of each split."""
 
     name: str
     few: Catalogue
-    of_all: str
 
     @classmethod
     def of(cls, data, snapshot: Snapshot) -> "_Few":
@@ -108,13 +107,10 @@ class _Few(Data):
         for split in ("train", "val", "test"):
             its = every.split(split)
             records += [its[k] for k in sorted({0, len(its) // 2, len(its) - 1}) if its]
-        return cls(data.name, replace(every, records=tuple(records)), snapshot.fingerprint(data))
+        return cls(data.name, replace(every, records=tuple(records)))
 
     def catalogue(self) -> Catalogue:
         return self.few
-
-    def fingerprint(self) -> str:
-        return f"few of {self.of_all}"
 
 
 def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
