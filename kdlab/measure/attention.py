@@ -145,7 +145,7 @@ def _window_mean(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> T
             p = missing // 2  # the layer pads its input itself
         pads = [p, missing - p, *pads]
     window = h.new_full((1, 1, *kernel), 1 / np.prod(kernel))
-    convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+    convolve = getattr(F, f"conv{dims}d")
     mean = convolve(F.pad(h, pads), window, None, stride, 0, dilation)
     return mean.expand_as(out).contiguous()
 

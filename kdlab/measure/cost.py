@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
+from timeit import timeit
 
 import numpy as np
 import torch
@@ -41,7 +42,5 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
             way()  # warm-up
         for _ in range(repeats):
             for name, way in ways.items():
-                start = time.process_time()
-                way()
-                times[name].append(time.process_time() - start)
+                times[name].append(timeit(way, timer=time.process_time, number=1))
     return {name: np.array(t) for name, t in times.items()}
