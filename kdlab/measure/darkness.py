@@ -30,4 +30,5 @@ def darkness(frames: np.ndarray) -> dict[str, float]:
 
 def colours(frames: np.ndarray) -> int:
     """The number of different RGB triples in the clip."""
-    return len(np.unique(frames.reshape(-1, 3), axis=0))
+    r, g, b = np.moveaxis(frames.astype(np.uint32), -1, 0)
+    return len(np.unique(r << 16 | g << 8 | b))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kdlab.train.device import seeded
 
-#: The number of weights per piece in sums over vectors. Pieces that fit a processor's cache cost very
+#: The number of weights per piece in sums and differences of vectors. Pieces that fit a processor's cache cost very
 #: little; a copy of millions of weights in another precision costs as much as a product.
 PIECE = 1 << 16
 #: The number of vectors for which a Lanczos basis allocates memory at first.
@@ -65,11 +65,11 @@ class Krylov(NamedTuple):
         """``row`` under (I − Q) H (I − Q), ``(P_block,)``, where Q projects onto the basis: the operator H on the
         complement of the basis. ``image`` is H times ``row`` within the block; both are ``(P_block,)``, and the row is
         0 in all other weights."""
-        basis, beyond = self.basis[:, block], self.beyond[block]
-        beside, out = self.beside[:-1], float(self.beside[-1])
+        basis, beyond, out = self.basis[:, block], self.beyond[block], float(self.beside[-1])
         inside = (basis @ row).double().cpu().numpy()
-        tridiagonal = np.diag(self.diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
-        mapped = tridiagonal @ inside
+        mapped = self.diagonal * inside
+        mapped[1:] += self.beside[:-1] * inside[:-1]
+        mapped[:-1] += self.beside[:-1] * inside[1:]
         mapped[-1] += out * float(beyond @ row)
         return (
             image - torch.from_numpy(mapped).to(basis) @ basis - (out * float(inside[-1])) * beyond
@@ -141,10 +141,7 @@ def _steps(operator, steps: int, start: Tensor | None, seed: int) -> Iterator[Kr
     for m in range(1, steps + 1):
         w = operator.product(basis[m - 1 : m])[0].double()
         diagonal.append(dot(basis[m - 1], w))
-        # In exact arithmetic only the last two rows have a part in w. The others are subtracted too, because rounding
-        # would make copies of eigenvalues that have converged; and all of them twice, because w may be small at last.
-        for row in 2 * [*basis[:m]]:
-            w.sub_(row, alpha=dot(row, w))
+        _orthogonalise(w, basis[:m], [*beside[-1:], diagonal[-1]])
         beside.append(dot(w, w) ** 0.5)
         if m == len(basis):  # allocated late, since most searches end long before ``steps``
             basis = torch.cat([basis, basis.new_empty(min(m, steps + 1 - m), operator.size)])
@@ -154,10 +151,26 @@ def _steps(operator, steps: int, start: Tensor | None, seed: int) -> Iterator[Kr
             return
 
 
+def _orthogonalise(w: Tensor, basis: Tensor, overlaps: Sequence[float]) -> None:
+    """Subtract from ``w`` its part in the ``basis``. In exact arithmetic only the last two rows have ``overlaps`` with
+    it. The other rows are subtracted too, because rounding would make copies of eigenvalues that have converged."""
+    rest = torch.zeros(len(basis), dtype=torch.float64, device=w.device)
+    for part, rows in _pieces(w, basis):
+        for back, overlap in enumerate(reversed(overlaps), 1):
+            part.sub_(rows[-back], alpha=overlap)
+        rest += rows @ part.to(rows.dtype)
+    for part, rows in _pieces(w, basis):
+        part.sub_(rest.to(rows.dtype) @ rows)
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The ``tensors (..., P)``, piece by piece."""
+    return zip(*(tensor.split(PIECE, -1) for tensor in tensors), strict=True)
+
+
 def dot(a: Tensor, b: Tensor) -> float:
     """The dot product of two vectors in fp64, piece by piece: fp32 sums over millions of weights lose three digits."""
-    pieces = zip(a.split(PIECE), b.split(PIECE), strict=True)
-    return sum(float(x.double() @ y.double()) for x, y in pieces)
+    return sum(float(x.double() @ y.double()) for x, y in _pieces(a, b))
 
 
 def lanczos(operator, steps: int, start: Tensor | None = None) -> Krylov:
