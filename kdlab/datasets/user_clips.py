@@ -37,6 +37,9 @@ class UserClips(Data):
 
     def __post_init__(self):
         one_of(("raise", "skip"), on_damaged=self.on_damaged)
+        object.__setattr__(self, "path", str(self.path))  # also of a Path
+        if self.test_fold is not None:
+            object.__setattr__(self, "test_fold", str(self.test_fold))  # also of a number
         if self.own_folds is not None:
             integer(2, own_folds=self.own_folds)
 

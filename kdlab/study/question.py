@@ -58,6 +58,10 @@ class Question:
     spread: float = 3.0
     helps: str = "helps"
 
+    def __post_init__(self):
+        if isinstance(self.rivals, str):
+            raise ValueError(f"rivals are a tuple: of one, write ({self.rivals!r},)")
+
     def digest(self) -> str:
         """12 hex digits over all fields and the sentences."""
         return text_hash(json.dumps([asdict(self), SENTENCES, NEAREST]), 12)

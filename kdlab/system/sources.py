@@ -104,10 +104,14 @@ def _package_hash(place: str) -> str:
 
 
 def _foreign_hash(value) -> str:
-    """Hash of the modules of foreign classes in ``value``, and of all modules of the same packages or folders that these
-    import."""
-    texts = {}
-    for module in foreign_modules(value):
+    """Hash of the modules of foreign classes in ``value`` and of their bases, and of all modules that these import and
+    that are the user's."""
+    texts, modules = {}, foreign_modules(value)
+    for part in dataclasses_in(value):
+        if type(part).__module__ in modules:
+            bases = {base.__module__ for base in type(part).__mro__}
+            modules |= {base for base in bases if _users(base)}
+    for module in modules:
         files = [Path(getattr(sys.modules.get(module), "__file__", None) or "")]
         while files:
             file = files.pop()
@@ -118,18 +122,28 @@ def _foreign_hash(value) -> str:
     return _digest(f"{file.name} {syntax(texts[file])}" for file in names)
 
 
+def _users(module: str) -> Path | None:
+    """The file of an imported module that is neither Python's, kdlab's nor an installed package's."""
+    file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    installed = {"site-packages", "dist-packages"} & {*file.parts}
+    standard = module.split(".")[0] in sys.stdlib_module_names
+    return None if installed or standard or is_kdlab(module) or file.suffix != ".py" else file
+
+
 def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
-    """Yield the files that the ``text`` of ``file`` imports from ``package`` or from beside it, with any import
-    statement at any place."""
+    """Yield the user's files that the ``text`` of ``file`` imports: from ``package``, from beside it, or from anywhere if
+    the module was imported; with any import statement at any place."""
     above = [folder for folder in file.parents if folder.name == package]
     for node in ast.walk(ast.parse(text)):
-        names, folder = [], file.parent
+        names, folder, level = [], file.parent, 0
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
-            folder = file.parents[max(0, node.level - 1)]
+            folder, level = file.parents[max(0, node.level - 1)], node.level
         for name in names:
+            if not level and (found := _users(name)):
+                yield found
             parts = name.strip(".").split(".")
             if parts[0] == package and above:
                 folder, parts = above[0], parts[1:]

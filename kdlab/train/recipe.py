@@ -26,17 +26,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
+from kdlab.clips.records import SPLITS, Catalogue, ClipRecord
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.protocols import Data, Method, Net, View
-from kdlab.system.sources import dataclasses_in, is_kdlab, source_hash
+from kdlab.system.sources import dataclasses_in, foreign_modules, is_kdlab, source_hash
 from kdlab.system.values import integer
 from kdlab.train.settings import Settings
 
@@ -115,8 +119,8 @@ class Snapshot:
     """
 
     def __init__(self):
-        self.catalogue = cache(lambda data: data.catalogue())
-        self.fingerprint = cache(lambda data: data.fingerprint())
+        self.catalogue = cache(catalogue_of)
+        self.fingerprint = cache(lambda data: self.catalogue(data) and data.fingerprint())
         self.contents = cache(lambda data: data.contents())
         self.sources, self.digest = cache(source_hash), cache(self._digest)
 
@@ -132,6 +136,48 @@ class Snapshot:
                 f"{error} (A run on your own clips is named by what they are.)"
             ) from error
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def catalogue_of(data: Data) -> Catalogue:
+    """The clips of ``data``. Those of a class that is not kdlab's are checked, and stand in the order of their ids, since
+    neither folders nor sets have a lasting one. Raises ``ValueError`` where they cannot be trained on."""
+    made = data.catalogue()
+    if not foreign_modules(data):
+        return made
+    kind = f"{type(data).__qualname__}.catalogue()"
+    if not isinstance(made, Catalogue):
+        raise ValueError(f"{kind} gives {type(made).__name__}, where a Catalogue is wanted")
+    records, number = tuple(made.records), len(made.classes)
+    if len({*made.classes}) < number:
+        raise ValueError(f"{kind} names a class twice: {', '.join(made.classes)}")
+    for record in records:
+        if why := _fault(record, number):
+            raise ValueError(f"{kind}: {why} in {record!r}")
+    tested = {record.group for record in records if record.split == "test"}
+    for record in records:
+        if record.split != "test" and record.group in tested:
+            raise ValueError(
+                f"{kind}: the group {record.group!r} has clips in test and in {record.split}: put all of "
+                "them into one split, or give clips that have nothing in common groups of their own"
+            )
+    return dataclasses.replace(made, records=tuple(sorted(records, key=attrgetter("id"))))
+
+
+def _fault(record: ClipRecord, classes: int) -> str:
+    """What is wrong with a ``record``; empty if nothing is."""
+    if not isinstance(record, ClipRecord):
+        return "a ClipRecord is wanted"
+    if not isinstance(record.id, str) or not isinstance(record.group, str):
+        return "id and group must be texts"
+    if not isinstance(record.path, Path):
+        return "path must be a pathlib.Path"
+    if not isinstance(record.label, Integral) or not 0 <= record.label < classes:
+        return f"label must be a whole number from 0 to {classes - 1}"
+    if record.split not in SPLITS:
+        return f"split must be one of {', '.join(SPLITS)}"
+    if not 0 <= (record.start or 0) < (np.inf if record.end is None else record.end):
+        return "start and end must be 0 <= start < end, in seconds"
+    return ""
 
 
 @dataclass
@@ -189,6 +235,7 @@ def _check_parts(recipe: Recipe) -> None:
                 f"recipe, {name}=run.recipe"
             )
     _require(recipe.method, "method", Method)
+    _require(recipe.settings, "settings", Settings)
     if not recipe.on_clips:
         return
     for name, base in _BASES.items():
@@ -208,6 +255,9 @@ def _require(value: Any, name: str, base: type) -> None:
             f"{value.__qualname__}(…)"
         )
     kind = type(value).__qualname__
+    if isinstance(value, str | Path | None):
+        example = f", such as UserClips({str(value)!r})" if base is Data else ""
+        raise ValueError(f"the recipe's {name} is {value!r}: give a {base.__name__}{example}")
     if not isinstance(value, base):
         raise ValueError(
             f"{kind} cannot be a recipe's {name}: write class {kind}({base.__name__}), with the base "

@@ -13,13 +13,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kdlab.clips.cache import resize
 from kdlab.clips.records import Catalogue
+from kdlab.clips.windows import ClipBatches
 from kdlab.nets.layers import graph_of, one_thread
 from kdlab.nets.video import Normalised, build
-from kdlab.protocols import Data, Method, Net
+from kdlab.protocols import Data, Method, Net, View
 from kdlab.system import paths
 from kdlab.system.files import text_hash
 from kdlab.system.sources import foreign_modules
@@ -34,6 +37,8 @@ from kdlab.train.settings import Settings
 #: How far two answers to one clip may differ, as a share of the largest logit. GPUs round more coarsely than a CPU.
 #: Statistics of three dark clips enlarge rounding to 1e-4 (re-estimated, after a first norm of each clip).
 ON_CPU, ELSEWHERE = 1e-3, 1e-2
+#: The columns of the history beside losses and terms.
+_COLUMNS = {"epoch", "step", "lr", "val_accuracy", "val_loss"}
 _ALONE = (
     "In evaluation mode nothing may be computed over the batch: give batch norm running statistics, "
     "and let attention and centring stay inside a clip"
@@ -72,23 +77,21 @@ def _kind(value, snapshot: Snapshot):
     """The properties on which a rehearsal depends: of kdlab's own clips only their type and classes; of settings all
     but the rate, for a batch of at most two clips."""
     if isinstance(value, Recipe):
-        parts = [
-            getattr(value, f.name)
-            for f in fields(value)
-            if f.name not in ("condition", "seed", "data")
-        ]
+        left_out = "condition", "seed", "data", "settings"
+        parts = [getattr(value, f.name) for f in fields(value) if f.name not in left_out]
+        parts.append(replace(_of_two(value, snapshot), lr=1.0))
         data = value.data
         if not foreign_modules(data):
             data = type(data), snapshot.catalogue(data).classes
         return type(value), data, *(_kind(part, snapshot) for part in parts)
-    if isinstance(value, Settings):
-        return replace(_of_two(value), lr=1.0)
     return tuple(_kind(part, snapshot) for part in value) if isinstance(value, tuple) else value
 
 
-def _of_two(settings: Settings) -> Settings:
-    """The ``settings`` for a batch of two clips, in parts of one clip where the training has such parts."""
-    parts_of_one = settings.accumulate == settings.batch_size > 1
+def _of_two(recipe: Recipe, snapshot: Snapshot) -> Settings:
+    """The settings of ``recipe`` for a batch of two clips, in parts of one clip where the training has such parts."""
+    settings = recipe.settings
+    clips = len(snapshot.catalogue(recipe.data).split("train"))
+    parts_of_one = 1 < settings.accumulate > min(settings.batch_size, clips) // 2
     return replace(
         settings, batch_size=min(2, settings.batch_size), accumulate=2 if parts_of_one else 1
     )
@@ -122,7 +125,7 @@ def _rehearsed(recipe: Recipe, place: Path, snapshot: Snapshot) -> Run:
         (place / what).mkdir()
         needed[what] = _rehearsed(other, place / what, snapshot)
     few = replace(
-        recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe.settings), seed=1
+        recipe, data=_Few.of(recipe.data, snapshot), settings=_of_two(recipe, snapshot), seed=1
     )
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     if recipe.on_clips:
@@ -163,6 +166,8 @@ def _doing(what: str, taught: bool = True) -> Iterator[None]:
         message = (
             f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         )
+        if message.endswith("is not an iterator"):
+            message = "losses() must yield (optimiser, loss, terms), and not return it"
         if message == "KeyError: 'teacher'" and not taught:
             message = "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
         raise ValueError(f"{what}: {message}") from error
@@ -172,12 +177,30 @@ def _check_clips(recipe: Recipe, few: Recipe, catalogue: Catalogue) -> None:
     """Read the few clips; where one of them cannot be read, all, so that every such clip is reported. Raise
     ``ValueError`` where there are fewer clips than parts of a batch."""
     try:
-        opened_splits(few, few.data.catalogue())
+        train, *_ = opened_splits(few, few.data.catalogue())
     except (ValueError, OSError):
         opened_splits(recipe, catalogue)
         raise
+    for view in filter(foreign_modules, train.tags):
+        _check_view(view, train)
     clips = len(catalogue.split("train"))
     parts_of_batch(min(recipe.settings.batch_size, clips), recipe.settings.accumulate)
+
+
+def _check_view(view: View, clips: ClipBatches) -> None:
+    """Raise ``ValueError`` where a clip that is read anew is another than in the cache."""
+    path, side = clips.records[0].path, clips.window.side
+    count = clips.cache.length(path, side, view.yield_frames, clips.tags[view])
+    some = sorted({0, count // 2, count - 1})
+    kept = clips.cache.frames(path, some, side, view.yield_frames, clips.tags[view])
+    anew = resize(np.stack([*view.yield_frames(path, some)]), side)
+    # an enhancer may round otherwise
+    if anew.shape != kept.shape or np.abs(anew.astype(int) - kept).max() > 2:
+        raise ValueError(
+            f"{type(view).__qualname__} gives other frames {some} of {path} than the cache keeps as "
+            f"{view.name!r}: its name must hold every field that changes pixels, and its read(path, "
+            "indices) must give these frames, with no random numbers"
+        )
 
 
 # --- the steps ---------------------------------------------------------------------------------------------------
@@ -188,6 +211,7 @@ def _steps(
 ) -> tuple[Inputs, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
+    recipe = replace(recipe, method=replace(recipe.method))  # as a new process would have it
     ready, kept = inputs_of(recipe, needed, recipe.data.catalogue(), str), place / "begun"
     train, settings = ready.train, recipe.settings
     train.records = train.records[: settings.batch_size]  # there may be more than two windows
@@ -240,6 +264,11 @@ class _Observed(Training):
         for weight in learning:
             weight.requires_grad_(True)
 
+    def end_epoch(self) -> None:
+        if taken := _COLUMNS & self.sums.keys():
+            raise ValueError(f"losses() has a term {min(taken)!r}, as the history has: rename it")
+        super().end_epoch()
+
     def backward(self, loss: Tensor) -> None:
         variables = (getattr(node, "variable", None) for node in graph_of([loss]))
         leaves = {id(leaf): leaf for leaf in variables if leaf is not None}
@@ -265,8 +294,16 @@ class _Observed(Training):
             )
 
     def check_owners(self) -> None:
-        """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes. A tensor
-        that is no parameter counts where two steps lead to it; one step's may be the input."""
+        """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes, and for a
+        network that no loss has a gradient for. A tensor that is no parameter counts where two steps lead to it; one
+        step's may be the input."""
+        for name in self.owned:
+            learning = {id(w) for w in self.bare[name].parameters() if w.requires_grad}
+            if learning and not learning & self.leaves.keys():
+                raise ValueError(
+                    f"no loss has a gradient for the network {name!r}, so it would stay as it is: do not "
+                    "detach its outputs, and yield a loss of each optimiser"
+                )
         names = {id(w): name for name, net in self.bare.items() for w in net.parameters()}
         owned = {id(w) for name in self.owned for w in self.bare[name].parameters()}
         for number, leaf in self.leaves.items():
