@@ -1,4 +1,4 @@
-"""I3D in the released layout, its thinnings, its padding, checkpoints of other depth, and the tiny network."""
+"""I3D in the released layout, its thinnings, its padding, and the tiny network."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, Pool, TinyC3D, Unit
 from kdlab.nets.layers import trunk
-from kdlab.nets.pretrained import Weights
 
 
 @pytest.mark.parametrize("temporal, units", [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
@@ -45,23 +44,6 @@ def test_video_becomes_logits_also_of_flow_and_odd_sizes():
     net = spec.make(5).eval()
     assert net(x).shape == (2, 5)
     assert trunk(net, spec.stages[-1])(x).shape[1:] == (1024, 2, 2, 2)
-
-
-@pytest.fixture
-def unset(monkeypatch):
-    """Without initial weights, which take seconds and are overwritten here."""
-    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, **how: tensor)
-
-
-def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
-    file = tmp_path / "top.pt"
-    torch.save(I3D(TOP).make(400).state_dict(), file)
-    first = (
-        r"top.pt holds the weights of another architecture: Conv3d_1a_7x7.conv3d.weight has shape "
-        r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
-    )
-    with pytest.raises(ValueError, match=first):
-        I3D(weights=Weights.of(file)).make(7)
 
 
 @pytest.mark.parametrize("frames, side", [(16, 32), (16, 36), (7, 25), (9, 43)])

@@ -2,9 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.nets.layers import outputs
-from kdlab.nets.norms import ClipNorm, PixelNorm, folded
-from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.nets.norms import ClipNorm, PixelNorm
 
 
 def with_weights(norm: nn.Module) -> nn.Module:
@@ -64,14 +62,3 @@ def test_pixel_norm_is_batch_norm_with_its_buffers(training, momentum):
     assert close(norm.buffers(), plain.buffers())
     x, wide = x.requires_grad_(), x.detach().double().requires_grad_()
     assert close(gradients(norm, x, [x]), gradients(plain, wide, [wide]))
-
-
-def test_a_network_with_a_clip_norm_is_still_folded_whole():
-    net = build(TinyR2Plus1D(), 4, 0).eval()
-    x = torch.rand(2, 3, 8, 20, 20).to(memory_format=torch.channels_last_3d)
-    lean, name = folded(net, x), "net.stages.0.spatial_norm"
-    assert torch.allclose(net(x), lean(x), atol=1e-4)
-    assert all(
-        hasattr(layer, "pair") for layer in lean.modules() if isinstance(layer, nn.BatchNorm3d)
-    )
-    assert outputs(lean, x, [name]).taps[name].shape[1] == 8

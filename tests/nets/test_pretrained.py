@@ -107,7 +107,8 @@ def test_a_prefix_is_a_wrappers_where_all_names_have_it_and_none_fits(tmp_path):
 
     theirs = Scaled().state_dict()
     for prefix in ("", "module.", "model.module.", "_orig_mod."):
-        got = loaded({prefix + k: v for k, v in theirs.items()}, Scaled())
+        state = {prefix + k: v for k, v in theirs.items()}
+        got = loaded({"model": {"state_dict": state}}, Scaled())
         assert all(torch.equal(got[k], v) for k, v in theirs.items())
     # not its own weight, written over
     with pytest.raises(ValueError, match=r"unknown \(first module.weight\)"):

@@ -42,20 +42,14 @@ def released_34(classes: int) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize(
-    "spec, other, fault",
-    [
-        (SMALL, LARGE, "missing"),
-        pytest.param(LARGE, SMALL, "layer1.2", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("spec", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)])
 @torch.no_grad()
-def test_a_published_checkpoint_gives_the_published_logits(tmp_path, spec, other, fault):
+def test_a_published_checkpoint_gives_the_published_logits(tmp_path, spec):
     torch.manual_seed(0)
     theirs = shuffled(r2plus1d_18(num_classes=7) if spec == SMALL else released_34(7))
     path = tmp_path / "weights.pth"
     torch.save(theirs.state_dict(), path)
-    spec, other = (replace(one, weights=Weights.of(path)) for one in (spec, other))
+    spec = replace(spec, weights=Weights.of(path))
     assert torch.allclose(spec.make(7).eval()(CLIP), theirs(CLIP), rtol=1e-4, atol=1e-5)
     net = build(spec, 3, 0, *map(torch.tensor, spec.statistics)).eval()
     features = outputs(net, CLIP, ["net.layer4"]).taps["net.layer4"]
@@ -64,22 +58,17 @@ def test_a_published_checkpoint_gives_the_published_logits(tmp_path, spec, other
     )
     expected = outputs(theirs, standard, ["layer4"]).taps["layer4"]
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
-    with pytest.raises(ValueError, match=fault):
-        other.make(7)
 
 
-def test_the_layouts_differ_where_the_release_says():
+def test_the_layout_is_that_of_the_release():
     with torch.device("meta"):
         ours = LARGE.make(400)
         released = released_34(400)
-        plain = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)
-    a, b, c = (
-        {name: tuple(t.shape) for name, t in net.state_dict().items()}
-        for net in (ours, released, plain)
+    a, b = (
+        {name: tensor.shape for name, tensor in net.state_dict().items()}
+        for net in (ours, released)
     )
     assert a == b
-    middle = {k: (a[k][0], c[k][0]) for k in a if a[k] != c[k] and k.endswith("conv2.0.0.weight")}
-    assert list(middle.values()) == [(288, 230), (576, 460), (1152, 921)]  # layers 2, 3 and 4
     assert {(m.eps, m.momentum) for m in ours.modules() if isinstance(m, nn.BatchNorm3d)} == {
         (1e-3, 0.1)
     }

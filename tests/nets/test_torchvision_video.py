@@ -66,23 +66,6 @@ def test_statistics_and_size_are_of_torchvisions_metadata(arch):
     assert window.frames in (16, 32, 128)
 
 
-WRAPPED = {
-    "bare": lambda state: state,
-    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
-    "nested": lambda state: {"model": {"state_dict": state}},
-    "twice prefixed": lambda state: {f"model.module.{k}": v for k, v in state.items()},
-}
-
-
-@pytest.mark.parametrize("how", WRAPPED)
-def test_weights_arrive_however_they_are_wrapped(tmp_path, how):
-    other = theirs("mc3_18")
-    spec = TorchvisionVideo.of(saved(tmp_path, "mc3_18", WRAPPED[how](other.state_dict())))
-    assert spec.arch == "mc3_18"
-    state = spec.make(7).state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
-
-
 @pytest.mark.parametrize(
     "arch",
     ["mc3_18", "s3d", pytest.param("swin3d_t", marks=slow), pytest.param("mvit_v2_s", marks=slow)],
