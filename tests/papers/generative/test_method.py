@@ -15,7 +15,7 @@ from kdlab.papers.generative.method import (
     GenerativeDistillation,
     kl_to_attention,
 )
-from kdlab.papers.generative.networks import Gated, gate, read_cvae
+from kdlab.papers.generative.networks import CVAEs, Gated, gate, read_cvae
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
 from tests.distill.conftest import TwoSides, bits, same
@@ -121,36 +121,60 @@ def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
     assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"])
 
 
-def test_the_terms_are_those_of_the_formulas():
-    """Every one again from features and attention; noise by a fixed seed, drawn in the order of the passes."""
-    method = GenerativeDistillation()
-    nets = networks(method)
-    clips = BATCH
-    taps = ("net.backbone", "net.attention")
-    torch.manual_seed(3)
-    (_, _, one), (_, _, two) = method.losses(nets, clips, HALF)
-    torch.manual_seed(3)
-    seen = outputs(build(STUDENT, 2, 0).eval(), clips.views["student"], taps).taps
-    features, attention = (seen[tap] for tap in taps)
-    made, mean, log_variance = nets["cvae"](features, attention)
-    theirs = nets["teacher_cvae"](features, attention)[0]
-    assert torch.allclose(one["rebuilt"], F.mse_loss(made, features))
-    assert torch.allclose(one["kl"], kl_to_attention(mean, log_variance, attention))
-    assert torch.allclose(one["taught"], F.mse_loss(made, theirs))
+def seen(net, x):
+    """Features and attention, tap by tap."""
+    names = net.net.taps
+    found = outputs(net, x, names).taps
+    maps, half = [found[name] for name in names], len(names) // 2
+    return maps[:half], maps[half:]
 
+
+def by_tap(cvae):
+    return cvae if isinstance(cvae, CVAEs) else [cvae]
+
+
+def rebuilt(cvae, features, attention):
+    """What the CVAEs rebuild, their means and their log-variances, each tap by tap."""
+    given = zip(by_tap(cvae), features, attention, strict=True)
+    return zip(*[its(*maps) for its, *maps in given], strict=True)
+
+
+def check_terms(method, student, teacher, batch):
+    """Every term of recognition and detection again from features and attention; noise by a fixed seed, drawn in the
+    order of the passes. Gives the loss and the terms of pass 2, and what the CVAEs generate in it."""
+    nets, video = networks(method, student, teacher), batch.views["student"]
+    torch.manual_seed(3)
+    (_, _, one), (_, loss, two) = method.losses(nets, batch, HALF)
+    torch.manual_seed(3)
+    features, attention = seen(build(student, 2, 0).eval(), video)
+    made, means, log_variances = rebuilt(nets["cvae"], features, attention)
+    theirs, *_ = rebuilt(nets["teacher_cvae"], features, attention)
+    assert torch.allclose(one["rebuilt"], sum(map(F.mse_loss, made, features)))
+    assert torch.allclose(one["kl"], sum(map(kl_to_attention, means, log_variances, attention)))
+    assert torch.allclose(one["taught"], sum(map(F.mse_loss, made, theirs)))
+
+    features, attention = seen(build(student, 2, 0).train(), video)
+    made = [
+        cvae.decode(a + torch.randn_like(a), a)
+        for cvae, a in zip(by_tap(nets["cvae"]), attention, strict=True)
+    ]
+    assert torch.allclose(two["generated"], sum(map(F.mse_loss, made, features)))
+    _, theirs = seen(nets["teacher"], batch.views["teacher"])
+    assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
+    return loss, two, made
+
+
+def test_the_terms_are_those_of_the_formulas():
+    """The class loss is of the mean probability over steps."""
+    _, two, _ = check_terms(GenerativeDistillation(), STUDENT, TEACHER, BATCH)
     fresh = build(STUDENT, 2, 0).train()
-    seen = outputs(fresh, clips.views["student"], taps)
-    features, attention = (seen.taps[tap] for tap in taps)
+    (features,), (attention,) = seen(fresh, BATCH.views["student"])
     steps = fresh.net.fc(
         gate(features, attention).mean((3, 4)).unfold(2, 2, 1).mean(-1).transpose(1, 2)
     ).softmax(-1)
     assert torch.allclose(
-        two["ce"], -steps.mean(1)[range(16), clips.labels].log().mean(), atol=1e-6
+        two["ce"], -steps.mean(1)[range(16), BATCH.labels].log().mean(), atol=1e-6
     )
-    made = nets["cvae"].decode(attention + torch.randn_like(attention), attention)
-    assert torch.allclose(two["generated"], F.mse_loss(made, features))
-    theirs = outputs(nets["teacher"], clips.views["teacher"], taps).taps["net.attention"]
-    assert torch.allclose(two["attention"], F.mse_loss(attention, theirs))
 
 
 # --- what each pass moves --------------------------------------------------------------------------------------
@@ -268,29 +292,33 @@ def test_what_cannot_be_distilled_is_said_with_a_mend(make, says):
 FAST = Settings(epochs=4, batch_size=8, lr=1e-2)
 
 
-def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
-    first = FeatureRepresentation()
-    nets = {"student": build(TEACHER, 2, 1)}
-    nets |= first.extra_nets(nets, None, 1)
-    teacher = fit(first, nets, CLIPS, FAST, seed=1)
-    assert teacher.owned == ["cvae", "student"]
-    assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
-    assert teacher.history[-1]["ce"] < teacher.history[0]["ce"]
+def both_phases(first, second, student, teacher, clips, settings, folder):
+    """The histories of a teacher and of its student, which leaves the teacher and its CVAE as they are stored."""
+    nets = {"student": build(teacher, 2, 1)}
+    taught = fit(first, nets | first.extra_nets(nets, None, 1), clips, settings, seed=1)
+    assert taught.owned == ["cvae", "student"]
 
-    second = GenerativeDistillation()
     nets = {
-        "student": build(STUDENT, 2, 0),
-        "teacher": teacher.nets["student"],
-        "teacher_cvae": read_cvae(stored(teacher, tmp_path)),
+        "student": build(student, 2, 0),
+        "teacher": taught.nets["student"],
+        "teacher_cvae": read_cvae(stored(taught, folder)),
     }
-    nets |= second.extra_nets(nets, None, 0)
-    frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
-    student = fit(second, nets, CLIPS, FAST, seed=0)
+    frozen = {"teacher": bits(taught.nets["student"]), "teacher_cvae": bits(taught.nets["cvae"])}
+    learnt = fit(second, nets | second.extra_nets(nets, None, 0), clips, settings, seed=0)
+    assert all(same(learnt.nets[name], before) for name, before in frozen.items())
+    return taught.history, learnt.history
+
+
+def fall(history, *names):
+    return all(history[-1][name] < history[0][name] for name in names)
+
+
+def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
+    phases = FeatureRepresentation(), GenerativeDistillation()
+    teacher, student = both_phases(*phases, STUDENT, TEACHER, CLIPS, FAST, tmp_path)
+    assert fall(teacher, "rebuilt", "ce") and fall(student, "loss_cvae", "ce")
     terms = {"loss_cvae", "loss_net", "rebuilt", "kl", "taught", "ce", "generated", "attention"}
-    assert terms < student.history[0].keys()
-    assert student.history[-1]["loss_cvae"] < student.history[0]["loss_cvae"]
-    assert student.history[-1]["ce"] < student.history[0]["ce"]
-    assert all(same(student.nets[n], before) for n, before in frozen.items())
+    assert terms < student[0].keys()
 
 
 def test_alternating_walks_the_clips_once_for_each_pass():

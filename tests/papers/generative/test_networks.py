@@ -59,10 +59,6 @@ def test_logits_are_those_of_the_mean_probability_over_steps():
     logits = mean_log_probability(steps)
     mean = steps.softmax(-1).mean(1)
     assert torch.allclose(logits.softmax(-1), mean, atol=1e-6)
-    labels = torch.tensor([0, 1, 2, 3])
-    assert torch.allclose(
-        F.cross_entropy(logits, labels), -mean[range(4), labels].log().mean(), atol=1e-6
-    )
     assert torch.isfinite(mean_log_probability(1e4 * steps)).all()
 
 

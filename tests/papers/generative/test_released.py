@@ -134,11 +134,8 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path):
     unit = "backbone._model.Mixed_4b.b1b.conv3d.weight"
     cases = [
         (s | {unit: s[unit][..., :2]}, f"{unit} has shape"),
-        ({k: v for k, v in s.items() if k != unit}, unit),
-        (s | {"fc.weight": torch.zeros(2)}, r"1 unknown \(first fc.weight"),
         ({"conv1": s[unit]}, "Conv3d_1a"),
         (s | {"coarse_pyramid_detection.x": s[unit]}, "conf_head.conv1d"),
-        ({"x": object()}, "no plain"),
     ]
     for content, why in cases:
         torch.save(content, file)

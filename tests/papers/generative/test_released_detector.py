@@ -85,10 +85,10 @@ def small(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.flatten()[0].expand(tensor.shape) for name, tensor in tensors.items()}
 
 
-def test_every_released_name_and_shape_is_loaded_and_what_does_not_fit_is_named(tmp_path):
-    rgb, file = small(state()), tmp_path / "student.ckpt"
+def test_every_released_name_and_shape_is_loaded(tmp_path):
+    file = tmp_path / "student.ckpt"
     for content, found in (
-        (rgb, (True, 21, 3, True)),
+        (small(state()), (True, 21, 3, True)),
         (small(state(2, False)), (True, 21, 2, False)),
     ):
         torch.save({f"module.{name}": tensor for name, tensor in content.items()}, file)
@@ -100,17 +100,6 @@ def test_every_released_name_and_shape_is_loaded_and_what_does_not_fit_is_named(
         ) == found
         assert spec.make(21).state_dict().keys() == content.keys()
         assert len(content) == (462 if found[-1] else 442)
-    unit, head = (
-        f"{TOP}{name}.conv1d.weight" for name in ("loc_proposal_branch.lr_conv.0", "conf_head")
-    )
-    for name, cut, why in (
-        (unit, rgb[unit][:, :9], f"{unit} has shape"),
-        (head, None, f"{head} is missing"),
-        ("Att_Head_4f.3.bias", None, "1 tensors missing .first Att_Head_4f.3.bias"),
-    ):
-        torch.save({k: v for k, v in (rgb | {name: cut}).items() if v is not None}, file)
-        with pytest.raises(ValueError, match=why):
-            Released.of(file).make(21)
 
 
 #: What the released code gave to the features below under these weights: some priors, and columns.
