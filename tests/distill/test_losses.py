@@ -19,7 +19,7 @@ def test_kd_worked_value_and_gradient():
     student = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
     loss = kd_loss(student, torch.tensor([[2.0, 0.0]], dtype=torch.float64), 2.0)
     loss.backward()
-    assert float(loss.detach()) == pytest.approx(0.4437763, abs=1e-7)
+    assert loss.item() == pytest.approx(0.4437763, abs=1e-7)
     assert student.grad[0].tolist() == pytest.approx([-0.4621172, 0.4621172], abs=1e-7)
 
 
@@ -72,8 +72,8 @@ def test_dual_light_mixes_its_two_terms_and_leaves_the_teacher_alone():
     )
     loss.backward()
     assert name == "net"
-    assert float(loss.detach()) == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
-    assert float(terms["soft"].detach()) == pytest.approx(0.4437763, abs=1e-6)
+    assert loss.item() == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
+    assert terms["soft"].item() == pytest.approx(0.4437763, abs=1e-6)
     assert nets["teacher"].logits.grad is None and nets["student"].logits.grad is not None
 
 
@@ -86,4 +86,4 @@ def test_matched_smoothing_equals_dual_light_for_a_teacher_that_is_itself_smooth
     ((_, taught, _),) = DualLight(temperature=4.0, alpha=0.5).losses(
         nets, FakeBatch, Progress(0, 1)
     )
-    assert float(smooth.detach()) == pytest.approx(float(taught.detach()), abs=1e-5)
+    assert smooth.item() == pytest.approx(taught.item(), abs=1e-5)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from kdlab.clips.windows import Window
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.method import KD, CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
+from kdlab.system import paths
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -86,36 +88,9 @@ class AttentionOverTheBatch(Frames):
         return clips + self.layer(clips, clips, clips)[0]
 
 
-class GhostNorm(Frames):
-    """Statistics of virtual batches of two clips, in evaluation too."""
-
-    def pooled(self, frames):
-        return torch.cat([part - part.mean(0) for part in frames.mean(1).split(2)])
-
-
-class CapacityOfExperts(Frames):
-    """An expert takes the better half of a batch, and the rest go empty."""
-
-    def pooled(self, frames):
-        clips = frames.mean(1)
-        score = clips.sum(1)
-        return clips * (score >= score.median())[:, None]
-
-
 class ForgetsEvaluation(Frames):
     def pooled(self, frames):
         return F.dropout(frames.mean(1), 0.2)
-
-
-class Remembers(Frames):
-    """Adds what it saw last."""
-
-    last = 0.0
-
-    def pooled(self, frames):
-        pooled = frames.mean(1)
-        out, self.last = pooled + self.last, pooled.detach().mean(0) + self.last
-        return out
 
 
 class Squeezes(Frames):
@@ -161,13 +136,25 @@ class InTheFrequencyDomain(Frames):
 
 
 class AverageInABuffer(Frames):
+    saved = True
+
     def more(self):
-        self.register_buffer("centre", torch.zeros(8))
+        self.register_buffer("centre", torch.zeros(8), persistent=self.saved)
 
     def pooled(self, frames):
         if self.training:
             self.centre.lerp_(frames.detach().mean((0, 1)), 0.1)
         return frames.mean(1) - self.centre
+
+
+class AverageThatIsNotSaved(AverageInABuffer):
+    saved = False
+
+
+class MovesInEvaluation(AverageInABuffer):
+    def pooled(self, frames):
+        self.centre += 1
+        return super().pooled(frames)
 
 
 class FrozenBelow(Frames):
@@ -177,24 +164,6 @@ class FrozenBelow(Frames):
 
     def pooled(self, frames):
         return self.norm(frames.mean(1))
-
-
-class WarpsPictures(Frames):
-    """Of two dimensions."""
-
-    def more(self):
-        self.conv = nn.Conv2d(3, 8, 3, 2)
-        self.shift = nn.Linear(3, 6)
-        nn.init.zeros_(self.shift.weight)
-        self.shift.bias.data = torch.tensor([1.0, 0, 0, 0, 1, 0])
-
-    def frames(self, x):
-        pictures = x.transpose(1, 2).flatten(0, 1)
-        grid = F.affine_grid(
-            self.shift(pictures.mean((2, 3))).view(-1, 2, 3), pictures.shape, align_corners=False
-        )
-        moved = F.grid_sample(pictures, grid, align_corners=False)
-        return self.conv(moved).relu().mean((2, 3)).unflatten(0, (len(x), -1))
 
 
 class Compiled(Frames):
@@ -229,6 +198,31 @@ class Transposed(Frames):
         return super().forward(x).T
 
 
+class Softmax(Frames):
+    def forward(self, x):
+        return super().forward(x) if self.training else super().forward(x).softmax(1)
+
+
+@cache
+class OneForAll(Frames):
+    """The same network at each call."""
+
+
+class Tied(Frames):
+    """A mask of −∞, a table that is no state, a shared weight, a buffer in bfloat16, an attribute called module."""
+
+    def more(self):
+        self.register_buffer("mask", torch.triu(torch.full((8, 8), -torch.inf), 1))
+        self.register_buffer("table", torch.linspace(0, 1, 8), persistent=False)
+        self.register_buffer("short", torch.ones(8, dtype=torch.bfloat16))
+        self.module, self.twin = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.twin.weight = self.module.weight
+
+    def pooled(self, frames):
+        inner = self.twin(self.module(frames.mean(1) + self.table).relu())
+        return (inner[:, None] + self.mask).softmax(-1).sum(1) * self.short.float()
+
+
 @dataclass(frozen=True)
 class Net(protocols.Net):
     """The network is one of the classes above, by name."""
@@ -250,9 +244,9 @@ GOOD = (
     InTheFrequencyDomain,
     AverageInABuffer,
     FrozenBelow,
-    WarpsPictures,
     Compiled,
     Scripted,
+    Tied,
 )
 
 
@@ -272,14 +266,19 @@ def test_an_unlike_network_goes_the_whole_way(base, kind):
         ]
     )
     assert torch.allclose(alone, torch.from_numpy(saved.logits), rtol=0, atol=1e-5)
+    if kind is Tied:
+        tied = net.net
+        assert torch.equal(tied.module.weight, tied.twin.weight) and tied.mask.isinf().sum() == 28
+        assert tied.short.dtype == torch.bfloat16
 
 
 REFUSED = {
     AttentionOverTheBatch: "is another alone than beside other clips",
-    GhostNorm: "is another alone",
-    CapacityOfExperts: "is another alone",
     ForgetsEvaluation: "changes from pass to pass",
-    Remembers: "its outputs differ from those of the trained network",
+    AverageThatIsNotSaved: "cannot be opened again: its outputs differ .* persistent buffers",
+    MovesInEvaluation: "changes its buffer 'net.centre' in evaluation",
+    Softmax: "gives probabilities in evaluation",
+    OneForAll: "gives the same weights twice",
     Squeezes: "its answer to one clip alone has another shape",
     Lazy: "uninitialized parameter .* LazyModule",
     LateLayer: "adds 'net.late.bias' while it runs",
@@ -290,8 +289,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind, says", REFUSED.items(), ids=[kind.__name__ for kind in REFUSED])
 def test_a_network_whose_answers_are_not_its_clips_own_is_refused(base, kind, says):
+    recipe = replace(base, net=Net(kind.__name__))
     with pytest.raises(ValueError, match=f"^Net.* {says}"):
-        obtain(replace(base, net=Net(kind.__name__)))
+        obtain(recipe)
+    # nor is it trained
+    assert not (paths.runs_dir() / recipe.name).exists()
 
 
 # --- methods -----------------------------------------------------------------------------------------------------
@@ -321,12 +323,6 @@ class WithNets(KD):
 
     def loss(self, nets, logits, soft, batch, progress):
         return F.cross_entropy(nets["head"](logits), soft) + F.cross_entropy(logits, batch.labels)
-
-
-@dataclass(frozen=True)
-class InBatchContrast(WithNets):
-    def loss(self, nets, logits, soft, batch, progress):
-        return F.cross_entropy(nets["head"](logits) @ soft.T, torch.arange(len(logits)))
 
 
 class Temperature(nn.Module):
@@ -458,7 +454,6 @@ class LacksAName(KD):
 
 
 LEARNS = (
-    InBatchContrast(),
     LearntTemperature(),
     MemoryBank(),
     MeanTeacher(),

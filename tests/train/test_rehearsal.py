@@ -9,8 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from kdlab.datasets.user_clips import UserClips
 from kdlab.distill.adaptation import AsItIs
@@ -19,12 +17,10 @@ from kdlab.distill.method import KD
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
-from kdlab.protocols import Net
 from kdlab.train.many import obtain_all
 from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.rehearsal import _Few, rehearse
-from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 from tests.conftest import places_in, walks
@@ -61,122 +57,6 @@ def clips(tmp_path_factory):
 def nothing_rehearsed(monkeypatch, tmp_path, clips):
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
     shutil.rmtree(clips / "CACHE" / "rehearsed", ignore_errors=True)
-
-
-class Plain(nn.Module):
-    """A convolution, a norm, a head."""
-
-    def __init__(self, classes: int):
-        super().__init__()
-        self.conv, self.norm, self.fc = (
-            nn.Conv3d(3, 4, 3, 4),
-            nn.BatchNorm3d(4),
-            nn.Linear(4, classes),
-        )
-        self.more()
-
-    def more(self) -> None:
-        pass
-
-    def pooled(self, x):
-        return F.relu(self.norm(self.conv(x))).mean((2, 3, 4))
-
-    def forward(self, x):
-        return self.fc(self.pooled(x))
-
-
-class Centre(Plain):
-    def more(self):
-        self.register_buffer("centre", torch.zeros(4), persistent=False)
-
-    def forward(self, x):
-        pooled = self.pooled(x)
-        if self.training:
-            self.centre.lerp_(pooled.detach().mean(0), 1e-3)
-        return self.fc(pooled - self.centre)
-
-
-class CountsInTraining(Plain):
-    """Answers as its weights say, but what it learns depends on the steps that this process has taken."""
-
-    steps = 0
-
-    def forward(self, x):
-        self.steps += self.training
-        return super().forward(x) * (1 + self.steps if self.training else 1)
-
-
-class Softmax(Plain):
-    def forward(self, x):
-        return super().forward(x) if self.training else super().forward(x).softmax(1)
-
-
-class MovesInEvaluation(Plain):
-    def forward(self, x):
-        self.norm.running_mean += 1
-        return super().forward(x)
-
-
-ONE = []
-
-
-class Works(Plain):
-    """A mask of −∞, a table that is no state, a shared weight, a buffer in bfloat16, an attribute called module."""
-
-    def more(self):
-        self.register_buffer("mask", torch.triu(torch.full((4, 4), -torch.inf), 1))
-        self.register_buffer("table", torch.linspace(0, 1, 4), persistent=False)
-        self.register_buffer("short", torch.ones(4, dtype=torch.bfloat16))
-        self.module, self.twin = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.twin.weight = self.module.weight
-
-    def pooled(self, x):
-        inner = self.twin(F.relu(self.module(super().pooled(x) + self.table)))
-        return (inner[:, None] + self.mask).softmax(-1).sum(1) * self.short.float()
-
-
-@dataclass(frozen=True)
-class Brought(Net):
-    """A stranger's network: what ``make`` builds is one of the classes above, by its name."""
-
-    module: str
-    stages = ("conv",)
-    head = "fc"
-
-    def make(self, num_classes: int) -> nn.Module:
-        if self.module == "One":
-            ONE.append(Plain(num_classes))
-            return ONE[0]
-        return globals()[self.module](num_classes)
-
-
-@pytest.mark.parametrize(
-    "module, says",
-    [
-        (
-            "Centre",
-            "Brought, trained by CrossEntropy, cannot be opened again: its outputs differ .* persistent buffers",
-        ),
-        ("CountsInTraining", "ends in other weights"),
-        ("Softmax", "Brought gives probabilities in evaluation"),
-        ("MovesInEvaluation", "Brought changes its buffer 'net.norm.running_mean' in evaluation"),
-        ("One", "Brought.make gives the same weights twice"),
-    ],
-)
-def test_a_network_that_its_run_would_not_keep_is_refused_by_name_before_it_is_trained(
-    tmp_path, module, says
-):
-    with pytest.raises(ValueError, match=says):
-        obtain(replace(BASE, net=Brought(module), seed=0))
-    assert not list((tmp_path / "runs").glob("*/*.safetensors"))
-
-
-def test_masks_shared_weights_and_short_floats_are_kept():
-    recipe = replace(BASE, net=Brought("Works"))
-    run = obtain(recipe)
-    net = Run(run.folder, recipe).net().net
-    assert torch.equal(net.module.weight, net.twin.weight) and net.short.dtype == torch.bfloat16
-    assert net.mask.isinf().sum() == 6
 
 
 @dataclass(frozen=True)
