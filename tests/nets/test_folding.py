@@ -12,7 +12,7 @@ from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D, build
 
 
-def pairs(net: nn.Module) -> list[str]:
+def pairs(net):
     """The norms that lie in a convolution."""
     return [
         name
@@ -76,7 +76,7 @@ class Strangers(nn.Module):
         return y.mean((2, 3, 4))
 
 
-def lively(net: nn.Module) -> nn.Module:
+def lively(net):
     """``net`` with norms as a training leaves them."""
     torch.manual_seed(0)
     for norm in net.modules():

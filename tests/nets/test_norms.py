@@ -5,7 +5,7 @@ from torch import nn
 from kdlab.nets.norms import ClipNorm, PixelNorm
 
 
-def with_weights(norm: nn.Module) -> nn.Module:
+def with_weights(norm):
     torch.manual_seed(1)
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2)
@@ -13,13 +13,13 @@ def with_weights(norm: nn.Module) -> nn.Module:
     return norm
 
 
-def gradients(norm: nn.Module, x: torch.Tensor, of: list) -> list[torch.Tensor]:
+def gradients(norm, x, of):
     out = norm(x)
     weighted = (out * torch.linspace(-1, 1, out.numel()).view(out.shape)).square().sum()
     return [out.detach(), *torch.autograd.grad(weighted, [*of, norm.weight, norm.bias])]
 
 
-def close(ours, wanted) -> bool:
+def close(ours, wanted):
     return all(
         torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-4 * float(b.abs().max()))
         for a, b in zip(ours, wanted, strict=True)
