@@ -54,7 +54,7 @@ class Unread:
         return self
 
 
-def fitted(method, values, settings, past=False) -> tuple[nn.Module, nn.Module, set[str]]:
+def fitted(method, values, settings, past=False):
     """The network before and after, and the names of what moved."""
     torch.manual_seed(0)
     net = Tiny()
@@ -109,7 +109,7 @@ def test_every_batch_counts_alike():
     )
 
 
-def loss_of(student) -> tuple[float, dict]:
+def loss_of(student):
     batch = Batch({"student": torch.zeros(len(student), 1)}, None, ())
     ((name, loss, terms),) = EntropyMinimisation().losses(
         {"student": lambda x: student}, batch, Progress(0, 1)

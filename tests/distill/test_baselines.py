@@ -22,7 +22,7 @@ from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.device import Mixed
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
-from tests.distill.conftest import TwoSides, bits, random, same
+from tests.distill.conftest import TwoSides, bits, kind, random, same
 
 # --- formulas --------------------------------------------------------------------------------------------------
 
@@ -48,7 +48,7 @@ def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
     student = (teacher + 2).requires_grad_()
     loss = dkd_loss(student, teacher, labels, 4, 1, 8)
     loss.backward()
-    assert float(loss.detach()) == pytest.approx(0, abs=1e-12) and student.grad.abs().max() < 1e-12
+    assert loss.item() == pytest.approx(0, abs=1e-12) and student.grad.abs().max() < 1e-12
     huge = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss = dkd_loss(huge, -huge.detach(), torch.tensor([0]), 1, 1, 8)
     loss.backward()
@@ -58,7 +58,7 @@ def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
 def test_fitnet_is_the_mean_square_and_rests_at_equality():
     ours = torch.zeros(2, 3, 4, 2, 2, requires_grad=True)
     theirs = torch.full((2, 3, 4, 2, 2), 3.0)
-    assert float(fitnet_loss(ours, theirs).detach()) == 9
+    assert fitnet_loss(ours, theirs).item() == 9
     fitnet_loss(ours, torch.zeros_like(theirs)).backward()
     assert not ours.grad.any()
 
@@ -79,7 +79,7 @@ def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
     ours = (2 * theirs).requires_grad_()
     loss = attention_transfer_loss(ours, theirs)
     loss.backward()
-    assert float(loss.detach()) < 1e-15 and ours.grad.abs().max() < 1e-9
+    assert loss.item() < 1e-15 and ours.grad.abs().max() < 1e-9
     left = torch.zeros(1, 1, 1, 1, 4)
     right = torch.zeros(1, 1, 1, 1, 4)
     left[..., 0], right[..., 3] = 5, 1
@@ -181,7 +181,7 @@ def networks(method):
     return nets | method.extra_nets(nets, TwoSides().evaluation(), 0)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", METHODS, ids=kind)
 def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
     nets = networks(method)
     before = {name: bits(net) for name, net in nets.items()}
@@ -193,9 +193,7 @@ def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
     assert trained.owned == [name for name in nets if name != "teacher"]
 
 
-@pytest.mark.parametrize(
-    "method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=lambda m: type(m).__name__
-)
+@pytest.mark.parametrize("method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=kind)
 def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(method):
     nets = networks(method)
     (batch,) = TwoSides().evaluation()

@@ -27,7 +27,7 @@ from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.settings import Settings
 from tests.conftest import walks
-from tests.distill.conftest import TwoSides, bits, same
+from tests.distill.conftest import TwoSides, bits, kind, same
 from tests.foreign.driftwood.kelp import Kelp
 
 TEACHER = TinyC3D((3, 4, 6, 8))
@@ -133,7 +133,7 @@ def test_simkd_refuses_the_head_of_classes_in_another_order():
         SimKD().extra_nets(nets, TwoSides(16).evaluation(), 0)
 
 
-def test_feature_norm_trains_with_the_teachers_class_means():
+def test_feature_norm_is_along_the_teachers_class_means():
     method = FeatureNorm()
     nets = networks()
     centres = method.prepare(nets, TwoSides(16).evaluation())
@@ -152,10 +152,6 @@ def test_feature_norm_trains_with_the_teachers_class_means():
     assert torch.allclose(loss, terms["ce"] + 3 * terms["norm"])
     loss.backward()
     assert all(p.grad is None for p in nets["teacher"].parameters())
-    rows = fit(
-        method, networks(), TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0
-    ).history
-    assert rows[-1]["norm"] < rows[0]["norm"] and rows[-1]["ce"] < rows[0]["ce"]
 
 
 # --- networks of two classes -----------------------------------------------------------------------------------
@@ -232,7 +228,7 @@ def loss_of(method, nets) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     "reverse", [False, True], ids=["under a transformer", "transformer as student"]
 )
-@pytest.mark.parametrize("method", METHODS, ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize("method", METHODS, ids=kind)
 def test_a_foreign_transformer_teaches_and_learns(method, reverse):
     nets = unlike(method, reverse)
     optimiser = torch.optim.AdamW(

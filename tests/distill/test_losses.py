@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from kdlab.distill.method import (
-    check_mixture,
     entropy,
     kd_loss,
     smoothed_targets,
@@ -33,8 +32,6 @@ def test_kd_worked_value_and_gradient():
     ],
 )
 def test_impossible_mixtures_are_named(temperature, alpha, word):
-    with pytest.raises(ValueError, match=word):
-        check_mixture(temperature, alpha)
     with pytest.raises(ValueError, match=word):
         DualLight(temperature, alpha)
 

@@ -70,7 +70,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(clips):
         fit(
             CrossEntropy(),
             {"student": net.double()},
-            Blobs(list(range(clips)), dtype=torch.float64),
+            Blobs(range(clips), dtype=torch.float64),
             Settings(3, 16, accumulate=accumulate),
             0,
             say=str,

@@ -19,35 +19,21 @@ from kdlab.system.files import StorageFull
 from kdlab.train.loop import fit, predict
 from kdlab.train.settings import Settings, learning_rate
 from tests.conftest import interrupted_at
-from tests.distill.conftest import bits, same
+from tests.distill.conftest import InMemory, bits, same
 
 
 @dataclass
-class Blobs:
-    """Two classes of noise around ±1, in memory: all that the loop asks of clips."""
+class Blobs(InMemory):
+    """Two classes of noise around ±1."""
 
-    records: list = field(default_factory=lambda: list(range(48)))
-    scale: float = 1.0
+    records: range = range(48)
     dtype: torch.dtype = torch.float32
 
-    def _batch(self, indices, generator):
+    def batch(self, indices, generator):
         labels = torch.tensor([i % 2 for i in indices])
-        x = (
-            torch.randn(len(indices), 4, generator=generator, dtype=self.dtype)
-            + (2 * labels[:, None] - 1) * self.scale
-        )
+        noise = torch.randn(len(indices), 4, generator=generator, dtype=self.dtype)
+        x = noise + 2 * labels[:, None] - 1
         return Batch({"student": x, "teacher": 0.5 * x}, labels, tuple(map(str, indices)))
-
-    def training(self, indices, generator, part=slice(None)):
-        batch = self._batch(indices, generator)
-        return Batch(
-            {name: view[part] for name, view in batch.views.items()},
-            batch.labels[part],
-            batch.ids[part],
-        )
-
-    def evaluation(self):
-        yield self._batch(self.records, torch.Generator().manual_seed(7))
 
 
 def make_net(seed=0):

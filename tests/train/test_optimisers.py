@@ -46,6 +46,17 @@ def test_a_first_step_of_each_kind_is_its_formula():
     assert stepped(bare, [0.5, 0.5]) == pytest.approx(2 - 1e-3 * 0.5 * (1 + 1.9), abs=1e-12)
 
 
+def by_weight(settings, named):
+    """Name of a weight → its learning rate and its decay."""
+    groups = optimiser_for(settings, "net", named, False).param_groups
+    return {
+        name: (settings.lr * group["share"], group["weight_decay"])
+        for name, weight in named
+        for group in groups
+        if any(weight is one for one in group["params"])
+    }
+
+
 def test_a_weight_has_the_share_of_the_first_pattern_in_its_name_and_biases_do_not_decay():
     weights = [
         (name, nn.Parameter(torch.ones(1)))
@@ -56,16 +67,11 @@ def test_a_weight_has_the_share_of_the_first_pattern_in_its_name_and_biases_do_n
             "student.net.fc.bias",
         )
     ]
-    groups = optimiser_for(replace(SETTINGS, as_released=STEPS), "net", weights, False).param_groups
-    said = {
-        name: (group["share"], group["weight_decay"])
-        for name, weight in weights
-        for group in groups
-        if any(weight is one for one in group["params"])
-    }
-    assert list(said.values()) == [(0.01, 1e-2), (0.01, 0.0), (1.0, 1e-2), (1.0, 0.0)]
+    settings = replace(SETTINGS, as_released=STEPS)
+    said = by_weight(settings, weights).values()
+    assert list(said) == [(1e-4, 1e-2), (1e-4, 0.0), (1e-2, 1e-2), (1e-2, 0.0)]
     with pytest.raises(ValueError, match="rules for net, and the method an optimiser 'cvae'"):
-        optimiser_for(replace(SETTINGS, as_released=STEPS), "cvae", weights, False)
+        optimiser_for(settings, "cvae", weights, False)
 
 
 def test_the_plateau_is_torchs_replayed():

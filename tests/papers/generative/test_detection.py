@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import mse_loss
 
 from kdlab.clips.untrimmed import IGNORED, PADDING, VideoWindow
 from kdlab.clips.windows import Batch
@@ -28,7 +29,7 @@ from kdlab.papers.generative.detection import (
 from kdlab.papers.generative.detector import Detector, pooled_ends
 from kdlab.train.loop import Progress, fit, predict
 from kdlab.train.settings import Settings
-from tests.papers.generative.test_method import networks
+from tests.papers.generative.test_method import networks, seen
 
 PRIORS = torch.tensor([1.0, 3, 5, 7, 9])
 
@@ -306,6 +307,10 @@ def clips():
     return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple("01"))
 
 
+def in_order(x, order):
+    return torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)])
+
+
 def test_the_terms_add_up_and_each_is_its_formula():
     nets = {"student": build(MAPPED, 2, 0)}
     batch = clips()
@@ -313,7 +318,7 @@ def test_the_terms_add_up_and_each_is_its_formula():
     ((_, loss, terms),) = RELEASED.losses(nets, batch, Progress(0, 1))
     parts = {"focal": 1, "tiou": 10, "l1": 10, "quality": 1, "boundary": 1, "splice": 0.1}
     assert terms.keys() == parts.keys()
-    assert float(loss.detach()) == pytest.approx(
+    assert loss.item() == pytest.approx(
         float(sum(w * terms[name].detach() for name, w in parts.items()))
     )
     fresh = build(MAPPED, 2, 0)
@@ -330,10 +335,7 @@ def test_the_terms_add_up_and_each_is_its_formula():
     torch.manual_seed(5)
     order, pieces, done = spliced(batch.labels, 32)
     assert done.all()
-    moved = torch.stack(
-        [clip[:, its] for clip, its in zip(batch.views["student"], order, strict=True)]
-    )
-    taps = outputs(fresh, moved, RELEASED.maps).taps
+    taps = outputs(fresh, in_order(batch.views["student"], order), RELEASED.maps).taps
     one, other = (
         triplet_loss(taps[name], pieces, done, 32) for name in ("net.moments", "net.ends")
     )
@@ -350,25 +352,14 @@ def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():
     two = method._network_terms(nets, batch, Progress(50, 100))
     assert two["spliced_attention"][0] == 10 and two["splice"][0] == 0.1 and "boundary" in two
     student = build(tiny, 2, 0).train()
-    student(batch.views["student"])  # moves the batch statistics as the first pass did
     torch.manual_seed(2)
-    names = student.net.taps[2:]
-    for its in outputs(student, batch.views["student"], names).taps.values():
-        torch.randn_like(its)  # the noise that was drawn before
+    for attention in seen(student, batch.views["student"])[1]:
+        torch.randn_like(attention)  # the noise that was drawn before
     order = spliced(batch.labels, 32)[0]
-    ours, theirs = (
-        [
-            *outputs(
-                net, torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)]), names
-            ).taps.values()
-        ]
-        for net, x in ((student, batch.views["student"]), (nets["teacher"], batch.views["teacher"]))
-    )
-    assert torch.allclose(
-        two["spliced_attention"][1],
-        sum((a - b).square().mean() for a, b in zip(ours, theirs, strict=True)),
-        atol=1e-6,
-    )
+    _, ours = seen(student, in_order(batch.views["student"], order))
+    _, theirs = seen(nets["teacher"], in_order(batch.views["teacher"], order))
+    expected = sum(map(mse_loss, ours, theirs))
+    assert torch.allclose(two["spliced_attention"][1], expected, atol=1e-6)
 
 
 def test_mistakes_are_named():

@@ -19,6 +19,7 @@ from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.networks import normed_gate
 from kdlab.train.recipe import from_json, to_json
 from kdlab.train.settings import Settings
+from tests.distill.conftest import InMemory, kind
 from tests.papers.generative import test_method as method_tests
 
 CROP = 16
@@ -33,20 +34,17 @@ TEACHER = detector((4, 6, 8, 12))
 STUDENT = detector((2, 3, 8, 12), (False, False, True, True))
 
 
-class Videos:
-    """Windows with one bright stretch, in memory: all that the loop asks of them."""
+class Videos(InMemory):
+    """Windows with one bright stretch."""
 
     records = range(8)
 
-    def training(self, indices, generator):
+    def batch(self, indices, generator):
         x = 0.3 * torch.rand(len(indices), 3, 16, CROP, CROP, generator=generator)
         labels = torch.tensor([[[2.0 + i % 4, 9.0 + i % 4, i % 2]] for i in indices])
         for clip, row in zip(x, labels[:, 0].int().tolist(), strict=True):
             clip[row[2], row[0] : row[1]] += 0.5
         return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
-
-    def evaluation(self):
-        yield self.training(self.records, torch.Generator().manual_seed(7))
 
 
 def networks(method):
@@ -91,7 +89,7 @@ def test_the_terms_are_those_of_the_formulas():
     loss, two, made = method_tests.check_terms(method, STUDENT, TEACHER, windows)
     parts = two["focal"] + two["tiou"] + two["l1"] + two["quality"]
     parts = parts + 0.5 * two["generated"] + 10 * two["attention"] + 0.5 * two["background"]
-    assert float(loss.detach()) == pytest.approx(float(parts.detach()))
+    assert loss.item() == pytest.approx(parts.item())
 
     fresh = build(STUDENT, 2, 0).train()
     answers = fresh(windows.views["student"])
@@ -105,9 +103,7 @@ def test_the_terms_are_those_of_the_formulas():
 # --- what each pass moves --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "method", [DetectionRepresentation(), DetectionDistillation()], ids=lambda m: type(m).__name__
-)
+@pytest.mark.parametrize("method", [DetectionRepresentation(), DetectionDistillation()], ids=kind)
 def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
     method_tests.check_passes(method, networks(method), batch())
 
@@ -122,9 +118,7 @@ def test_the_background_sees_what_attention_leaves_out():
     *_, (_, _, terms) = method.losses(
         nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), method_tests.HALF
     )
-    assert float(terms["background"].detach()) == pytest.approx(
-        float(terms["focal"].detach()) / 8, rel=1e-4
-    )
+    assert terms["background"].item() == pytest.approx(terms["focal"].item() / 8, rel=1e-4)
 
 
 # --- controls, and what cannot be ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from kdlab.papers.generative.method import (
 from kdlab.papers.generative.networks import CVAEs, Gated, gate, read_cvae
 from kdlab.train.loop import Progress, fit
 from kdlab.train.settings import Settings
-from tests.distill.conftest import TwoSides, bits, same
+from tests.distill.conftest import TwoSides, bits, kind, same
 
 CLIP = (8, 16, 16)
 TEACHER = Gated(TinyC3D((4, 6, 8, 8)), CLIP)
@@ -70,7 +70,7 @@ def weighted(method, which, progress=HALF):
     nets = networks(method)
     for key, loss, terms in method.losses(nets, BATCH, progress):
         if key == which:
-            return float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
+            return loss.item(), {k: v.item() for k, v in terms.items()}
 
 
 @pytest.mark.parametrize("method", [FeatureRepresentation, GenerativeDistillation])
@@ -180,9 +180,7 @@ def test_the_terms_are_those_of_the_formulas():
 # --- what each pass moves --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "method", [FeatureRepresentation(), GenerativeDistillation()], ids=lambda m: type(m).__name__
-)
+@pytest.mark.parametrize("method", [FeatureRepresentation(), GenerativeDistillation()], ids=kind)
 def test_pass_one_moves_the_cvae_alone_and_pass_two_all_but_it(method):
     check_passes(method, networks(method), BATCH)
 

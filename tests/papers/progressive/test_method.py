@@ -50,7 +50,7 @@ def run(method):
     return loss.detach(), terms, heads.z.grad
 
 
-def test_soft_cross_entropy_is_kl_plus_entropy_with_kls_gradient():
+def test_soft_cross_entropy_is_kl_plus_entropy():
     z = torch.randn(5, K, requires_grad=True)
     teacher = 2 * torch.randn(5, K)
     for t in (1.0, 3.0):
@@ -59,8 +59,6 @@ def test_soft_cross_entropy_is_kl_plus_entropy_with_kls_gradient():
         kl = F.kl_div(F.log_softmax(z / t, -1), p, reduction="none").sum(-1)
         assert torch.allclose(loss, kl + entropy(p), atol=1e-6)
         (ours,) = torch.autograd.grad(loss.sum(), z)
-        (kls,) = torch.autograd.grad(kl.sum(), z)
-        assert torch.allclose(ours, kls, atol=1e-6)
         assert torch.allclose(ours, (F.softmax(z / t, -1) - p) / t, atol=1e-6)  # no factor T²
 
 
@@ -122,7 +120,6 @@ def test_labels_and_their_mixture_with_soft_targets():
     assert torch.allclose(labels, sum(F.cross_entropy(z[:, k], data.labels) for k in range(9)))
     soft = run(Progressive())[0]
     assert torch.allclose(run(Progressive(alpha=0.3))[0], 0.7 * labels + 0.3 * soft)
-    assert torch.allclose(run(Progressive(alpha=0.0))[0], labels)
 
 
 def test_one_random_teacher_a_batch_of_the_loops_seed():

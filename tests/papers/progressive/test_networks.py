@@ -15,7 +15,7 @@ RELEASED = {
 }
 
 
-def a_trio(specs: dict, classes: int) -> Trio:
+def a_trio(specs, classes):
     torch.manual_seed(0)
     nets = {
         m: build(spec, classes, 0, torch.full((CHANNELS[m],), 0.5), torch.full((CHANNELS[m],), 0.2))
@@ -24,7 +24,7 @@ def a_trio(specs: dict, classes: int) -> Trio:
     return Trio(nets, ExitHeads.on(**specs).make(classes))
 
 
-def views(batch: int, height: int, width: int) -> dict[str, torch.Tensor]:
+def views(batch, height, width):
     return {m: torch.rand(batch, c, 3, height, width) for m, c in CHANNELS.items()}
 
 

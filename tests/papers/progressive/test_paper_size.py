@@ -15,7 +15,7 @@ from kdlab.papers.progressive.recipes import (
     paper_recipes,
 )
 from kdlab.system import paths
-from kdlab.train.settings import optimiser_for
+from tests.train.test_optimisers import by_weight
 
 
 def test_as_released_each_layer_has_its_share_of_the_rate():
@@ -32,13 +32,7 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
             named = [
                 (f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()
             ]
-        groups = optimiser_for(settings, "net", named, False).param_groups
-        said = {
-            name: (settings.lr * group["share"], group["weight_decay"])
-            for name, weight in named
-            for group in groups
-            if any(weight is one for one in group["params"])
-        }
+        said = by_weight(settings, named)
         assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
         assert said["student.net.fc.bias"] == pytest.approx((base, 0))
         assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
@@ -47,13 +41,11 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
         assert settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
-    rules = size.settings.as_released
     named = [(f"student.{n}", w) for n, w in heads.named_parameters()]
-    groups = optimiser_for(size.settings, "net", named, False).param_groups
-    assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx(
-        [3e-4, 5e-3, 1e-2]
-    )
-    assert rules.falls == (150, 200, 250) and paper_profile().settings.as_released is None
+    rates = {rate for rate, _ in by_weight(size.settings, named).values()}
+    assert sorted(rates) == pytest.approx([3e-4, 5e-3, 1e-2])
+    assert size.settings.as_released.falls == (150, 200, 250)
+    assert paper_profile().settings.as_released is None
 
 
 def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
