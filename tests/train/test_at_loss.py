@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from kdlab.datasets.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
-from kdlab.train.loop import fit
+from kdlab.train.loop import fit, predict
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches, inputs_of
 from kdlab.train.recipe import Recipe
@@ -30,11 +30,9 @@ def recipe(own_places) -> Recipe:
 
 
 def loss(net, recipe) -> float:
-    found = [
-        (net(batch.views["student"]), batch.labels)
-        for batch in batches(recipe, "train", {"student": recipe.view}).evaluation()
-    ]
-    return F.cross_entropy(*map(torch.cat, zip(*found, strict=True))).item()
+    clips = batches(recipe, "train", {"student": recipe.view})
+    logits, labels, _ = predict(net, clips.evaluation(), "student")
+    return F.cross_entropy(logits, labels).item()
 
 
 def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):

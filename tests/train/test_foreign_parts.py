@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
-from torchvision.ops import StochasticDepth
 
 from kdlab import protocols
 from kdlab.clips.windows import Window
@@ -22,6 +21,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.settings import AsReleased, Rule, Settings
 from tests.conftest import places_in, walks
+from tests.distill.conftest import kind
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,18 @@ def base(tmp_path_factory):
 class Frames(nn.Module):
     """Eight features of each frame, pooled and classified; subclasses change how."""
 
-    def __init__(self, classes: int):
+    def __init__(self, classes):
         super().__init__()
         self.conv, self.fc = nn.Conv3d(3, 8, (1, 3, 3), (1, 2, 2)), nn.Linear(8, classes)
         self.more()
 
-    def more(self) -> None:
+    def more(self):
         pass
 
-    def frames(self, x: torch.Tensor) -> torch.Tensor:
+    def frames(self, x):
         return self.conv(x).relu().mean((3, 4)).transpose(1, 2)  # (B, T, 8)
 
-    def pooled(self, frames: torch.Tensor) -> torch.Tensor:
+    def pooled(self, frames):
         return frames.mean(1)
 
     def forward(self, x):
@@ -69,14 +69,6 @@ class Recurrent(Frames):
 
     def pooled(self, frames):
         return self.rnn(frames)[0][:, -1]
-
-
-class AttentionOverFrames(Frames):
-    def more(self):
-        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-
-    def pooled(self, frames):
-        return self.layer(frames).mean(1)
 
 
 class AttentionOverTheBatch(Frames):
@@ -96,14 +88,6 @@ class ForgetsEvaluation(Frames):
 class Squeezes(Frames):
     def pooled(self, frames):
         return frames.mean(1).squeeze()
-
-
-class DepthAtRandom(Frames):
-    def more(self):
-        self.inner, self.drop = nn.Linear(8, 8), StochasticDepth(0.5, "row")
-
-    def pooled(self, frames):
-        return frames.mean(1) + self.drop(self.inner(frames.mean(1)))
 
 
 class Lazy(Frames):
@@ -237,8 +221,6 @@ class Net(protocols.Net):
 
 GOOD = (
     Recurrent,
-    AttentionOverFrames,
-    DepthAtRandom,
     WeightNormed,
     SpectrallyNormed,
     InTheFrequencyDomain,
@@ -250,9 +232,9 @@ GOOD = (
 )
 
 
-@pytest.mark.parametrize("kind", GOOD, ids=lambda kind: kind.__name__)
-def test_an_unlike_network_goes_the_whole_way(base, kind):
-    recipe = replace(base, net=Net(kind.__name__))
+@pytest.mark.parametrize("made", GOOD, ids=lambda made: made.__name__)
+def test_an_unlike_network_goes_the_whole_way(base, made):
+    recipe = replace(base, net=Net(made.__name__))
     run = obtain(recipe)
     saved = run.predictions("test")
     net = Run(run.folder).net()
@@ -266,7 +248,7 @@ def test_an_unlike_network_goes_the_whole_way(base, kind):
         ]
     )
     assert torch.allclose(alone, torch.from_numpy(saved.logits), rtol=0, atol=1e-5)
-    if kind is Tied:
+    if made is Tied:
         tied = net.net
         assert torch.equal(tied.module.weight, tied.twin.weight) and tied.mask.isinf().sum() == 28
         assert tied.short.dtype == torch.bfloat16
@@ -305,7 +287,7 @@ class WithNets(KD):
 
     owned: bool = True
 
-    def head(self) -> nn.Module:
+    def head(self):
         return nn.Linear(2, 2)
 
     def extra_nets(self, nets, batches, seed, needed=None):
@@ -464,7 +446,7 @@ LEARNS = (
 )
 
 
-@pytest.mark.parametrize("method", LEARNS, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("method", LEARNS, ids=kind)
 def test_an_unlike_method_goes_the_whole_way(base, method):
     teacher = None if isinstance(method, Mixup) else replace(base, condition="teacher", seed=5)
     run = obtain(replace(base, net=Net("Frames"), method=method, teacher=teacher))

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -24,6 +23,7 @@ from kdlab.train.rehearsal import _Few, rehearse
 from kdlab.train.settings import Settings
 from kdlab.train.sizes import SMOKE
 from tests.conftest import places_in, walks
+from tests.distill.conftest import kind
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
 BASE = Recipe(
@@ -78,9 +78,7 @@ def test_a_network_decides_itself_what_it_takes_of_its_start():
     assert {name.split(".")[1] for name in kept} == {"stages"} and "net.fc.weight" not in kept
 
 
-@pytest.mark.parametrize(
-    "method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=lambda it: type(it).__name__
-)
+@pytest.mark.parametrize("method", [KD(), FitNet("net.stages.1"), MatchedSmoothing()], ids=kind)
 def test_a_method_that_learns_from_a_teacher_says_that_there_is_none(method):
     says = f"{type(method).__name__} fails .* learns from a teacher, and the recipe has none"
     with pytest.raises(ValueError, match=says):
@@ -99,7 +97,7 @@ def test_a_teacher_of_other_classes_is_refused_before_it_is_trained(tmp_path):
 
 
 def test_a_rehearsal_and_a_training_leave_all_random_states_as_they_were():
-    def after(do: Callable[[], object]) -> tuple:
+    def after(do):
         torch.manual_seed(1)
         np.random.seed(1)
         random.seed(1)

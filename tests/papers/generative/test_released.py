@@ -9,32 +9,35 @@ from torch.nn import functional as F
 from kdlab.papers.generative.released import Released
 from tests.conftest import encode, pattern, table
 
-MIXED = {
-    "3b": (192, 64, 96, 128, 16, 32, 32),
-    "3c": (256, 128, 128, 192, 32, 96, 64),
-    "4b": (480, 192, 96, 208, 16, 48, 64),
-    "4c": (512, 160, 112, 224, 24, 64, 64),
-    "4d": (512, 128, 128, 256, 24, 64, 64),
-    "4e": (512, 112, 144, 288, 32, 64, 64),
-    "4f": (528, 256, 160, 320, 32, 128, 128),
-    "5b": (832, 256, 160, 320, 32, 128, 128),
-    "5c": (832, 384, 192, 384, 48, 128, 128),
-}
+#: Stage, channels in, and the channels of b0, b1a, b1b, b2a, b2b and b3b.
+MIXED = """\
+3b  192   64   96  128   16   32   32
+3c  256  128  128  192   32   96   64
+4b  480  192   96  208   16   48   64
+4c  512  160  112  224   24   64   64
+4d  512  128  128  256   24   64   64
+4e  512  112  144  288   32   64   64
+4f  528  256  160  320   32  128  128
+5b  832  256  160  320   32  128  128
+5c  832  384  192  384   48  128  128
+"""
 HEAD, LAST = "Att_Head_5c", "backbone._model.logits.conv3d"
 
 
-def drawn(*shape: int) -> torch.Tensor:
+def drawn(*shape):
     return torch.randn(shape) * (2 / math.prod(shape[1:])) ** 0.5
 
 
-def units(channels: int) -> dict[str, tuple[int, ...]]:
+def units(channels):
     """The shapes of the backbone's convolutions, by name."""
     shapes = {
         "Conv3d_1a_7x7": (64, channels, 1, 7, 7),
         "Conv3d_2b_1x1": (64, 64, 1, 1, 1),
         "Conv3d_2c_3x3": (192, 64, 1, 3, 3),
     }
-    for stage, (wide, b0, b1a, b1b, b2a, b2b, b3b) in MIXED.items():
+    for row in MIXED.splitlines():
+        stage, *widths = row.split()
+        wide, b0, b1a, b1b, b2a, b2b, b3b = map(int, widths)
         kernel = (1 if stage < "4d" else 3, 3, 3)
         shapes |= {
             f"Mixed_{stage}.b0": (b0, wide, 1, 1, 1),
@@ -47,7 +50,7 @@ def units(channels: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def state(classes: int, channels: int = 3) -> dict[str, torch.Tensor]:
+def state(classes, channels=3):
     """Random tensors under the names and in the shapes of the released BDNet_student."""
     torch.manual_seed(0)
     made = {}
@@ -81,7 +84,7 @@ def state(classes: int, channels: int = 3) -> dict[str, torch.Tensor]:
     }
 
 
-def by_hand(s: dict, features: torch.Tensor, gated: bool) -> torch.Tensor:
+def by_hand(s, features, gated):
     """The released test of one clip from its features (1, 1024, 8, 7, 7): probabilities, summed over steps."""
     if gated:
         near = F.relu(
