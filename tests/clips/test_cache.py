@@ -104,23 +104,14 @@ def test_two_clips_of_one_size_and_time_that_change_places_are_read_afresh(make_
 
 
 @pytest.mark.parametrize("fresh", [True, False], ids=["new process", "same process"])
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda file: file.write_bytes(file.read_bytes()[:-1]),
-        lambda file: file.write_bytes(file.read_bytes()[:40]),
-        lambda file: file.write_bytes(b""),
-        lambda file: file.unlink(),
-    ],
-    ids=["cut", "half a header", "empty", "gone"],
-)
-def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
+@pytest.mark.parametrize("left", [-1, 40, 0, None])  # cut, half a header, empty, gone
+def test_a_damaged_cache_file_is_made_again(root, clip, left, fresh):
     cache = FrameCache(root)
     read = Reader()
     cache.frames(clip, WANTED, 12, read)
     (file,) = root.iterdir()
     whole = file.read_bytes()
-    damage(file)
+    file.unlink() if left is None else file.write_bytes(whole[:left])
     again = FrameCache(root) if fresh else cache
     assert np.array_equal(again.frames(clip, WANTED, 12, read), expected(clip))
     assert file.read_bytes() == whole
@@ -228,11 +219,11 @@ def test_file_key_is_of_content_not_place(tmp_path):
         data[:65_536],
     ]
     keys = []
-    for number, content in enumerate(variants):
-        for place in (tmp_path / f"{number}.mp4", tmp_path / f"{number}.avi"):
-            place.write_bytes(content)
-            keys.append(file_key(place))
-    assert keys[::2] == keys[1::2] and len(set(keys)) == len(variants)
+    for content in 2 * variants:
+        place = tmp_path / f"{len(keys)}.mp4"
+        place.write_bytes(content)
+        keys.append(file_key(place))
+    assert keys[:6] == keys[6:] and len(set(keys)) == 6
 
 
 def test_a_clip_that_is_held_is_not_asked_from_the_disk_again(make_video, tmp_path, monkeypatch):

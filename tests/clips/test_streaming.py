@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import FrameCache, resize
-from kdlab.clips.coviar import Compressed, SegmentBatches, Segments
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.records import ClipRecord
 from kdlab.clips.untrimmed import AtRate
@@ -158,30 +157,13 @@ def test_an_enhancer_of_ones_own_gets_the_clip_whole(make_video):
 def test_damage_behind_the_frames_asked_for_is_raised(make_video):
     path = make_video("a.avi", frames=60, size=(128, 96), codec="mpeg4", g="10")
     cut(path)
-    for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
+    for view in (
+        Raw(),
+        Enhanced(Gamma()),
+        Flow(),
+        BothLights(Gamma()),
+        MotionMix(),
+        AtRate(Raw(), 10.0),
+    ):
         with pytest.raises(DamagedClip, match="truncated"):
             list(view.yield_frames(path, [0, 3]))
-
-
-def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):
-    path = make_video(
-        "a.avi",
-        frames=60,
-        codec="mpeg4",
-        g="12",
-        bf="0",
-        qmin="2",
-        qmax="2",
-        sc_threshold="1000000000",
-    )
-    records = [
-        ClipRecord("whole", path, 0, "train", "g"),
-        ClipRecord("late", path, 0, "train", "g", 1.2, 2.0),
-    ]
-    clips = SegmentBatches(
-        records, {"iframe": Compressed("iframe")}, Segments(3, 48, 48), FrameCache(tmp_path)
-    )
-    assert [clips.stretch(record) for record in records] == [(0, 60), (30, 20)]
-    (batch,) = clips.evaluation()
-    shown = (255 * batch.views["iframe"]).round()[1, :, :, -8:, -8:].mean((0, 2, 3))
-    assert np.abs(shown.numpy() - 5 * np.array([24, 36, 36])).max() < 6

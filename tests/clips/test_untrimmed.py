@@ -14,8 +14,7 @@ from kdlab.clips.windows import open_all
 from kdlab.datasets.user_clips import UserClips
 from kdlab.measure.detection import annotated
 from kdlab.train.device import seeded
-from kdlab.video.container import DamagedClip
-from tests.conftest import cut, table
+from tests.conftest import table
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -190,14 +189,6 @@ def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batche
 def test_impossible_segments_are_named(catalogue, segments, message):
     with pytest.raises(CatalogueError, match=message):
         windows(catalogue(*segments), "train", SMALL)
-
-
-def test_a_damaged_video_is_named_before_training(catalogue, batches):
-    some = batches(catalogue((1.0, 3.0, 0)))
-    path = some.records[0].path
-    cut(path, 2 / 3)
-    with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
-        open_all([some])
 
 
 @pytest.fixture

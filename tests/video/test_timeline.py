@@ -121,12 +121,18 @@ def test_a_segment_of_variable_rate_shows_its_own_frames(make_video, tmp_path):
     video = np.repeat(np.arange(0, 240, 6, dtype=np.uint8), 32 * 32 * 3).reshape(40, 32, 32, 3)
     for name in ("a.mp4", "a.mkv"):
         path = make_video(name, pixels=video, rate=20, pts=VARIABLE)
-        record = ClipRecord("a", path, 0, "train", "g", 1.5, 2.5)
+        record, *_, late = records = [
+            ClipRecord("a", path, 0, "train", "g", *times)
+            for times in ((1.5, 2.5), (2.5, None), (None, 0.5), (9.0, 10.0))
+        ]
         clips = ClipBatches(
-            [record], {"student": Raw()}, Window(10, 32, 32), FrameCache(tmp_path / "cache")
+            records[:3], {"student": Raw()}, Window(5, 32, 32), FrameCache(tmp_path / "cache")
         )
-        assert clips.stretch(record) == (25, 10)
-        levels = 255 * next(clips.evaluation()).views["student"].mean((0, 1, 3, 4))
-        assert np.abs(levels.numpy() - 6 * np.arange(25, 35)).max() < 4
+        assert [clips.stretch(record) for record in clips.records] == [(25, 10), (35, 5), (0, 10)]
+        levels = 255 * next(clips.evaluation()).views["student"].mean((1, 3, 4))
+        seen = [range(26, 36, 2), range(35, 40), range(1, 11, 2)]
+        assert np.abs(levels.numpy() - 6 * np.array(seen)).max() < 4
+        with pytest.raises(ValueError, match="a of .* has"):
+            clips.length(late)
         report = check(Catalogue("a", tmp_path, (), (record,)), min_frames=11)
         assert any("a: 10 frames" in finding.where for finding in report.findings)
