@@ -70,6 +70,14 @@ def pattern(frames: int, width: int, height: int) -> np.ndarray:
     return video
 
 
+def moving(frames: int, width: int = 128, height: int = 96, block: int = 8) -> np.ndarray:
+    """uint8 (T, H, W, 3): coloured blocks that all walk right by 2 and down by 3 pixels a frame, and come round again."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (height // block + 1, width // block + 1, 3), np.uint8)
+    picture = blocks.repeat(block, 0).repeat(block, 1)[:height, :width]
+    return np.stack([np.roll(picture, (3 * t, 2 * t), (0, 1)) for t in range(frames)])
+
+
 def square(direction: int, phase: int) -> np.ndarray:
     """Ten dark frames of 48 × 32 in which a square walks left or right; where it starts tells nothing."""
     video = np.full((10, 32, 48, 3), 8, np.uint8)

@@ -16,15 +16,9 @@ from kdlab.system.files import NotOurs
 from kdlab.video.compressed import modalities, scan
 from kdlab.video.container import probe, timeline
 from kdlab.video.decode import read_frames
-from tests.conftest import cut
+from tests.conftest import cut, moving
 
 made_small = partial(transcode, form=CoviarFormat(96, 80), workers=1)
-
-
-def moving(frames, width=128, height=96):
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    return np.stack([np.roll(picture, (3 * t, 2 * t), (1, 0)) for t in range(frames)])
 
 
 def sources(make_video):
