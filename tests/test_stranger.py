@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab.cli.main import main
 from kdlab.clips.views import tag
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
@@ -34,10 +33,8 @@ def forget():
 
 
 @pytest.fixture
-def foreign(monkeypatch, tmp_path):
+def foreign(monkeypatch, own_places):
     """The conditions of the stranger's study, by seed; its package can be imported until the test is over."""
-    for place in ("RUNS", "CACHE", "DATA", "FIGURES"):
-        monkeypatch.setenv(f"KDLAB_{place}", str(tmp_path / place.lower()))
     monkeypatch.syspath_prepend(str(FOREIGN))
     forget()
     from driftwood import my_study
@@ -70,7 +67,7 @@ def test_its_study_is_trained_and_judged_once_by_the_command_line(foreign, tmp_p
         assert code == 0, error
         assert "Does the undertow pull? " in said and " − labels alone: " in said
         assert said.count("trained in") == (8 if times == 1 else 0)
-    made = {path.name for path in (tmp_path / "runs" / "studies").iterdir()}
+    made = {path.name for path in (tmp_path / "RUNS" / "studies").iterdir()}
     assert made == {"driftwood.csv", "driftwood-0.npz", "driftwood-1.npz"}
 
 
@@ -98,7 +95,7 @@ def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(
     assert obtain(recipe, say=quiet).provenance["weights"] == whole.provenance["weights"]
 
 
-def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
+def test_its_runs_are_looked_into_like_kdlabs(foreign):
     recipe = foreign()["undertow"].teacher
     run = Run(obtain(recipe, say=quiet).folder)
     assert run.recipe == recipe and not run.staleness()
@@ -116,18 +113,6 @@ def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
     assert macs(net, (1, *video.shape[1:])) == stages + 12 * 2
     assert parameters(net) == 27 * 6 + 2 * 6 + 27 * 6 * 12 + 2 * 12 + 12 * 2 + 2
     assert sharpness(Hessian(net.requires_grad_(True), [(video, labels)]), steps=2).ascent > 0
-    clip, picture = run.recipe.data.catalogue().split("test")[0].path, tmp_path / "seen.png"
-    with pytest.raises(SystemExit, match="^0$"):
-        main(["predict", str(clip), "--run", str(run.folder), "--out", str(picture)])
-    assert "Grad-CAM at net.stern" in capsys.readouterr().out and picture.stat().st_size
-
-
-def test_without_its_package_a_run_says_what_to_import(foreign):
-    run = obtain(foreign()["labels alone"], say=quiet)
-    forget()
-    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood.clips first"):
-        Run(run.folder).net()
-    assert len(run.history["step"]) == 2 and run.provenance["classes"] == ["left", "up"]
 
 
 def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(foreign, tmp_path):
@@ -157,7 +142,7 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
     ):
         with pytest.raises(ValueError, match=f"{type(method).__name__}.*{says}"):
             obtain(replace(recipe, method=method), say=quiet)
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "RUNS").exists()
 
 
 def yields(made):
@@ -248,7 +233,7 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(
         )
     with pytest.raises(ValueError, match=says):
         obtain(recipe, say=quiet)
-    assert not list((tmp_path / "runs").glob("*/*.safetensors"))
+    assert not list((tmp_path / "RUNS").glob("*/*.safetensors"))
 
 
 def test_workers_train_it_and_other_clips_in_place_are_noticed(foreign):
@@ -277,21 +262,21 @@ def test_a_run_in_the_place_of_a_recipe_is_told(foreign):
             obtain(replace(recipe, teacher=other), say=quiet)
 
 
-def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(
-    foreign, monkeypatch, tmp_path, capsys
-):
+def test_without_its_package_a_run_says_what_to_import(foreign, tmp_path, command):
     run = obtain(foreign()["labels alone"], say=quiet)
-    clip = run.recipe.data.catalogue().split("test")[0].path
+    clip, picture = run.recipe.data.catalogue().split("test")[0].path, tmp_path / "seen.png"
     forget()
-    call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
+    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood.clips first"):
+        Run(run.folder).net()
+    assert len(run.history["step"]) == 2 and run.provenance["classes"] == ["left", "up"]
     for more, code, says in (
         ([], 2, "first, in a command with --import driftwood.clips"),
         (["--import", "driftwod"], 2, "cannot be imported"),
         (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern"),
     ):
-        with pytest.raises(SystemExit, match=f"^{code}$"):
-            main(call + more)
-        assert says in "".join(capsys.readouterr())
+        ended, *said = command("predict", clip, "--run", run.folder, "--out", picture, *more)
+        assert ended == code and says in "".join(said)
+    assert picture.stat().st_size
 
 
 def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_not(

@@ -403,15 +403,10 @@ def test_attention_no_grad_and_autocast():
 def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
     """A rectifier that opens by rounding moves a product by a thousandth: layers have to compute as they are."""
     torch.manual_seed(0)
-    layers = [
-        layer
-        for k in range(6)
-        for layer in (
-            nn.Conv3d(3 if k == 0 else 16, 16, 3, padding=1, bias=False),
-            nn.BatchNorm3d(16),
-            nn.ReLU(),
-        )
-    ]
+    layers = []
+    for channels in (3, 16, 16, 16, 16, 16):
+        convolution = nn.Conv3d(channels, 16, 3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm3d(16), nn.ReLU()]
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten())
     x = torch.rand(2, 3, 8, 24, 24)
     y = torch.tensor([0, 1])
@@ -420,11 +415,9 @@ def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
     net.eval()
     weights = list(net.parameters())
     gradient = torch.autograd.grad(F.cross_entropy(net(x), y), weights, create_graph=True)
-    v = torch.randn(sum(w.numel() for w in weights))
-    rows = [
-        p.view_as(w) for p, w in zip(v.split([w.numel() for w in weights]), weights, strict=True)
-    ]
-    product = torch.autograd.grad(gradient, weights, rows)
+    together = torch.cat([part.flatten() for part in gradient])
+    v = torch.randn(len(together))
+    product = torch.autograd.grad(together @ v, weights)
     hessian = Hessian(net, [(x, y)])
     for ours, plain in ((hessian.gradient()[1], gradient), (hessian.product(v[None])[0], product)):
         assert (ours - flat(plain)).norm() <= 1e-7 * flat(plain).norm()

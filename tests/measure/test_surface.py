@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
 from kdlab.measure.surface import curve, filter_direction, filter_scale
+from tests.measure.test_flatness import A, batches, parameter, product_of_two, small_net
 
-A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 AT = np.linspace(-1, 1, 51)
 
 
@@ -18,28 +17,8 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 
 def quadratic() -> Hessian:
     """½ wᵀ A w at (1, 2, −1), with the filters {w1, w2} and {w3}."""
-    w = [
-        nn.Parameter(torch.tensor([[1.0, 2.0]]).double()),
-        nn.Parameter(torch.tensor([[-1.0]]).double()),
-    ]
+    w = [parameter([[1.0, 2.0]]), parameter([[-1.0]])]
     return Hessian.of(lambda: 0.5 * (v := torch.cat([p.flatten() for p in w])) @ A @ v, w)
-
-
-def small_net(seed: int = 3) -> nn.Module:
-    torch.manual_seed(seed)
-    net = nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)
-    ).double()
-    nn.init.zeros_(net[0].bias)
-    net(3 * torch.randn(64, 2, 4, 4).double() + 1)
-    return net.eval()
-
-
-def data(count: int = 12) -> list:
-    generator = torch.Generator().manual_seed(5)
-    x = torch.randn(count, 2, 4, 4, generator=generator).double()
-    y = torch.randint(0, 4, (count,), generator=generator)
-    return [(x[:5], y[:5]), (x[5:], y[5:])]
 
 
 def test_a_quadratic_gives_its_curve_surface_and_curvature():
@@ -65,15 +44,15 @@ def test_directions_have_the_filters_norms():
     assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8)
     assert abs(d[2].item()) == pytest.approx(1, abs=1e-8)
     net = small_net()
-    d = filter_direction(Hessian(net, data()))
+    d = filter_direction(Hessian(net, batches(5, 7)))
     sizes = [p.numel() for p in net.parameters()]
     parts = dict(zip((n for n, _ in net.named_parameters()), d.split(sizes), strict=True))
-    for name, rows in (("0.weight", 3), ("4.weight", 4)):
+    for name, rows in (("0.weight", 3), ("5.weight", 4)):
         weight = net.get_parameter(name).detach().flatten(1)
         assert parts[name].view(rows, -1).norm(dim=1) == pytest.approx(
             weight.norm(dim=1).numpy(), rel=1e-8
         )
-    for name in ("0.bias", "1.weight", "1.bias", "4.bias"):
+    for name in ("1.weight", "1.bias", "5.bias"):
         assert not parts[name].any()
 
 
@@ -93,11 +72,9 @@ def test_expected_curvature():
 def test_one_function_in_other_coordinates_has_the_same_curve():
     curves = []
     for a, b in ((1.0, 1.0), (10.0, 0.1)):
-        u = nn.Parameter(torch.tensor([[a]]).double())
-        v = nn.Parameter(torch.tensor([[b]]).double())
-        hessian = Hessian.of(lambda u=u, v=v: 0.5 * (u * v - 1).square().sum(), [u, v])
+        hessian = product_of_two(a, b)
         d = filter_direction(hessian, 7)
-        signs = (d / torch.tensor([a, b]).double()).tolist()
+        signs = (d / torch.tensor([a, b], dtype=torch.float64)).tolist()
         curves.append(curve(hessian, d, AT))
         assert curves[-1] == pytest.approx(
             0.5 * ((1 + AT * signs[0]) * (1 + AT * signs[1]) - 1) ** 2, abs=1e-8
