@@ -7,9 +7,9 @@ from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.measure.darkness import colours, darkness, luma
 
 
-def grey(*levels: int, size: tuple[int, int] = (64, 85)) -> np.ndarray:
+def grey(*levels):
     """One frame of one grey for each level."""
-    return np.stack([np.full((*size, 3), level, np.uint8) for level in levels])
+    return np.stack([np.full((64, 85, 3), level, np.uint8) for level in levels])
 
 
 def test_luma_of_greys_and_colours():

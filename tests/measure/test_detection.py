@@ -28,32 +28,31 @@ def events(*rows):
     return table(*np.array(rows, float).reshape(len(rows), -1).T)
 
 
+def tiou(one, other):
+    """How much of the time of two rows is shared; less than nothing in two videos."""
+    if one.video != other.video:
+        return -1.0
+    shared = max(0.0, min(one.end, other.end) - max(one.start, other.start))
+    return shared / (one.end - one.start + other.end - other.start - shared)
+
+
 def brute_force(truth, found, classes, tious):
     """AP ``(classes, thresholds)`` as the public protocol words it, one prediction at a time."""
     result = np.full((classes, len(tious)), np.nan)
     for label in range(classes):
-        wanted = [(v, s, e) for v, k, s, e in truth.itertuples(index=False) if k == label]
+        wanted = [*truth[truth.label == label].itertuples()]
         if not wanted:
             continue
-        ranked = sorted(
-            ((score, v, s, e) for v, k, s, e, score in found.itertuples(index=False) if k == label),
-            key=lambda row: -row[0],
-        )
+        ranked = [*found[found.label == label].itertuples()]
+        ranked.sort(key=lambda row: -row.score)
         for column, threshold in enumerate(tious):
-            taken, right = set(), []
-            for _, video, start, end in ranked:
-                best = None
-                for number, (v, s, e) in enumerate(wanted):
-                    if v != video or number in taken:
-                        continue
-                    shared = max(0.0, min(e, end) - max(s, start))
-                    union = (end - start) + (e - s) - shared
-                    overlap = shared / union if union > 0 else 0.0
-                    if overlap >= threshold and (best is None or overlap > best[0]):
-                        best = overlap, number
-                right.append(best is not None)
-                if best:
-                    taken.add(best[1])
+            free, right = list(wanted), []
+            for row in ranked:
+                overlaps = [tiou(row, its) for its in free]
+                best = max(overlaps, default=-1)
+                right.append(best >= threshold)
+                if right[-1]:
+                    del free[overlaps.index(best)]
             precision = [sum(right[: k + 1]) / (k + 1) for k in range(len(right))]
             result[label, column] = sum(
                 max(precision[k:]) for k in range(len(right)) if right[k]
@@ -122,17 +121,12 @@ def test_averages_are_those_of_their_thresholds():
 def as_released(found, sigma):
     """AFSD's loop in other words, of one class in one video: row → score, without a least score and with its last
     one, which it loses."""
-    waiting, kept = dict(found["score"]), {}
+    waiting, kept = {row: row.score for row in found.itertuples()}, {}
     while waiting:
         best = max(waiting, key=waiting.get)
-        kept[best] = waiting.pop(best)
-        for row, score in list(waiting.items()):
-            a, b = found.loc[row, ["start", "end"]]
-            c, d = found.loc[best, ["start", "end"]]
-            shared = max(0.0, min(b, d) - max(a, c))
-            waiting[row] = score * math.exp(
-                -((shared / (max(d - c, 1e-5) + (b - a) - shared)) ** 2) / sigma
-            )
+        kept[best.Index] = waiting.pop(best)
+        for row in waiting:
+            waiting[row] *= math.exp(-(tiou(row, best) ** 2) / sigma)
     return kept
 
 
@@ -157,7 +151,7 @@ def test_soft_nms_agrees_with_the_released_loop(sigma):
 # --- from windows to videos ------------------------------------------------------------------------------------
 
 
-def window(path, first, seconds=20.0, segments=((1.0, 3.0, 0), (9.0, 12.0, 1))):
+def window(path, first, seconds=20.0):
     return VideoWindow(
         f"{path}@{first}",
         Path(path),
@@ -167,7 +161,7 @@ def window(path, first, seconds=20.0, segments=((1.0, 3.0, 0), (9.0, 12.0, 1))):
         video=path,
         seconds=seconds,
         first=first,
-        segments=segments,
+        segments=((1.0, 3.0, 0), (9.0, 12.0, 1)),
     )
 
 

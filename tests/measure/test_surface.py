@@ -15,7 +15,7 @@ AT = np.linspace(-1, 1, 51)
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-def quadratic() -> Hessian:
+def quadratic():
     """½ wᵀ A w at (1, 2, −1), with the filters {w1, w2} and {w3}."""
     w = [parameter([[1.0, 2.0]]), parameter([[-1.0]])]
     return Hessian.of(lambda: 0.5 * (v := torch.cat([p.flatten() for p in w])) @ A @ v, w)
