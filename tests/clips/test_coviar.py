@@ -31,13 +31,13 @@ from tests.conftest import table, touch
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
 
-def walking(frames: int, size=(112, 80), step: int = 3) -> np.ndarray:
+def walking(frames, size=(112, 80)):
     """A textured square that walks to the right, uint8 (T, H, W, 3)."""
     rng = np.random.default_rng(0)
     square = rng.integers(0, 255, (48, 48, 3), np.uint8)
     video = np.full((frames, *size[::-1], 3), 90, np.uint8)
     for t, frame in enumerate(video):
-        left = min(4 + step * (t % 12), size[0] - 48)
+        left = min(4 + 3 * (t % 12), size[0] - 48)
         frame[16:64, left : left + 48] = square
     return video
 
@@ -122,10 +122,6 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path):
     assert people["test"] == {"p0", "p1"} and [len(p) for p in people.values()] == [2, 2, 2]
     assert not people["train"] & people["val"]
     assert HeldOut(clips, 2).fingerprint() == parts.fingerprint()
-    with pytest.raises(
-        ValueError, match="4 groups cannot be held out of 4 that are not in test; ask for fewer"
-    ):
-        HeldOut(clips, 4).catalogue()
 
 
 def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path):

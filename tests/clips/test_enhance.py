@@ -9,7 +9,7 @@ STEADY = [HistogramEqualisation(steady=True), Clahe(steady=True)]
 
 
 @pytest.fixture(scope="module")
-def static() -> np.ndarray:
+def static():
     """A dark room (values 4…40) that never changes but for sensor noise, and a lamp that opens in its corner."""
     rng = np.random.default_rng(0)
     scene = np.linspace(4, 40, 96 * 128).reshape(1, 96, 128, 1) + np.zeros((1, 1, 1, 3))
@@ -19,7 +19,7 @@ def static() -> np.ndarray:
     return clip.round().clip(0, 255).astype(np.uint8)
 
 
-def change_of_the_unchanged(raw, enhanced) -> float:
+def change_of_the_unchanged(raw, enhanced):
     """Mean change, in grey levels, of pixels whose raw value is the same in two consecutive frames."""
     same = (raw[1:] == raw[:-1]).all(-1)
     return float(np.abs(np.diff(enhanced.astype(float), axis=0)).mean(-1)[same].mean())
