@@ -275,7 +275,6 @@ def styled():
     with plt.rc_context():
         style()
         yield
-    plt.close("all")
 
 
 def words(fig) -> str:
@@ -309,9 +308,9 @@ def hurt(make_video):
     return make
 
 
-def remuxed(old: Path, new: Path, choose=lambda packets: packets) -> Path:
-    """The packets of a video, or those ``choose`` takes of them, as they are in another file."""
-    with av.open(str(old)) as source, av.open(str(new), "w") as out:
+def remuxed(old: Path, new: Path, choose=lambda packets: packets, **how) -> Path:
+    """The packets of a video, or what ``choose`` makes of them, in another file, which is opened ``how``."""
+    with av.open(str(old)) as source, av.open(str(new), "w", **how) as out:
         copy = out.add_stream_from_template(source.streams.video[0])
         for packet in choose([packet for packet in source.demux(video=0) if packet.size]):
             packet.stream = copy
@@ -341,20 +340,14 @@ def trimmed():
     """``trimmed(path)``: a copy of an MP4 file whose edit list hides its first ``seconds``."""
 
     def trim(path: Path, seconds: float = 0.2) -> Path:
+        def earlier(packets):
+            for packet in packets:
+                hidden = int(seconds / packet.time_base)
+                packet.pts -= hidden
+                packet.dts -= hidden
+            return packets
+
         new_path = path.with_name(f"trimmed_{path.name}")
-        with (
-            av.open(str(path)) as old,
-            av.open(str(new_path), "w", options={"avoid_negative_ts": "disabled"}) as new,
-        ):
-            stream = old.streams.video[0]
-            copy = new.add_stream_from_template(stream)
-            hidden = int(seconds / stream.time_base)
-            for packet in old.demux(stream):
-                if packet.dts is not None:
-                    packet.pts -= hidden
-                    packet.dts -= hidden
-                    packet.stream = copy
-                    new.mux(packet)
-        return new_path
+        return remuxed(path, new_path, earlier, options={"avoid_negative_ts": "disabled"})
 
     return trim

@@ -176,10 +176,7 @@ def textured(frames, by, size=(176, 144), side=64):
     return video
 
 
-def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_decoded(
-    twin, monkeypatch
-):
-    whole = list(modalities(twin))
+def test_groups_without_a_sampled_frame_are_not_decoded(twin, monkeypatch):
     decoded, original = [], compressed._decoded
 
     def counting(*args):
@@ -191,10 +188,7 @@ def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_dec
     wanted = [27, 2, 26]
     for accumulated in (True, False):
         found = list(modalities(twin, wanted, accumulated))
-        assert [its.number for its in found] == [2, 26, 27]
-        for its in found if accumulated else ():
-            for name in ("key", "kind", "picture", "reference", "motion", "residual", "blocks"):
-                assert np.array_equal(getattr(its, name), getattr(whole[its.number], name)), name
+        assert [(its.number, its.key) for its in found] == [(2, 0), (26, 24), (27, 24)]
     assert decoded == [0, 1, 2, 24, 25, 26, 27] * 2
     with pytest.raises(ValueError, match=r"frames -1 to 3 requested, but the clip has \d+\. Use"):
         next(modalities(twin, [3, -1]))
@@ -210,17 +204,7 @@ def test_sizes_that_are_no_multiple_of_16(make_video, size):
     assert assert_as_brute(path) == 3
     with av.open(str(path)) as file:
         for frame, its in zip(file.decode(video=0), modalities(path), strict=True):
-            y, u, v = (
-                np.frombuffer(p, np.uint8)
-                .reshape(p.height, p.line_size)[:, : p.width]
-                .astype(float)
-                for p in frame.planes
-            )
-            u, v = (np.repeat(np.repeat(c, 2, 0), 2, 1)[: size[1], : size[0]] - 128 for c in (u, v))
-            y = 1.164 * (y - 16)
-            rgb = np.stack([y + 1.596 * v, y - 0.392 * u - 0.813 * v, y + 2.017 * u], -1).clip(
-                0, 255
-            )
+            rgb = cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420).astype(int)
             last = np.s_[:, -8:]  # some formats leave the last columns of such widths unwritten
             assert np.abs(its.picture[last] - rgb[last]).max() < 4
 
@@ -389,18 +373,19 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
     assert views["residual"].rows(path, [17]).tolist() == [17]
     assert views["iframe"].rows(path, [0, 11, 12, 29]).tolist() == [0, 0, 1, 2]
     cache = FrameCache(tmp_path / "cache")
-    whole = {its.number: its for its in modalities(path)}
+    whole = list(modalities(path))
+    expected = {
+        "iframe": [its.picture for its in whole[::12]],
+        "motion": [quantise_motion(its.motion) for its in whole],
+        "residual": [quantise_residual(its.residual) for its in whole],
+    }
     for name, view in views.items():
-        shape = (3 if name == "iframe" else 30, 144, 176, 2 if name == "motion" else 3)
-        assert view.read(path).shape == shape and view.read(path).dtype == np.uint8
-        assert np.array_equal(view.read(path, [2, 0, 2]), view.read(path)[[2, 0, 2]])
-        assert cache.length(path, 72, view.read, view.name) == shape[0]
-        assert cache.frames(path, [1], 72, view.read, view.name).shape == (1, 72, 88, shape[3])
-    assert np.array_equal(views["motion"].read(path)[5], quantise_motion(whole[5].motion))
-    assert np.array_equal(
-        views["residual"].read(path, [5])[0], quantise_residual(whole[5].residual)
-    )
-    assert np.array_equal(views["iframe"].read(path, [1])[0], whole[12].picture)
+        found, wanted = view.read(path), np.stack(expected[name])
+        assert np.array_equal(found, wanted) and found.dtype == np.uint8
+        assert np.array_equal(view.read(path, [2, 0, 2]), wanted[[2, 0, 2]])
+        assert cache.length(path, 72, view.read, name) == len(wanted)
+        small = cache.frames(path, [1], 72, view.read, name)
+        assert small.shape == (1, 72, 88, wanted.shape[3])
     with pytest.raises(
         ValueError, match="modality='flow': give 'iframe' or 'motion' or 'residual'"
     ):

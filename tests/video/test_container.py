@@ -66,32 +66,33 @@ def test_display_matrices_are_applied_as_ffmpegs_tools_do(make_video, turned, tu
     assert np.array_equal(read_frames(path, [2]).frames, upright[[2]])
 
 
-def stored(path, codec, options, **how):
+def stored(path, codec, **how):
     noise = np.random.default_rng(0).integers(0, 40, (40, 96, 128, 3))
     noisy = np.clip(pattern(40, 128, 96) + noise, 0, 255).astype(np.uint8)
-    return encode(path, noisy, codec, container=options, g="10", **how)
+    return encode(path, noisy, codec, g="10", **how)
 
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}
+LIVE = {"container": {"live": "1"}}
 UNANNOUNCED = [
-    ("frag.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}, {}),
+    ("frag.mp4", "libx264", {"container": {"movflags": "frag_keyframe+empty_moov"}}),
     # the header counts the first fragment
-    ("first.mp4", "libx264", {"movflags": "frag_keyframe"}, {}),
-    ("live.mkv", "libx264", {"live": "1"}, {}),
-    ("live.webm", "libvpx-vp9", {"live": "1"}, FAST),
-    ("live8.webm", "libvpx", {"live": "1"}, FAST),
-    ("mpeg4.mkv", "mpeg4", {"live": "1"}, {}),
-    ("mjpeg.mkv", "mjpeg", {"live": "1"}, {"pix_fmt": "yuvj420p"}),
-    ("hevc.ts", "libx265", {}, {"x265-params": "log-level=0"}),
-    ("a.ts", "libx264", {}, {}),
-    ("a.gif", "gif", {}, {"pix_fmt": "rgb8"}),
-    ("a.h264", "libx264", {}, {}),
+    ("first.mp4", "libx264", {"container": {"movflags": "frag_keyframe"}}),
+    ("live.mkv", "libx264", LIVE),
+    ("live.webm", "libvpx-vp9", LIVE | FAST),
+    ("live8.webm", "libvpx", LIVE | FAST),
+    ("mpeg4.mkv", "mpeg4", LIVE),
+    ("mjpeg.mkv", "mjpeg", LIVE | {"pix_fmt": "yuvj420p"}),
+    ("hevc.ts", "libx265", {"x265-params": "log-level=0"}),
+    ("a.ts", "libx264", {}),
+    ("a.gif", "gif", {"pix_fmt": "rgb8"}),
+    ("a.h264", "libx264", {}),
 ]
 
 
-@pytest.mark.parametrize("name, codec, options, how", UNANNOUNCED, ids=lambda its: str(its))
-def test_files_of_unannounced_length(tmp_path, name, codec, options, how):
-    path = stored(tmp_path / name, codec, options, **how)
+@pytest.mark.parametrize("name, codec, how", UNANNOUNCED)
+def test_files_of_unannounced_length(tmp_path, name, codec, how):
+    path = stored(tmp_path / name, codec, **how)
     its = inspect(path)
     assert (its.reason, its.decoded, its.announced) == ("", 40, False)
     if name != "hevc.ts":  # where a cut leaves no trace
@@ -101,14 +102,14 @@ def test_files_of_unannounced_length(tmp_path, name, codec, options, how):
 
 def test_frames_that_other_decoders_had_to_fill_in_are_damage(tmp_path):
     """Of these FFmpeg's log alone tells: the frames carry no mark."""
-    path = stored(tmp_path / "a.mkv", "mjpeg", {}, pix_fmt="yuvj420p")
+    path = stored(tmp_path / "a.mkv", "mjpeg", pix_fmt="yuvj420p")
     overwrite(path, bytes(range(100, 120)), 0.3)
     assert inspect(path).reason.startswith("damaged: FFmpeg says ")
 
 
 @pytest.mark.parametrize("how", ["frag_keyframe", "frag_keyframe+empty_moov", "cmaf+frag_keyframe"])
 def test_a_film_cut_between_its_fragments_is_of_unknown_length(tmp_path, how):
-    path = stored(tmp_path / "a.mp4", "libx264", {"movflags": how})
+    path = stored(tmp_path / "a.mp4", "libx264", container={"movflags": how})
     data = path.read_bytes()
     second = data.index(b"moof", data.index(b"moof") + 4) - 4
     path.write_bytes(data[:second])

@@ -3,6 +3,7 @@
 import csv
 import re
 import struct
+import wave
 from fractions import Fraction
 
 import av
@@ -22,7 +23,7 @@ def assert_reads_as_the_oracle(path, frames=None):
     last = len(frames) - 1
     for wanted in (
         [last],
-        [last, 0],
+        [last, 0, 0],
         range(0, last + 1, 4),
         range(last // 2, last + 1),
         rng.integers(0, last + 1, 6),
@@ -54,8 +55,7 @@ def test_every_frame_comes_out_once_and_in_order(make_video, name, codec):
     assert seen.frames.dtype == np.uint8
     assert seen.fps == 25
     assert np.abs(levels(seen.frames) - 5 * np.arange(40)).max() < 6
-    wanted = [39, 0, 7, 7, 22]
-    assert np.array_equal(read_frames(path, wanted).frames, seen.frames[wanted])
+    assert_reads_as_the_oracle(path, seen.frames)
     assert read_frames(path, []).frames.shape == (0, 48, 64, 3)
 
 
@@ -220,14 +220,9 @@ def test_damage_to_what_a_wanted_frame_was_made_from_is_seen_behind_it(hurt, nam
 
 
 def audio_only(path):
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(
-            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
-        )
-        frame.sample_rate = 16000
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode())
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(bytes(1600))
 
 
 def without_moov(path, make_video):
@@ -264,8 +259,9 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
         ValueError, match=r"a\.mp4: frame index 12 is outside the clip, which has 12 frames"
     ):
         read_frames(path, [3, 12])
-    with pytest.raises(ValueError, match="counted from 0"):
-        read_frames(path, [-1])
+    for wrong, says in ((-1, "counted from 0"), (0.5, "are no whole numbers")):
+        with pytest.raises(ValueError, match=says):
+            read_frames(path, [wrong])
 
 
 def test_a_file_that_is_still_written_is_named(make_video):

@@ -29,7 +29,7 @@ def decoder(request):
 def broken(monkeypatch):
     """``broken(load, read)``: torchcodec raises one of these errors when it is imported, or when it opens a file."""
 
-    def make(load: Exception | None = None, read: Exception | None = None):
+    def make(load=None, read=None):
         def opened(*args, **options):
             raise read
 
