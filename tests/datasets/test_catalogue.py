@@ -16,6 +16,12 @@ from kdlab.datasets.splits import own_folds, shared_groups
 from kdlab.datasets.user_clips import UserClips
 from tests.conftest import table, touch
 
+
+def refuses(message, read, *given):
+    with pytest.raises(CatalogueError, match=message):
+        read(*given)
+
+
 # --- folders -------------------------------------------------------------------------------------------------------
 
 
@@ -77,10 +83,17 @@ def test_paths_that_are_nothing(tmp_path):
         with pytest.raises(FileNotFoundError, match="gone"):
             open_data(gone)
     for files in ([], ["Run/a.txt"], ["b.mp4"], ["train/c.mp4", "test/d.mp4"]):
-        with pytest.raises(CatalogueError, match="one subfolder of videos"):
-            open_data(touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files))
-    with pytest.raises(CatalogueError, match="test_fold='A' needs an index.csv"):
-        open_data(touch(tmp_path / "set", "Run/a.mp4"), test_fold="A")
+        refuses(
+            "one subfolder of videos",
+            open_data,
+            touch(tmp_path / f"{len(files)}{files[:1]}".replace("/", ""), ".x", *files),
+        )
+    refuses(
+        "test_fold='A' needs an index.csv",
+        open_data,
+        touch(tmp_path / "set", "Run/a.mp4"),
+        "A",
+    )
 
 
 # --- tables --------------------------------------------------------------------------------------------------------
@@ -130,8 +143,7 @@ def test_folds(tmp_path):
     catalogue = open_data(path, "A")
     assert {r.group[-1] for r in catalogue.split("test")} == set("024")
     assert catalogue.counts().loc["run"].to_dict() == {"train": 8, "val": 4, "test": 12}
-    with pytest.raises(CatalogueError, match=r"no fold 0. .* column has: \['A', 'B'\]"):
-        open_data(path, 0)
+    refuses(r"no fold 0. .* column has: \['A', 'B'\]", open_data, path, 0)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +184,7 @@ def test_folds(tmp_path):
 )
 def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
     path = table(tmp_path / "bad.csv", *lines)
-    with pytest.raises(CatalogueError, match=f"bad.csv.*{message}"):
-        from_csv(path)
+    refuses(f"bad.csv.*{message}", from_csv, path)
 
 
 def test_a_missing_file_is_named_with_its_row(tmp_path):
@@ -204,10 +215,7 @@ def test_files_and_folders_may_be_links_to_anywhere(tmp_path, link):
 def test_links_that_lead_round_are_refused(tmp_path, loop):
     root = touch(tmp_path / "set", "Run/sub/a.mp4", "Jump/b.mp4")
     (root / loop).symlink_to(root, target_is_directory=True)
-    with pytest.raises(
-        CatalogueError, match=r"(up|here): this link leads to .*set, which is .*set already"
-    ):
-        open_data(root)
+    refuses(r"(up|here): this link leads to .*set, which is .*set already", open_data, root)
 
 
 @pytest.mark.parametrize("empty", ["", " ", Path(""), "\t"])
@@ -217,8 +225,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
         assert len(open_data(empty).records) == 2
         return
     for read in (open_data, check):
-        with pytest.raises(CatalogueError, match="the path of the clips is empty"):
-            read(empty)
+        refuses("the path of the clips is empty", read, empty)
 
 
 # --- labels and class folders --------------------------------------------------------------------------------------
@@ -226,10 +233,11 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
 
 @pytest.mark.parametrize("label", ["NaN", "-", "\u200b"])
 def test_labels_that_are_no_names(tmp_path, label):
-    with pytest.raises(
-        CatalogueError, match="row 3: the label .* is no name but what stands in an empty cell"
-    ):
-        from_csv(table(tmp_path / "a.csv", "path,label", "1.mp4,x", f'2.mp4,"{label}"'))
+    refuses(
+        "row 3: the label .* is no name but what stands in an empty cell",
+        from_csv,
+        table(tmp_path / "a.csv", "path,label", "1.mp4,x", f'2.mp4,"{label}"'),
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,14 +254,14 @@ def test_labels_that_are_no_names(tmp_path, label):
     ],
 )
 def test_two_spellings_of_one_label(tmp_path, one, other):
-    with pytest.raises(
-        CatalogueError, match="row 3: the label .* is spelled .* elsewhere. Choose one"
-    ):
-        from_csv(table(tmp_path / "a.csv", "path,label", f"1.mp4,{one}", f"2.mp4,{other}"))
+    refuses(
+        "row 3: the label .* is spelled .* elsewhere. Choose one",
+        from_csv,
+        table(tmp_path / "a.csv", "path,label", f"1.mp4,{one}", f"2.mp4,{other}"),
+    )
     root = touch(tmp_path / "set", f"{one}/1.mp4", f"{other}/2.mp4")
     if len(list(root.iterdir())) == 2:  # not so where the file system takes them for one
-        with pytest.raises(CatalogueError, match="is spelled .* elsewhere. Choose one"):
-            from_folder(root)
+        refuses("is spelled .* elsewhere. Choose one", from_folder, root)
 
 
 @pytest.mark.parametrize("column", ["group", "fold"])
@@ -262,18 +270,16 @@ def test_two_spellings_of_one_group_do_not_part_it(tmp_path, column):
     path = table(
         tmp_path / "a.csv", f"path,label,{column}", "1.mp4,x,7", "2.mp4,y,8", "3.mp4,x,007"
     )
-    with pytest.raises(
-        CatalogueError, match=rf"row 4: the {column} 007 is spelled 7 elsewhere. Choose one"
-    ):
-        from_csv(path)
+    refuses(rf"row 4: the {column} 007 is spelled 7 elsewhere. Choose one", from_csv, path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_name_that_is_no_utf8_is_told(tmp_path):
-    with pytest.raises(
-        CatalogueError, match=r"the name 'caf\\udce9/1' is no text in UTF-8. Rename"
-    ):
-        open_data(touch(tmp_path, "b/1.mp4", os.fsdecode(b"caf\xe9/1.mp4")))
+    refuses(
+        r"the name 'caf\\udce9/1' is no text in UTF-8. Rename",
+        open_data,
+        touch(tmp_path, "b/1.mp4", os.fsdecode(b"caf\xe9/1.mp4")),
+    )
 
 
 def test_what_is_left_out_is_noted(tmp_path):
@@ -388,10 +394,7 @@ def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_table_in_another_encoding(tmp_path, encoding):
     path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding=encoding)
-    with pytest.raises(
-        CatalogueError, match=r"bad\.csv: not a UTF-8 text.* a spreadsheet as CSV UTF-8"
-    ):
-        from_csv(path)
+    refuses(r"bad\.csv: not a UTF-8 text.* a spreadsheet as CSV UTF-8", from_csv, path)
 
 
 # --- what a catalogue promises -------------------------------------------------------------------------------------
@@ -413,23 +416,21 @@ def test_require(tmp_path):
     whole = [("1", 0, "train"), ("2", 1, "train"), ("3", 0, "val"), ("4", 0, "test")]
     catalogue = catalogue_of(tmp_path, *whole)
     catalogue.require()
-    with pytest.raises(CatalogueError, match="the val split is empty"):
-        catalogue_of(tmp_path, *whole[:2], whole[3]).require()
-    catalogue_of(tmp_path, *whole[:2], whole[3]).require("train", "test")
-    with pytest.raises(CatalogueError, match=r"train has no clip of b \(in test\)"):
-        catalogue_of(tmp_path, whole[0], whole[2], ("5", 1, "test")).require()
-    # testing finished weights needs no train
-    catalogue_of(tmp_path, ("5", 1, "test")).require("test")
-    with pytest.raises(
-        CatalogueError, match="all clips are of one class, a, so there is nothing to tell apart"
+    one, two, val, test = whole
+    other = ("5", 1, "test")
+    for records, said in (
+        ((one, two, test), "the val split is empty"),
+        ((one, val, other), r"train has no clip of b \(in test\)"),
+        ((one, val, test), "all clips are of one class, a, so there is nothing to tell apart"),
+        ((*whole, one), "1 named by two clips"),
     ):
-        catalogue_of(tmp_path, whole[0], *whole[2:]).require()
+        refuses(said, catalogue_of(tmp_path, *records).require)
+    catalogue_of(tmp_path, one, two, test).require("train", "test")
+    # testing finished weights needs no train
+    catalogue_of(tmp_path, other).require("test")
     # what learns without labels may learn from one class
-    catalogue_of(tmp_path, whole[0]).require("train")
-    with pytest.raises(CatalogueError, match="1 named by two clips"):
-        catalogue_of(tmp_path, *whole, whole[0]).require()
-    with pytest.raises(CatalogueError, match="unknown split 'dev'"):
-        catalogue.split("dev")
+    catalogue_of(tmp_path, one).require("train")
+    refuses("unknown split 'dev'", catalogue.split, "dev")
     (tmp_path / "3.mp4").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"3\.mp4: missing: there is no such file\. Restore"
@@ -447,15 +448,3 @@ def test_fingerprint_follows_content_and_not_place(tmp_path):
     assert changed.fingerprint() != one
     assert catalogue_of(tmp_path / "four", records[0], ("2", 1, "val")).fingerprint() != one
     assert catalogue_of(tmp_path / "five", records[0], ("2", 0, "test")).fingerprint() != one
-
-
-# --- the user's own clips ------------------------------------------------------------------------------------------
-
-
-def test_the_ten_class_set_has_three_folds_of_people(real_clips):
-    if not (real_clips / "weizmann").is_dir():
-        pytest.skip("no weizmann among the real clips")
-    for fold in "123":
-        catalogue = UserClips(str(real_clips / "weizmann"), fold, own_folds=3).catalogue()
-        assert catalogue.counts().sum().to_dict() == {"train": 50, "val": 10, "test": 30}
-        assert (catalogue.counts()["test"] == 3).all()

@@ -7,22 +7,15 @@ from pathlib import Path
 import pytest
 
 from kdlab.clips.records import ClipRecord
-from kdlab.datasets.splits import TEST_SHARE, VAL_SHARE, complete_splits, deal_folds, shared_groups
+from kdlab.datasets.splits import TEST_SHARE, complete_splits, deal_folds, shared_groups
 
 
-def records_of(labels, groups=None, splits=None):
+def records_of(labels, groups=None):
     """Records in the order of their ids, by default each with a group of its own."""
     ids = [f"{number:03}" for number in range(len(labels))]
     return [
-        ClipRecord(*its)
-        for its in zip(
-            ids,
-            map(Path, ids),
-            labels,
-            splits or ["train"] * len(labels),
-            groups or ids,
-            strict=True,
-        )
+        ClipRecord(id_, Path(id_), label, "train", group)
+        for id_, label, group in zip(ids, labels, groups or ids, strict=True)
     ]
 
 
@@ -67,15 +60,6 @@ def test_a_class_of_one_group_is_trained_on_and_the_want_is_noted():
     assert Counter(r.split for r in records[:10]) == {"train": 8, "val": 2}
     assert any("No test clips for lone" in note for note in notes)
     assert any("Validation clips of lone" in note and "flattered" in note for note in notes)
-
-
-def test_declared_splits_stay_and_only_a_missing_val_is_carved():
-    declared = records_of([0] * 20, splits=["train"] * 10 + ["test"] * 10)
-    records, _ = complete_splits(declared, ["a"], declared=True)
-    assert list(records[10:]) == declared[10:]
-    assert [r.split for r in records[:10]].count("val") == round(10 * VAL_SHARE)
-    given = records_of([0] * 20, splits=["train"] * 8 + ["val"] * 2 + ["test"] * 10)
-    assert complete_splits(given, ["a"], declared=True) == (tuple(given), ())
 
 
 def test_own_folds_deal_the_largest_groups_first():

@@ -1,10 +1,6 @@
 """Making clips over into CoViAR's format: whole files or none, resumable, one report for all."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -49,23 +45,21 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
 
 
 @pytest.mark.parametrize(
-    "name, how",
+    "name, codec, rate, jitter",
     [
-        ("phone.mp4", {"rate": 20}),
-        ("phone.mkv", {"rate": 20}),
-        ("gaps.avi", {"rate": 20, "codec": "mpeg4"}),
-        ("jitter.mp4", {"rate": 90000, "scale": 4500, "jitter": 200}),
+        ("phone.mp4", "libx264", 20, 0),
+        ("phone.mkv", "libx264", 20, 0),
+        ("gaps.avi", "mpeg4", 20, 0),
+        ("jitter.mp4", "libx264", 90000, 200),
     ],
 )
 def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variable(
-    make_video, tmp_path, name, how
+    make_video, tmp_path, name, codec, rate, jitter
 ):
-    times = [*range(20), *range(20, 60, 2)]  # a second at 20 a second, then two at 10
-    scale = how.pop("scale", 1)
-    jitter = how.pop("jitter", 0)
-    noise = np.random.default_rng(0).integers(-jitter, jitter + 1, 40)
-    times = [scale * t + jitter + int(early) for t, early in zip(times, noise, strict=True)]
-    make_video(f"in/{name}", pixels=moving(40), pts=times, **how)
+    times = np.array([*range(20), *range(20, 60, 2)])  # a second at 20 a second, then two at 10
+    late = np.random.default_rng(0).integers(0, 2 * jitter + 1, 40)
+    pts = (rate // 20 * times + late).tolist()
+    make_video(f"in/{name}", pixels=moving(40), codec=codec, rate=rate, pts=pts)
     (tmp_path / "in" / "index.csv").write_text(
         f"path,label,start,end\n{name},a,0,1.3\n{name},b,1.5,2.5\n"
     )
@@ -177,11 +171,6 @@ def test_a_second_call_keeps_what_is_whole_and_makes_the_rest(make_video, tmp_pa
     other = transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)
     assert not any(its.kept for its in other)
     assert scan(out / "a" / "h264.avi").kinds == ("I" + 5 * "P") * 5
-    make_video("in/b/odd.mkv", pixels=moving(15, 120, 90), codec="mpeg4")
-    third = {
-        its.target.name: its for its in transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)
-    }
-    assert third["odd.avi"].frames == 15 and third["h264.avi"].kept  # a source that has changed
 
 
 def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
@@ -196,24 +185,6 @@ def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
     assert len(read_frames(avi).frames) == 4
     with pytest.raises(FileNotFoundError, match="no video there"):
         transcode(tmp_path / "nowhere", tmp_path / "out")
-
-
-def test_killed_in_mid_file(make_video, tmp_path):
-    source, out = make_video("long.mp4", pixels=moving(30).repeat(6, 0)), tmp_path / "out"
-    code = (
-        "import sys; from pathlib import Path; from kdlab.datasets import transcode as t\n"
-        "t._make(Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960))"
-    )
-    child = subprocess.Popen([sys.executable, "-c", code, str(source), str(out)])
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 10_000 for path in out.glob(".*.tmp")):
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    assert not list(out.glob("*.avi")) and list(out.glob(".*.tmp"))
-    [its] = made_small(source, out)
-    assert (its.frames, its.kept) == (180, False)
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):
