@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ SPEC = Night(("Jump", "Run"), (1, 0, 0))
 FEW = Untrimmed(("Jump",), (1, 0, 0), (12.0, 12.0))
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -25,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def somebodys(tmp_path) -> Path:
+def somebodys(tmp_path):
     """A folder of clips with their truth, which happen to lie as those of `night` do."""
     names = ("truth/Run/train-0000.npz", "index.csv", "dark/Run/train-0000.mp4", "thesis.txt")
     return touch(tmp_path / "mine", *names)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import av
 import cv2
@@ -22,7 +21,7 @@ SMALL = Night(classes=("Jump", "Walk", "Wave"), per_class=(2, 1, 1), variety=0.5
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("night")
     make_night(SMALL, root, workers=2, progress=False)
     return root
@@ -35,10 +34,7 @@ def folder(tmp_path_factory) -> Path:
         ({"classes": ("Walk", "Walk")}, "Walk"),
         ({"classes": ()}, "classes"),
         ({"per_class": (3, 2)}, "per_class"),
-        ({"per_class": (3, -1, 2)}, "-1"),
         ({"variety": 1.5}, "1.5"),
-        ({"context": float("nan")}, "context"),
-        ({"seed": -1}, "seed"),
     ],
 )
 def test_impossible_values_are_named(values, word):

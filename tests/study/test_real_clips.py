@@ -34,22 +34,19 @@ def test_an_effect_is_of_all_folds(real, tmp_path, monkeypatch):
     monkeypatch.setattr(real, "FOLDER", tmp_path)
     study, rng = real.study_of("starts", "weizmann"), np.random.default_rng(0)
     listed = [real.alone(real.SIZE, "weizmann", world).data.catalogue() for world in range(3)]
-    right, ids = {"first": [], "second": []}, []
+    right, ids = [], []
     for world in study.worlds:
         clips = listed[world % 3].split("test")
         labels = np.array([clip.label for clip in clips])
-        hits = {"first": rng.random(len(clips)) < 0.4, "second": rng.random(len(clips)) < 0.6}
-        predicted = {
-            name: np.where(hit, labels, (labels + 1) % 10)[None] for name, hit in hits.items()
-        }
         names = np.array([clip.id for clip in clips])
-        Scores(listed[0].classes, (world,), names, names, labels, predicted).save(
-            tmp_path / f"{study.name}-{world}.npz"
-        )
-        for name, hit in hits.items():
-            right[name].append(hit)
+        hits = rng.random((2, 1, len(clips))) < [[[0.4]], [[0.6]]]
+        first, second = np.where(hits, labels, (labels + 1) % 10)
+        predicted = {"first": first, "second": second}
+        scores = Scores(listed[0].classes, (world,), names, names, labels, predicted)
+        scores.save(tmp_path / f"{study.name}-{world}.npz")
+        right.append(hits)
         ids += [clip.group for clip in clips] * (world < 3)
-    one, other = (np.concatenate(right[name]).reshape(3, -1) for name in ("second", "first"))
+    other, one = np.concatenate(right, 2).reshape(2, 3, -1)
     wanted = effect(one, other, np.array(ids))
     table, gains, _ = real.effects("starts", "weizmann")
     assert gains["second − first"] == wanted and wanted.units == 9

@@ -49,9 +49,13 @@ def test_the_members_teach_by_the_mean_of_what_they_see():
 def test_fold_b_is_read_once_and_by_a_committed_choice(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "CHOICE", tmp_path / "choice.json")
     monkeypatch.setattr(study, "READ", tmp_path / "read.json")
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-qm", "x", "--allow-empty"], check=True)
+
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    git("commit", "-qm", "x", "--allow-empty")
     for content, why in (
         (None, "there is no"),
         ({"try": "forwards"}, "not committed"),
@@ -61,8 +65,8 @@ def test_fold_b_is_read_once_and_by_a_committed_choice(tmp_path, monkeypatch):
             study.CHOICE.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=why):
             study.committed_choice()
-        subprocess.run([*git, "add", "-A"], check=True)
-    subprocess.run([*git, "commit", "-qm", "choice"], check=True)
+        git("add", "-A")
+    git("commit", "-qm", "choice")
     assert study.committed_choice() == {"try": "ensemble"}
     study.READ.touch()
     with pytest.raises(ValueError, match="is read once"):

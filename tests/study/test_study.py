@@ -61,7 +61,6 @@ def test_a_study_writes_its_table_and_predictions_and_goes_on(clips, places, tmp
     equal = answer_to(value=62.5)
     assert not own.shared and "share" not in str(own) and own.compared == answer.compared
     assert equal.effect.half_width == pytest.approx(stats.t.ppf(0.975, 1) * 12.5 / 2**0.5)
-    assert answer_to(value=60.5).effect.half_width == np.inf  # no whole number of clips
     said.clear()
     study.run([1], workers=1, say=said.append)
     assert not any("trained in" in line for line in said) and len(study.rows(folder)) == 6
@@ -110,7 +109,7 @@ def test_all_studies_are_drawn_world_by_world_and_no_world_twice(tmp_path, monke
     assert drawn[3:] == [("a_study", 2), ("b_study", 2), ("b_study", 3)]
 
 
-def values(gain: float, rival: float, noise: float = 1.0, worlds: int = 10) -> pd.DataFrame:
+def values(gain, rival, noise=1.0, worlds=10):
     """Made-up accuracies: the rival and the method (*more*) lie so many points above the baseline (*less*)."""
     chance = np.random.default_rng(5).normal(0, noise, (3, worlds))
     chance -= chance.mean(1, keepdims=True)
@@ -180,7 +179,6 @@ def test_the_answers(gain, rival, noise, outcome, says):
             0,
             "more − less: +7.1 ± 17.7 points. It takes 10 worlds to tell whether it helps",
         ),
-        (14, 3, 0, 0, "more − less: +0.0 ± 17.7 points. It takes "),
         (440, 10, 0, 0, "more − less: +0.0 ± 0.2 points. The difference is smaller than 1.0"),
         (440, 10, 20, 0, "more − less: +4.5 ± 0.2 points. It helps"),
         (
