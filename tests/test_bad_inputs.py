@@ -2,15 +2,12 @@
 
 import csv
 import json
-import math
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kdlab.clips.records import CatalogueError
 from kdlab.datasets.released import open_data
-from kdlab.distill.method import KD
 from kdlab.train.recipe import from_json
 from kdlab.video import headers
 
@@ -57,17 +54,6 @@ def test_a_table_of_clips_is_read_or_refused_in_one_sentence(tmp_path, columns, 
         assert open_data(tmp_path).records
     except (CatalogueError, FileNotFoundError) as error:
         assert str(tmp_path) in str(error)
-
-
-@FEW
-@given(st.floats(), st.floats())
-def test_a_mixture_takes_sound_numbers_alone(temperature, alpha):
-    sound = math.isfinite(temperature) and temperature > 0 and 0 <= alpha <= 1
-    if sound:
-        assert KD(temperature, alpha).alpha == alpha
-    else:
-        with pytest.raises(ValueError, match="temperature|alpha"):
-            KD(temperature, alpha)
 
 
 JSON = st.recursive(

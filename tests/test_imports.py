@@ -32,13 +32,13 @@ LAYERS = (
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 
 
-def room(module: str) -> str:
+def room(module):
     """The room of a module: a folder or a file of kdlab's, or what has a place of its own in a folder."""
     _, *inner = module.split(".")
     return ".".join(inner[:2]) if ".".join(inner[:2]) in HEIGHT else inner[0]
 
 
-def imported(source: str) -> set[str]:
+def imported(source):
     """The rooms of kdlab from which ``source`` imports anywhere, also in functions."""
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -55,7 +55,7 @@ def imported(source: str) -> set[str]:
     }
 
 
-def wrong_imports(source: str, module: str) -> list[str]:
+def wrong_imports(source, module):
     """A sentence for each import that does not point downwards; the package itself imports nothing."""
     height = HEIGHT[room(module)] if module != "kdlab" else -1
     others = imported(source) - ({room(module)} if module != "kdlab" else set())
@@ -72,7 +72,7 @@ def test_imports_point_downwards():
         module = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(
             ".__init__"
         )
-        wrong += wrong_imports(path.read_text(encoding="utf-8"), module)
+        wrong += wrong_imports(path.read_text("utf-8"), module)
     assert not wrong, "\n".join(wrong)
 
 
@@ -99,9 +99,7 @@ def test_what_draws_a_clip_is_imported_through_one_door():
     )
     others = [path for path in PACKAGE.rglob("*.py") if path.parent != drawing]
     assert not [
-        path
-        for path in others
-        if inner.search(re.sub(r"``.*?``", "", path.read_text(encoding="utf-8")))
+        path for path in others if inner.search(re.sub(r"``.*?``", "", path.read_text("utf-8")))
     ]
 
 
@@ -123,7 +121,7 @@ def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
     for file in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb")):
         cells = [
             cell
-            for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]
+            for cell in json.loads(file.read_text("utf-8"))["cells"]
             if cell["cell_type"] == "code"
         ]
         texts = ["".join(line for line in cell["source"] if line[0] not in "%!") for cell in cells]
@@ -152,7 +150,7 @@ def test_pictures_are_computed_alike_unless_the_user_says_otherwise(given):
 
 
 def test_each_public_name_is_there_and_has_its_type():
-    stub = (PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+    stub = (PACKAGE / "__init__.pyi").read_text("utf-8")
     typed = re.findall(r"import \w+ as (\w+)", stub)
     assert {*typed, "__version__", "check"} == {*kdlab.__all__}
     for name in kdlab.__all__:

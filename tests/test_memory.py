@@ -30,7 +30,7 @@ print(faults() - before)
 """
 
 
-def faults(first: str) -> int:
+def faults(first):
     """Pages that five rounds had to be given, each of which makes and frees the 48 MiB of the round before."""
     return int(said_by(ROUNDS.format(first=first)))
 

@@ -27,9 +27,7 @@ def clone(own_places, monkeypatch):
     return own_places
 
 
-def write(
-    clone: Path, name: str, *cells: str, parameters="seed = 0\ndata = None\npretrained = True"
-) -> Path:
+def write(clone, name, *cells, parameters="seed = 0\ndata = None\npretrained = True"):
     made = [
         new_markdown_cell(f"# {name}"),
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),

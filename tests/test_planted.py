@@ -131,7 +131,7 @@ PLANTED = [
 ]
 
 
-def cell_with(chapter: str, right: str, notebook: nbformat.NotebookNode):
+def cell_with(chapter, right, notebook):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and right in cell.source]
     assert len(cells) == 1 and cells[0].source.count(right) == 1, (chapter, right)
     return cells[0]
@@ -153,7 +153,7 @@ def test_a_planted_fault_is_reported_with_a_sentence(chapter, right, wrong, tmp_
     )
 
 
-def defined(source: str) -> dict[str, str]:
+def defined(source):
     """Name of each function and method of a cell → its code."""
     body = [] if source.startswith("%") else ast.parse(source).body
     methods = [(f"{c.name}.", f) for c in body if isinstance(c, ast.ClassDef) for f in c.body]

@@ -24,19 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "tools" / "setup_env.py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
+FIELDS = ("sys_platform", "platform_system", "platform_machine", "os_name")
 MACHINES = {
-    name: {
-        "sys_platform": platform,
-        "platform_system": system,
-        "platform_machine": machine,
-        "os_name": os_name,
-    }
-    for name, platform, system, machine, os_name in (
-        ("linux", "linux", "Linux", "x86_64", "posix"),
-        ("linux-arm", "linux", "Linux", "aarch64", "posix"),
-        ("mac-arm", "darwin", "Darwin", "arm64", "posix"),
-        ("windows", "win32", "Windows", "AMD64", "nt"),
-    )
+    "linux": ("linux", "Linux", "x86_64", "posix"),
+    "linux-arm": ("linux", "Linux", "aarch64", "posix"),
+    "mac-arm": ("darwin", "Darwin", "arm64", "posix"),
+    "windows": ("win32", "Windows", "AMD64", "nt"),
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 OVERRIDES = Path("share", "jupyter", "lab", "settings", "overrides.json")
@@ -48,11 +41,8 @@ LOCK = [Requirement(line) for line in setup_env.read_lock()]
 
 def holds(requirement, machine, python="3.12"):
     """Is this requirement wanted there?"""
-    where = MACHINES[machine] | {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "extra": "",
-    }
+    where = dict(zip(FIELDS, MACHINES[machine], strict=True))
+    where |= {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     return requirement.marker is None or requirement.marker.evaluate(where)
 
 
@@ -222,8 +212,8 @@ def environment(project, **variables):
     )
 
 
-def run_script(project, *arguments, **variables):
-    call = [sys.executable, str(project / "tools" / "setup_env.py"), *arguments]
+def run_script(project, **variables):
+    call = [sys.executable, str(project / "tools" / "setup_env.py")]
     return subprocess.run(
         call, env=environment(project, **variables), capture_output=True, text=True, timeout=120
     )

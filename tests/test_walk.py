@@ -18,7 +18,7 @@ PACKAGE = Path(kdlab.__file__).parent
 MOST_LINES, MOST_FILES = 2500, 28
 
 
-def called(work) -> dict[Path, set[int]]:
+def called(work):
     """File of kdlab → the first lines of its functions that ``work()`` calls. Imports do not count."""
     codes = set()
 
@@ -38,7 +38,7 @@ def called(work) -> dict[Path, set[int]]:
     return starts
 
 
-def lines(file: Path, starts: set[int]) -> int:
+def lines(file, starts):
     """Lines of code of the functions of ``file`` that begin at ``starts``."""
     text, count = file.read_text("utf-8").splitlines(), 0
     for node in ast.walk(ast.parse("\n".join(text))):
@@ -61,5 +61,4 @@ def test_a_training_is_read_in_few_lines_and_files(own_places):
     table = "\n".join(
         f"{count:5} {name}" for name, count in sorted(read.items(), key=lambda row: -row[1])
     )
-    print(f"{sum(read.values())} lines in {len(read)} files\n{table}")
     assert sum(read.values()) <= MOST_LINES and len(read) <= MOST_FILES, table

@@ -40,7 +40,7 @@ def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monke
 
 
 @pytest.fixture
-def wheel(tmp_path) -> Path:
+def wheel(tmp_path):
     copy = tmp_path / "clone"  # setuptools leaves build/ and an egg-info where it builds
     ignored = shutil.ignore_patterns(".*", "runs", "data", "wheels", "build", "*.egg-info")
     shutil.copytree(ROOT, copy, ignore=ignored)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-RECORDED = json.loads((HERE / "witness.json").read_text(encoding="utf-8"))
+RECORDED = json.loads((HERE / "witness.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict:
+def found(tmp_path_factory):
     file = tmp_path_factory.mktemp("witness") / "found.json"
     fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))} | {
         "KDLAB_HEADLESS": "1"
@@ -22,7 +22,7 @@ def found(tmp_path_factory) -> dict:
     command = [sys.executable, "-m", "tests.witness", str(file), str(file.parent)]
     ended = subprocess.run(command, cwd=HERE.parent, env=fresh, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text("utf-8"))
 
 
 @pytest.mark.slow
