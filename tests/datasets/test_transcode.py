@@ -1,6 +1,10 @@
 """Making clips over into CoViAR's format: whole files or none, resumable, one report for all."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -185,6 +189,24 @@ def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
     assert len(read_frames(avi).frames) == 4
     with pytest.raises(FileNotFoundError, match="no video there"):
         transcode(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_killed_in_mid_file(make_video, tmp_path):
+    source, out = make_video("long.mp4", pixels=moving(30).repeat(6, 0)), tmp_path / "out"
+    code = (
+        "import sys; from pathlib import Path; from kdlab.datasets import transcode as t\n"
+        "t._make(Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(source), str(out)])
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 10_000 for path in out.glob(".*.tmp")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not list(out.glob("*.avi")) and list(out.glob(".*.tmp"))
+    [its] = made_small(source, out)
+    assert (its.frames, its.kept) == (180, False)
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):
