@@ -67,7 +67,7 @@ class Study:
         recipes = self.conditions(size or self.size or current(), world)
         for question in self.questions:
             for other in (question.baseline, *question.rivals):
-                if other in recipes and recipes[other] == recipes.get(question.method):
+                if recipes.get(other) == recipes.get(question.method) is not None:
                     raise ValueError(
                         f"the study {self.name} compares {question.method!r} with {other!r}, which is "
                         "the same recipe"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kdlab.clips.cache import resize
 from kdlab.clips.records import Catalogue
 from kdlab.clips.windows import ClipBatches
+from kdlab.distill.adaptation import AsItIs
 from kdlab.nets.layers import graph_of, one_thread
 from kdlab.nets.video import Normalised, build
 from kdlab.protocols import Data, Method, Net, View
@@ -297,12 +298,12 @@ class _Observed(Training):
         """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes, and for a
         network that no loss has a gradient for. A tensor that is no parameter counts where two steps lead to it; one
         step's may be the input."""
-        for name in self.owned:
+        for name in [] if isinstance(self.method, AsItIs) else self.owned:
             learning = {id(w) for w in self.bare[name].parameters() if w.requires_grad}
             if learning and not learning & self.leaves.keys():
                 raise ValueError(
                     f"no loss has a gradient for the network {name!r}, so it would stay as it is: do not "
-                    "detach its outputs, and yield a loss of each optimiser"
+                    "detach its outputs, and yield a loss of each optimiser; or inherit from AsItIs"
                 )
         names = {id(w): name for name, net in self.bare.items() for w in net.parameters()}
         owned = {id(w) for name in self.owned for w in self.bare[name].parameters()}

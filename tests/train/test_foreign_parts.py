@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import pytest
 import torch
@@ -428,6 +428,34 @@ class TeacherInTrainingAtTheEnd(KD):
 
 
 @dataclass(frozen=True)
+class DrawnOnce(KD):
+    """Its matrix is drawn at its first use, and kept in the method."""
+
+    @cached_property
+    def matrix(self):
+        return torch.randn(2, 2)
+
+    def losses(self, nets, batch, progress):
+        logits = nets["student"](batch.views["student"]) + self.soft_targets(nets, batch, progress)
+        yield "net", F.cross_entropy(logits @ self.matrix, batch.labels), {}
+
+
+@dataclass(frozen=True)
+class Yields(CrossEntropy):
+    """The loss of a ``detached`` network, or with a term of a name; ``returned``, not yielded."""
+
+    term: str = "rank"
+    detached: bool = False
+    returned: bool = False
+
+    def losses(self, nets, batch, progress):
+        logits = nets["student"](batch.views["student"])
+        logits = logits.detach().requires_grad_() if self.detached else logits
+        made = "net", F.cross_entropy(logits, batch.labels), {self.term: torch.ones(())}
+        return made if self.returned else iter([made])
+
+
+@dataclass(frozen=True)
 class LacksAName(KD):
     """Its own table has no name `teacher`; the recipe has a teacher."""
 
@@ -470,6 +498,10 @@ def test_an_unlike_method_goes_the_whole_way(base, method):
         ),
         (TeacherInTrainingAtTheEnd(), "changes the network 'teacher', which no optimiser owns"),
         (BankOutside(), "ends in other weights"),
+        (DrawnOnce(), "ends in other weights"),
+        (Yields(detached=True), "no loss has a gradient for the network 'student'"),
+        (Yields("epoch"), "losses.. has a term 'epoch', as the history has"),
+        (Yields(returned=True), "losses.. must yield .optimiser, loss, terms., and not return it"),
         (CrossEntropy(), "CrossEntropy does not use the recipe's teacher"),
         (LacksAName(), "LacksAName fails .*: KeyError: 'teacher'$"),
     ],
