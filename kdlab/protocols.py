@@ -2,8 +2,8 @@
 
 Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), as in
 ``class MyNet(Net)``, and give it to a :class:`kdlab.train.recipe.Recipe`. The fields are plain values, tuples and other
-frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, and also every
-file that the module imports from its own package or folder: a changed line makes the run stale. A run can be opened
+frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, the modules
+of its bases, and every file of yours that they import: a changed line makes the run stale. A run can be opened
 wherever its classes have been imported. kdlab refuses a class from a notebook's cell, or from the script that you
 start, because training processes cannot import it. A window of your own inherits from ``kdlab.clips.windows.Window``.
 
@@ -41,8 +41,8 @@ class Data(ABC):
     def catalogue(self) -> Any:
         """A ``kdlab.clips.records.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
         split, group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split``
-        is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place). Train
-        and test must have clips. The first process that calls this makes or fetches missing clips, and raises
+        is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place): a group
+        in test and in another split is refused. Train and test must have clips. Records are sorted by id. The first process that calls this makes or fetches missing clips, and raises
         ``FileNotFoundError`` where it cannot. Your clips may lie anywhere; kdlab's own lie in
         ``kdlab.system.paths.data_dir()``."""
 
@@ -115,7 +115,8 @@ class Net(ABC):
         and not ``view``. Weights without ``requires_grad`` stay as they are. Layers that you put in eval mode here
         (``layer.eval()``) stay in it during training, so a norm keeps its statistics. Training may change only
         parameters and persistent buffers: kdlab rebuilds a run from its recipe and these, and the rebuilt network must
-        predict as before. kdlab checks that before it trains."""
+        predict as before. kdlab checks that before it trains. A file of weights belongs into a field, as a
+        ``kdlab.nets.pretrained.Weights``: then other contents make another run."""
 
     #: The classification layer, with one row per class in its ``weight``. Its rows are matched by class to those of a
     #: ``start`` that was trained on other classes. A network that gives it another name must have it.
@@ -153,8 +154,8 @@ class Method(ABC):
         self, nets: dict[str, nn.Module], batch, progress
     ) -> Iterator[tuple[str, Tensor, dict]]:
         """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
-        so several optimisers can take turns on one batch. ``terms`` (name → scalar tensor) are only recorded in the
-        history, beside ``loss_<optimiser>``; name none of them epoch, step or lr. ``batch.views["student"]`` and
+        so several optimisers can take turns on one batch. All parts of an accumulated batch must yield the same losses. ``terms`` (name → scalar tensor) are only recorded in the
+        history, beside ``loss_<optimiser>``; name none of them epoch, step, lr or val_accuracy. ``batch.views["student"]`` and
         ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``. ``progress`` has ``step``, ``steps``,
         ``fraction`` in [0, 1), ``prepared``, and the ``seed`` of the step. The global generators of torch, NumPy and
         Python are seeded for each step: draw from these, or from ``seed`` where all parts of an accumulated batch must
