@@ -2,10 +2,10 @@
 
 Write each as a frozen dataclass at the top level of a module of yours (a file beside the notebook will do), as in
 ``class MyNet(Net)``, and give it to a :class:`kdlab.train.recipe.Recipe`. The fields are plain values, tuples and other
-frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, the modules
-of its bases, and every file of yours that they import: a changed line makes the run stale. A run can be opened
-wherever its classes have been imported. kdlab refuses a class from a notebook's cell, or from the script that you
-start, because training processes cannot import it. A window of your own inherits from ``kdlab.clips.windows.Window``.
+frozen dataclasses. They identify the run, and its JSON holds them. kdlab hashes the module with the run, the modules of
+its bases, and every file of yours that they import: a changed line makes the run stale. A run can be opened wherever
+its classes have been imported. kdlab refuses a class from a notebook's cell, or from the script that you start, because
+training processes cannot import it. A window of your own inherits from ``kdlab.clips.windows.Window``.
 
 Members marked ``abstract`` are required, and so is a ``name`` without a value. All others have their default here.
 Write ``head = "classify"`` without an annotation: an annotated member becomes a field, and part of the run's identity.
@@ -39,12 +39,12 @@ class Data(ABC):
 
     @abstractmethod
     def catalogue(self) -> Any:
-        """A ``kdlab.clips.records.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label,
-        split, group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split``
-        is train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place): a group
-        in test and in another split is refused. Train and test must have clips. Records are sorted by id. The first process that calls this makes or fetches missing clips, and raises
-        ``FileNotFoundError`` where it cannot. Your clips may lie anywhere; kdlab's own lie in
-        ``kdlab.system.paths.data_dir()``."""
+        """A ``kdlab.clips.records.Catalogue(name, root, classes, records)`` with a ``ClipRecord(id, path, label, split,
+        group)`` for each video file. ``path`` is the whole path, ``label`` an index into ``classes``, ``split`` is
+        train, val or test. ``group`` names what must not stand on both sides of a split (a person, a place): a group in
+        test and in another split is refused. Train and test must have clips. Records are sorted by id. The first
+        process that calls this makes or fetches missing clips, and raises ``FileNotFoundError`` where it cannot. Your
+        clips may lie anywhere; kdlab's own lie in ``kdlab.system.paths.data_dir()``."""
 
     def fingerprint(self) -> str:
         """A hash that changes if and only if clips, ids, labels, splits, groups, times or the order of classes change."""
@@ -154,13 +154,14 @@ class Method(ABC):
         self, nets: dict[str, nn.Module], batch, progress
     ) -> Iterator[tuple[str, Tensor, dict]]:
         """Yield ``(optimiser, loss, terms)``. The loop takes a step of that optimiser before it asks for the next loss,
-        so several optimisers can take turns on one batch. All parts of an accumulated batch must yield the same losses. ``terms`` (name → scalar tensor) are only recorded in the
-        history, beside ``loss_<optimiser>``; name none of them epoch, step, lr or val_accuracy. ``batch.views["student"]`` and
-        ``["teacher"]`` are video, with ``batch.labels`` and ``batch.ids``. ``progress`` has ``step``, ``steps``,
-        ``fraction`` in [0, 1), ``prepared``, and the ``seed`` of the step. The global generators of torch, NumPy and
-        Python are seeded for each step: draw from these, or from ``seed`` where all parts of an accumulated batch must
-        draw the same. Run frozen networks under ``torch.no_grad()``. To
-        read layers, call ``out = kdlab.nets.layers.outputs(net, x, names)``: ``out.logits`` and ``out.taps[name]``."""
+        so several optimisers can take turns on one batch. All parts of an accumulated batch must yield the same losses.
+        ``terms`` (name → scalar tensor) are only recorded in the history, beside ``loss_<optimiser>``; name none of
+        them epoch, step, lr or val_accuracy. ``batch.views["student"]`` and ``["teacher"]`` are video, with
+        ``batch.labels`` and ``batch.ids``. ``progress`` has ``step``, ``steps``, ``fraction`` in [0, 1), ``prepared``,
+        and the ``seed`` of the step. The global generators of torch, NumPy and Python are seeded for each step: draw
+        from these, or from ``seed`` where all parts of an accumulated batch must draw the same. Run frozen networks
+        under ``torch.no_grad()``. To read layers, call ``out = kdlab.nets.layers.outputs(net, x, names)``:
+        ``out.logits`` and ``out.taps[name]``."""
 
     def extra_nets(
         self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict

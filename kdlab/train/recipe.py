@@ -81,6 +81,11 @@ class Recipe:
     def __post_init__(self):
         integer(0, seed=self.seed)
 
+    def fresh(self) -> "Recipe":
+        """The same recipe, with a new method: an earlier training may have left something in this one."""
+        method: Any = self.method
+        return dataclasses.replace(self, method=dataclasses.replace(method))
+
     @property
     def on_clips(self) -> bool:
         """Whether the networks learn from clips; else :attr:`inputs` says from what."""
