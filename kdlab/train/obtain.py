@@ -7,7 +7,6 @@ it needs, train, write.
 import json
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +85,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say, snapshot: 
         say(f"{folder.name}: {text}")
 
     catalogue = snapshot.catalogue(recipe.data)
-    recipe = replace(
-        recipe, method=replace(recipe.method)
-    )  # without what an earlier use left in it
+    recipe = recipe.fresh()
     ready = inputs_of(recipe, needed, catalogue, say_of_run)
     made_from = _made_from(recipe, needed, snapshot)
     _set_aside(folder)

@@ -212,7 +212,7 @@ def _steps(
 ) -> tuple[Inputs, Trained]:
     """Train ``recipe`` for its first, its middle and its last step. The checkpoint after the first is kept in
     ``place``; ``resumed`` begins there."""
-    recipe = replace(recipe, method=replace(recipe.method))  # as a new process would have it
+    recipe = recipe.fresh()
     ready, kept = inputs_of(recipe, needed, recipe.data.catalogue(), str), place / "begun"
     train, settings = ready.train, recipe.settings
     train.records = train.records[: settings.batch_size]  # there may be more than two windows
