@@ -38,15 +38,17 @@ def units(channels):
     for row in MIXED.splitlines():
         stage, *widths = row.split()
         wide, b0, b1a, b1b, b2a, b2b, b3b = map(int, widths)
-        kernel = (1 if stage < "4d" else 3, 3, 3)
-        shapes |= {
-            f"Mixed_{stage}.b0": (b0, wide, 1, 1, 1),
-            f"Mixed_{stage}.b1a": (b1a, wide, 1, 1, 1),
-            f"Mixed_{stage}.b1b": (b1b, b1a, *kernel),
-            f"Mixed_{stage}.b2a": (b2a, wide, 1, 1, 1),
-            f"Mixed_{stage}.b2b": (b2b, b2a, *kernel),
-            f"Mixed_{stage}.b3b": (b3b, wide, 1, 1, 1),
+        units = {
+            "b0": (wide, b0),
+            "b1a": (wide, b1a),
+            "b1b": (b1a, b1b),
+            "b2a": (wide, b2a),
+            "b2b": (b2a, b2b),
+            "b3b": (wide, b3b),
         }
+        for name, (into, out) in units.items():
+            time, side = (1 if stage < "4d" else 3, 3) if name in ("b1b", "b2b") else (1, 1)
+            shapes[f"Mixed_{stage}.{name}"] = (out, into, time, side, side)
     return shapes
 
 

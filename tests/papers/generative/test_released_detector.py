@@ -16,42 +16,54 @@ from kdlab.papers.generative.released import Released
 from tests.conftest import encode, pattern
 from tests.papers.generative import test_released as recognition
 
-NEAR, ONE, TOP = (512, 512, 3), (512, 512, 1), "coarse_pyramid_detection."
-BRANCH = {
-    "cur_point_conv": ONE,
-    "lr_conv": (1024, 512, 1),
-    "roi_conv": ONE,
-    "proposal_conv": (512, 2048, 1),
-}
-#: Convolutions before a group norm, and others.
-NORMED = {
-    "pyramids.0.0.conv3d": (512, 832, 1, 6, 6),
-    "pyramids.1.0.conv3d": (512, 1024, 1, 3, 3),
-    **{f"pyramids.{i}.0.conv1d": NEAR for i in (2, 3, 4, 5)},
-    **{f"{of}_tower.{i}.0.conv1d": NEAR for of in ("loc", "conf") for i in (0, 1)},
-    **{
-        f"{of}_proposal_branch.{name}.0.conv1d": BRANCH[name]
-        for of in ("loc", "conf")
-        for name in BRANCH
-    },
-    "deconv.0.conv1d": NEAR,
-    "deconv.3.conv1d": NEAR,
-    "deconv.6.conv1d": ONE,
-}
-HEADS = {
-    "loc_head": (2, 512, 3),
-    "conf_head": (21, 512, 3),
-    "center_head": (1, 512, 3),
-    "prop_loc_head": (2, 512, 1),
-    "prop_conf_head": (21, 512, 1),
-}
-ATTENTION = {
-    "deconv1.0": (512, 1024, 1, 3, 3),
-    "deconv2.0": (512, 832, 1, 6, 6),
-    "Att_Head_4f.0.conv1d": (832, 512, 3),
-    "Att_Head_5c.0.conv1d": (1024, 512, 3),
-}
-LINEAR = {"Att_Head_4f.3": (64, 832), "Att_Head_5c.3": (32, 1024)}
+TOP = "coarse_pyramid_detection."
+#: Name and shape of each convolution before a group norm, and of others.
+NORMED = """\
+pyramids.0.0.conv3d                           512   832  1 6 6
+pyramids.1.0.conv3d                           512  1024  1 3 3
+pyramids.2.0.conv1d                           512   512  3
+pyramids.3.0.conv1d                           512   512  3
+pyramids.4.0.conv1d                           512   512  3
+pyramids.5.0.conv1d                           512   512  3
+loc_tower.0.0.conv1d                          512   512  3
+loc_tower.1.0.conv1d                          512   512  3
+conf_tower.0.0.conv1d                         512   512  3
+conf_tower.1.0.conv1d                         512   512  3
+loc_proposal_branch.cur_point_conv.0.conv1d   512   512  1
+loc_proposal_branch.lr_conv.0.conv1d         1024   512  1
+loc_proposal_branch.roi_conv.0.conv1d         512   512  1
+loc_proposal_branch.proposal_conv.0.conv1d    512  2048  1
+conf_proposal_branch.cur_point_conv.0.conv1d  512   512  1
+conf_proposal_branch.lr_conv.0.conv1d        1024   512  1
+conf_proposal_branch.roi_conv.0.conv1d        512   512  1
+conf_proposal_branch.proposal_conv.0.conv1d   512  2048  1
+deconv.0.conv1d                               512   512  3
+deconv.3.conv1d                               512   512  3
+deconv.6.conv1d                               512   512  1
+"""
+HEADS = """\
+loc_head.conv1d         2  512  3
+conf_head.conv1d       21  512  3
+center_head.conv1d      1  512  3
+prop_loc_head.conv1d    2  512  1
+prop_conf_head.conv1d  21  512  1
+"""
+ATTENTION = """\
+deconv1.0              512  1024  1 3 3
+deconv2.0              512   832  1 6 6
+Att_Head_4f.0.conv1d   832   512  3
+Att_Head_5c.0.conv1d  1024   512  3
+"""
+LINEAR = """\
+Att_Head_4f.3  64   832
+Att_Head_5c.3  32  1024
+"""
+
+
+def shapes(table, inside=""):
+    """The shapes of a table, by name."""
+    rows = map(str.split, table.splitlines())
+    return {inside + name: tuple(map(int, shape)) for name, *shape in rows}
 
 
 def state(channels=3, attention=True):
@@ -61,10 +73,11 @@ def state(channels=3, attention=True):
         for k, v in recognition.state(1, channels).items()
         if k[:4] == "back" and recognition.LAST not in k
     }
-    normed = {TOP + k: shape for k, shape in NORMED.items()} | (ATTENTION if attention else {})
-    plain = {f"{TOP}{k}.conv1d": shape for k, shape in HEADS.items()} | (
-        LINEAR if attention else {}
-    )
+    normed = shapes(NORMED, TOP)
+    plain = shapes(HEADS, TOP)
+    if attention:
+        normed |= shapes(ATTENTION)
+        plain |= shapes(LINEAR)
     for name, shape in (normed | plain).items():
         made |= {
             f"{name}.weight": recognition.drawn(*shape),
