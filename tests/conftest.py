@@ -178,10 +178,14 @@ def script(path: Path):
     return module
 
 
+def ran(*call: str, **how) -> subprocess.CompletedProcess:
+    """A process that has ended, and what it printed."""
+    return subprocess.run(call, capture_output=True, text=True, **how)
+
+
 def said_by(code: str, *words: str, **how) -> str:
     """What a new Python prints that runs ``code``."""
-    call = [sys.executable, "-c", code, *words]
-    return subprocess.run(call, capture_output=True, text=True, check=True, **how).stdout
+    return ran(sys.executable, "-c", code, *words, check=True, **how).stdout
 
 
 def decoded(path: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import script
+from tests.conftest import ran, script
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "tools" / "setup_env.py"
@@ -131,9 +131,7 @@ def test_an_old_python_is_told_in_one_sentence():
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 @pytest.mark.parametrize("target", ["start", "reproduce", "test", "lab"])
 def test_each_target_sets_up_first(target):
-    said = subprocess.run(
-        ["make", "-n", *target.split()], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    said = ran("make", "-n", target, cwd=ROOT, check=True).stdout
     assert said.index("tools/setup_env.py") < said.find(".venv/bin/") or ".venv/bin/" not in said
 
 
@@ -188,14 +186,8 @@ def small_project(tmp_path):
     (project / "requirements.lock").write_text(
         "# comment\nsmall==1.0\ntorch==2.14.1\ntorchvision==0.29.1\ntriton==3.8 ; python_version > '3'\n"
     )
-    make_wheel(tmp_path / "wheels", "small", "1.1")
-    for name, version in [
-        ("small", "1.0"),
-        ("torch", "2.14.1"),
-        ("torchvision", "0.29.1"),
-        ("triton", "3.8"),
-    ]:
-        make_wheel(tmp_path / "wheels", name, version)
+    for pin in USUAL - {"kdlab==0.1"} | {"small==1.1"}:
+        make_wheel(tmp_path / "wheels", *pin.split("=="))
     return project
 
 
@@ -205,26 +197,19 @@ def environment(project, **variables):
         for name, value in os.environ.items()
         if not name.startswith(("KDLAB_", "PIP_", "PYTEST_"))
     }
-    return (
-        clean
-        | {"KDLAB_WHEELS": str(project.parent / "wheels"), "PIP_CONFIG_FILE": os.devnull}
-        | variables
-    )
+    wheels = str(project.parent / "wheels")
+    return clean | {"KDLAB_WHEELS": wheels, "PIP_CONFIG_FILE": os.devnull} | variables
 
 
 def run_script(project, **variables):
     call = [sys.executable, str(project / "tools" / "setup_env.py")]
-    return subprocess.run(
-        call, env=environment(project, **variables), capture_output=True, text=True, timeout=120
-    )
+    return ran(*call, env=environment(project, **variables), timeout=120)
 
 
 def installed(project):
     setup = script(project / "tools" / "setup_env.py")
     code = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
-    said = subprocess.run(
-        [setup.venv_python(), "-c", code], capture_output=True, text=True, check=True
-    ).stdout
+    said = ran(setup.venv_python(), "-c", code, check=True).stdout
     return {pin for pin in said.split() if not pin.startswith(("pip=", "setuptools="))}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdlab.system import paths
+from tests.conftest import ran
 from tools.wheel import FOLDERS
 
 ROOT = Path(__file__).parents[1]
@@ -56,32 +57,22 @@ def test_a_wheel_works_without_the_repository(wheel, tmp_path):
     assert wheel.stat().st_size <= 21e6
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())
-        for file in (
-            "show/exercises.json",
-            "datasets/released.json",
-            "show/kdlab.mplstyle",
-            "py.typed",
-            "__init__.pyi",
-        ):
-            assert f"kdlab/{file}" in packed.namelist()
+        assert {
+            "kdlab/show/exercises.json",
+            "kdlab/datasets/released.json",
+            "kdlab/show/kdlab.mplstyle",
+            "kdlab/py.typed",
+            "kdlab/__init__.pyi",
+        } <= {*packed.namelist()}
         packed.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith("KDLAB_")}
-    env |= {
-        "PYTHONPATH": str(tmp_path / "site"),
-        "KDLAB_PROFILE": "smoke",
-        "KDLAB_HEADLESS": "quiet",
-    }
+    env |= {"KDLAB_PROFILE": "smoke", "KDLAB_HEADLESS": "quiet"}
+    env["PYTHONPATH"] = str(tmp_path / "site")
 
     def kdlab(*words, place):
-        done = subprocess.run(
-            [sys.executable, "-m", "kdlab.cli.main", *words],
-            cwd=tmp_path / place,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
+        call = [sys.executable, "-m", "kdlab.cli.main", *words]
+        done = ran(*call, cwd=tmp_path / place, env=env, timeout=500)
         return done.returncode, done.stdout + done.stderr
 
     code, said = kdlab("run", "00", place="empty")

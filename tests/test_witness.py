@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.conftest import ran
 
 HERE = Path(__file__).parent
 RECORDED = json.loads((HERE / "witness.json").read_text("utf-8"))
@@ -16,11 +17,10 @@ RECORDED = json.loads((HERE / "witness.json").read_text("utf-8"))
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     file = tmp_path_factory.mktemp("witness") / "found.json"
-    fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))} | {
-        "KDLAB_HEADLESS": "1"
-    }
-    command = [sys.executable, "-m", "tests.witness", str(file), str(file.parent)]
-    ended = subprocess.run(command, cwd=HERE.parent, env=fresh, capture_output=True, text=True)
+    fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))}
+    fresh["KDLAB_HEADLESS"] = "1"
+    call = [sys.executable, "-m", "tests.witness", str(file), str(file.parent)]
+    ended = ran(*call, cwd=HERE.parent, env=fresh)
     assert ended.returncode == 0, ended.stderr
     return json.loads(file.read_text("utf-8"))
 

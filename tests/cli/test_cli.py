@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 
@@ -16,7 +15,7 @@ from kdlab.datasets.released import open_data
 from kdlab.datasets.splits import shared_groups
 from kdlab.system import paths
 from kdlab.video.compressed import read
-from tests.conftest import table
+from tests.conftest import ran, table
 
 
 @pytest.fixture
@@ -28,8 +27,7 @@ def kdlab(own_places, command, monkeypatch):
 
 def test_help_is_instant():
     began = time.perf_counter()
-    call = [sys.executable, "-X", "importtime", "-m", "kdlab.cli.main", "--help"]
-    done = subprocess.run(call, capture_output=True, text=True)
+    done = ran(sys.executable, "-X", "importtime", "-m", "kdlab.cli.main", "--help")
     assert done.returncode == 0 and "reproduce" in done.stdout
     assert time.perf_counter() - began < 2  # 0.1 s on an idle machine
     assert not re.search(

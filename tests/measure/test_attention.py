@@ -21,13 +21,9 @@ class Linear(nn.Module):
     def __init__(self, weights, stride=1):
         super().__init__()
         kernel = 1 if stride == 1 else 3
+        edge = kernel // 2
         self.features = nn.Conv3d(
-            2,
-            2,
-            (1, kernel, kernel),
-            (1, stride, stride),
-            (0, kernel // 2, kernel // 2),
-            bias=False,
+            2, 2, (1, kernel, kernel), (1, stride, stride), (0, edge, edge), bias=False
         )
         self.unused = nn.Conv3d(2, 2, 1)
         self.fc = nn.Linear(2, len(weights), bias=False)
@@ -64,19 +60,6 @@ def test_a_unit_of_a_strided_layer_is_brought_to_the_pixel_it_looks_at(at):
     )
 
 
-@pytest.fixture
-def centres(monkeypatch):
-    """Where the units of the last map stand, once for each of them: along time, along height, along width."""
-    found, interpolation = [], np.interp
-
-    def noted(pixels, its, values):
-        found.append(its)
-        return interpolation(pixels, its, values)
-
-    monkeypatch.setattr(attention.np, "interp", noted)
-    return found
-
-
 @pytest.mark.parametrize(
     "size, layer, expected",
     [
@@ -86,8 +69,16 @@ def centres(monkeypatch):
     ],
 )
 def test_units_in_the_middle_stand_where_strides_say_and_those_at_the_edge_further_in(
-    size, layer, expected, centres
+    size, layer, expected, monkeypatch
 ):
+    """For each map and unit the units' places are noted: along time, along height, along width."""
+    centres, interpolation = [], np.interp
+
+    def noted(pixels, its, values):
+        centres.append(its)
+        return interpolation(pixels, its, values)
+
+    monkeypatch.setattr(attention.np, "interp", noted)
     x = torch.rand(1, 3, 4, size, size, generator=torch.Generator().manual_seed(0))
     grad_cam(build(TinyR2Plus1D(), 3, 0), x, 0, f"net.stages.{layer}")
     for found in (centres[-1], centres[-1 - len(expected)]):
@@ -227,8 +218,7 @@ def test_the_gaussian_of_the_middle_is_highest_there():
     assert np.unravel_index(centred((2, 9, 11))[0].argmax(), (9, 11)) == (4, 5)
 
 
-def test_masks_are_where_the_network_sees_the_actor(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+def test_masks_are_where_the_network_sees_the_actor(own_places):
     clips = ClipBatches(
         Night(("Wave",), (1, 0, 0), 0.25).catalogue().records, {"raw": Raw()}, Window(8, 40, 36)
     )

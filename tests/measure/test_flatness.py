@@ -73,6 +73,11 @@ def matrix(operator):
     return operator.product(torch.eye(operator.size, dtype=torch.float64))
 
 
+def apart(one, other):
+    """The largest difference."""
+    return (one - other).abs().max()
+
+
 # --- closed forms ----------------------------------------------------------------------------------------------
 
 
@@ -180,9 +185,9 @@ def test_dense_hessian_mini_batches_and_evaluation_mode():
     net.train()
     whole = Hessian(net, [(x, y)])
     cut = Hessian(net, batches(5, 4, 3))
-    assert (matrix(whole) - truth).abs().max() < 1e-12 * truth.abs().max() + 1e-12
-    assert (matrix(cut) - truth).abs().max() < 1e-6
-    assert (matrix(cut) - matrix(whole)).abs().max() < 1e-12
+    assert apart(matrix(whole), truth) < 1e-12 * truth.abs().max() + 1e-12
+    assert apart(matrix(cut), truth) < 1e-6
+    assert apart(matrix(cut), matrix(whole)) < 1e-12
     found = extremes(cut, tolerance=1e-8)
     values = torch.linalg.eigvalsh(truth)
     assert (found.largest, found.smallest) == pytest.approx(
@@ -211,7 +216,7 @@ def test_gauss_newton_is_the_hessian_of_the_linearised_network():
     p = torch.softmax(net(x), 1)
     middle = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     truth = torch.einsum("nkp,nkl,nlq->pq", jacobian, middle, jacobian) / len(x)
-    assert (matrix(operator) - truth).abs().max() < 1e-10
+    assert apart(matrix(operator), truth) < 1e-10
     assert torch.linalg.eigvalsh(truth)[0] > -1e-9 > torch.linalg.eigvalsh(dense(net, x, y))[0]
 
 
@@ -227,7 +232,7 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
     with torch.no_grad():
         net[5].weight.mul_(2)
     after = operator.product(v)[0]
-    assert len(calls) == 1 and (after - dense(net, x, y) @ v[0]).abs().max() < 1e-10
+    assert len(calls) == 1 and apart(after, dense(net, x, y) @ v[0]) < 1e-10
 
 
 # --- sharpness -------------------------------------------------------------------------------------------------
@@ -290,7 +295,7 @@ def test_rescaled_weights_fake_raw_sharpness_but_not_adaptive():
     assert raw[0].ascent > 1.1 * raw[1].ascent
     assert torch.trace(matrix(one)) > 1.05 * torch.trace(matrix(other))
     scaled = [matrix(Scaled(h, flat(h.weights).abs())) for h in (one, other)]
-    assert (scaled[0] - scaled[1]).abs().max() < 1e-9
+    assert apart(scaled[0], scaled[1]) < 1e-9
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

@@ -5,6 +5,11 @@ from scipy import stats
 from kdlab.measure.paired import Effect, effect, holm
 
 
+def student(freedom):
+    """How many standard errors 95 % of Student's t lie within, to each side."""
+    return stats.t.ppf(0.975, freedom)
+
+
 def test_clips_that_share_a_scene_count_as_one():
     """Ten copies of each clip are no more evidence than the clips themselves."""
     a = np.random.default_rng(3).normal(
@@ -36,8 +41,8 @@ def test_what_seeds_have_in_common_does_not_shrink_with_more_of_them():
     rng = np.random.default_rng(6)
     for seeds in (10, 400):
         each = rng.normal(0, 2, seeds)
-        own = stats.t.ppf(0.975, seeds - 1) * np.std(each, ddof=1) / seeds**0.5
-        units = stats.t.ppf(0.975, 99) * 3
+        own = student(seeds - 1) * np.std(each, ddof=1) / seeds**0.5
+        units = student(99) * 3
         assert Effect.of(each, 900.0, 100).half_width == pytest.approx(np.hypot(own, units))
 
 
@@ -50,8 +55,8 @@ def test_the_variance_between_units_is_the_one_that_was_drawn():
     )
     e = effect(cells / 100, 0 * cells)
     wanted = np.hypot(
-        stats.t.ppf(0.975, 199) * np.sqrt((9 + 49 / 300) / 200),
-        stats.t.ppf(0.975, 299) * 5 / 300**0.5,
+        student(199) * np.sqrt((9 + 49 / 300) / 200),
+        student(299) * 5 / 300**0.5,
     )
     assert e.half_width == pytest.approx(wanted, rel=0.1)
 
@@ -77,13 +82,13 @@ CLIP = 100 / 14
     "each, clips, half",
     [
         # three worlds that gain one clip each: +7.1 ± 17.7
-        ([CLIP] * 3, 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),
-        ([0.0] * 10, 440, stats.t.ppf(0.975, 9) * 100 / 440 / 10**0.5),  # equal predictions
-        ([0.0, 0.0, CLIP], 14, stats.t.ppf(0.975, 2) * CLIP / 3**0.5),  # a spread below one clip
+        ([CLIP] * 3, 14, student(2) * CLIP / 3**0.5),
+        ([0.0] * 10, 440, student(9) * 100 / 440 / 10**0.5),  # equal predictions
+        ([0.0, 0.0, CLIP], 14, student(2) * CLIP / 3**0.5),  # a spread below one clip
         # the smallest number of clips counts
-        ([CLIP] * 3, [14, 30, 440], stats.t.ppf(0.975, 2) * CLIP / 3**0.5),
+        ([CLIP] * 3, [14, 30, 440], student(2) * CLIP / 3**0.5),
         # a real spread stays as it is
-        ([-CLIP, 4 * CLIP, 0.0], 14, stats.t.ppf(0.975, 2) * 7**0.5 * CLIP / 3**0.5),
+        ([-CLIP, 4 * CLIP, 0.0], 14, student(2) * 7**0.5 * CLIP / 3**0.5),
         ([2.0, 2.0], np.inf, np.inf),  # milliseconds, mAP: of equal numbers no resolution is known
         # equal but for rounding
         ([100 * k / 14 - 100 * (k - 1) / 14 for k in range(1, 12)], np.inf, np.inf),
@@ -93,13 +98,13 @@ CLIP = 100 / 14
 def test_an_interval_is_never_narrower_than_its_clips_allow(each, clips, half):
     e = Effect.of(each, clips=clips)
     assert e.half_width == pytest.approx(half)
-    t = 0 if half == np.inf else stats.t.ppf(0.975, len(each) - 1) * np.mean(each) / half
+    t = 0 if half == np.inf else student(len(each) - 1) * np.mean(each) / half
     assert e.p == pytest.approx(2 * stats.t.sf(abs(t), max(1, len(each) - 1)))
 
 
 def test_few_shared_clips_are_no_certainty_about_others():
     """As if four of them differed; also where each seed gains another clip, so that seeds are equal."""
-    floor = stats.t.ppf(0.975, 13) * 2 * CLIP
+    floor = student(13) * 2 * CLIP
     for seeds in (1, 3):
         right = np.ones((seeds, 14))
         assert effect(right, right).half_width == pytest.approx(floor)
@@ -110,9 +115,7 @@ def test_few_shared_clips_are_no_certainty_about_others():
     )
     assert effect(gains / 2, gains / 2).half_width == np.inf  # scores that are no whole clips
     groups = np.repeat([0, 1], 7)
-    assert effect(right, right, groups).half_width == pytest.approx(
-        stats.t.ppf(0.975, 1) * 2 * CLIP
-    )
+    assert effect(right, right, groups).half_width == pytest.approx(student(1) * 2 * CLIP)
 
 
 def test_p_is_below_5_percent_where_the_interval_leaves_out_zero():

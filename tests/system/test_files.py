@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kdlab.system import files
+from kdlab.system import files, paths
 from kdlab.system.files import (
     NotOurs,
     StorageFull,
@@ -100,9 +100,8 @@ def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
         may_fill(tmp_path / "a", lambda _: True, "data set")
 
 
-def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    clips, read, was = [tmp_path / name for name in "abc"], [], files._key
+def test_clips_that_lie_still_are_read_once(own_places, monkeypatch):
+    clips, read, was = [own_places / name for name in "abc"], [], files._key
     for file in clips:
         file.write_text(file.name)
     monkeypatch.setattr(files, "_key", lambda file: read.append(file) or was(file))
@@ -111,7 +110,7 @@ def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
     clips[1].write_text("x")
     assert content_keys(clips)[clips[1]] != keys[clips[1]] and len(read) == 4
     for damage in ("", "[" * 100, "[]", "3"):
-        (tmp_path / "cache" / "contents.json").write_text(damage)
+        (paths.cache_dir() / "contents.json").write_text(damage)
         assert content_keys(clips)[clips[0]] == keys[clips[0]]
 
 

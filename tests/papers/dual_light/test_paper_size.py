@@ -33,17 +33,15 @@ SMOKE = Profile(
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(own_places, monkeypatch):
     """A folder with a miniature of ARID v1.0: the released layout, one split, real little videos."""
-    for name in ("runs", "cache"):
-        monkeypatch.setenv(f"KDLAB_{name.upper()}", str(tmp_path / name))
-    counts = arid_tree(tmp_path / "sets" / "arid")
-    monkeypatch.setitem(datasets.DATA_SETS[0].counts, "1", counts)
+    sets = own_places / "sets"
+    monkeypatch.setitem(datasets.DATA_SETS[0].counts, "1", arid_tree(sets / "arid"))
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # other processes have the published counts
-    one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
-    for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
+    one = encode(own_places / "one.mp4", pattern(10, 32, 24))
+    for clip in sets.rglob("*.mp4"):
         shutil.copy(one, clip)
-    return tmp_path / "sets"
+    return sets
 
 
 def test_as_released_a_step_is_of_sixteen_batches_and_any_profile_takes_a_precision():

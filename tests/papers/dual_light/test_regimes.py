@@ -105,19 +105,9 @@ def test_batch_norm_throughout_is_the_same_network_with_another_first_norm():
 # --- trainings -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def size():
-    return replace(
-        SMOKE,
-        night=Night(("Run", "Sit"), (4, 1, 1)),
-        bright=(4, 1, 1),
-        few=2,
-        adapted=2,
-        tuned=2,
-    )
-
-
-def test_what_moves_in_a_real_training(size, own_places):
+def test_what_moves_in_a_real_training(own_places):
+    few = Night(("Run", "Sit"), (4, 1, 1))
+    size = replace(SMOKE, night=few, bright=(4, 1, 1), few=2, adapted=2, tuned=2)
     made = conditions(size, 0)
     began = obtain(began_as(made["as_is"])).net().state_dict()
     moved = {}

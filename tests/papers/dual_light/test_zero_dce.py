@@ -53,11 +53,8 @@ def test_the_released_network():
     x = torch.rand(2, 3, 18, 23)
     assert [tuple(c.weight.shape[:2]) for c in net.convs] == [
         (32, 3),
-        (32, 32),
-        (32, 32),
-        (32, 32),
-        (32, 64),
-        (32, 64),
+        *3 * [(32, 32)],
+        *2 * [(32, 64)],
         (24, 64),
     ]
     assert sum(p.numel() for p in net.parameters()) == 79416
@@ -135,11 +132,8 @@ def test_the_method_weighs_its_terms_and_reads_no_labels():
     net = CurveNet(4)
     ((key, loss, terms),) = ZeroDce().losses({"student": net}, batch, None)
     assert ZeroDce().networks_by_optimiser({}) == {key: ["student"]}
-    assert set(terms) == {"spatial", "exposure", "colour", "smoothness"}
-    weighed = sum(
-        w * terms[name]
-        for name, w in {"spatial": 1, "exposure": 10, "colour": 5, "smoothness": 200}.items()
-    )
-    assert torch.isclose(loss, weighed)
+    weights = {"spatial": 1, "exposure": 10, "colour": 5, "smoothness": 200}
+    assert terms.keys() == weights.keys()
+    assert torch.isclose(loss, sum(w * terms[name] for name, w in weights.items()))
     loss.backward()
     assert all(p.grad.isfinite().all() for p in net.parameters())

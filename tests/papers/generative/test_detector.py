@@ -1,6 +1,6 @@
 """The detector: shapes on any backbone, answers that make sense, and what the second stage looks at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_the_default_has_four_levels_of_a_window_of_64():
 
 @pytest.mark.parametrize("refine", [False, True])
 def test_answers_surround_their_priors(refine):
-    net = build(Detector(**{**vars(TINY), "refine": refine}), 3, 0).eval()
+    net = build(replace(TINY, refine=refine), 3, 0).eval()
     out = net(clips())
     assert out.shape == (2, 1 + refine, 30, 3 + 3)
     start, end = out[:, 0, :, -3], out[:, 0, :, -2]
@@ -55,7 +55,7 @@ def test_answers_surround_their_priors(refine):
 
 def test_every_parameter_learns():
     """Data-parallel training stops at a parameter without a gradient."""
-    net = build(Detector(**{**vars(TINY), "refine": True}), 3, 0)
+    net = build(replace(TINY, refine=True), 3, 0)
     net(clips()).square().mean().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
@@ -92,7 +92,7 @@ def test_the_largest_near_an_end():
 
 
 def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends():
-    net = Detector(**{**vars(TINY), "refine": True}).make(2).eval()
+    net = replace(TINY, refine=True).make(2).eval()
     nn.init.zeros_(net.second_head.weight)
     net.second_head.bias.data[-3:-1] = torch.tensor([0.5, -1.0])
     first, second = net(clips()).detach().unbind(1)

@@ -65,23 +65,19 @@ def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
     assert float(found) == pytest.approx(kl, abs=1e-7)
 
 
-def weighted(method, which, progress=HALF):
-    """The loss of pass ``which``, and its terms, by hand."""
-    nets = networks(method)
-    for key, loss, terms in method.losses(nets, BATCH, progress):
-        if key == which:
-            return loss.item(), {k: v.item() for k, v in terms.items()}
+def check_sum(method, which, weights, progress=HALF):
+    """The loss of pass ``which`` is the sum of these terms, so weighted, and of no other."""
+    passes = {key: rest for key, *rest in method.losses(networks(method), BATCH, progress)}
+    loss, terms = passes[which]
+    assert terms.keys() == weights.keys()
+    assert loss.item() == pytest.approx(sum(w * terms[n].item() for n, w in weights.items()))
 
 
 @pytest.mark.parametrize("method", [FeatureRepresentation, GenerativeDistillation])
 def test_pass_one_is_the_sum_of_its_weighted_terms(method):
     """With ``generation`` among them is the error of what the CVAE makes from λ and noise alone."""
-    loss, terms = weighted(method(generation=0.7), "cvae")
-    weights = {"rebuilt": 1, "kl": 0.1, "from_prior": 0.7} | (
-        {"taught": 0.01} if method.teaching else {}
-    )
-    assert terms.keys() == weights.keys()
-    assert loss == pytest.approx(sum(weights[name] * value for name, value in terms.items()))
+    taught = {"taught": 0.01} if method.teaching else {}
+    check_sum(method(generation=0.7), "cvae", {"rebuilt": 1, "kl": 0.1, "from_prior": 0.7} | taught)
 
 
 @pytest.mark.parametrize("alternating", [0, 2])
@@ -111,14 +107,9 @@ def test_pass_one_takes_several_turns_on_the_same_features(alternating):
 
 @pytest.mark.parametrize("step, w", [(0, 0), (4, 0.4), (10, 1), (99, 1)])
 def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
-    loss, terms = weighted(GenerativeDistillation(beta=3.0), "net", Progress(step, 100))
-    assert terms.keys() == {"ce", "generated", "attention"}
-    assert loss == pytest.approx(
-        terms["ce"] + 0.5 * w * terms["generated"] + 3 * terms["attention"]
-    )
-    loss, terms = weighted(FeatureRepresentation(), "net", Progress(step, 100))
-    assert terms.keys() == {"ce", "generated"}
-    assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"])
+    weights, at = {"ce": 1, "generated": 0.5 * w}, Progress(step, 100)
+    check_sum(FeatureRepresentation(), "net", weights, at)
+    check_sum(GenerativeDistillation(beta=3.0), "net", weights | {"attention": 3}, at)
 
 
 def seen(net, x):
@@ -203,10 +194,9 @@ def check_passes(method, nets, batch):
     assert key == "net" and all(p.grad is None for p in nets["cvae"].parameters())
     assert all(p.requires_grad for p in nets["cvae"].parameters())  # for the next batch
     assert all(p.grad is not None for p in nets["student"].parameters())
-    assert all(
-        same(nets[n], values) and all(p.grad is None for p in nets[n].parameters())
-        for n, values in frozen.items()
-    )
+    for name, values in frozen.items():
+        assert same(nets[name], values)
+        assert all(p.grad is None for p in nets[name].parameters())
 
 
 def reach(method, term="generated"):

@@ -148,17 +148,16 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path):
             Released.of(file).make(4)
 
 
-def test_the_command_tests_a_file_on_a_data_set(tmp_path, monkeypatch, command):
-    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+def test_the_command_tests_a_file_on_a_data_set(own_places, command):
     rows = ["path,label,fold,group"]
     for label in ("left", "right"):
         for fold in "12":
-            encode(tmp_path / label / f"{fold}.mp4", pattern(66, 320, 240))
+            encode(own_places / label / f"{fold}.mp4", pattern(66, 320, 240))
             rows.append(f"{label}/{fold}.mp4,{label},{fold},{fold}")
-    table(tmp_path / "index.csv", *rows)
+    table(own_places / "index.csv", *rows)
     for classes, code in ((2, 0), (3, 2)):
-        torch.save(state(classes), tmp_path / "student.ckpt")
-        ended, out, error = command("released", tmp_path / "student.ckpt", tmp_path)
+        torch.save(state(classes), file := own_places / "student.ckpt")
+        ended, out, error = command("released", file, own_places)
         assert ended == code, error
         # one picture under two labels
         assert code or out.endswith("top-1 50.00 %, top-5 100.00 % of 2 test clips of split 1\n")

@@ -20,6 +20,7 @@ from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.networks import EXITS, ORDER
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
 from kdlab.papers.progressive.wise import max_probability, stop_at
+from kdlab.system import paths
 from kdlab.train.device import seeded
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
@@ -222,24 +223,22 @@ def test_training_takes_each_clip_under_one_of_its_draws_and_its_logits_with_it(
 
 
 def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(
-    tmp_path, monkeypatch
+    own_places, monkeypatch
 ):
-    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    generators = [0, 1]
-
     def made():
-        return extract({"a": network, "b": network}, Numbers(40), [seeded(n) for n in generators])
+        return extract({"a": network, "b": network}, Numbers(40), [seeded(0), seeded(1)])
 
     kept = made()
-    assert not (tmp_path / "cache").exists()
+    cache = paths.cache_dir()
+    assert not cache.exists()
     monkeypatch.setenv("KDLAB_MEMORY_GB", "0")
     mapped = made()
     # a file without a name
-    assert (tmp_path / "cache").is_dir() and not list((tmp_path / "cache").iterdir())
+    assert cache.is_dir() and not list(cache.iterdir())
     assert all(torch.equal(tensor, mapped.tensors[key]) for key, tensor in kept.tensors.items())
     one, other = (some.training([7, 39, 7], seeded(5)) for some in (kept, mapped))
     assert torch.equal(one.views["b", 0], other.views["b", 0])
     assert one.views["b", 0].dtype == torch.float32
     if (maps := Path("/proc/self/maps")).exists():
         # mapped, not read
-        assert str(tmp_path / "cache") in maps.read_text()
+        assert str(cache) in maps.read_text()

@@ -26,23 +26,22 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         "residual": (5e-3, 5e-4, 5e-5),
         "iframe": (3e-4, 3e-6, 3e-6),
     }.items():
-        settings = size.needs()[modality].settings
-        net = size.needs()[modality].net
+        recipe = size.needs()[modality]
         with torch.device("meta"):
-            named = [
-                (f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()
-            ]
-        said = by_weight(settings, named)
-        assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
-        assert said["student.net.fc.bias"] == pytest.approx((base, 0))
-        assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
-        # not the network's first
-        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4))
-        assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
-        assert settings.as_released.falls == (150, 270, 390)
+            weights = recipe.net.make(51).named_parameters("student.net")
+        said = by_weight(recipe.settings, list(weights))
+        for name, rates in (
+            ("fc.weight", (base, 1e-4)),
+            ("fc.bias", (base, 0)),
+            ("conv1.weight", (first, 1e-4)),
+            ("layer1.0.conv1.weight", (inner, 1e-4)),  # not the network's first
+            ("layer4.0.bn1.bias", (inner, 0)),
+        ):
+            assert said[f"student.net.{name}"] == pytest.approx(rates)
+        assert recipe.settings.as_released.falls == (150, 270, 390)
     heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
-    named = [(f"student.{n}", w) for n, w in heads.named_parameters()]
-    rates = {rate for rate, _ in by_weight(size.settings, named).values()}
+    said = by_weight(size.settings, list(heads.named_parameters("student")))
+    rates = {rate for rate, _ in said.values()}
     assert sorted(rates) == pytest.approx([3e-4, 5e-3, 1e-2])
     assert size.settings.as_released.falls == (150, 200, 250)
     assert paper_profile().settings.as_released is None
