@@ -133,9 +133,8 @@ def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
         }
     assert len(lines) > 50
     code = "\n".join([*lines, f"import sys; print(*sorted({HEAVY} & set(sys.modules)))"])
-    said = said_by(code)
     # imported for nothing
-    assert not said.strip()
+    assert not said_by(code).strip()
 
 
 @pytest.mark.parametrize("given", [None, "sse42"])

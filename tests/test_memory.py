@@ -35,12 +35,9 @@ def faults(first):
     return int(said_by(ROUNDS.format(first=first)))
 
 
-GLIBC = pytest.mark.skipif(
+@pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc"
 )
-
-
-@GLIBC
 def test_what_was_freed_is_used_again_without_new_pages():
     assert (
         faults("from kdlab.train.device import keep_freed_memory; keep_freed_memory()")

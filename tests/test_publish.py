@@ -12,6 +12,8 @@ def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
     monkeypatch.setattr(publish, "why_unusable", lambda run: "")
     monkeypatch.setattr(publish.Run, "recipe", SimpleNamespace(data=None))
 
+    pretrained = own_places / "pretrained"
+
     def write(place, name, score):
         (own_places / place / name).mkdir(parents=True, exist_ok=True)
         note = {"steps": 1} | ({"scores": {"arid6 A": score}} if score else {})
@@ -25,12 +27,10 @@ def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
             SystemExit, match=f"score on arid6 A is {score}, and the committed .*-aaaaaa has 60.0"
         ):
             publish.main()
-        assert len(list((own_places / "pretrained").iterdir())) == 2
+        assert len(list(pretrained.iterdir())) == 2
     write("RUNS", "real_dark-night_both-s100-bbbbbb", 60.0)
     publish.main()
-    assert [run.name for run in (own_places / "pretrained").iterdir()] == [
-        "real_dark-night_both-s100-bbbbbb"
-    ]
+    assert [run.name for run in pretrained.iterdir()] == ["real_dark-night_both-s100-bbbbbb"]
     (own_places / "RUNS" / "real_dark-night_both-s100-bbbbbb" / "run.json").unlink()
     publish.main()  # no chapter trains it
-    assert len(list((own_places / "pretrained").iterdir())) == 1
+    assert len(list(pretrained.iterdir())) == 1

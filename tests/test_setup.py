@@ -46,10 +46,6 @@ def holds(requirement, machine, python="3.12"):
     return requirement.marker is None or requirement.marker.evaluate(where)
 
 
-def wanted_there(machine, python="3.12"):
-    return {canonicalize_name(pin.name): pin for pin in LOCK if holds(pin, machine, python)}
-
-
 # The lock and what must agree with it ---------------------------------------------------------------------------------
 
 
@@ -76,7 +72,7 @@ def test_each_cuda_and_triton_line_carries_a_linux_marker():
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_each_dependency_is_satisfied_by_its_pin_on_every_platform(machine, python):
-    pins = wanted_there(machine, python)
+    pins = {canonicalize_name(pin.name): pin for pin in LOCK if holds(pin, machine, python)}
     for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
         need = Requirement(text)
         if not holds(need, machine, python):
@@ -98,11 +94,13 @@ def test_one_pin_a_package():
 
 # The plan -------------------------------------------------------------------------------------------------------------
 
-CUDA_LINES = [
+LINES = [
+    "numpy==2.4",
+    "torch==2.14.1",
+    "torchvision==0.29.1",
     "triton==3.8 ; sys_platform == 'linux'",
     "nvidia-nccl-cu13==2 ; sys_platform == 'linux'",
 ]
-LINES = ["numpy==2.4", "torch==2.14.1", "torchvision==0.29.1", *CUDA_LINES]
 
 
 def test_plan_with_a_folder_of_wheels_uses_no_index(tmp_path):

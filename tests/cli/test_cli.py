@@ -118,24 +118,21 @@ def test_data_list_counts_the_clips_of_a_folder_or_a_fold(kdlab, refused, tmp_pa
 def test_groups_that_names_tell_are_said_and_the_command_beside_them_mends_it(
     kdlab, tmp_path, by_split, names
 ):
+    clips = tmp_path / "my clips"
     for label in ("run", "walk"):
         for group in range(6):
             for take in range(3):
-                folder = (
-                    tmp_path
-                    / "my clips"
-                    / (("train", "test")[take % 2] if by_split else "")
-                    / label
-                )
+                split = ("train", "test")[take % 2] if by_split else ""
+                folder = clips / split / label
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"{names.format(label, group, take)}.mp4").write_bytes(os.urandom(8))
-    out = kdlab("data", "list", tmp_path / "my clips")[1]
+    out = kdlab("data", "list", clips)[1]
     assert "tell no groups" not in out
     [mend] = re.findall("To split by whole groups: kdlab (.*)", out)
     code, out, err = kdlab(*shlex.split(mend))
     assert code == 0 and "36 clips" in out and "whole groups" not in out, err
-    assert not shared_groups(open_data(tmp_path / "my clips").records)
-    assert {len({r.group for r in open_data(tmp_path / "my clips").records})} == {6}
+    records = open_data(clips).records
+    assert not shared_groups(records) and len({r.group for r in records}) == 6
     assert kdlab(*shlex.split(mend))[0] == 2
 
 

@@ -192,12 +192,13 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     # one place in the video, seen by two windows
     outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = ([32, 40], [0, 8])
     outputs[0, 0, 0, -1] = 5
-    found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
+    windows = [window("a", 0), window("a", 32)]
+    found = decode(outputs, windows, 4.0, sigma=0.5)
     assert len(found) == 6
     assert found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
-    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
+    assert len(decode(outputs, windows, 4.0, most=2)) == 2
     with pytest.raises(ValueError, match="2 outputs of 1 windows"):
-        decode(outputs, [window("a", 0)], 4.0)
+        decode(outputs, windows[:1], 4.0)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

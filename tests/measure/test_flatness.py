@@ -21,11 +21,9 @@ def parameter(values):
     return nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
 
-def quadratic(matrix=A, at=None):
+def quadratic(matrix=A, at=(1, 1, 1)):
     """½ wᵀ M w."""
-    w = nn.Parameter(
-        torch.ones(len(matrix), dtype=torch.float64) if at is None else torch.tensor(at).double()
-    )
+    w = parameter(at)
     return Hessian.of(lambda: 0.5 * w @ matrix @ w, [w])
 
 
@@ -241,7 +239,6 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
 def test_sharpness_of_the_worked_examples():
     found = sharpness(quadratic(at=[1.0, 0, 0]))
     assert found.one_step == pytest.approx(0.05 * 5**0.5 + 0.5 * 0.05**2 * 3, abs=1e-9)
-    assert found.one_step == pytest.approx(0.1155534, abs=1e-7)
     assert found.ascent == pytest.approx(0.1155869, abs=1e-7)
     there = quadratic(at=[1.0, 2, -1])
     assert sharpness(there).one_step == pytest.approx(0.3781836, abs=1e-7)
@@ -312,19 +309,12 @@ class Halved(torch.autograd.Function):
         return gradient / 2
 
 
-class OddLayer(nn.Module):
-    def forward(self, x):
-        return Halved.apply(x)
+class Layer(nn.Module):
+    """A layer without weights that computes this."""
 
-
-class Noise(nn.Module):
-    def forward(self, x):
-        return x + torch.randn_like(x)
-
-
-class Detached(nn.Module):
-    def forward(self, x):
-        return x.detach()
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = forward
 
 
 def test_what_cannot_be_measured_says_why():
@@ -334,8 +324,12 @@ def test_what_cannot_be_measured_says_why():
     cases = [
         (copy.deepcopy(net).requires_grad_(False), data, "no parameter to measure"),
         (copy.deepcopy(net).half(), data, "0.weight is torch.float16.*fp32 or fp64"),
-        (nn.Sequential(Noise(), net), data, "two passes over the data differ"),
-        (nn.Sequential(net, Detached()), data, "no gradient: Sequential detaches"),
+        (
+            nn.Sequential(Layer(lambda x: x + torch.randn_like(x)), net),
+            data,
+            "two passes over the data differ",
+        ),
+        (nn.Sequential(net, Layer(torch.detach)), data, "no gradient: Sequential detaches"),
         (net, [], "no mini-batch with samples"),
         (net, [(x[:0], y[:0])], "no mini-batch with samples"),
         (net, iter(data), "used up by one pass"),
@@ -357,7 +351,9 @@ def test_what_cannot_be_measured_says_why():
 
 def test_operations_without_a_second_derivative_are_named():
     for kind in (False, True):
-        operator = Hessian(nn.Sequential(small_net(), OddLayer()), batches(6), gauss_newton=kind)
+        operator = Hessian(
+            nn.Sequential(small_net(), Layer(Halved.apply)), batches(6), gauss_newton=kind
+        )
         with pytest.raises(ValueError, match="no second derivative: HalvedBackward"):
             operator.product(torch.ones(1, operator.size))
     w = nn.Parameter(torch.randn(4, 1, 3))

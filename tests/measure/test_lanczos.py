@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kdlab.measure.lanczos import _Block, trace
+from tests.measure.test_flatness import A
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -43,14 +44,13 @@ def test_the_error_covers_the_truth_however_few_probes_do(asked):
 
 
 def test_the_variance_of_probes_is_without_bias_from_two():
-    a = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
     found = []
     for one in signs:
         for other in signs:
             block = _Block()
-            block.add(one * (a @ one))
-            block.add(other * (a @ other))
+            block.add(one * (A @ one))
+            block.add(other * (A @ other))
             found.append(block.spread**2)
     # 2 Σ_{i≠j} A_ij²
     assert np.mean(found) == pytest.approx(8)

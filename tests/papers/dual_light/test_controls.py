@@ -39,11 +39,10 @@ def test_random_gamma_is_cross_entropy_on_brightened_clips():
     batch = Batch(
         {"student": CLIPS}, torch.zeros(400, dtype=torch.long), tuple(map(str, range(400)))
     )
-    ((_, plain, _),) = CrossEntropy().losses({"student": Mean()}, batch, Progress(0, 1))
-    ((_, never, _),) = RandomGamma(0.0).losses({"student": Mean()}, batch, Progress(0, 1))
-    ((name, always, terms),) = RandomGamma(1.0, 2.0, 2.0).losses(
-        {"student": Mean()}, batch, Progress(0, 1)
-    )
+    step = {"student": Mean()}, batch, Progress(0, 1)
+    ((_, plain, _),) = CrossEntropy().losses(*step)
+    ((_, never, _),) = RandomGamma(0.0).losses(*step)
+    ((name, always, terms),) = RandomGamma(1.0, 2.0, 2.0).losses(*step)
     by_hand = F.cross_entropy(Mean()(CLIPS.sqrt()), batch.labels)
     assert float(never) == float(plain) and name == "net" and terms["ce"] is always
     assert float(always) == pytest.approx(float(by_hand))

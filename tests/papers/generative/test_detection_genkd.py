@@ -20,7 +20,15 @@ from kdlab.papers.generative.networks import normed_gate
 from kdlab.train.recipe import from_json, to_json
 from kdlab.train.settings import Settings
 from tests.distill.conftest import InMemory, kind
-from tests.papers.generative import test_method as method_tests
+from tests.papers.generative.test_method import (
+    HALF,
+    both_phases,
+    check_passes,
+    check_terms,
+    fall,
+    networks,
+    seen,
+)
 
 CROP = 16
 TAPS = ("stages.2.2", "stages.3")
@@ -47,10 +55,6 @@ class Videos(InMemory):
         return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
 
 
-def networks(method):
-    return method_tests.networks(method, STUDENT, TEACHER)
-
-
 def batch():
     return next(Videos().evaluation())
 
@@ -71,7 +75,7 @@ def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
     net = build(STUDENT, 2, 0).eval()
     assert net.net.shape == ((8, 8, 4, 4), (12, 4, 2, 2))
     x = batch().views["student"]
-    gated = [*map(normed_gate, *method_tests.seen(net, x))]
+    gated = [*map(normed_gate, *seen(net, x))]
     assert torch.equal(net(x), net.net.detect(gated))
     assert torch.allclose(net(x)[3:4], net(x[3:4]), atol=1e-5)
     assert from_json(to_json(STUDENT)) == STUDENT
@@ -86,7 +90,7 @@ def test_the_terms_are_those_of_the_formulas():
     """Of both taps. The target of generation is what the backbone gives, not what the gate made of it."""
     method = DetectionDistillation(background=0.5)
     windows = batch()
-    loss, two, made = method_tests.check_terms(method, STUDENT, TEACHER, windows)
+    loss, two, made = check_terms(method, STUDENT, TEACHER, windows)
     parts = two["focal"] + two["tiou"] + two["l1"] + two["quality"]
     parts = parts + 0.5 * two["generated"] + 10 * two["attention"] + 0.5 * two["background"]
     assert loss.item() == pytest.approx(parts.item())
@@ -95,7 +99,7 @@ def test_the_terms_are_those_of_the_formulas():
     answers = fresh(windows.views["student"])
     its = detection_terms(answers, fresh.net.priors, windows.labels)
     assert all(torch.allclose(two[name], its[name]) for name in its)
-    gated = map(normed_gate, *method_tests.seen(fresh, windows.views["student"]))
+    gated = map(normed_gate, *seen(fresh, windows.views["student"]))
     # the released code's aliasing
     assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated)))
 
@@ -105,18 +109,18 @@ def test_the_terms_are_those_of_the_formulas():
 
 @pytest.mark.parametrize("method", [DetectionRepresentation(), DetectionDistillation()], ids=kind)
 def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
-    method_tests.check_passes(method, networks(method), batch())
+    check_passes(method, networks(method, STUDENT, TEACHER), batch())
 
 
 def test_the_background_sees_what_attention_leaves_out():
     """Where λ is constant it sees what the foreground sees."""
     method = DetectionRepresentation(background=1.0)
-    nets = networks(method)
+    nets = networks(method, STUDENT, TEACHER)
     for attend in nets["student"].net.attentions:
         torch.nn.init.zeros_(attend.time.weight)
         torch.nn.init.zeros_(attend.time.bias)
     *_, (_, _, terms) = method.losses(
-        nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), method_tests.HALF
+        nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), HALF
     )
     assert terms["background"].item() == pytest.approx(terms["focal"].item() / 8, rel=1e-4)
 
@@ -129,7 +133,7 @@ FAST = Settings(epochs=6, batch_size=4, lr=1e-2)
 
 def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     phases = DetectionRepresentation(), DetectionDistillation(detection=Detection(l1=0.5))
-    teacher, student = method_tests.both_phases(*phases, STUDENT, TEACHER, Videos(), FAST, tmp_path)
-    assert method_tests.fall(teacher, "focal", "rebuilt")
-    assert method_tests.fall(student, "focal", "attention")
+    teacher, student = both_phases(*phases, STUDENT, TEACHER, Videos(), FAST, tmp_path)
+    assert fall(teacher, "focal", "rebuilt")
+    assert fall(student, "focal", "attention")
     assert {"focal", "generated", "attention", "taught"} < student[0].keys()

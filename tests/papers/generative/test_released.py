@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from kdlab.papers.generative.released import Released
 from tests.conftest import encode, pattern, table
 
-#: Stage, channels in, and the channels of b0, b1a, b1b, b2a, b2b and b3b.
+UNITS = ("b0", "b1a", "b1b", "b2a", "b2b", "b3b")
+#: Stage, channels in, and the channels of each of its units.
 MIXED = """\
 3b  192   64   96  128   16   32   32
 3c  256  128  128  192   32   96   64
@@ -37,16 +38,9 @@ def units(channels):
     }
     for row in MIXED.splitlines():
         stage, *widths = row.split()
-        wide, b0, b1a, b1b, b2a, b2b, b3b = map(int, widths)
-        units = {
-            "b0": (wide, b0),
-            "b1a": (wide, b1a),
-            "b1b": (b1a, b1b),
-            "b2a": (wide, b2a),
-            "b2b": (b2a, b2b),
-            "b3b": (wide, b3b),
-        }
-        for name, (into, out) in units.items():
+        wide, *outputs = map(int, widths)
+        inputs = wide, wide, outputs[1], wide, outputs[3], wide
+        for name, into, out in zip(UNITS, inputs, outputs, strict=True):
             time, side = (1 if stage < "4d" else 3, 3) if name in ("b1b", "b2b") else (1, 1)
             shapes[f"Mixed_{stage}.{name}"] = (out, into, time, side, side)
     return shapes

@@ -150,13 +150,9 @@ def test_smoothing_has_the_entropy_of_the_schedules_targets():
         assert table.shape == (3, K, K)
         assert torch.equal(table.argmax(-1), torch.arange(K).expand(3, K))
         taught = [
-            torch.stack(
-                [
-                    entropy(Progressive(schedule).targets(b, Progress(s, 60)).expand(B, 3, K))
-                    for b in data
-                ]
-            ).mean((0, 1))
-            for s in range(60)
+            entropy(Progressive(schedule).targets(its, Progress(step, 60)).expand(B, 3, K)).mean(0)
+            for its in data
+            for step in range(60)
         ]
         assert torch.allclose(entropy(table).mean(1), torch.stack(taught).mean(0), atol=1e-4)
     targets = method.targets(data[0], Progress(0, 1, table))
