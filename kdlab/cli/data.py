@@ -94,10 +94,7 @@ def list_clips(path, test_fold, split_by_group):
 @click.argument("path")
 @TEST_FOLD
 @click.option(
-    "--min-frames",
-    type=click.IntRange(1),
-    default=8,
-    help="Shorter clips are too short.",
+    "--min-frames", type=click.IntRange(1), default=8, help="Shorter clips are too short."
 )
 @click.option(
     "--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare."

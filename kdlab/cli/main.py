@@ -287,9 +287,7 @@ def released(file, folder, split, flow, other):
 @cli.command()
 @click.argument("name", type=click.Choice(PAPERS))
 @click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Train nothing; print what is needed and what it costs.",
+    "--dry-run", is_flag=True, help="Train nothing; print what is needed and what it costs."
 )
 @click.option("--seed", type=click.IntRange(0), default=0)
 @click.option(

@@ -109,14 +109,13 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None)
     final.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(partial),
+            notebook,
+            partial,
             given,
-            log_output=False,
             progress_bar=False,
             execution_timeout=timeout,
             start_timeout=120,
-            cwd=str(notebook.parent),
+            cwd=notebook.parent,
             extra_arguments=["--log-level=CRITICAL"],
         )
     except Exception as error:
@@ -265,7 +264,7 @@ def _known(notebook: Path, **wanted) -> dict[str, object]:
 def _parameters(notebook: Path) -> dict:
     from papermill import inspect_notebook
 
-    return inspect_notebook(str(notebook))
+    return inspect_notebook(notebook)
 
 
 def stale() -> list[str]:

@@ -202,8 +202,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     except (OSError, ValueError, TypeError, RecursionError):
         facts = _each_file(inspect, (record.path for record in catalogue.records))
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        text = json.dumps(damaged, indent=1)
-        write_content(known, text)
+        write_content(known, json.dumps(damaged, indent=1))
     if not damaged:
         return catalogue
     sound = tuple(record for record in catalogue.records if record.id not in damaged)

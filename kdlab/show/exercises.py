@@ -51,9 +51,8 @@ def check(name: str = "", answer: object = ...) -> None:
         print("\n  ".join([f"{name}: {exercise['ask']}", *choices]))
     elif (why := fault(str(name), answer)) is None:
         print(f"{name}: right.")
-        text = json.dumps(sorted({*done, str(name)}))
         with suppress(OSError, ValueError):  # a folder that cannot be written only forgets
-            write_content(_file(), text)
+            write_content(_file(), json.dumps(sorted({*done, str(name)})))
     else:
         hint = f" Hint: {exercise['hint']}" if "hint" in exercise else ""
         print(f"{name}: not yet{why}.{hint}")

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -157,9 +156,7 @@ def moving(frames: np.ndarray) -> bytes:
     """``frames uint8 (T, H, W, 3)`` as a GIF that repeats."""
     frames = frames[evenly(len(frames), FRAMES)]
     width = round(HEIGHT * frames.shape[2] / frames.shape[1])
-    pictures = [
-        Picture.fromarray(cv2.resize(frame, (width, HEIGHT))).quantize(64) for frame in frames
-    ]
+    pictures = [Picture.fromarray(frame).resize((width, HEIGHT)).quantize(64) for frame in frames]
     out = io.BytesIO()
     pictures[0].save(
         out, "GIF", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0
@@ -340,7 +337,7 @@ class _Explorer:
         names, w = self.first.classes, self.w
         if change.new is None or self.matrix.children[0].children:
             return
-        clips, cells = defaultdict(list), []
+        clips, cells = defaultdict(list), [*map(w.Label, ["true, then given", *names])]
         for clip in self.clips:
             clips[clip.label, self.first.label(clip.path)].append(clip)
         for i, true in enumerate(names):
@@ -353,11 +350,8 @@ class _Explorer:
                     cell.button_style = "success" if i == j else "warning"
                 cell.on_click(lambda _, its=its: self.pick(its))
                 cells.append(cell)
-        head = map(w.Label, ["true, then given", *names])
         columns = f"9em repeat({len(names)}, 4.7em)"
-        self.matrix.children = [
-            w.GridBox([*head, *cells], layout={"grid_template_columns": columns})
-        ]
+        self.matrix.children = [w.GridBox(cells, layout={"grid_template_columns": columns})]
 
     def show(self, change) -> None:
         """The moving pictures of the clip."""

@@ -20,13 +20,7 @@ DIFFERENCE = "difference in test accuracy (points)"
 # --- parts of pictures -----------------------------------------------------------------------------------------
 
 
-def image(
-    ax: plt.Axes,
-    picture: np.ndarray,
-    title: str = "",
-    weight: str = "bold",
-    **how,
-) -> None:
+def image(ax: plt.Axes, picture: np.ndarray, title: str = "", weight: str = "bold", **how) -> None:
     """Show ``picture`` without ticks under a small title, which may be the name of a user's file: it is never read as a
     formula."""
     ax.imshow(picture, **how)

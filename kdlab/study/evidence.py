@@ -60,9 +60,9 @@ def compared(name: str) -> tuple[dict[str, Effect], dict[str, np.ndarray]]:
     """The differences behind an answer by name, as :func:`kdlab.show.plots.effects` draws them: the method minus its
     baseline and each rival, and the teacher's lead. First the effects, then each one's differences, one a world."""
     answer, measured = answers()[name], values(name).assign(zero=0.0)
-    question, effects, pairs = answer.question, {}, {}
-    for other, effect in answer.compared.items():
-        effects[f"− {other}"], pairs[f"− {other}"] = effect, (question.method, other)
+    question = answer.question
+    effects = {f"− {other}": effect for other, effect in answer.compared.items()}
+    pairs = {f"− {other}": (question.method, other) for other in answer.compared}
     if answer.lead:
         lead = f"the teacher's lead: {question.teacher}"
         effects[lead], pairs[lead] = answer.lead, (question.teacher, question.baseline)

@@ -65,28 +65,24 @@ class Study:
         """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition, and
         for a comparison of a recipe with itself."""
         recipes = self.conditions(size or self.size or current(), world)
+        if "zero" in recipes:
+            raise ValueError(
+                f"a condition of the study {self.name} is called 'zero', which stands for no baseline: rename it"
+            )
         for question in self.questions:
-            for other in (question.baseline, *question.rivals):
+            others = question.baseline, *question.rivals
+            for other in others:
                 if recipes.get(other) == recipes.get(question.method) is not None:
                     raise ValueError(
                         f"the study {self.name} compares {question.method!r} with {other!r}, which is "
                         "the same recipe"
                     )
-        asked = {
-            name
-            for question in self.questions
-            for name in (question.method, question.baseline, question.teacher, *question.rivals)
-        }
-        unknown = asked - recipes.keys() - {"zero", ""}
-        if "zero" in recipes:
-            raise ValueError(
-                f"a condition of the study {self.name} is called 'zero', which stands for no baseline: rename it"
-            )
-        if self.measure is accuracies and unknown:
-            raise ValueError(
-                f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
-                f"{', '.join(recipes)}"
-            )
+            unknown = {question.method, question.teacher, *others} - recipes.keys() - {"zero", ""}
+            if self.measure is accuracies and unknown:
+                raise ValueError(
+                    f"a question of the study {self.name} names {min(unknown)!r}; its conditions are "
+                    f"{', '.join(recipes)}"
+                )
         return recipes
 
     def draw(
