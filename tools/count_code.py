@@ -15,9 +15,9 @@ from pathlib import Path
 
 #: How many tokens each folder may have. A change that needs more takes some away elsewhere.
 LIMITS = {
-    "kdlab": 150_800,
+    "kdlab": 151_430,
     "studies": 24_430,
-    "tests": 167_330,
+    "tests": 160_000,
     "benchmarks": 13_380,
     "tools": 4_150,
 }
