@@ -107,22 +107,22 @@ _SIZES = (
     SMOKE,
     DEMO,
     STUDY,
-    GenerativeSize("smoke", (3, 1, 2), epochs=2, real_epochs=2),
+    GenerativeSize("smoke", per_class=(3, 1, 2), epochs=2, real_epochs=2),
     # 300 validation clips in each of two worlds, gated labels alone: 73.0 % in 94 epochs, 69.7 in 188
     GenerativeSize(
         "demo",
-        (24, 4, 24),
+        per_class=(24, 4, 24),
         epochs=94,
         batch_size=16,
         classes=("Jump", "Run", "Sit", "Stand", "Turn", "Walk"),
     ),
-    GenerativeSize("study", (40, 100, 100), epochs=120, seeds=5),
-    DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), epochs=2),
-    DetectionSize("demo", (24, 6, 15), (20.0, 30.0), epochs=10),
-    DetectionSize("study", (24, 20, 60), (20.0, 30.0), epochs=160, seeds=5),
+    GenerativeSize("study", per_class=(40, 100, 100), epochs=120, seeds=5),
+    DetectionSize("smoke", videos=(3, 1, 2), seconds=(12.0, 14.0), epochs=2),
+    DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=10),
+    DetectionSize("study", videos=(24, 20, 60), seconds=(20.0, 30.0), epochs=160, seeds=5),
     ExitSize(
         "smoke",
-        (3, 1, 2),
+        per_class=(3, 1, 2),
         epochs=2,
         iframe_epochs=2,
         plain_epochs=2,
@@ -135,7 +135,7 @@ _SIZES = (
     # motion 51.6
     ExitSize(
         "demo",
-        (16, 20, 10),
+        per_class=(16, 20, 10),
         epochs=120,
         iframe_epochs=30,
         plain_epochs=80,
@@ -145,7 +145,7 @@ _SIZES = (
     ),
     ExitSize(
         "study",
-        (40, 30, 100),
+        per_class=(40, 30, 100),
         epochs=130,
         iframe_epochs=130,
         plain_epochs=300,
@@ -153,12 +153,20 @@ _SIZES = (
         draws=8,
         seeds=5,
     ),
-    RegimeSize("smoke", SMOKE.night, (3, 1, 1), few=2, epochs=2, adapted=1, tuned=1),
-    RegimeSize("demo", DEMO.night, (24, 4, 12), few=10, epochs=100, adapted=20, tuned=60),
+    RegimeSize("smoke", night=SMOKE.night, bright=(3, 1, 1), few=2, epochs=2, adapted=1, tuned=1),
+    RegimeSize(
+        "demo",
+        night=DEMO.night,
+        bright=(24, 4, 12),
+        few=10,
+        epochs=100,
+        adapted=20,
+        tuned=60,
+    ),
     RegimeSize(
         "study",
-        Night(ACTIONS, (40, 10, 10), VARIETY),
-        (40, 30, 10),
+        night=Night(ACTIONS, (40, 10, 10), VARIETY),
+        bright=(40, 30, 10),
         few=10,
         epochs=100,
         adapted=40,
@@ -172,9 +180,9 @@ def current(name: str | None = None, kind: type = Profile):
     """The size of this ``kind`` named ``name``, else named by ``$KDLAB_PROFILE``, else ``demo``. A ``kind`` of your
     own, without sizes in this module, has those of :class:`Profile`. Raises ``ValueError`` for an unknown name."""
     name = name or os.environ.get("KDLAB_PROFILE") or "demo"
-    known = {size.name: size for size in _SIZES if type(size) is kind}
-    if not known:
-        return current(name)
+    known = {size.name: size for size in _SIZES if type(size) is kind} or {
+        s.name: s for s in (SMOKE, DEMO, STUDY)
+    }
     if name not in known:
         raise ValueError(f"no profile {name!r}; there are {', '.join(known)}")
     return known[name]
