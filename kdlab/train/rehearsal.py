@@ -298,7 +298,9 @@ class _Observed(Training):
         """Raise ``ValueError`` for a tensor to which a loss has a gradient, and that no optimiser changes, and for a
         network that no loss has a gradient for. A tensor that is no parameter counts where two steps lead to it; one
         step's may be the input."""
-        for name in [] if isinstance(self.method, AsItIs) else self.owned:
+        # a method may begin to train another network than the student later
+        names = self.owned if self.steps > 2 else ["student"]
+        for name in [] if isinstance(self.method, AsItIs) else names:
             learning = {id(w) for w in self.bare[name].parameters() if w.requires_grad}
             if learning and not learning & self.leaves.keys():
                 raise ValueError(
