@@ -54,16 +54,22 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
     loop ends a step early.
     """
     positive("0.5 is usual", sigma=sigma)
-    segments, scores = found[SPAN].to_numpy(float), found["score"].to_numpy(float, copy=True)
-    for rows in found.groupby(GROUP).indices.values():
-        falls = np.exp(-(tiou(segments[rows], segments[rows, None]) ** 2) / sigma)
-        score, left = scores[rows], np.arange(len(rows))
-        while len(left):
-            best = left[score[left].argmax()]
-            left = left[left != best]
-            score[left] *= falls[best, left]
-        scores[rows] = score
-    return found.assign(score=scores)
+    # All groups (a class in a video) are processed at once, one row per group. Turn k selects the segment with the k-th
+    # highest score in every group of more than k segments.
+    groups = found.groupby(GROUP)
+    group, column = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
+    sizes = np.bincount(group)
+    segments = np.zeros((len(sizes), max(sizes, default=0), 2))
+    scores = np.zeros(segments.shape[:2])
+    segments[group, column], scores[group, column] = found[SPAN], found["score"]
+    selected = np.zeros(scores.shape, bool)
+    for turn in range(scores.shape[1]):
+        rows = np.flatnonzero(sizes > turn)
+        best = np.where(selected[rows], -1, scores[rows]).argmax(1)
+        selected[rows, best] = True
+        overlap = tiou(segments[rows], segments[rows, best][:, None])
+        scores[rows] *= np.where(selected[rows], 1, np.exp(-(overlap**2) / sigma))
+    return found.assign(score=scores[group, column])
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
@@ -175,11 +181,14 @@ def evaluate(
         )
     columns = [*GROUP, *SPAN]
     pairs = pd.merge(ranked[columns].reset_index(), truth[columns].reset_index(), on=GROUP)
-    spans = pairs[["start_x", "end_x"]].to_numpy(), pairs[["start_y", "end_y"]].to_numpy()
-    pairs = pairs[["index_x", "index_y"]].assign(tiou=tiou(*spans))
-    # each prediction's best truth first
-    pairs = pairs.sort_values(["index_x", "tiou", "index_y"], ascending=[True, False, True])
-    true = [_matched(pairs[pairs["tiou"] >= threshold], len(ranked)) for threshold in tious]
+    i, j = pairs[["index_x", "index_y"]].to_numpy().T
+    overlap = tiou(pairs[["start_x", "end_x"]].to_numpy(), pairs[["start_y", "end_y"]].to_numpy())
+    best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
+    i, j, overlap = i[best], j[best], overlap[best]
+    true = []
+    for threshold in tious:
+        near = overlap >= threshold
+        true.append(_matched(zip(i[near], j[near], strict=True), len(ranked)))
     return Evaluation(truth, ranked, classes, tuple(tious), np.stack(true, 1))
 
 
@@ -203,11 +212,11 @@ def _checked(what: str, table: pd.DataFrame, classes: int) -> pd.DataFrame:
     return table.assign(**numbers.astype({"label": int})).reset_index(drop=True)
 
 
-def _matched(pairs: pd.DataFrame, predictions: int) -> np.ndarray:
+def _matched(pairs: Iterable[tuple[int, int]], predictions: int) -> np.ndarray:
     """A bool mask ``(predictions,)`` of those that get a true segment. They take turns by falling score: each takes the
     best true segment that is left. ``pairs`` of a prediction and a true segment stand in this order."""
     mask, gone = np.zeros(predictions, bool), set()
-    for prediction, segment, _ in pairs.itertuples(index=False):
+    for prediction, segment in pairs:
         if not mask[prediction] and segment not in gone:
             mask[prediction] = True
             gone.add(segment)
