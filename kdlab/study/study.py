@@ -70,9 +70,10 @@ class Study:
                 f"a condition of the study {self.name} is called 'zero', which stands for no baseline: rename it"
             )
         for question in self.questions:
+            method = recipes.get(question.method)
             others = question.baseline, *question.rivals
             for other in others:
-                if recipes.get(other) == recipes.get(question.method) is not None:
+                if method and recipes.get(other) == method:
                     raise ValueError(
                         f"the study {self.name} compares {question.method!r} with {other!r}, which is "
                         "the same recipe"

@@ -104,14 +104,10 @@ def _package_hash(place: str) -> str:
 
 
 def _foreign_hash(value) -> str:
-    """Hash of the modules of foreign classes in ``value`` and of their bases, and of all modules that these import and
-    that are the user's."""
-    texts, modules = {}, foreign_modules(value)
-    for part in dataclasses_in(value):
-        if type(part).__module__ in modules:
-            bases = {base.__module__ for base in type(part).__mro__}
-            modules |= {base for base in bases if _users(base)}
-    for module in modules:
+    """Hash of the modules of foreign classes in ``value``, and of all modules that these import, as for a base, and that
+    are the user's."""
+    texts = {}
+    for module in foreign_modules(value):
         files = [Path(getattr(sys.modules.get(module), "__file__", None) or "")]
         while files:
             file = files.pop()
@@ -135,14 +131,15 @@ def _imported(file: Path, text: str, package: str) -> Iterator[Path]:
     the module was imported; with any import statement at any place."""
     above = [folder for folder in file.parents if folder.name == package]
     for node in ast.walk(ast.parse(text)):
-        names, folder, level = [], file.parent, 0
+        names, folder = [], file.parent
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
-            folder, level = file.parents[max(0, node.level - 1)], node.level
+            folder = file.parents[max(0, node.level - 1)]
         for name in names:
-            if not level and (found := _users(name)):
+            absolute = not getattr(node, "level", 0)
+            if absolute and (found := _users(name)):
                 yield found
             parts = name.strip(".").split(".")
             if parts[0] == package and above:

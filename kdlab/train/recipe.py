@@ -97,7 +97,8 @@ class Recipe:
 
     def needs(self) -> "dict[str, Recipe]":
         """The recipes that must be trained before this one, by role: ``teacher``, ``start``."""
-        return {k: r for k, r in (("teacher", self.teacher), ("start", self.start)) if r}
+        every = {"teacher": self.teacher, "start": self.start}
+        return {what: recipe for what, recipe in every.items() if recipe is not None}
 
     def digest(self) -> str:
         """64 hex digits over everything but paths. The content of your own clips is part of it, so the clips must
@@ -149,6 +150,8 @@ def catalogue_of(data: Data) -> Catalogue:
     made = data.catalogue()
     if not foreign_modules(data):
         return made
+    from kdlab.datasets.splits import shared_groups  # late: only own data needs it
+
     kind = f"{type(data).__qualname__}.catalogue()"
     if not isinstance(made, Catalogue):
         raise ValueError(f"{kind} gives {type(made).__name__}, where a Catalogue is wanted")
@@ -158,13 +161,11 @@ def catalogue_of(data: Data) -> Catalogue:
     for record in records:
         if why := _fault(record, number):
             raise ValueError(f"{kind}: {why} in {record!r}")
-    tested = {record.group for record in records if record.split == "test"}
-    for record in records:
-        if record.split != "test" and record.group in tested:
-            raise ValueError(
-                f"{kind}: the group {record.group!r} has clips in test and in {record.split}: put all of "
-                "them into one split, or give clips that have nothing in common groups of their own"
-            )
+    if shared := shared_groups(records):
+        raise ValueError(
+            f"{kind}: the group {shared[0]!r} has clips in test and in another split: put all of them "
+            "into one, or give clips that have nothing in common groups of their own"
+        )
     return dataclasses.replace(made, records=tuple(sorted(records, key=attrgetter("id"))))
 
 

@@ -299,8 +299,10 @@ class _Observed(Training):
         network that no loss has a gradient for. A tensor that is no parameter counts where two steps lead to it; one
         step's may be the input."""
         # a method may begin to train another network than the student later
-        names = self.owned if self.steps > 2 else ["student"]
-        for name in [] if isinstance(self.method, AsItIs) else names:
+        learners = self.owned if self.steps > 2 else ["student"]
+        if isinstance(self.method, AsItIs):
+            learners = []
+        for name in learners:
             learning = {id(w) for w in self.bare[name].parameters() if w.requires_grad}
             if learning and not learning & self.leaves.keys():
                 raise ValueError(
