@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 
 FILE = click.Path(path_type=Path)
-WORKERS = click.option(
-    "--workers", type=click.IntRange(1), help="Processes; default: one per core."
-)
+COUNT = click.IntRange(1)
+WORKERS = click.option("--workers", type=COUNT, help="Processes; default: one per core.")
 TEST_FOLD = click.option(
     "--test-fold",
     metavar="NAME",
@@ -93,9 +92,7 @@ def list_clips(path, test_fold, split_by_group):
 @data.command()
 @click.argument("path")
 @TEST_FOLD
-@click.option(
-    "--min-frames", type=click.IntRange(1), default=8, help="Shorter clips are too short."
-)
+@click.option("--min-frames", type=COUNT, default=8, help="Shorter clips are too short.")
 @click.option(
     "--decoders", is_flag=True, help="Read each clip also by decord and torchcodec, and compare."
 )

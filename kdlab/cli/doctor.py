@@ -41,7 +41,7 @@ def checks() -> Iterator[tuple[str, Callable[[], str], str]]:
     yield "versions fit", _fit, MENDS
     yield "torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"
     yield "device", _device, "unset KDLAB_DEVICE, or name a device that is here"
-    yield "decoder", _decoder, MENDS
+    yield "decoder", lambda: f"PyAV {importlib.import_module('av').__version__} reads videos", MENDS
     for name in ("runs", "data", "cache"):
         yield name, partial(_writable, getattr(paths, f"{name}_dir")), PLACES
     for name in sorted(os.environ):
@@ -72,12 +72,6 @@ def _device() -> str:
     has, why = bf16()
     sizes = f"papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
     return f"{device()}; {sizes}; {available_cores()} cores, one training on each"
-
-
-def _decoder() -> str:
-    import av
-
-    return f"PyAV {av.__version__} reads videos"
 
 
 def _writable(folder: Callable[[], Path]) -> str:

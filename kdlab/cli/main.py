@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from kdlab import __version__
-from kdlab.cli.data import FILE, WORKERS, data
+from kdlab.cli.data import COUNT, FILE, WORKERS, data
 from kdlab.system import paths
 
 #: Paper → its module, and the networks that can start from a checkpoint.
@@ -77,9 +77,7 @@ def doctor():
     help="Set a parameter of the notebook.",
 )
 @click.option("--data", metavar="PATH", help="Your own clips; as -p data PATH.")
-@click.option(
-    "--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit per cell; default: none."
-)
+@click.option("--timeout", type=COUNT, metavar="SECONDS", help="Limit per cell; default: none.")
 def run(notebook, pairs, data, timeout):
     """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
     import yaml
@@ -306,13 +304,13 @@ def released(file, folder, split, flow, other):
 @click.option("--as-released", is_flag=True, help="Optimisers and rates of the released code.")
 @click.option(
     "--draws",
-    type=click.IntRange(1),
+    type=COUNT,
     help="progressive: crops of a clip that exits see, kept; default: 1.",
 )
 @click.option(
     "--flow",
     "flow_folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(True, False, path_type=Path),
     help="generative, detection: folder of flow pictures, one a set; else computed.",
 )
 def paper(name, dry_run, seed, precision, weights, **own):

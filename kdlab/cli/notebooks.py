@@ -250,8 +250,8 @@ def refresh(say=print) -> None:
                 cell |= {"outputs": new["outputs"], "execution_count": new["execution_count"]}
         # how long it trains decides the order of the next reproduction
         about = _about(final) | _about(path) | _about(trained)
-        note = {"made_by": made_by(path, {}), "seconds": about["seconds"]}
-        committed["metadata"]["kdlab"] = note
+        about["made_by"] = made_by(path, {})
+        committed["metadata"]["kdlab"] = about
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
         say(f"{path.stem}: refreshed")
 

@@ -98,8 +98,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
             heat = grad_cam(net, x, best, layer).maps[0]
         except ValueError as error:  # a network without named stages or spatial extent
             return Prediction(classes, probabilities, None, layer, str(error))
-    title = f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}"
-    _draw(picture, x, heat, title)
+    name = f"{clip.name}, {run.folder.name}"
+    _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {name}")
     return Prediction(classes, probabilities, picture, layer, "")
 
 
@@ -197,8 +197,8 @@ def over_time(segments: pd.DataFrame, film: Path) -> plt.Figure:
     for row, label in enumerate(labels):
         bars = segments[segments["label"] == label].iloc[::-1]
         colours = [(f"C{row}", alpha) for alpha in bars["score"].clip(0.08, 1)]
-        lengths = bars["end"] - bars["start"]
-        below.barh([row] * len(bars), lengths, 0.7, bars["start"], linewidth=0, color=colours)
+        start, end = bars["start"], bars["end"]
+        below.barh([row] * len(bars), end - start, 0.7, start, linewidth=0, color=colours)
     named = labels if len(labels) else ["nothing found"]
     rows(below, named, xlabel="seconds; a darker bar has a higher score", xlim=(0, line.seconds))
     below.grid(axis="y", visible=False)

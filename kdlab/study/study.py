@@ -103,8 +103,7 @@ class Study:
             rows.append((world, condition, value, spent, *made))
         table = self.rows(folder)  # read now, since a measurement may take hours
         rows += table[table.world != world].to_numpy().tolist()
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        write_csv(folder / f"{self.name}.csv", table)
+        write_csv(folder / f"{self.name}.csv", pd.DataFrame(rows, columns=COLUMNS))
 
     def run(
         self, worlds: Sequence[int] = (), size=None, workers: int | None = None, say=print
