@@ -3,10 +3,13 @@
 Each move computes what it shows, and nothing else. Without a browser, :func:`explore` gives a still picture.
 """
 
+import asyncio
 import io
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -20,6 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 from scipy.special import softmax
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.untrimmed import Windows
@@ -33,10 +37,13 @@ from kdlab.system.pool import headless
 from kdlab.train.one_clip import input_of, logits_of
 from kdlab.train.runs import Run
 from kdlab.video.compressed import read
+from kdlab.video.container import stamp
 from kdlab.video.decode import read_frames
 
 #: Most frames of a moving picture, its height in pixels, and the milliseconds of a frame.
 FRAMES, HEIGHT, MILLISECONDS = 16, 150, 120
+#: For so many seconds at a time each network is asked for the features of more clips.
+PATIENCE = 0.05
 EVERY, RIGHT, WRONG, APART = "all", "right", "wrong", "they differ most"
 CELL = "a cell of the matrix"
 
@@ -50,10 +57,11 @@ class Clip(NamedTuple):
 
 @dataclass
 class Asked:
-    """A network of a ``run``, and the logits that it gave so far."""
+    """A network of a ``run``, and the logits and features that it gave so far, by path and state of the file: a changed
+    file is asked again."""
 
     run: Run
-    given: dict[Path, np.ndarray] = field(default_factory=dict)
+    given: dict = field(default_factory=lambda: defaultdict(dict))
 
     @cached_property
     def net(self) -> nn.Module:
@@ -63,17 +71,32 @@ class Asked:
     def classes(self) -> tuple[str, ...]:
         return tuple(self.run.provenance["classes"])
 
-    def logits(self, clip: Path) -> np.ndarray:
-        """The logits ``(K,)`` for ``clip``."""
-        if clip not in self.given:
+    def answer(self, clip: Path, what: str = "logits") -> np.ndarray:
+        """The logits ``(K,)`` for ``clip``; or its features ``(D,)``: all that the classifier reads, pooled or per
+        frame. Features are the logits where no linear layer is the classifier. Raises ``ValueError`` and ``OSError``
+        for a file that it cannot read."""
+        known = self.given[clip, stamp(clip)]
+        if what not in known:
             seen = input_of(self.run.recipe, clip)
-            self.given[clip] = logits_of(self.net, seen, self.run).numpy()
-        return self.given[clip]
+
+            def keep(layer, inputs):
+                # the last layer that runs with a row of weights per class is the classifier
+                if (
+                    inputs
+                    and isinstance(layer, nn.Linear | nn.Conv3d)
+                    and len(layer.weight) == len(self.classes)
+                ):
+                    known["features"] = inputs[0].flatten().float().numpy()
+
+            with register_module_forward_pre_hook(keep):
+                known["logits"] = logits_of(self.net, seen, self.run).numpy()
+            known.setdefault("features", known["logits"])
+        return known[what]
 
     def label(self, clip: Path) -> int:
         """The class that it gives ``clip``; −1 for a file that it cannot read: the explorer tells why once it is chosen."""
         try:
-            return int(self.logits(clip).argmax())
+            return int(self.answer(clip).argmax())
         except (ValueError, OSError):
             return -1
 
@@ -98,7 +121,9 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
         if len(whole) < len(records):
             raise ValueError("these test clips are parts of films: name a folder of whole clips")
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
-        asked.given |= {record.path: known[record.id] for record in records if record.id in known}
+        for record in records:
+            if record.id in known:
+                asked.given[record.path, stamp(record.path)]["logits"] = known[record.id]
         return [Clip(record.path, record.label) for record in records]
     files, _ = files_below(user_path(folder))
     if not files:
@@ -113,24 +138,24 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
 def chosen(
     clips: Iterable[Clip], label: int | None, which: str, networks: Sequence[Asked]
 ) -> list[Clip]:
-    """Those of one class (of all, if None) that the first network gets right or wrong, or all, those first of which the
-    first two networks think most differently."""
+    """Those of one class (of all, if None) that the first network gets right or wrong; or all, first those on which any
+    two networks differ most."""
     some = [clip for clip in clips if label is None or clip.label == label]
-    one = networks[0]
     if which in (RIGHT, WRONG):
-        given = {clip: one.label(clip.path) for clip in some if clip.label is not None}
         return [
             clip
-            for clip, answer in given.items()
-            if answer >= 0 and (answer == clip.label) == (which == RIGHT)
+            for clip in some
+            if clip.label is not None
+            and (answer := networks[0].label(clip.path)) >= 0
+            and (answer == clip.label) == (which == RIGHT)
         ]
     if which == APART:
-        other = networks[1]
-        distance = {
-            clip: np.abs(softmax(one.logits(clip.path)) - softmax(other.logits(clip.path))).sum()
-            for clip in some
-        }
-        some.sort(key=distance.__getitem__, reverse=True)
+
+        def apart(clip):
+            p = np.array([softmax(each.answer(clip.path)) for each in networks])
+            return np.abs(p[:, None] - p).sum(-1).max()
+
+        some.sort(key=apart, reverse=True)
     return some
 
 
@@ -176,15 +201,27 @@ def bars(answers: Mapping[str, np.ndarray], classes: Sequence[str], label: int |
         title = f"<b>{escape(name)}</b>" if k == label else escape(name)
         lines.append(f"<tr><td>{title}</td>{cells}</tr>")
     head = "".join(f'<th colspan="2">{escape(name)}</th>' for name in answers)
-    style = "line-height:1.3;border-spacing:0 2px"
-    return f'<table style="{style}"><tr><th></th>{head}</tr>{"".join(lines)}</table>'
+    rows = f"<tr><th></th>{head}</tr>{''.join(lines)}"
+    return f'<table style="line-height:1.3;border-spacing:0 2px">{rows}</table>'
 
 
-def nearest(clip: Clip, clips: Iterable[Clip], network: Asked) -> list[Clip]:
-    """The clips whose logits are nearest to those of ``clip``, among those that the network has answered."""
-    own = network.logits(clip.path)
-    others = [each for each in clips if each.path in network.given and each != clip]
-    return sorted(others, key=lambda each: np.linalg.norm(network.given[each.path] - own))[:3]
+def nearest(clip: Path, network: Asked) -> str:
+    """The three clips whose features are nearest to those of ``clip``, by name, and among how many.
+
+    These are clips that the network has answered, those with the nearest logits first. A run stores no features: the
+    network gives more of them for :data:`PATIENCE`, and where that is too short, the text says "so far"."""
+    own, logits = network.answer(clip, "features"), network.answer(clip)
+    end, distance = time.monotonic() + PATIENCE, {}
+    said = {path: known["logits"] for (path, _), known in network.given.items() if known}
+    for path in sorted(said, key=lambda path: np.linalg.norm(said[path] - logits)):
+        with suppress(ValueError, OSError):  # a file that is gone
+            if path != clip and time.monotonic() < end:
+                distance[path] = np.linalg.norm(network.answer(path, "features") - own)
+    near = sorted(distance, key=distance.get)[:3]
+    return (
+        f"nearest of {len(distance)} clips{'' if time.monotonic() < end else ' so far'} by "
+        f"{'logits' if own is logits else 'features'}: {', '.join(f'{p.parent.name}/{p.stem}' for p in near)}"
+    )
 
 
 def explore(
@@ -193,9 +230,10 @@ def explore(
     enhancers: Mapping[str, Callable] = MappingProxyType({}),
     exits: Callable | None = None,
 ):
-    """Explore clips with networks: ``runs`` maps names to runs, the student's first, then its teacher's. ``clips`` is a
-    folder of videos; by default the test clips of the first network. ``enhancers`` (name → enhancer) join gamma and
-    CLAHE. ``exits(clip, theta)`` gives a table of internal classifiers and WISE's threshold
+    """Explore clips with networks: ``runs`` maps names to runs, the student's first, then its teachers'. The first
+    counts for right and wrong, and for the matrix. ``clips`` is a folder of videos; by
+    default the test clips of the first network. ``enhancers`` (name → enhancer) join gamma and CLAHE.
+    ``exits(clip, theta)`` gives a table of internal classifiers and WISE's threshold
     (:func:`kdlab.cli.predict.exits_of`).
 
     Returns widgets; without a browser a figure of the first clip. Raises ``ValueError`` for a run that does not
@@ -204,7 +242,8 @@ def explore(
     networks = {name: Asked(run) for name, run in runs.items()}
     first = next(iter(networks.values()))
     for name, asked in networks.items():
-        if not asked.run.recipe.on_clips or isinstance(asked.run.recipe.window, Windows):
+        recipe = asked.run.recipe
+        if not recipe.on_clips or isinstance(recipe.window, Windows):
             raise ValueError(
                 f"{name} does not classify clips: leave it out, or give its internal classifiers as exits="
             )
@@ -213,10 +252,9 @@ def explore(
                 f"{name} has the classes {', '.join(asked.classes)}, the first network "
                 f"{', '.join(first.classes)}: explore networks of the same classes"
             )
-    known = clips_of(first, clips)
-    for asked in networks.values():
-        if clips is None and asked.run.recipe.data == first.run.recipe.data:
+        if clips is None and recipe.data == first.run.recipe.data:
             clips_of(asked, None)
+    known = clips_of(first, clips)
     if headless():
         return still(known[0], networks)
     return _Explorer(networks, exits, known, enhancers).box
@@ -228,7 +266,7 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
     for name, asked in networks.items():
         if not said and clip.label is not None:
             said.append(f"truth: {asked.classes[clip.label]}")
-        p = softmax(asked.logits(clip.path))
+        p = softmax(asked.answer(clip.path))
         said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
     print("Run this cell in JupyterLab for sliders; the picture here stands still.")
     figure = filmstrip(panels(clip.path, Gamma()), title="; ".join(said))
@@ -239,6 +277,8 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
 class _Explorer:
     """The widgets of :func:`explore`, and what a change of each redraws."""
 
+    later = None  # the next :meth:`ask` for nearest clips
+
     def __init__(self, networks: dict, exits: Callable | None, clips: list[Clip], enhancers):
         import ipywidgets as w
 
@@ -248,15 +288,16 @@ class _Explorer:
         self.first = next(iter(networks.values()))
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
         wide, free = {"width": "17em"}, {"description_width": "initial"}
-        every = [("every class", None), *((name, k) for k, name in enumerate(self.first.classes))]
-        self.label = w.Dropdown(options=every, layout=wide)
+        classes = ((name, k) for k, name in enumerate(self.first.classes))
+        self.label = w.Dropdown(options=[("every class", None), *classes], layout=wide)
         # a single network has no other
         some = [EVERY, RIGHT, WRONG, APART][: 2 + len(networks)]
         self.which = w.Dropdown(options=[*some, CELL], layout=wide)
         self.list = w.Select(rows=12, layout=wide)
         self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
-        self.enhancer = w.Dropdown(options=["none", *self.enhancers], value="gamma")
-        self.enhancer.layout.width = "8em"
+        self.enhancer = w.Dropdown(
+            options=["none", *self.enhancers], value="gamma", layout={"width": "8em"}
+        )
         self.gamma = w.FloatSlider(1.8, min=1, max=4, step=0.1, continuous_update=False)
         self.codec, self.looks, self.near = (
             w.Checkbox(description=text, indent=False, layout={"width": "13em"})
@@ -271,22 +312,20 @@ class _Explorer:
         self.seen, self.said, self.exit_table = w.HBox(), w.HTML(), w.HTML()
         self.matrix = w.Accordion([w.Box()], titles=["confusion matrix: click a cell"])
         self.seen.layout.flex_flow = "row wrap"
-        seen = self.list, self.enhancer, self.gamma, self.codec, self.looks
         for redraw, *widgets in (
             (self.filter, self.label, self.which),
-            (self.show, *seen),
+            (self.show, self.list, self.enhancer, self.gamma, self.codec, self.looks),
             (self.ask, self.list, self.temperature, self.near),
             (self.ask_exits, self.list, self.theta),
             (self.receive, self.upload),
         ):
             for widget in widgets:
-                place = self.exit_table if redraw == self.ask_exits else self.said
-                widget.observe(self.or_say(redraw, place), "value")
-        self.matrix.observe(self.or_say(self.count, self.said), "selected_index")
-        left = w.VBox([self.label, self.which, self.list, self.upload])
+                widget.observe(self.or_say(redraw), "value")
+        self.matrix.observe(self.or_say(self.count), "selected_index")
         see = w.HBox([self.enhancer, self.gamma, self.codec, self.looks])
         ask = w.HBox([self.temperature, self.near, *([self.theta] if self.exits else [])])
         right = w.VBox([see, self.seen, ask, self.said, self.exit_table])
+        left = w.VBox([self.label, self.which, self.list, self.upload])
         self.box = w.VBox([w.HBox([left, right]), self.matrix])
         self.offer(clips)
 
@@ -297,14 +336,15 @@ class _Explorer:
 
     def offer(self, clips: list[Clip]) -> None:
         """List ``clips``, and show the first."""
-        name = self.first.classes
         self.list.options = [
-            (c.path.stem + ("" if c.label is None else f" · {name[c.label]}"), c) for c in clips
+            (c.path.stem + ("" if c.label is None else f" · {self.first.classes[c.label]}"), c)
+            for c in clips
         ]
-        self.list.value = clips[0] if clips else None
+        self.list.index = 0 if clips else None
 
-    def or_say(self, redraw: Callable, place) -> Callable:
-        """``redraw``, or where a clip cannot be read the reason in the ``place`` of answers."""
+    def or_say(self, redraw: Callable) -> Callable:
+        """``redraw``, or where a clip cannot be read the reason in the place of answers."""
+        place = self.exit_table if redraw == self.ask_exits else self.said
 
         def observer(change) -> None:
             try:
@@ -320,8 +360,8 @@ class _Explorer:
         self.offer(clips)
 
     def filter(self, change) -> None:
-        networks = list(self.networks.values())
         clips = self.cell if self.which.value == CELL else self.clips
+        networks = list(self.networks.values())
         self.offer(chosen(clips, self.label.value, self.which.value, networks))
 
     def receive(self, change) -> None:
@@ -333,9 +373,9 @@ class _Explorer:
         self.offer(self.clips)
 
     def count(self, change) -> None:
-        """Fill the confusion matrix when it is opened."""
+        """Fill the confusion matrix each time it is opened."""
         names, w = self.first.classes, self.w
-        if change.new is None or self.matrix.children[0].children:
+        if change.new is None:
             return
         clips, cells = defaultdict(list), [*map(w.Label, ["true, then given", *names])]
         for clip in self.clips:
@@ -350,8 +390,9 @@ class _Explorer:
                     cell.button_style = "success" if i == j else "warning"
                 cell.on_click(lambda _, its=its: self.pick(its))
                 cells.append(cell)
-        columns = f"9em repeat({len(names)}, 4.7em)"
-        self.matrix.children = [w.GridBox(cells, layout={"grid_template_columns": columns})]
+        box = w.GridBox(cells)
+        box.layout.grid_template_columns = f"9em repeat({len(names)}, 4.7em)"
+        self.matrix.children = [box]
 
     def show(self, change) -> None:
         """The moving pictures of the clip."""
@@ -382,12 +423,17 @@ class _Explorer:
             self.said.value = "no such clip"
             return
         path, t = self.clip.path, self.temperature.value
-        answers = {n: softmax(a.logits(path) / t) for n, a in self.networks.items()}
+        answers = {n: softmax(a.answer(path) / t) for n, a in self.networks.items()}
         text = bars(answers, self.first.classes, self.clip.label)
         if self.near.value:
-            near = nearest(self.clip, self.clips, self.first)
-            names = ", ".join(f"{c.path.parent.name}/{c.path.stem}" for c in near)
-            text += f"<br>nearest: {escape(names)}"
+            for name, asked in self.networks.items():
+                text += f"<br>{escape(f'{name}: {nearest(path, asked)}')}"
+            # go on once the moves that wait are done, as long as that shows more
+            if "clips so far" in text and text != self.said.value:
+                if self.later:
+                    self.later.cancel()
+                with suppress(RuntimeError):  # a script has no event loop
+                    self.later = asyncio.get_running_loop().call_later(PATIENCE, self.ask, None)
         self.said.value = text
 
     def ask_exits(self, change) -> None:

@@ -1,5 +1,6 @@
 """The explorer: clips are chosen by what networks say of them, seen, and asked about; a stranger's, too."""
 
+import asyncio
 import io
 import socket
 import subprocess
@@ -11,8 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import nn
 
 from kdlab.clips.untrimmed import Windows
 from kdlab.night import Night
@@ -36,12 +39,21 @@ from kdlab.video.container import UnusableFile
 from tests.train.test_runs import clips, make_student  # noqa: F401
 
 A, B, C = (Clip(Path(f"{name}.mp4"), label) for name, label in (("a", 0), ("b", 0), ("c", 1)))
-ONE = Asked(
-    None, {A.path: np.array([2.0, 0]), B.path: np.array([0, 1.0]), C.path: np.array([0, 3.0])}
-)
-OTHER = Asked(
-    None, {A.path: np.array([0, 2.0]), B.path: np.array([0, 1.0]), C.path: np.array([0, 9.0])}
-)
+
+
+def asked(*logits):
+    """A network that has answered A, B and C; from B's features, those of A are nearer than those of C."""
+    rows = zip((A, B, C), np.array(logits), (1, 0, 9), strict=True)
+    return Asked(None, {(clip.path, 0): {"logits": z, "features": h} for clip, z, h in rows})
+
+
+ONE, OTHER = asked([2, 0], [0, 1], [0, 3]), asked([0, 2], [0, 1], [0, 9])
+
+
+@pytest.fixture
+def unchanged(monkeypatch):
+    """Files of which nothing changes, whether they are there or not."""
+    monkeypatch.setattr(module, "stamp", lambda path: 0)
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +69,45 @@ def pair(clips, tmp_path_factory):  # noqa: F811
 @pytest.mark.parametrize(
     "label, which, found",
     [
-        (None, "all", [A, B, C]),
         (0, "all", [A, B]),
         (None, "right", [A, C]),
         (None, "wrong", [B]),
-        (1, "wrong", []),
         (None, "they differ most", [A, C, B]),
     ],
 )
-def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found):
-    assert chosen([A, B, C], label, which, [ONE, OTHER]) == found
+def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found, unchanged):
+    assert chosen([A, B, C], label, which, [ONE, ONE, OTHER]) == found
 
 
-def test_the_nearest_clips_are_those_with_the_nearest_logits():
-    assert nearest(B, [A, B, C, Clip(Path("unknown.mp4"), 0)], ONE) == [C, A]
+def test_the_nearest_clips_are_those_with_the_nearest_features(unchanged, monkeypatch):
+    assert nearest(B.path, ONE) == "nearest of 2 clips by features: /a, /c"
+    monkeypatch.setattr(module, "PATIENCE", 0)  # no time for another clip
+    assert "of 0 clips" in nearest(B.path, ONE)
+
+
+@pytest.mark.parametrize(
+    "net, read",
+    [
+        (nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2)), 4),
+        (nn.Conv3d(1, 2, (1, 1, 8)), 8),
+        (nn.AdaptiveAvgPool3d((1, 1, 2)), 2),
+    ],
+)
+def test_features_of_any_network_are_what_its_classifier_reads(net, read, unchanged, monkeypatch):
+    seen = [torch.rand(1, 1, 1, 1, 8)]
+    monkeypatch.setattr(module, "input_of", lambda *_: seen.pop())  # once
+    network = Asked(SimpleNamespace(recipe=None, provenance={"classes": "ab"}))
+    network.net = net
+    assert len(network.answer(A.path, "features")) == read
+    assert ("by logits" in nearest(A.path, network)) == (read == 2)
+
+
+def test_a_runs_features_give_its_logits_and_a_changed_file_is_asked_again(pair, clips, tmp_path):  # noqa: F811
+    network, file = Asked(pair["student"]), tmp_path / "mine.mp4"
+    for source in list(clips.rglob("*.mp4"))[:2]:
+        file.write_bytes(source.read_bytes())
+        again = network.net.net.fc(torch.from_numpy(network.answer(file, "features"))).detach()
+        assert np.allclose([again, network.answer(source)], network.answer(file))
 
 
 def test_bars_give_each_networks_percent_and_mark_the_true_class():
@@ -98,9 +135,9 @@ def test_a_folders_names_are_the_classes_of_its_videos(pair, clips, tmp_path):  
     assert [network.label(c.path) == c.label for c in tested] == list(
         pair["student"].predictions().correct
     )
-    kept, network.given = network.given, {}
-    for path, logits in kept.items():  # what is asked now is what was said in the test
-        assert np.allclose(network.logits(path), logits, atol=1e-5)
+    again = Asked(pair["student"])
+    for (path, _), known in network.given.items():  # what is asked now is what was said in the test
+        assert np.allclose(again.answer(path), known["logits"], atol=1e-5)
 
 
 def test_a_file_that_cannot_be_read_is_neither_right_nor_wrong(pair, tmp_path):
@@ -146,6 +183,14 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert widgets.exit_table.value == "as it was" and widgets.said.value != said
     titles = lambda: [box.children[0].value for box in widgets.seen.children]  # noqa: E731
     assert titles() == ["the clip", "enhanced"] and "teacher" in widgets.said.value
+
+    async def look():
+        widgets.near.value = True
+        while "so far" in widgets.said.value:
+            await asyncio.sleep(0.1)
+
+    asyncio.run(asyncio.wait_for(look(), 60))
+    assert "student: nearest of 7 clips by features" in widgets.said.value
     before = widgets.seen.children[1].children[1].value
     widgets.gamma.value = 3.0
     assert widgets.seen.children[1].children[1].value != before
@@ -169,7 +214,6 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert widgets.exit_table.value == "no exits"
     widgets.receive(SimpleNamespace(new=[{"name": "text.mp4", "content": own.read_bytes()}]))
     assert "teacher" in widgets.said.value  # of the second file of that name
-    widgets.label.value = None
     widgets.which.value = "they differ most"  # the broken clip has no answer
     assert "text.mp4" in widgets.said.value
     widgets.which.value = "wrong"
