@@ -310,7 +310,7 @@ def released(file, folder, split, flow, other):
 @click.option(
     "--flow",
     "flow_folder",
-    type=click.Path(True, False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="generative, detection: folder of flow pictures, one a set; else computed.",
 )
 def paper(name, dry_run, seed, precision, weights, **own):

@@ -122,7 +122,7 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
             raise ValueError("these test clips are parts of films: name a folder of whole clips")
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         for record in records:
-            if record.id in known:
+            if record.id in known and record.path.exists():
                 asked.given[record.path, stamp(record.path)]["logits"] = known[record.id]
         return [Clip(record.path, record.label) for record in records]
     files, _ = files_below(user_path(folder))
