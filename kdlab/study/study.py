@@ -62,9 +62,13 @@ class Study:
         return rows_of(folder / f"{self.name}.csv")
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
-        """Condition → recipe in one ``world``. Raises ``ValueError`` for a question about an unknown condition, and
-        for a comparison of a recipe with itself."""
+        """Condition → recipe in one ``world``. Raises ``ValueError`` where that is no dict, for a question about an
+        unknown condition, and for a comparison of a recipe with itself."""
         recipes = self.conditions(size or self.size or current(), world)
+        if not isinstance(recipes, dict):
+            raise ValueError(
+                f"conditions() of the study {self.name} gave a {type(recipes).__name__}: return a dict, name → recipe"
+            )
         if "zero" in recipes:
             raise ValueError(
                 f"a condition of the study {self.name} is called 'zero', which stands for no baseline: rename it"
@@ -115,8 +119,8 @@ class Study:
         """
         size, folder = size or self.size or current(), paths.runs_dir() / "studies"
         drawn = set(worlds or self.worlds or range(size.seeds))
-        planned = [self.recipes(world, size) for world in drawn]
-        if any(recipes == planned[0] for recipes in planned[1:]):
+        first, *others = [self.recipes(world, size) for world in drawn]
+        if first in others:
             raise ValueError(
                 f"the study {self.name} has the same recipes in two worlds: give `world` to them as their seed"
             )
@@ -126,7 +130,7 @@ class Study:
         answers = read_together(
             [Answer.read(question, table, drawn) for question in self.questions]
         )
-        say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), str(table)]))
+        say("\n".join([*(f"{answer.question.asks} {answer}" for answer in answers), f"{table}"]))
         return answers
 
 
@@ -148,7 +152,7 @@ def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) 
         try:
             study.recipes(world)
         except ValueError as error:
-            left[study.name] = str(error)
+            left[study.name] = f"{error}"
         else:
             study.draw(world, folder, workers=workers, say=say)
     if left:
@@ -178,11 +182,11 @@ def studies_in(file: Path) -> list[Study]:
         raise ValueError(
             f"{file} has the name of another module, {module.__file__}: give it another name"
         )
-    studies = {id(value): value for value in vars(module).values() if isinstance(value, Study)}
-    names = [study.name for study in studies.values()]
+    studies = list({id(v): v for v in vars(module).values() if isinstance(v, Study)}.values())
+    names = [study.name for study in studies]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(
                 f"two studies in {file} are called {name}, and would share a table: rename one"
             )
-    return list(studies.values())
+    return studies

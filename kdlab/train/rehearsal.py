@@ -169,6 +169,8 @@ def _doing(what: str, taught: bool = True) -> Iterator[None]:
         )
         if message.endswith("is not an iterator"):
             message = "losses() must yield (optimiser, loss, terms), and not return it"
+        if message.endswith("has no attribute 'named_modules'"):
+            message = "make(num_classes) must return the network"
         if message == "KeyError: 'teacher'" and not taught:
             message = "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
         raise ValueError(f"{what}: {message}") from error

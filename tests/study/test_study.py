@@ -269,6 +269,8 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
         replace(study, conditions=lambda *_: dict.fromkeys(names, 1), questions=[alike]).recipes(0)
     with pytest.raises(ValueError, match="x has the same recipes in two worlds"):
         replace(study, questions=()).run([0, 1])
+    with pytest.raises(ValueError, match="of the study x gave a list: return a dict"):
+        replace(study, conditions=lambda *_: names).recipes(0)
     names.append("zero")
     with pytest.raises(ValueError, match="a condition of the study x is called 'zero'"):
         study.recipes(0)

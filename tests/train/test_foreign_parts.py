@@ -207,6 +207,10 @@ class Tied(Frames):
         return (inner[:, None] + self.mask).softmax(-1).sum(1) * self.short.float()
 
 
+def forgets_return(classes):
+    nn.Linear(1, classes)
+
+
 @dataclass(frozen=True)
 class Net(protocols.Net):
     """The network is one of the classes above, by name."""
@@ -265,6 +269,7 @@ REFUSED = {
     Lazy: "uninitialized parameter .* LazyModule",
     LateLayer: "adds 'net.late.bias' while it runs",
     Both: "gives tuple for 3 clips",
+    forgets_return: r"make\(num_classes\) must return the network",
     Transposed: r"gives \(2, 3\) for 3 clips, where \(3, 2\) is wanted",
 }
 
