@@ -337,7 +337,7 @@ def _class(name: str) -> type:
     elif module not in sys.modules:
         raise NotImported(
             f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
-            f"first, in a command with --import {module}"
+            f"first, in a command with --import {module}, in the folder where {module} lies"
         )
     kind = getattr(sys.modules.get(module), qualname, None)
     if kind is None and is_kdlab(module):
