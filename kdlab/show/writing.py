@@ -9,9 +9,9 @@ import inspect
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
 from itertools import combinations
-from operator import attrgetter
+from operator import attrgetter, getitem
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -57,8 +57,8 @@ def fault_of_function(name: str, answer: object) -> str | None:
 def _outcome(
     name: str, call: str, chosen: Callable | None = None, swap: tuple[int, int] = (0, 0)
 ) -> tuple[dict, dict]:
-    """What f gives in a call, part by part, and the arguments of f by name. f is the chapter's own function, or what
-    ``chosen`` makes of the chapter's names; two of its arguments change places by ``swap``."""
+    """What f gives in a call, and the gradient through it; and the arguments of f by name. f is the chapter's own
+    function, or what ``chosen`` makes of the chapter's names; two of its arguments change places by ``swap``."""
     names = _definitions(name[:2])
     torch.manual_seed(0)
     exec(functions()[name]["given"], names)
@@ -72,14 +72,13 @@ def _outcome(
         return function(*given)
 
     torch.manual_seed(1)  # what both draw is the same
-    result = eval(call, names | {"f": f})
-    parts = _parts(result)
-    roots = [part.sum() for part in parts.values() if getattr(part, "requires_grad", False)]
-    leaves = _leaves(list(names.values()))
+    given = {"its result": eval(call, names | {"f": f})}
+    roots = [part.sum() for part in _parts(given).values() if getattr(part, "requires_grad", False)]
+    leaves = _leaves(names)
     if roots and leaves:
         slopes = torch.autograd.grad(sum(roots), leaves, materialize_grads=True)
-        parts[_GRADIENT] = torch.cat([slope.flatten() for slope in slopes])
-    return parts, arguments
+        given[_GRADIENT] = torch.cat([slope.flatten() for slope in slopes])
+    return given, arguments
 
 
 def _definitions(chapter: str) -> dict[str, Any]:
@@ -125,41 +124,43 @@ def _among(names: dict[str, Any], answer, name: str):
     return made
 
 
-def _parts(result: object, place: str = "its result") -> dict[str, Any]:
-    """The tensors, arrays, numbers and texts of a result, by their place in it."""
-    if isinstance(result, list | tuple) and not isinstance(result, torch.Size):
-        result = dict(enumerate(result))
-    if not isinstance(result, dict):
-        return {place: result}
+def _parts(value: object, *keys) -> dict[tuple, Any]:
+    """The tensors, arrays, numbers and texts in a value, by the keys that lead to them."""
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {keys: value}
     found = {}
-    for key, part in result.items():
-        found |= _parts(part, f"{place}[{key!r}]")
+    for key, part in value.items():
+        found |= _parts(part, *keys, key)
     return found
 
 
 def _leaves(value: object) -> list[torch.Tensor]:
     """The tensors that learn, in a value or in its parts."""
-    if isinstance(value, torch.Tensor):
-        return [value] if value.requires_grad and value.is_leaf else []
-    if isinstance(value, nn.Module):
-        return list(value.parameters())
-    parts = list(value.values()) if isinstance(value, dict) else value
-    return sum(map(_leaves, parts), []) if isinstance(parts, list) else []
+    leaves = []
+    for part in _parts(value).values():
+        if isinstance(part, nn.Module):
+            leaves += part.parameters()
+        elif isinstance(part, torch.Tensor) and part.requires_grad and part.is_leaf:
+            leaves += [part]
+    return leaves
 
 
 def _difference(yours: dict, right: dict, factors: dict) -> str:
-    for place, part in right.items():
-        # a list of numbers is as good as an array
-        inner = [value for at, value in yours.items() if at.startswith(f"{place}[")]
-        if place not in yours and not inner:
+    parts = _parts(right)
+    for (whose, *keys), part in parts.items():
+        place = whose + "".join(f"[{key!r}]" for key in keys)
+        try:  # an array has the parts of a pair, too
+            given = reduce(getitem, keys, yours[whose])
+        except Exception:  # a class of the reader's may raise anything
             return f"lacks {place}"
-        given = yours.get(place, inner)
         if isinstance(part, str):
-            why = "" if given == part else f"gives {short(given)} where {part!r} is right"
+            why = "" if str(given) == part else f"gives {short(given)} where {part!r} is right"
         else:
             why = fault_of(given, part, 1e-4, factors)
         if why:
-            return why if len(right) == 1 else f"{why} ({place})"
+            return why if len(parts) == 1 else f"{why} ({place})"
     return ""
 
 

@@ -1,5 +1,6 @@
 """Marks for what students write: what a difference looks like is told."""
 
+from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 
@@ -64,11 +65,16 @@ def test_a_function_is_marked_by_itself(capsys, own_places):
     assert right == "06.soft_nms: right." and done == "done: 06.soft_nms"
 
 
-def test_a_list_of_numbers_is_as_good_as_an_array():
-    energy = _definitions("10")["energy"]
-    assert fault_of_function("10.energy", lambda *given: list(energy(*given))) is None
-    twice = fault_of_function("10.energy", lambda *given: list(2 * energy(*given)))
-    assert "it is 2 times the right one" in twice
+@pytest.mark.parametrize("made", [list, tuple, np.array, torch.tensor])
+@pytest.mark.parametrize("name", ["11.interval", "10.upsampled"])  # a pair, and four axes
+def test_values_count_and_not_their_container(name, made):
+    own = _definitions(name[:2])[name[3:]]
+
+    def answer(*given, factor=1):
+        return made((factor * np.array(own(*given))).tolist())
+
+    assert fault_of_function(name, answer) is None
+    assert "gives" in fault_of_function(name, partial(answer, factor=2))
 
 
 def test_units_are_told_and_other_factors_only_of_arrays():
