@@ -77,6 +77,8 @@ FAULTS = {
         "tiou.detach(), reduction": "tiou, reduction",
         "precision[i:].max()": "precision[i]",
         "points = (torch.arange(32) + 0.5) * 2": "points = torch.arange(32) * 2.0",
+        "        optimiser.zero_grad()\n": "",
+        "level.parameters(), lr=4e-3": "level.parameters(), lr=4e-4",
     },
     "07": {
         "= came_from[v + oy, u + ox]": "= new[v + oy, u + ox]",
@@ -94,6 +96,10 @@ FAULTS = {
         "logits.log_softmax(1)).sum(1).mean()": "logits.log_softmax(1)).mean()",
         ".shape[:2]).mean(1)": ".shape[:2]).amax(1)",
         "(new.abs() - rate * l1)": "(new.abs() - l1)",
+        "            optimiser.zero_grad()\n": "",
+        "exits.parameters(), 4e-3": "exits.parameters(), 4e-4",
+        "        exits.train()\n": "        exits.eval()\n",
+        "epoch / len(order)": "(epoch + 1) / len(order)",
     },
     "09": {
         "p / dot(v, v) ** 0.5 for p": "p / dot(v, v) for p",
