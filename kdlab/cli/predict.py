@@ -3,6 +3,8 @@ actions that a detector finds, as a table of segments and a picture of them over
 
 import difflib
 import os
+import re
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -54,16 +56,21 @@ def open_run(name: str | Path) -> Run:
     Raises ``ValueError`` with similar names if there is none, and :class:`kdlab.train.runs.DamagedRun`.
     """
     places = [paths.runs_dir(), paths.pretrained_dir()]
-    for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
-        if (folder / "run.json").is_file():
-            return Run(folder)
-    if (
-        str(name).isidentifier()
-    ):  # published runs first: tests leave small ones of the same conditions in runs/
+    found = [Path(os.path.expanduser(name)), *(place / name for place in places)]
+    if str(name).isidentifier():
+        # published runs first: tests leave small ones of the same conditions in runs/
         for place in reversed(places):
             alike = [note.parent for note in place.glob(f"{name}-*/run.json")]
-            if len(alike) == 1:
-                return Run(alike[0])
+            found += alike if len(alike) == 1 else []
+    for folder in found:
+        if (note := folder / "run.json").is_file():
+            if (
+                folder.parent == places[1]
+            ):  # classes of published runs stand in kdlab and in its studies
+                sys.path.append(str(paths.project_root() / "studies"))
+                for module in re.findall(r'"type": "(\w+):', note.read_text("utf-8")):
+                    import_module(module)
+            return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" if known else "train one: kdlab run 02"

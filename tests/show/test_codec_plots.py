@@ -16,9 +16,7 @@ def test_flow_colours_are_told_apart_without_red_and_green_and_vertically_in_gre
     right, left, up, down, rest = flow_colours(
         np.array([[[8, 0], [-8, 0], [0, -8], [0, 8], [0, 0]]]), 8
     )[0]
-    assert np.allclose(rest, 0.5)
-    assert np.allclose((right + left) / 2, rest)
-    assert np.allclose((up + down) / 2, rest)
+    assert np.allclose([rest, (right + left) / 2, (up + down) / 2], 0.5)
     grey = luma(np.array([right, left, up, down])[None])[0]
     assert abs(grey[0] - grey[1]) < 0.01 < 0.5 < grey[2] - grey[3]
     assert right[0] > right[2] and left[2] > left[0] and np.ptp(up) == np.ptp(down) == 0
