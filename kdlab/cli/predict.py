@@ -64,9 +64,8 @@ def open_run(name: str | Path) -> Run:
             found += alike if len(alike) == 1 else []
     for folder in found:
         if (note := folder / "run.json").is_file():
-            if (
-                folder.parent == places[1]
-            ):  # classes of published runs stand in kdlab and in its studies
+            # classes of published runs stand in kdlab and in its studies
+            if folder.resolve().parent == places[1].resolve():
                 sys.path.append(str(paths.project_root() / "studies"))
                 for module in re.findall(r'"type": "(\w+):', note.read_text("utf-8")):
                     import_module(module)

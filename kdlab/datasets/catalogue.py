@@ -88,9 +88,8 @@ def from_csv(path: Path, test_fold: str | None = None) -> Catalogue:
     if folds and "split" not in columns and test_fold is None:
         test_fold = folds[-1]
     if test_fold is not None and test_fold not in folds:
-        raise CatalogueError(
-            f"{path}: no fold {test_fold!r}. Its `fold` column has: {folds or 'nothing, or there is none'}."
-        )
+        has = f"Its `fold` column has: {folds}" if folds else "It has no `fold` column"
+        raise CatalogueError(f"{path}: no fold {test_fold!r}. {has}.")
     classes = one_spelling("label", ((row["label"], where) for where, row in rows))
     records = [_record(path.parent, classes, row, where, test_fold) for where, row in rows]
     declared = bool(test_fold) or "split" in columns

@@ -61,7 +61,7 @@ class Asked:
     file is asked again."""
 
     run: Run
-    given: dict = field(default_factory=lambda: defaultdict(dict))
+    given: dict[tuple, dict[str, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
 
     @cached_property
     def net(self) -> nn.Module:
@@ -71,26 +71,29 @@ class Asked:
     def classes(self) -> tuple[str, ...]:
         return tuple(self.run.provenance["classes"])
 
+    def known(self, clip: Path) -> dict[str, np.ndarray]:
+        """What it gave for ``clip`` so far."""
+        return self.given[clip, clip.exists() and stamp(clip)]
+
     def answer(self, clip: Path, what: str = "logits") -> np.ndarray:
-        """The logits ``(K,)`` for ``clip``; or its features ``(D,)``: all that the classifier reads, pooled or per
-        frame. Features are the logits where no linear layer is the classifier. Raises ``ValueError`` and ``OSError``
-        for a file that it cannot read."""
-        known = self.given[clip, stamp(clip)]
+        """The logits ``(K,)`` for ``clip``; or its features ``(D,)``: what the last linear layer, or 3-D convolution,
+        with a row of weights per class reads, pooled or per frame. Features are the logits where there is no such
+        layer. Raises ``ValueError`` and ``OSError`` for a file that it cannot read."""
+        known = self.known(clip)
         if what not in known:
-            seen = input_of(self.run.recipe, clip)
+            seen, read = input_of(self.run.recipe, clip), []
 
             def keep(layer, inputs):
-                # the last layer that runs with a row of weights per class is the classifier
                 if (
                     inputs
                     and isinstance(layer, nn.Linear | nn.Conv3d)
                     and len(layer.weight) == len(self.classes)
                 ):
-                    known["features"] = inputs[0].flatten().float().numpy()
+                    read.append(inputs[0].flatten().float().numpy())
 
             with register_module_forward_pre_hook(keep):
-                known["logits"] = logits_of(self.net, seen, self.run).numpy()
-            known.setdefault("features", known["logits"])
+                logits = logits_of(self.net, seen, self.run).numpy()
+            known |= {"logits": logits, "features": read[-1] if read else logits}
         return known[what]
 
     def label(self, clip: Path) -> int:
@@ -122,8 +125,8 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
             raise ValueError("these test clips are parts of films: name a folder of whole clips")
         known = dict(zip(tested.ids.tolist(), tested.logits, strict=True))
         for record in records:
-            if record.id in known and record.path.exists():
-                asked.given[record.path, stamp(record.path)]["logits"] = known[record.id]
+            if record.id in known:
+                asked.known(record.path)["logits"] = known[record.id]
         return [Clip(record.path, record.label) for record in records]
     files, _ = files_below(user_path(folder))
     if not files:
@@ -209,19 +212,19 @@ def nearest(clip: Path, network: Asked) -> str:
     """The three clips whose features are nearest to those of ``clip``, by name, and among how many.
 
     These are clips that the network has answered, those with the nearest logits first. A run stores no features: the
-    network gives more of them for :data:`PATIENCE`, and where that is too short, the text says "so far"."""
+    network gives more of them for :data:`PATIENCE`. Where that is too short for all, the text says "so far"."""
     own, logits = network.answer(clip, "features"), network.answer(clip)
-    end, distance = time.monotonic() + PATIENCE, {}
+    end, so_far, distance = time.monotonic() + PATIENCE, "", {}
     said = {path: known["logits"] for (path, _), known in network.given.items() if known}
-    for path in sorted(said, key=lambda path: np.linalg.norm(said[path] - logits)):
+    for path in sorted(said.keys() - {clip}, key=lambda path: np.linalg.norm(said[path] - logits)):
+        if "features" not in network.known(path) and time.monotonic() > end:
+            so_far = " so far"
+            continue
         with suppress(ValueError, OSError):  # a file that is gone
-            if path != clip and time.monotonic() < end:
-                distance[path] = np.linalg.norm(network.answer(path, "features") - own)
-    near = sorted(distance, key=distance.get)[:3]
-    return (
-        f"nearest of {len(distance)} clips{'' if time.monotonic() < end else ' so far'} by "
-        f"{'logits' if own is logits else 'features'}: {', '.join(f'{p.parent.name}/{p.stem}' for p in near)}"
-    )
+            distance[path] = np.linalg.norm(network.answer(path, "features") - own)
+    near = ", ".join(f"{p.parent.name}/{p.stem}" for p in sorted(distance, key=distance.get)[:3])
+    what = "logits" if own is logits else "features"
+    return f"nearest of {len(distance)} clips{so_far} by {what}: {near}"
 
 
 def explore(
@@ -230,8 +233,8 @@ def explore(
     enhancers: Mapping[str, Callable] = MappingProxyType({}),
     exits: Callable | None = None,
 ):
-    """Explore clips with networks: ``runs`` maps names to runs, the student's first, then its teachers'. The first
-    counts for right and wrong, and for the matrix. ``clips`` is a folder of videos; by
+    """Explore clips with networks: ``runs`` maps names to runs, the student's first, then its teachers'. Right,
+    wrong and the matrix are those of the first. ``clips`` is a folder of videos; by
     default the test clips of the first network. ``enhancers`` (name → enhancer) join gamma and CLAHE.
     ``exits(clip, theta)`` gives a table of internal classifiers and WISE's threshold
     (:func:`kdlab.cli.predict.exits_of`).
@@ -433,7 +436,8 @@ class _Explorer:
                 if self.later:
                     self.later.cancel()
                 with suppress(RuntimeError):  # a script has no event loop
-                    self.later = asyncio.get_running_loop().call_later(PATIENCE, self.ask, None)
+                    loop, ask = asyncio.get_running_loop(), self.or_say(self.ask)
+                    self.later = loop.call_later(PATIENCE, ask, None)
         self.said.value = text
 
     def ask_exits(self, change) -> None:

@@ -148,7 +148,10 @@ def _leaves(value: object) -> list[torch.Tensor]:
 
 
 def _difference(yours: dict, right: dict, factors: dict) -> str:
-    parts = _parts(right)
+    parts, given, wanted = _parts(right), *(its["its result"] for its in (yours, right))
+    with suppress(TypeError):  # a number has no length
+        if isinstance(wanted, list | tuple) and len(given) > len(wanted):
+            return f"gives {len(given)} parts where {len(wanted)} are right"
     for (whose, *keys), part in parts.items():
         place = whose + "".join(f"[{key!r}]" for key in keys)
         try:  # an array has the parts of a pair, too

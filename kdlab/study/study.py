@@ -62,10 +62,10 @@ class Study:
         return rows_of(folder / f"{self.name}.csv")
 
     def recipes(self, world: int, size=None) -> dict[str, Recipe]:
-        """Condition → recipe in one ``world``. Raises ``ValueError`` where that is no dict, for a question about an
-        unknown condition, and for a comparison of a recipe with itself."""
+        """Condition → recipe in one ``world``. Raises ``ValueError`` where ``conditions`` gives no dict, for a
+        question about an unknown condition, and for a comparison of a recipe with itself."""
         recipes = self.conditions(size or self.size or current(), world)
-        if not isinstance(recipes, dict):
+        if not isinstance(recipes, Mapping):
             raise ValueError(
                 f"conditions() of the study {self.name} gave a {type(recipes).__name__}: return a dict, name → recipe"
             )

@@ -169,8 +169,6 @@ def _doing(what: str, taught: bool = True) -> Iterator[None]:
         )
         if message.endswith("is not an iterator"):
             message = "losses() must yield (optimiser, loss, terms), and not return it"
-        if message.endswith("has no attribute 'named_modules'"):
-            message = "make(num_classes) must return the network"
         if message == "KeyError: 'teacher'" and not taught:
             message = "it learns from a teacher, and the recipe has none: give it teacher=Recipe(…)"
         raise ValueError(f"{what}: {message}") from error
@@ -428,8 +426,10 @@ def _made(spec: Net, classes: int, seen: int) -> Normalised:
             f"{kind}.statistics must have a mean and a deviation for each of {channels} channels"
         )
     with _doing(f"{kind}.make({classes}) fails"):
-        net = build(spec, classes, 0, *map(torch.tensor, given or ()))
         again = spec.make(classes)
+        if not isinstance(again, nn.Module):
+            raise ValueError("it must return the network, a torch.nn.Module")
+        net = build(spec, classes, 0, *map(torch.tensor, given or ()))
     layers = dict(net.net.named_modules())
     named = [*spec.stages] + ([spec.head] if spec.head != Net.head else [])
     if lost := [name for name in named if name not in layers]:

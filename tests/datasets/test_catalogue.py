@@ -126,7 +126,7 @@ def test_a_table_with_splits_groups_and_times(tmp_path):
     assert {r.path for r in catalogue.records} == {
         path.parent / name for name in ("long.mp4", "b/c.avi", "d.mp4")
     }
-    refuses("nothing, or there is none", open_data, path, "A")
+    refuses("It has no `fold` column", open_data, path, "A")
 
 
 def test_folds(tmp_path):

@@ -56,8 +56,9 @@ def test_simkd_is_the_mean_square_after_pooling_to_the_shorter_axis():
 def test_feature_norm_worked_examples():
     """Along the class mean and as long as the teacher's: 0. Half as long: ½. Across: 1. Away: 2. Too long: no gain."""
     centres = torch.tensor([[0.0, 7.0], [5.0, 0.0]])
-    teacher = torch.tensor([[3.0, 4.0]])  # its own length, 5, counts; its own direction does not
-    label = torch.tensor([1])
+    teacher = torch.tensor([[3.0, 4.0]]).repeat(
+        2, 1
+    )  # its length, 5, counts; its direction does not
     for student, loss in (
         ((5.0, 0), 0),
         ((2.5, 0), 0.5),
@@ -66,13 +67,9 @@ def test_feature_norm_worked_examples():
         ((50.0, 0), 0),
         ((0.0, 0), 1),
     ):
-        assert float(
-            feature_norm_loss(torch.tensor([student]), teacher, centres, label)
-        ) == pytest.approx(loss)
-    both = feature_norm_loss(
-        torch.tensor([[5.0, 0], [0, 5]]), teacher.repeat(2, 1), centres, label.repeat(2)
-    )
-    assert float(both) == pytest.approx(0.5)
+        batch = torch.tensor([student, (5, 0)])  # the other clip's loss is 0
+        found = feature_norm_loss(batch, teacher, centres, torch.tensor([1, 1]))
+        assert float(found) == pytest.approx(loss / 2)
 
 
 # --- methods ---------------------------------------------------------------------------------------------------

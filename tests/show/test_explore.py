@@ -44,16 +44,10 @@ A, B, C = (Clip(Path(f"{name}.mp4"), label) for name, label in (("a", 0), ("b", 
 def asked(*logits):
     """A network that has answered A, B and C; from B's features, those of A are nearer than those of C."""
     rows = zip((A, B, C), np.array(logits), (1, 0, 9), strict=True)
-    return Asked(None, {(clip.path, 0): {"logits": z, "features": h} for clip, z, h in rows})
+    return Asked(None, {(clip.path, False): {"logits": z, "features": h} for clip, z, h in rows})
 
 
 ONE, OTHER = asked([2, 0], [0, 1], [0, 3]), asked([0, 2], [0, 1], [0, 9])
-
-
-@pytest.fixture
-def unchanged(monkeypatch):
-    """Files of which nothing changes, whether they are there or not."""
-    monkeypatch.setattr(module, "stamp", lambda path: 0)
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +69,16 @@ def pair(clips, tmp_path_factory):  # noqa: F811
         (None, "they differ most", [A, C, B]),
     ],
 )
-def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found, unchanged):
+def test_clips_are_chosen_by_class_and_by_what_networks_say(label, which, found):
     assert chosen([A, B, C], label, which, [ONE, ONE, OTHER]) == found
 
 
-def test_the_nearest_clips_are_those_with_the_nearest_features(unchanged, monkeypatch):
-    assert nearest(B.path, ONE) == "nearest of 2 clips by features: /a, /c"
-    monkeypatch.setattr(module, "PATIENCE", 0)  # no time for another clip
-    assert "of 0 clips" in nearest(B.path, ONE)
+def test_the_nearest_clips_are_those_with_the_nearest_features(monkeypatch):
+    network = asked([2, 0], [0, 1], [0, 3])
+    assert nearest(B.path, network) == "nearest of 2 clips by features: /a, /c"
+    monkeypatch.setattr(module, "PATIENCE", -1)  # no time for another clip
+    del network.known(C.path)["features"]
+    assert nearest(B.path, network) == "nearest of 1 clips so far by features: /a"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +89,7 @@ def test_the_nearest_clips_are_those_with_the_nearest_features(unchanged, monkey
         (nn.AdaptiveAvgPool3d((1, 1, 2)), 2),
     ],
 )
-def test_features_of_any_network_are_what_its_classifier_reads(net, read, unchanged, monkeypatch):
+def test_features_of_any_network_are_what_its_classifier_reads(net, read, monkeypatch):
     seen = [torch.rand(1, 1, 1, 1, 8)]
     monkeypatch.setattr(module, "input_of", lambda *_: seen.pop())  # once
     network = Asked(SimpleNamespace(recipe=None, provenance={"classes": "ab"}))

@@ -75,6 +75,9 @@ def test_values_count_and_not_their_container(name, made):
 
     assert fault_of_function(name, answer) is None
     assert "gives" in fault_of_function(name, partial(answer, factor=2))
+    if name == "11.interval":
+        longer = fault_of_function(name, lambda *given: made([*own(*given), 0]))
+        assert "gives 3 parts where 2" in longer
 
 
 def test_units_are_told_and_other_factors_only_of_arrays():

@@ -269,7 +269,7 @@ REFUSED = {
     Lazy: "uninitialized parameter .* LazyModule",
     LateLayer: "adds 'net.late.bias' while it runs",
     Both: "gives tuple for 3 clips",
-    forgets_return: r"make\(num_classes\) must return the network",
+    forgets_return: r"it must return the network",
     Transposed: r"gives \(2, 3\) for 3 clips, where \(3, 2\) is wanted",
 }
 
