@@ -93,7 +93,8 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
 
 def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, refused):
     clip = clips / "left" / "test0.mp4"
-    assert "is no run's folder" in refused("predict", clip, "--run", run.folder.name[:-2])
+    error = refused("predict", clip, "--run", run.folder.name[:-2])
+    assert "is no run's folder" in error and f"there are {run.folder.name}" in error
     (places / "begun").mkdir()
     with pytest.raises(ValueError, match=r"begun is not finished \(it has no run.json\)"):
         open_run("begun")

@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -61,14 +62,17 @@ def open_run(name: str | Path) -> Run:
         # published runs first: tests leave small ones of the same conditions in runs/
         for place in reversed(places):
             alike = [note.parent for note in place.glob(f"{name}-*/run.json")]
-            found += alike if len(alike) == 1 else []
+            if len(alike) == 1:
+                found += alike
     for folder in found:
-        if (note := folder / "run.json").is_file():
+        note = folder / "run.json"
+        if note.is_file():
             # classes of published runs stand in kdlab and in its studies
-            if folder.resolve().parent == places[1].resolve():
-                sys.path.append(str(paths.project_root() / "studies"))
-                for module in re.findall(r'"type": "(\w+):', note.read_text("utf-8")):
-                    import_module(module)
+            if folder.resolve().parent == places[1]:
+                sys.path += [str(paths.project_root() / "studies")]
+                with suppress(ModuleNotFoundError):  # an installed package has no studies
+                    for module in re.findall(r'"type": "(\w+):', note.read_text("utf-8")):
+                        import_module(module)
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
     near = difflib.get_close_matches(Path(name).name.lower(), known, 3, 0.3) or known[:3]
@@ -104,8 +108,12 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
             heat = grad_cam(net, x, best, layer).maps[0]
         except ValueError as error:  # a network without named stages or spatial extent
             return Prediction(classes, probabilities, None, layer, str(error))
-    name = f"{clip.name}, {run.folder.name}"
-    _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {name}")
+    _draw(
+        picture,
+        x,
+        heat,
+        f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}",
+    )
     return Prediction(classes, probabilities, picture, layer, "")
 
 
