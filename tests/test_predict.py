@@ -93,8 +93,7 @@ def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, pla
 
 def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, refused):
     clip = clips / "left" / "test0.mp4"
-    error = refused("predict", clip, "--run", run.folder.name[:-2])
-    assert "is no run's folder" in error and f"there are {run.folder.name}" in error
+    assert f"there are {run.folder.name}" in refused("predict", clip, "--run", run.folder.name[:-2])
     (places / "begun").mkdir()
     with pytest.raises(ValueError, match=r"begun is not finished \(it has no run.json\)"):
         open_run("begun")
@@ -109,9 +108,8 @@ def test_what_a_run_is_called_first_names_the_nearest(places):
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
     assert open_run("dlkdd").folder.name == "dlkdd-night-s0-c39f22"  # of that condition
-    for typed in ("DLKDD-night", "dlkd-night"):
-        with pytest.raises(ValueError, match="there are dlkdd-night-s0-c39f22"):
-            open_run(typed)
+    with pytest.raises(ValueError, match="is no run's folder.* there are dlkdd-night-s0-c39f22"):
+        open_run("DLKD-night")
 
 
 def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, places, refused):

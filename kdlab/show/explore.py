@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import ipywidgets as w
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -181,13 +182,20 @@ def stored(clip: Path) -> dict[str, np.ndarray]:
 
 
 def moving(frames: np.ndarray) -> bytes:
-    """``frames uint8 (T, H, W, 3)`` as a GIF that repeats."""
+    """``frames uint8 (T, H, W, 3)`` as a WebP animation that repeats."""
     frames = frames[evenly(len(frames), FRAMES)]
     width = round(HEIGHT * frames.shape[2] / frames.shape[1])
-    pictures = [Picture.fromarray(frame).resize((width, HEIGHT)).quantize(64) for frame in frames]
+    first, *others = [Picture.fromarray(frame).resize((width, HEIGHT)) for frame in frames]
     out = io.BytesIO()
-    pictures[0].save(
-        out, "GIF", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0
+    first.save(
+        out,
+        "WEBP",
+        save_all=True,
+        append_images=others,
+        duration=MILLISECONDS,
+        loop=0,
+        quality=85,
+        method=0,
     )
     return out.getvalue()
 
@@ -282,20 +290,18 @@ class _Explorer:
 
     later = None  # the next :meth:`ask` for nearest clips
 
-    def __init__(self, networks: dict, exits: Callable | None, clips: list[Clip], enhancers):
-        import ipywidgets as w
-
-        self.w, self.networks, self.exits, self.clips = w, networks, exits, clips
-        self.cell: list[Clip] = []  # that was clicked in the matrix
+    def __init__(self, networks, exits: Callable | None, clips: list[Clip], enhancers):
+        self.networks, self.exits, self.clips = networks, exits, clips
+        self.cell = []  # the clips of the cell that was clicked in the matrix
         self.uploads = tempfile.TemporaryDirectory()
         self.first = next(iter(networks.values()))
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
         wide, free = {"width": "17em"}, {"description_width": "initial"}
         classes = ((name, k) for k, name in enumerate(self.first.classes))
-        self.label = w.Dropdown(options=[("every class", None), *classes], layout=wide)
+        self.label = w.Dropdown(options=[("every class", None), *classes], index=0, layout=wide)
         # a single network has no other
-        some = [EVERY, RIGHT, WRONG, APART][: 2 + len(networks)]
-        self.which = w.Dropdown(options=[*some, CELL], layout=wide)
+        some = [EVERY, RIGHT, WRONG, *[APART] * (len(networks) > 1), CELL]
+        self.which = w.Dropdown(options=some, layout=wide)
         self.list = w.Select(rows=12, layout=wide)
         self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
         self.enhancer = w.Dropdown(
@@ -326,9 +332,9 @@ class _Explorer:
                 widget.observe(self.or_say(redraw), "value")
         self.matrix.observe(self.or_say(self.count), "selected_index")
         see = w.HBox([self.enhancer, self.gamma, self.codec, self.looks])
-        ask = w.HBox([self.temperature, self.near, *([self.theta] if self.exits else [])])
+        ask = w.HBox([self.temperature, self.near] + [self.theta] * bool(self.exits))
         right = w.VBox([see, self.seen, ask, self.said, self.exit_table])
-        left = w.VBox([self.label, self.which, self.list, self.upload])
+        left = w.VBox([self.label, self.which, self.list, self.upload], layout={"flex": "none"})
         self.box = w.VBox([w.HBox([left, right]), self.matrix])
         self.offer(clips)
 
@@ -359,7 +365,7 @@ class _Explorer:
 
     def pick(self, clips: list[Clip]) -> None:
         """List the clips of a cell; the filter says so, and turns back to all of them."""
-        self.cell, self.label.value, self.which.value = clips, None, CELL
+        self.cell, self.label.index, self.which.value = clips, 0, CELL
         self.offer(clips)
 
     def filter(self, change) -> None:
@@ -377,7 +383,7 @@ class _Explorer:
 
     def count(self, change) -> None:
         """Fill the confusion matrix each time it is opened."""
-        names, w = self.first.classes, self.w
+        names = self.first.classes
         if change.new is None:
             return
         clips, cells = defaultdict(list), [*map(w.Label, ["true, then given", *names])]
@@ -387,38 +393,40 @@ class _Explorer:
             cells.append(w.Label(true))
             for j in range(len(names)):
                 its = clips[i, j]
-                cell = w.Button(description=str(len(its) or ""), disabled=not its)
-                cell.layout = {"width": "4.5em", "margin": "1px"}
+                cell = w.Button(
+                    description=str(len(its) or ""),
+                    disabled=not its,
+                    layout={"width": "4.5em", "margin": "1px"},
+                )
                 if its:
                     cell.button_style = "success" if i == j else "warning"
                 cell.on_click(lambda _, its=its: self.pick(its))
                 cells.append(cell)
-        box = w.GridBox(cells)
-        box.layout.grid_template_columns = f"9em repeat({len(names)}, 4.7em)"
-        self.matrix.children = [box]
+        self.matrix.children = [
+            w.GridBox(cells, layout={"grid_template_columns": f"9em repeat({len(names)}, 4.7em)"})
+        ]
 
     def show(self, change) -> None:
         """The moving pictures of the clip."""
         if self.clip is None:
             self.seen.children = []
             return
-        path, name, pictures = self.clip.path, self.enhancer.value, {}
+        path, name, seen = self.clip.path, self.enhancer.value, []
         enhancer = Gamma(self.gamma.value) if name == "gamma" else self.enhancers.get(name)
         asked = [lambda: panels(path, enhancer)]
         if self.codec.value:
             asked.append(lambda: stored(path))
         if self.looks.value:
             asked.append(lambda: {f"{n} looks": a.looks(path) for n, a in self.networks.items()})
-        wrong = []
         for each in asked:
             try:
-                pictures |= each()
+                seen += [
+                    w.VBox([w.Label(title), w.Image(value=moving(frames), format="webp")])
+                    for title, frames in each().items()
+                ]
             except (ValueError, OSError) as error:
-                wrong.append(self.w.HTML(escape(str(error))))
-        self.seen.children = [
-            self.w.VBox([self.w.Label(title), self.w.Image(value=moving(frames), format="gif")])
-            for title, frames in pictures.items()
-        ] + wrong
+                seen.append(w.HTML(escape(str(error))))
+        self.seen.children = seen
 
     def ask(self, change) -> None:
         """What the networks say of the clip."""
@@ -445,4 +453,8 @@ class _Explorer:
         self.exit_table.value = ""
         if self.exits and self.clip:
             table, _ = self.exits(self.clip.path, self.theta.value)
-            self.exit_table.value = table.to_html(index=False, float_format="%.2f")
+            said = {
+                "macs": lambda n: f"{n / 1e6:.1f} M",
+                "stops": lambda yes: "here" if yes else "",
+            }
+            self.exit_table.value = table.to_html(index=False, float_format="%.2f", formatters=said)
