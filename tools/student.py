@@ -33,7 +33,7 @@ def blanked(source: str, chapter: str) -> tuple[str, list[str]]:
             text = f'"""{exercise["ask"]}"""'
             lines[function.body[0].lineno - 1 : function.end_lineno] = [
                 *textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=indent),
-                f'{indent}raise NotImplementedError("write {name}")',
+                f'{indent}raise NotImplementedError("write {name} here; the next cell marks it")',
             ]
             gone.insert(0, name)
     return "\n".join(lines), gone

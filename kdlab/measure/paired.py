@@ -89,7 +89,7 @@ class Effect:
         return stdtr(worlds - 1, (point - self.mean) / self.error(worlds))
 
     def __str__(self) -> str:
-        return f"{self.mean:+.1f} ± {self.half_width:.1f}"
+        return f"{self.mean:+.1f} ± {self.half_width:.1f}".replace("-", "−")
 
 
 def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Effect:

@@ -8,7 +8,7 @@ import io
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image as Picture
+from scipy.spatial.distance import pdist
 from scipy.special import softmax
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -41,8 +42,8 @@ from kdlab.video.compressed import read
 from kdlab.video.container import stamp
 from kdlab.video.decode import read_frames
 
-#: Most frames of a moving picture, its height in pixels, and the milliseconds of a frame.
-FRAMES, HEIGHT, MILLISECONDS = 16, 150, 120
+#: Most frames of a moving picture, and its height in pixels.
+FRAMES, HEIGHT = 16, 150
 #: For so many seconds at a time each network is asked for the features of more clips.
 PATIENCE = 0.05
 EVERY, RIGHT, WRONG, APART = "all", "right", "wrong", "they differ most"
@@ -140,7 +141,7 @@ def clips_of(asked: Asked, folder: Path | str | None) -> list[Clip]:
 
 
 def chosen(
-    clips: Iterable[Clip], label: int | None, which: str, networks: Sequence[Asked]
+    clips: list[Clip], label: int | None, which: str, networks: Sequence[Asked]
 ) -> list[Clip]:
     """Those of one class (of all, if None) that the first network gets right or wrong; or all, first those on which any
     two networks differ most."""
@@ -156,8 +157,8 @@ def chosen(
     if which == APART:
 
         def apart(clip):
-            p = np.array([softmax(each.answer(clip.path)) for each in networks])
-            return np.abs(p[:, None] - p).sum(-1).max()
+            given = [softmax(each.answer(clip.path)) for each in networks]
+            return pdist(given, "cityblock").max()
 
         some.sort(key=apart, reverse=True)
     return some
@@ -182,7 +183,7 @@ def stored(clip: Path) -> dict[str, np.ndarray]:
 
 
 def moving(frames: np.ndarray) -> bytes:
-    """``frames uint8 (T, H, W, 3)`` as a WebP animation that repeats."""
+    """``frames uint8 (T, H, W, 3)`` as a WebP animation that repeats, 120 ms a frame."""
     frames = frames[evenly(len(frames), FRAMES)]
     width = round(HEIGHT * frames.shape[2] / frames.shape[1])
     first, *others = [Picture.fromarray(frame).resize((width, HEIGHT)) for frame in frames]
@@ -192,7 +193,7 @@ def moving(frames: np.ndarray) -> bytes:
         "WEBP",
         save_all=True,
         append_images=others,
-        duration=MILLISECONDS,
+        duration=120,
         loop=0,
         quality=85,
         method=0,
@@ -279,7 +280,7 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
             said.append(f"truth: {asked.classes[clip.label]}")
         p = softmax(asked.answer(clip.path))
         said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
-    print("Run this cell in JupyterLab for sliders; the picture here stands still.")
+    print("Run this cell in JupyterLab for sliders; the stored picture stands still.")
     figure = filmstrip(panels(clip.path, Gamma()), title="; ".join(said))
     plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
     return figure
@@ -300,8 +301,9 @@ class _Explorer:
         classes = ((name, k) for k, name in enumerate(self.first.classes))
         self.label = w.Dropdown(options=[("every class", None), *classes], index=0, layout=wide)
         # a single network has no other
-        some = [EVERY, RIGHT, WRONG, *[APART] * (len(networks) > 1), CELL]
-        self.which = w.Dropdown(options=some, layout=wide)
+        self.which = w.Dropdown(
+            options=[EVERY, RIGHT, WRONG, *[APART] * (len(networks) > 1), CELL], layout=wide
+        )
         self.list = w.Select(rows=12, layout=wide)
         self.upload = w.FileUpload(accept="video/*,.avi", description="your clip", layout=wide)
         self.enhancer = w.Dropdown(

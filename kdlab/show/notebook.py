@@ -32,7 +32,8 @@ from kdlab.train.sizes import Profile, current
 #: The most letters of an alternative text, which gives a listener only the gist.
 LONGEST = 600
 _LEFT = [
-    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
+    {"selector": "th, td", "props": "vertical-align: top; white-space: normal"},
+    {"selector": ".col0", "props": "text-align: left"},
     {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"},
 ]
 
@@ -84,7 +85,7 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     """``rows`` as a notebook display with a caption. A named index becomes the first column; an unnamed one is left
     out."""
     rows = rows.reset_index() if rows.index.name else rows
-    shown = rows.style.format(precision=precision, na_rep="").hide(axis="index")
+    shown = rows.style.format(precision=precision, thousands=",", na_rep="").hide(axis="index")
     return shown.set_caption(caption).set_table_styles(_LEFT)
 
 

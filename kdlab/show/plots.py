@@ -88,7 +88,11 @@ def effects(
         bar = np.clip([e.low, e.high], left, right)
         ax.plot(bar, [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
-        words, across = str(e).replace("-", "−"), ax.get_yaxis_transform()
-        ax.text(1.01, y, words, transform=across, va="center", fontsize="small")
-    rows(ax, found, xlabel=f"{xlabel}\nbar: 95 % interval; grey: within ± {near:g}", title=title)
+        ax.text(1.01, y, str(e), transform=ax.get_yaxis_transform(), va="center", fontsize="small")
+    rows(
+        ax,
+        found,
+        xlabel=f"{xlabel}\nbar: 95 % interval; {'dot: a world; ' if worlds else ''}grey: within ± {near:g}",
+        title=title,
+    )
     return fig

@@ -42,15 +42,16 @@ def fault_of_function(name: str, answer: object) -> str | None:
     if not callable(answer):
         return f": this takes a function of yours, by its name, and got {short(answer)}"
     for call in functions()[name]["calls"]:
+        said = re.sub(r"\bf\b", own, call)
         right, arguments = _outcome(name, call)
         try:
             yours, _ = _outcome(name, call, lambda names: _among(names, answer, name))
         except NotImplementedError:
             return f": {own} is not written yet"
         except (Exception, SystemExit) as error:
-            return f": for {call} it raises {error!r:.200}"
+            return f": for {said} it raises {error!r:.200}"
         if why := _difference(yours, right, _factors(arguments)):
-            return f": for {call} it {_swapped(name, call, yours, arguments) or why}"
+            return f": for {said} it {_swapped(name, call, yours, arguments) or why}"
     return None
 
 
@@ -163,7 +164,7 @@ def _difference(yours: dict, right: dict, factors: dict) -> str:
         else:
             why = fault_of(given, part, 1e-4, factors)
         if why:
-            return why if len(parts) == 1 else f"{why} ({place})"
+            return why if place == "its result" else f"{why} ({place})"
     return ""
 
 
@@ -174,7 +175,9 @@ def _factors(arguments: dict) -> dict[str, float]:
         if isinstance(value, float) and value > 0:
             named |= {name: value, f"{name}²": value**2, f"1 − {name}": 1 - value}
         for length in getattr(value, "shape", ()):
-            named[f"{length} (a length: a sum for a mean, or a mean for a sum)"] = length
+            named[
+                f"{length} (a number of clips, classes or channels: a sum for a mean, or a mean for a sum)"
+            ] = length
     return {name: value for name, value in named.items() if value not in (0, 1)}
 
 

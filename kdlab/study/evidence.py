@@ -64,7 +64,7 @@ def compared(name: str) -> tuple[dict[str, Effect], dict[str, np.ndarray]]:
     effects = {f"− {other}": effect for other, effect in answer.compared.items()}
     pairs = {f"− {other}": (question.method, other) for other in answer.compared}
     if answer.lead:
-        lead = f"the teacher's lead: {question.teacher}"
+        lead = f"{question.teacher} − {question.baseline}"
         effects[lead], pairs[lead] = answer.lead, (question.teacher, question.baseline)
     return effects, {
         text: (measured[one] - measured[other]).to_numpy() for text, (one, other) in pairs.items()

@@ -38,7 +38,7 @@ def unwritten(*given):
             lambda z, q, y, t=4.0, a=0.9: kd_loss(z, q, y, t, a, 1 / t**2),
             "the factor t² is missing",
         ),
-        (lambda *a: kd_loss(*a, scale=5.0), "the factor 5 (a length"),
+        (lambda *a: kd_loss(*a, scale=5.0), "the factor 5 (a number of clips"),
         (lambda *a: kd_loss(*a, turned=True), "if z_student and z_teacher change places"),
         (lambda *a: kd_loss(*a).detach(), "lacks the gradient through it"),
         (lambda z, *a: kd_loss(z.detach().requires_grad_(), *a), "gives"),

@@ -140,9 +140,9 @@ def values(gain, rival, noise=1.0, worlds=10):
             9,
             1,
             "beaten",
-            "more − less: +5.0 ± 0.8 points; against its strongest rival, other: -4.0 ± 1.1. It is beaten",
+            "more − less: +5.0 ± 0.8 points; against its strongest rival, other: −4.0 ± 1.1. It is beaten",
         ),
-        (-5, -9, 1, "beaten", "more − less: -5.0 ± 0.8 points. It is beaten"),
+        (-5, -9, 1, "beaten", "more − less: −5.0 ± 0.8 points. It is beaten"),
         (0.3, 0, 0.2, "small", "more − less: +0.3 ± 0.2 points"),
         # another is ahead, by less than matters
         (
@@ -150,7 +150,7 @@ def values(gain, rival, noise=1.0, worlds=10):
             0.9,
             0.2,
             "small",
-            "more − less: +0.3 ± 0.2 points; against its strongest rival, other: -0.6 ± 0.2. The difference is ",
+            "more − less: +0.3 ± 0.2 points; against its strongest rival, other: −0.6 ± 0.2. The difference is ",
         ),
         (
             3,
