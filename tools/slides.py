@@ -5,8 +5,7 @@
 A heading begins a slide, and so does a cell of the type *slide* or *subslide*, but for code right below a short text. What
 follows a *Predict* begins one, too: the question stands before its answer. Text before a heading belongs to the picture
 above it. The code of a cell with the tag ``picture`` only draws, and is left out; other code is, where a slide would be too
-small to read. A cell's ``notes`` (metadata) are for the
-speaker.
+small to read. A cell's ``notes`` (metadata) are for the speaker.
 """
 
 import re
