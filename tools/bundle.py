@@ -62,8 +62,6 @@ def wanted(lines: Iterable[str], system: str, python: str) -> list[str]:
     there = SYSTEMS[system][1] | {
         "python_version": python,
         "python_full_version": f"{python}.0",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
     }
     found = map(Requirement, lines)
     return [f"{r.name}{r.specifier}" for r in found if r.marker is None or r.marker.evaluate(there)]
@@ -111,7 +109,7 @@ def main(arguments: list[str]) -> int:
         "--python", default="{}.{}".format(*sys.version_info), help="default: this one's"
     )
     chosen = parser.parse_args(arguments)
-    torch_index = os.environ.get("KDLAB_TORCH_INDEX") or None
+    torch_index = os.environ.get("KDLAB_TORCH_INDEX")
     try:
         for system in chosen.systems:
             if system == "linux" and not torch_index:
@@ -137,8 +135,7 @@ def main(arguments: list[str]) -> int:
             sizes = [entry.stat().st_size for entry in os.scandir(os.path.join(BUNDLE, system))]
             print(
                 f"kdlab bundle: {system}, Python {chosen.python}: {len(sizes)} wheels, {sum(sizes) / 1e9:.1f} GB, in "
-                f"{os.path.join(BUNDLE, system)}",
-                flush=True,
+                f"{os.path.join(BUNDLE, system)}"
             )
     except SetupError as error:
         print(f"kdlab bundle: {error}", file=sys.stderr)

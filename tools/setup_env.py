@@ -19,7 +19,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
@@ -259,21 +258,21 @@ def bundle(torch_index=None):
     sizes = [entry.stat().st_size for entry in os.scandir(BUNDLE)]
     print(f"kdlab set-up: {len(sizes)} wheels, {sum(sizes) / 1e9:.1f} GB, in {BUNDLE}")
     again = "KDLAB_WHEELS=DIR KDLAB_TORCH_INDEX=DIR" if torch_index else "KDLAB_WHEELS=DIR"
-    print("On a machine of the same system and Python version, with a copy of that folder in DIR:")
-    print(f"  {again} make test")
+    print(
+        "On a machine of the same system and Python version, with a copy of that folder in DIR:\n"
+        f"  {again} make test"
+    )
 
 
 def main(arguments):
     """Entry point; returns the exit code."""
-    started = time.time()
-    torch_index = os.environ.get("KDLAB_TORCH_INDEX") or None
-    wheels = os.environ.get("KDLAB_WHEELS") or None
+    torch_index, wheels = os.environ.get("KDLAB_TORCH_INDEX"), os.environ.get("KDLAB_WHEELS")
     if arguments not in ([], ["--bundle"]):
         print(__doc__)
         return 2
     try:
         if set_up(torch_index, wheels):
-            print(f"kdlab set-up: done in {time.time() - started:.0f} s", flush=True)
+            print("kdlab set-up: done", flush=True)
         if arguments:
             bundle(read_stamp(READY)["torch_index"])
     except SetupError as error:

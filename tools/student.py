@@ -19,29 +19,31 @@ from kdlab.show.writing import functions, parsed
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def blanked(source: str, chapter: str) -> tuple[str, list[str]]:
-    """The code of a cell in which the bodies of functions that students write are gone, and the names of these."""
-    lines, gone, defined = source.splitlines(), [], []
+def blanked(source: str, chapter: str) -> tuple[str, list[str], str]:
+    """The code of a cell to the last function that students write, without the bodies of these; their names; and the
+    code after it, which calls them."""
+    lines, found = source.splitlines(), {}
+    end = len(lines)
     for node in parsed(source):
-        prefix, inside = "", [node]
-        if isinstance(node, ast.ClassDef):
-            prefix, inside = f"{node.name}.", node.body
-        defined += [(prefix + f.name, f) for f in inside if isinstance(f, ast.FunctionDef)]
-    for name, function in reversed(defined):
-        if exercise := functions().get(f"{chapter}.{name}"):
-            indent = " " * function.body[0].col_offset
-            text = f'"""{exercise["ask"]}"""'
-            lines[function.body[0].lineno - 1 : function.end_lineno] = [
-                *textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=indent),
-                f'{indent}raise NotImplementedError("write {name} here; the next cell marks it")',
-            ]
-            gone.insert(0, name)
-    return "\n".join(lines), gone
+        for part in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(part, ast.FunctionDef):
+                name = part.name if part is node else f"{node.name}.{part.name}"
+                if f"{chapter}.{name}" in functions():
+                    found[name], end = part, node.end_lineno
+    lines, rest = lines[:end], lines[end:]
+    for name, function in reversed(found.items()):
+        indent = " " * function.body[0].col_offset
+        text = f'"""{functions()[f"{chapter}.{name}"]["ask"]}"""'
+        lines[function.body[0].lineno - 1 : function.end_lineno] = [
+            *textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=indent),
+            f'{indent}raise NotImplementedError("write {name} here; the next cell marks it")',
+        ]
+    return "\n".join(lines), [*found], "\n".join(rest).strip()
 
 
 def student_copy(notebook: nbformat.NotebookNode, chapter: str) -> list[str]:
     """Take outputs, answers and the bodies of functions out of a ``notebook``; return the names of these. A cell that marks
-    them follows each cell that had some."""
+    them follows each cell that had some, before the code that calls them."""
     gone, cells = [], []
     for cell in notebook.cells:
         cells.append(cell)
@@ -49,10 +51,10 @@ def student_copy(notebook: nbformat.NotebookNode, chapter: str) -> list[str]:
             cell.source = re.sub(r"<details>.*?</details>\n*", "", cell.source, flags=re.DOTALL)
             continue
         cell.outputs, cell.execution_count = [], None
-        cell.source, names = blanked(cell.source, chapter)
+        cell.source, names, rest = blanked(cell.source, chapter)
         gone += names
         marks = [f'kdlab.check("{chapter}.{name}", {name})' for name in names]
-        cells += [nbformat.v4.new_code_cell("\n".join(marks))] if marks else []
+        cells += [nbformat.v4.new_code_cell(code) for code in ("\n".join(marks), rest) if code]
     notebook.cells = cells
     return gone
 
