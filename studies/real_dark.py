@@ -1,11 +1,9 @@
 """From `night` to real dark clips: networks that see time run both ways teach one network.
 
-    python studies/real_dark.py                        the tries, and what a try costs
     python studies/real_dark.py ensemble --size try    train, test on fold A, print rows for docs/log.md
-    python studies/real_dark.py ensemble --choose      its recipe is the choice: studies/real_dark.json, to be committed
-    python studies/real_dark.py --final                read fold B with the committed choice, once
 
-The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Each network is a run in
+The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Fold B was read with two
+choices, each committed before: real_dark.json and real_dark_final.json are the last. Each network is a run in
 ``runs/``: after a crash or a kill, the same command goes on from the last finished epoch. Each score is written into
 the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. Its recipe names classes of
 both_ways.py: ``kdlab predict CLIP --run real_dark-… --import both_ways``, in this folder.
@@ -19,8 +17,6 @@ reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other act
 """
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -41,7 +37,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.settings import Settings
 
-CHOICE, READ = (Path(__file__).with_name(f"real_dark{end}.json") for end in ("", "_final"))
 REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the real clips
 
 
@@ -118,11 +113,11 @@ TRIES = {
 # --- the test on real clips --------------------------------------------------------------------------------------
 
 
-def scores(run: Run, fold: str) -> dict[str, float]:
-    """In percent, of the clips in ``fold``: ``recall``, the mean over classes; each class's; ``reversed``, the mean
+def scores(run: Run) -> dict[str, float]:
+    """In percent, of the clips in fold A: ``recall``, the mean over classes; each class's; ``reversed``, the mean
     recall of reversed clips under the labels of the clips; ``direction``, how many Sit and Stand, shown both ways, are
     taken for what they then show (50 for a network that does not use direction)."""
-    real = real_clips(fold)
+    real = real_clips()
     kept = [run.provenance["classes"].index(name) for name in real.classes]
     forwards = real.split("test")
     opposite = {
@@ -154,9 +149,9 @@ def _percent(hits: torch.Tensor) -> float:
     return 100 * float(hits.float().mean())
 
 
-def real_clips(fold: str) -> Catalogue:
-    """The real clips, of which those in ``fold`` are the test. Raises ``FileNotFoundError`` where there are none."""
-    return UserClips(str((paths.real_clips() or Path("real")) / "arid6"), fold).catalogue()
+def real_clips() -> Catalogue:
+    """The real clips, of which those in fold A are the test. Raises ``FileNotFoundError`` where there are none."""
+    return UserClips(str((paths.real_clips() or Path("real")) / "arid6"), "A").catalogue()
 
 
 def noted(run: Run, recall: float) -> None:
@@ -174,75 +169,19 @@ def row(what: str, run: Run, found: dict[str, float]) -> str:
     return f"| {what}: {told}; {cpu:,.0f} CPU s [{date.today():%m-%d}] | {clips:,} | {found['recall']:.1f} |"
 
 
-def committed_choice() -> dict:
-    """The choice in ``studies/real_dark.json``. Raises ``ValueError`` where it is missing or not committed, and where
-    fold B was read before."""
-    how = "choose a try on fold A with --choose, and commit that file"
-    if READ.exists():
-        raise ValueError(
-            f"fold B was read with the recipe in {READ.name}, and is read once: choose nothing on it"
-        )
-    if not CHOICE.exists():
-        raise ValueError(f"there is no {CHOICE}: {how}")
-    status = subprocess.run(
-        ["git", "-C", CHOICE.parent, "status", "--porcelain", "--ignored", CHOICE.name],
-        capture_output=True,
-    )
-    if status.returncode or status.stdout:
-        raise ValueError(f"{CHOICE} is not committed as it stands: {how}")
-    return json.loads(CHOICE.read_text("utf-8"))
-
-
 @click.command()
-@click.argument("name", type=click.Choice(TRIES), required=False)
+@click.argument("name", type=click.Choice(TRIES))
 @click.option("--size", type=click.Choice(SIZES), default="try", show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-@click.option(
-    "--choose", is_flag=True, help="Make this recipe the choice, after its test on fold A."
-)
-@click.option("--final", is_flag=True, help="Read fold B with the committed choice.")
-def main(name, size, workers, choose, final):
+def main(name, size, workers):
     """Train a try, and test it on real dark clips."""
-    choice = committed_choice() if final else None
-    if choice:
-        name, size = choice["try"], choice["size"]
-    if not name:
-        return click.echo(
-            "\n".join(
-                f"{name}: {len(in_training_order([make(SIZES[size])]))} networks of {size} size"
-                for name, make in TRIES.items()
-            )
-        )
-    recipe, _ = TRIES[name](SIZES[size]), real_clips("A")  # which is missed now, not after hours
-    if choice and recipe.digest() != choice["recipe"]:
-        raise ValueError(
-            f"{CHOICE.name} is of another recipe than {name} of size {size} is today: choose again"
-        )
-    runs = obtain_all(in_training_order([recipe]), workers=workers)
-    if final:
-        READ.touch(
-            exist_ok=False
-        )  # before the clips are read: a second reading is refused, whatever comes
-        found = scores(runs[-1], "B")
-        write_content(READ, json.dumps(choice | {"arid6 B": found}, indent=1))
-        return click.echo(row(f"fold B, {name} of size {size}", runs[-1], found))
-    for run in runs:  # the members, and last the one that they teach
-        found = scores(run, "A")
+    recipe, _ = TRIES[name](SIZES[size]), real_clips()  # which is missed now, not after hours
+    # the members, and last the one that they teach
+    for run in obtain_all(in_training_order([recipe]), workers=workers):
+        found = scores(run)
         noted(run, found["recall"])
         click.echo(row(f"{run.recipe.condition} of {name}, {size}", run, found))
-    if choose:
-        about = {
-            "try": name,
-            "size": size,
-            "recipe": recipe.digest(),
-            "run": run.folder.name,
-            "arid6 A": found,
-        }
-        write_content(CHOICE, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (ValueError, OSError, click.ClickException) as error:
-        sys.exit(f"error: {error}")
+    main()
