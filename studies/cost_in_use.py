@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from from_nothing import base
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 from worlds import FROM_NOTHING, WORLDS
 
 from kdlab.clips.cache import resize
@@ -48,18 +49,14 @@ def classify(drawn, window, nets: list[nn.Module], views: list[View]) -> None:
 
 def largest_maps(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Bytes of the largest input and output that one layer of ``net`` holds at once, for a clip of ``shape``."""
-    sizes, hooks = [0], []
-    for layer in net.modules():
+    sizes = []
+
+    def held(layer, inputs, output) -> None:
         if not list(layer.children()):
-            hooks.append(
-                layer.register_forward_hook(
-                    lambda _, x, y: sizes.append(4 * (x[0].numel() + y.numel()))
-                )
-            )
-    with torch.no_grad():
+            sizes.append(4 * (inputs[0].numel() + output.numel()))
+
+    with torch.no_grad(), register_module_forward_hook(held):
         net(torch.zeros(shape))
-    for hook in hooks:
-        hook.remove()
     return max(sizes)
 
 

@@ -27,19 +27,18 @@ def tables(folder: Path) -> dict[str, tuple[dict, pd.DataFrame]]:
     found = {}
     for name, question in asked.items():
         if (file := folder / f"{question['study']}.csv").exists():
-            rows = pd.read_csv(file).pivot(index="world", columns="condition", values="value")
+            rows = by_world(file)
             if set(question["worlds"]) <= set(rows.index):
                 found[name] = question, rows.loc[question["worlds"]].assign(zero=0.0)
     return found
 
 
-def logits(folder: Path, study: str, world: int) -> dict[str, np.ndarray]:
-    """The arrays of a world: ``labels``, and ``logits/…`` of each condition."""
-    with np.load(folder / f"{study}-{world}.npz") as file:
-        return dict(file)
+def by_world(file: Path) -> pd.DataFrame:
+    """What was measured in a study: a row for each world, a column for each condition."""
+    return pd.read_csv(file).pivot(index="world", columns="condition", values="value")
 
 
-def half_width(differences: np.ndarray, clips: float) -> float:
+def half_width(differences: pd.Series, clips: float) -> float:
     """Half of Student's 95 % interval; worlds differ by a test clip at least, where differences are whole clips."""
     n, spread = len(differences), np.std(differences, ddof=1)
     counts = differences * clips / 100
@@ -52,11 +51,15 @@ def minus(text: str) -> str:
     return re.sub(r"-(?=\d)", "−", text)
 
 
+def gain(differences: pd.Series, clips: float) -> str:
+    """The mean, and half of its interval."""
+    return minus(f"{differences.mean():+.1f} ± {half_width(differences, clips):.1f}")
+
+
 def cells(differences: pd.Series, clips: float) -> str:
     """The cells of a row of the page."""
-    d = differences.to_numpy()
-    wins = (d > 0).sum()
-    return minus(f"{d.mean():+.1f} ± {half_width(d, clips):.1f} | {np.median(d):+.1f} | {wins}")
+    wins = (differences > 0).sum()
+    return minus(f"{gain(differences, clips)} | {differences.median():+.1f} | {wins}")
 
 
 def slope(rows: pd.DataFrame, doses: dict[str, str], baseline: str) -> str:
@@ -76,7 +79,7 @@ def fidelity(folder: Path, study: str, rows: pd.DataFrame, student: str, teacher
     """Agreement, mistakes shared, NLL and ECE on test clips, means over worlds; in brackets, on training clips."""
     sums = []
     for world in rows.index:
-        arrays = logits(folder, study, world)
+        arrays = np.load(folder / f"{study}-{world}.npz")
         z, t = (arrays[f"logits/{name}"][0].astype(float) for name in (student, teacher))
         labels, alike = arrays["labels"].astype(int), z.argmax(1) == t.argmax(1)
         wrong = t.argmax(1) != labels
@@ -118,9 +121,8 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
         at = by_steps(folder, question, rows)
         for share in ("1/4", "1/2", "1", "2") if f"{baseline}, ×2" in at else ():
             end = f", ×{share}" if share != "1" else ""
-            d = (at[method + end] - at[baseline + end]).to_numpy()
-            gain = f"×{share} {d.mean():+.1f} ± {half_width(d, clips):.1f}"
-            found.append((f"{name}: gain by steps", minus(gain)))
+            more = gain(at[method + end] - at[baseline + end], clips)
+            found.append((f"{name}: gain by steps", f"×{share} {more}"))
         if baseline != "zero":
             found += [
                 (f"{name}: mean of {c}", minus(f"{c} {rows[c].mean():.1f}"))
@@ -138,7 +140,7 @@ def numbers(folder: Path) -> list[tuple[str, str]]:
 def by_steps(folder: Path, question: dict, rows: pd.DataFrame) -> pd.DataFrame:
     """The ``rows`` of the worlds that were drawn at all budgets, with other budgets in columns such as ``GenKD, ×2``."""
     if (later := folder / f"{question['study']}_steps.csv").exists():
-        more = pd.read_csv(later).pivot(index="world", columns="condition", values="value")
+        more = by_world(later)
         rows = rows.join(more[more.columns.difference(rows.columns)])
         rows[f"{question['baseline']}, ×2"] = rows["gated twice the steps"]
     return rows.loc[question["curves"]["worlds"]]
@@ -149,17 +151,15 @@ def of_baselines(folder: Path) -> list[tuple[str, str]]:
     found = []
     for name, (question, rows) in tables(folder).items():
         if "method" in question:
-            d = (rows[question["method"]] - rows[question["baseline"]]).to_numpy()
-            effect = f"{d.mean():+.1f} ± {half_width(d, clips_of(folder, question)):.1f}"
-            found.append((f"{name}: over {question['baseline']}", minus(effect)))
+            differences = rows[question["method"]] - rows[question["baseline"]]
+            effect = gain(differences, clips_of(folder, question))
+            found.append((f"{name}: over {question['baseline']}", effect))
     return found
 
 
 def of_bench(folder: Path) -> list[tuple[str, str]]:
     """(what it is, mean and interval) of each condition of the bench over labels alone and both controls."""
-    rows = pd.read_csv(folder / "bench.csv").pivot(
-        index="world", columns="condition", values="value"
-    )
+    rows = by_world(folder / "bench.csv")
     clips, pairs = clips_of(folder, {"study": "bench", "worlds": rows.index}), []
     for one in rows.columns[~rows.columns.str.contains("×")]:
         gated = one.startswith("GenKD")
@@ -171,9 +171,7 @@ def of_bench(folder: Path) -> list[tuple[str, str]]:
     found = []
     for one, other in pairs:
         if other in rows and other != one:
-            d = (rows[one] - rows[other]).to_numpy()
-            gain = f"{d.mean():+.1f} ± {half_width(d, clips):.1f}"
-            found.append((f"{one}, over {other}", minus(gain)))
+            found.append((f"{one}, over {other}", gain(rows[one] - rows[other], clips)))
     return found
 
 
@@ -182,8 +180,8 @@ def of_real_clips() -> list[tuple[str, str]]:
     found = []
     for file in sorted((ROOT / "figures" / "real").glob("*_effects.csv")):
         for row in pd.read_csv(file).dropna(subset="over").itertuples():
-            gain = f"{row.difference:+.1f} ± {(row.high - row.low) / 2:.1f}"
-            found.append((f"{file.stem}: {row.condition}, over {row.over}", minus(gain)))
+            effect = f"{row.difference:+.1f} ± {(row.high - row.low) / 2:.1f}"
+            found.append((f"{file.stem}: {row.condition}, over {row.over}", minus(effect)))
     return found
 
 
