@@ -122,12 +122,14 @@ def on_validation(runs: dict[str, Run]) -> dict[str, float]:
     return {name: found[name] for name in runs}
 
 
+def networks_of(run: Run) -> dict[str, Run]:
+    """The three networks under the exits of ``run``."""
+    return {name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()}
+
+
 def fitted_networks(run: Run) -> dict[str, float]:
     """The loss of each of the three networks under the exits of ``run`` on its training clips, in nats."""
-    networks = {
-        name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()
-    }
-    return learnt(in_training(networks))
+    return learnt(in_training(networks_of(run)))
 
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:

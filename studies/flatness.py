@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 import torch
-from exits import CONTEXT
+from exits import CONTEXT, networks_of
 from exits import conditions as exits
 from torch import nn
 from torch.nn import functional as F
@@ -30,7 +30,7 @@ from kdlab.train.at_loss import at_loss
 from kdlab.train.loop import predict
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, find_run
+from kdlab.train.runs import Run
 from kdlab.train.sizes import VARIETY
 
 #: The rates of the two networks of a modality.
@@ -86,9 +86,7 @@ def of_network(recipe: Recipe) -> dict[str, float] | None:
 
 def of_heads(run: Run) -> np.ndarray:
     """The sharpness of the nine exits of ``run`` together, of their mean loss on labels."""
-    needed = {
-        name: find_run(recipe, pretrained=False) for name, recipe in run.recipe.needs().items()
-    }
+    needed = networks_of(run)
     nets = {name: other.net() for name, other in needed.items()}
     weights = tuple(other.provenance["weights"] for other in needed.values())
     seen = features_of(run.recipe, run.recipe.data.catalogue(), nets, weights)["train"]

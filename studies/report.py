@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).parent))
 
 import curves
-from register import older, questions, script_of, withheld
-from worlds import AGREES, FITTED, FOLDER, LOSS, WORLDS, own, redrawn, tried, unfitted
+from register import older, questions, script_of, tries_of, withheld
+from worlds import AGREES, FITTED, FOLDER, LOSS, WORLDS, redrawn, unfitted
 
 from kdlab.measure.fidelity import agreement, calibration_error, mistakes_shared, nll
 from kdlab.measure.paired import LEVEL, Effect, quantile
@@ -96,19 +96,18 @@ def sentence(answer: Answer) -> str:
 
 def tuned(script, conditions: set[str]) -> str:
     """What was chosen for ``conditions``, in one sentence, where it is not the usual value; empty if nothing is tuned."""
-    candidates = getattr(script, "CANDIDATES", {})
-    recipes = script.base(script.study.size, 0) if candidates else {}
-    here = {name: tries for name, tries in own(candidates).items() if name in conditions}
+    tables = tries_of(script)
+    here = [name for name in tables if name in conditions]
     chosen = {}
-    for name, tries in here.items():
-        table = tried(script.study.name, name, recipes[name], tries)
+    for name in here:
+        table = tables[name]
         for line in table[table.best & ~table.usual].itertuples():
             setting = f"`{line.path.rpartition('.')[2]}={line.value:g}`"
             chosen.setdefault(setting, []).append(name)
     if not chosen:
-        return "Tuning chose the usual values." if candidates else ""
+        return "Tuning chose the usual values." if tables else ""
     each = "; ".join(
-        f"{setting} for {'all' if names == [*here] else ', '.join(names)}"
+        f"{setting} for {'all' if names == here else ', '.join(names)}"
         for setting, names in chosen.items()
     )
     return f"Tuning chose {each}."

@@ -18,6 +18,7 @@ from kdlab.clips.windows import Window
 from kdlab.measure.fidelity import agreement, nll
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
+from kdlab.study.question import rows_of
 from kdlab.system import paths
 from kdlab.system.files import read_json, write_content, write_csv
 from kdlab.train.loop import predict
@@ -223,9 +224,9 @@ def own(candidates: Candidates) -> dict[str, Mapping[str, tuple]]:
     return {name: tries for name, tries in candidates.items() if not isinstance(tries, str)}
 
 
-def label(condition: str, path: str = "", value: object = "") -> str:
-    """The name in the table of a tuning: of a condition as it is, or with another value."""
-    return f"{condition}, {path.rpartition('.')[2]} {value:g}" if path else condition
+def label(condition: str, path: str, value: float) -> str:
+    """The name of a condition with another value, in the table of a tuning."""
+    return f"{condition}, {path.rpartition('.')[2]} {value:g}"
 
 
 def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_validation) -> Study:
@@ -235,7 +236,7 @@ def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_v
         recipes, every = base(size, world), {}
         for condition, tries in own(candidates).items():
             recipe = recipes[condition]
-            every[label(condition)] = recipe
+            every[condition] = recipe
             for path, values in tries.items():
                 for value in values:
                     every[label(condition, path, value)] = changed(recipe, {path: value})
@@ -247,13 +248,12 @@ def tuning(name: str, base: Callable, candidates: Candidates, size, measure=on_v
 def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple]) -> pd.DataFrame:
     """What was tried for a condition: a row for each setting and value, ``usual`` or not, with its mean in all worlds of
     the tuning, NaN while one is missing; ``edge`` where the best value of the setting is its lowest or its highest."""
-    file = FOLDER / f"{name}_tuning.csv"
-    drawn = pd.read_csv(file).groupby("condition").value if file.exists() else None
-    means = drawn.mean()[drawn.count() == len(TUNED_IN)] if drawn is not None else pd.Series()
+    drawn = rows_of(FOLDER / f"{name}_tuning.csv").groupby("condition").value
+    means = drawn.mean()[drawn.count() == len(TUNED_IN)]
     rows = []
     for path, values in tries.items():
         usual = attrgetter(path)(recipe)
-        names = {usual: label(condition)} | {v: label(condition, path, v) for v in values}
+        names = {usual: condition} | {v: label(condition, path, v) for v in values}
         rows += [
             (path, value, value == usual, means.get(names[value], np.nan))
             for value in sorted(names)
@@ -274,22 +274,14 @@ def with_choices(
 
     def conditions(size, world: int) -> dict[str, Recipe]:
         recipes = base(size, world)
-        choices = {
-            condition: {
-                row.path: row.value
-                for row in tried(name, condition, recipes[condition], tries).itertuples()
-                if row.best
-            }
-            for condition, tries in own(candidates).items()
-        }
-        choices |= {
-            condition: choices[other]
-            for condition, other in candidates.items()
-            if isinstance(other, str)
-        }
-        recipes |= {
-            condition: changed(recipes[condition], change) for condition, change in choices.items()
-        }
+        choices = {}
+        for condition, tries in own(candidates).items():
+            table = tried(name, condition, recipes[condition], tries)
+            best = table[table.best]
+            choices[condition] = dict(zip(best.path, best.value, strict=True))
+        for condition, tries in candidates.items():
+            shared = tries if isinstance(tries, str) else condition
+            recipes[condition] = changed(recipes[condition], choices[shared])
         return recipes | {
             f"{condition}, ×{share}": for_share(recipes[condition], share)
             for condition in drawn
