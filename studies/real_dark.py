@@ -1,6 +1,6 @@
 """From `night` to real dark clips: networks that see time run both ways teach one network.
 
-    python studies/real_dark.py ensemble --size try    train, test on fold A, print rows for docs/log.md
+    python studies/real_dark.py ensemble    train, test on fold A, print rows for docs/log.md
 
 The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Fold B was read with two
 choices, each committed before: real_dark.json and real_dark_final.json are the last. Each network is a run in
@@ -17,7 +17,6 @@ reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other act
 """
 
 import json
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -43,70 +42,51 @@ REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the rea
 # --- tries -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Size:
-    """Clips of `night` (variety 1: places, camera shake, tempo, exposure), window, network and epochs of a try."""
-
-    night: Night
-    window: both.BothWaysWindow
-    net: TinyR2Plus1D
-    epochs: int
-    members: int
-
-
-SIZES = {
-    "smoke": Size(
-        Night(REAL, (3, 1, 2), 1.0), both.BothWaysWindow(8, 32, 28), TinyR2Plus1D((4, 8)), 1, 2
-    ),
-    "try": Size(
-        Night(REAL, (100, 5, 10), 1.0),
-        both.BothWaysWindow(16, 64, 56),
-        TinyR2Plus1D((12, 24, 56, 112)),
-        16,
-        5,
-    ),
-}
+#: Clips of variety 1: places, camera shake, tempo, exposure.
+NIGHT = Night(REAL, (100, 5, 10), 1.0)
+WINDOW, NET = both.BothWaysWindow(16, 64, 56), TinyR2Plus1D((12, 24, 56, 112))
+SETTINGS = Settings(epochs=16)
 #: Gamma and step of the members in turn: exposures, and windows.
 KINDS = ((2.5, 1), (1.8, 1), (3.5, 1), (2.5, 2), (1.8, 2))
 
 
-def member(size: Size, number: int, data: object) -> Recipe:
+def member(number: int, data: object) -> Recipe:
     """The recipe of one network; exposure, window and seed follow from its ``number``."""
-    gamma, step = KINDS[number % len(KINDS)]
-    net = both.EveryNth(size.net, step) if step > 1 else size.net
+    gamma, step = KINDS[number]
+    net = both.EveryNth(NET, step) if step > 1 else NET
     return Recipe(
         f"real_dark{number}",
         data,
         both.Exposed(gamma=gamma),
         net=net,
-        window=size.window,
-        settings=Settings(epochs=size.epochs),
+        window=WINDOW,
+        settings=SETTINGS,
         seed=number,
     )
 
 
-def taught(size: Size, data: object) -> both.TaughtRecipe:
+def taught(data: object) -> both.TaughtRecipe:
     """The recipe of the network that the members teach, which is the one to publish."""
-    members = tuple(member(size, number, data) for number in range(size.members))
+    members = tuple(member(number, data) for number in range(len(KINDS)))
     return both.TaughtRecipe(
         "real_dark",
         data,
         both.Exposed(),
         both.EnsembleKD(),
-        net=size.net,
-        window=size.window,
-        settings=Settings(epochs=size.epochs),
+        net=NET,
+        window=WINDOW,
+        settings=SETTINGS,
         seed=100,
         members=members,
     )
 
 
 TRIES = {
-    "forwards": lambda size: member(size, 0, size.night),
-    "opposites": lambda size: member(size, 0, both.BothWays(size.night, others=False)),
-    "both_ways": lambda size: member(size, 0, both.BothWays(size.night)),
-    "ensemble": lambda size: taught(size, both.BothWays(size.night)),
-    "ensemble_opposites": lambda size: taught(size, both.BothWays(size.night, others=False)),
+    "forwards": member(0, NIGHT),
+    "opposites": member(0, both.BothWays(NIGHT, others=False)),
+    "both_ways": member(0, both.BothWays(NIGHT)),
+    "ensemble": taught(both.BothWays(NIGHT)),
+    "ensemble_opposites": taught(both.BothWays(NIGHT, others=False)),
 }
 
 
@@ -171,16 +151,15 @@ def row(what: str, run: Run, found: dict[str, float]) -> str:
 
 @click.command()
 @click.argument("name", type=click.Choice(TRIES))
-@click.option("--size", type=click.Choice(SIZES), default="try", show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-def main(name, size, workers):
+def main(name, workers):
     """Train a try, and test it on real dark clips."""
-    recipe, _ = TRIES[name](SIZES[size]), real_clips()  # which is missed now, not after hours
+    real_clips()  # are missed now, not after hours
     # the members, and last the one that they teach
-    for run in obtain_all(in_training_order([recipe]), workers=workers):
+    for run in obtain_all(in_training_order([TRIES[name]]), workers=workers):
         found = scores(run)
         noted(run, found["recall"])
-        click.echo(row(f"{run.recipe.condition} of {name}, {size}", run, found))
+        click.echo(row(f"{run.recipe.condition} of {name}", run, found))
 
 
 if __name__ == "__main__":
