@@ -8,12 +8,11 @@ A line of METHODS is a distiller: docs/using.md adds one.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import report
-from worlds import CURVES, FOLDER, SHARES, clips, for_share, tuning, with_choices
+from worlds import CURVES, FOLDER, at_shares, clips, for_share, tuning, with_choices
 
 from kdlab.clips.windows import Window
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet, ReviewKD, SimKD
@@ -150,12 +149,7 @@ def plain(name: str) -> str:
 def draw_steps(measured: pd.DataFrame) -> None:
     """Accuracy against steps."""
     style()
-    steps = {Fraction(1): "", **{share: f", ×{share}" for share in SHARES}}
-    at = {
-        name: pd.DataFrame({share: measured[name + end] for share, end in sorted(steps.items())})
-        for name in DRAWN
-    }
-    figure, text = report.steps(at, "accuracy, %", np.inf)
+    figure, text = report.steps(at_shares(measured, DRAWN), "accuracy, %", np.inf)
     report.save(figure, "bench-steps")
     print(f"KD. {text}")
 

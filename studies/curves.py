@@ -1,6 +1,5 @@
 """Accuracy against steps, of questions 1, 5 and 6. For 5 and 6 it was drawn after their answers, in their worlds."""
 
-from fractions import Fraction
 from functools import partial
 from types import ModuleType
 
@@ -8,7 +7,7 @@ import detection
 import from_nothing
 import generative
 import pandas as pd
-from worlds import CURVES, FOLDER, SHARES, with_choices
+from worlds import CURVES, FOLDER, at_shares, with_choices
 
 from kdlab.study import Study, values
 from kdlab.study.study import accuracies
@@ -56,8 +55,4 @@ def budgets(question: str) -> dict[str, pd.DataFrame]:
             return {}
         measured = measured.join(later.pivot(index="world", columns="condition", values="value"))
         measured[f"{drawn[0]}, ×2"] = measured["gated twice the steps"]
-    names = {share: f", ×{share}" if share != 1 else "" for share in sorted((*SHARES, Fraction(1)))}
-    return {
-        condition: pd.DataFrame({share: measured[condition + end] for share, end in names.items()})
-        for condition in drawn
-    }
+    return at_shares(measured, drawn)

@@ -186,16 +186,18 @@ def of_real_clips() -> list[tuple[str, str]]:
 
 
 def main() -> int:
-    names = "docs/results.md", "docs/real-results.md", "docs/bench.md", "README.md"
-    texts = {name: (ROOT / name).read_text("utf-8") for name in names}
     evidence = ROOT / "figures" / "evidence"
-    every = numbers(evidence), of_real_clips(), of_bench(evidence), of_baselines(evidence)
-    found = dict(zip(names, every, strict=True))
+    found = {
+        "docs/results.md": numbers(evidence),
+        "docs/real-results.md": of_real_clips(),
+        "docs/bench.md": of_bench(evidence),
+        "README.md": of_baselines(evidence),
+    }
     _, rows = tables(evidence)["5"]
     plain = cells(rows["GenKD"] - rows["labels alone"], np.inf)
     known, faults = f"{plain} {EARLIER} {found}", 0
     for where, pairs in found.items():
-        text = texts[where]
+        text = (ROOT / where).read_text("utf-8")
         for what, number in pairs:
             # a picture of real clips has its differences
             drawn = f"{what.split('_effects')[0]}.png"

@@ -189,14 +189,21 @@ def for_share(recipe: Recipe, share: Fraction | float) -> Recipe:
     return changed(recipe, {"settings.epochs": round(share * recipe.settings.epochs)})
 
 
+def at_shares(measured: pd.DataFrame, drawn: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Condition → what was measured of it: a row for each world, a column for each share of the budget."""
+    ends = {share: f", ×{share}" for share in SHARES} | {Fraction(1): ""}
+    return {
+        name: pd.DataFrame({share: measured[name + ends[share]] for share in sorted(ends)})
+        for name in drawn
+    }
+
+
 def clips(night: Night, world: int) -> Night:
     """The clips of ``world``. Where something is tuned, validation clips stand in place of test clips."""
-    train, val, test = night.per_class
-    return replace(
-        night,
-        seed=world,
-        per_class=(train, TUNED_ON, 1) if world in TUNING else (train, val, test),
-    )
+    counts = night.per_class
+    if world in TUNING:
+        counts = counts[0], TUNED_ON, 1
+    return replace(night, seed=world, per_class=counts)
 
 
 def changed(part, change: Mapping[str, object]):
