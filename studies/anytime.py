@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from exits import conditions as exits
 from exits import crossed_in, fitted_networks
-from worlds import EXITS, WORLDS, Evidence
+from worlds import EXITS, Evidence
 
 from kdlab.clips.coviar import SegmentBatches
 from kdlab.datasets.splits import halves
@@ -110,4 +110,4 @@ NOTES = {
     "9": "Context 0.5. PKD is tuned for question 7. The best single exit and thresholds are chosen on validation clips."
 }
 
-study = Evidence("anytime", conditions, QUESTIONS, EXITS, measure, WORLDS)
+study = Evidence("anytime", conditions, QUESTIONS, EXITS, measure)

@@ -12,7 +12,6 @@ from worlds import (
     DETECTION,
     LOSS,
     TUNING,
-    WORLDS,
     Evidence,
     changed,
     for_share,
@@ -139,4 +138,4 @@ ALSO = {
 
 tuned = tuning("detection", base, CANDIDATES, DETECTION, on_validation)
 conditions = with_choices("detection", base, CANDIDATES)
-study = Detections("detection", conditions, QUESTIONS, DETECTION, measure, WORLDS)
+study = Detections("detection", conditions, QUESTIONS, DETECTION, measure)

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from worlds import (
     EXITS,
     TUNING,
-    WORLDS,
     Evidence,
     in_training,
     learnt,
@@ -213,4 +212,4 @@ NOTES = {
 
 tuned = tuning("exits", base, CANDIDATES, EXITS, on_validation)
 conditions = with_choices("exits", base, CANDIDATES)
-study = Evidence("exits", conditions, QUESTIONS, EXITS, measure, WORLDS)
+study = Evidence("exits", conditions, QUESTIONS, EXITS, measure)

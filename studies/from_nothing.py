@@ -10,7 +10,6 @@ from pathlib import Path
 
 from worlds import (
     FROM_NOTHING,
-    WORLDS,
     Evidence,
     agreed,
     clips,
@@ -145,11 +144,4 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
 
 tuned = tuning("from_nothing", base, CANDIDATES, FROM_NOTHING)
 conditions = with_choices("from_nothing", base, CANDIDATES, DRAWN)
-study = Evidence(
-    "from_nothing",
-    conditions,
-    QUESTIONS,
-    FROM_NOTHING,
-    measure,
-    WORLDS,
-)
+study = Evidence("from_nothing", conditions, QUESTIONS, FROM_NOTHING, measure)

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from worlds import (
     GENERATIVE,
-    WORLDS,
     Evidence,
     agreed,
     clips,
@@ -139,4 +138,4 @@ ALSO = {
 NOTES = {"5": "In labels' CPU time, GenKD trains for 30 of 96 epochs, and keeps 0.5 to 0.6 nats."}
 tuned = tuning("generative", base, CANDIDATES, GENERATIVE)
 conditions = with_choices("generative", base, CANDIDATES)
-study = Evidence("generative", conditions, QUESTIONS, GENERATIVE, measure, WORLDS)
+study = Evidence("generative", conditions, QUESTIONS, GENERATIVE, measure)

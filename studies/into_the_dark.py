@@ -10,7 +10,6 @@ from ensemble import Ensemble, Together
 from from_nothing import TWIN, Twin
 from worlds import (
     INTO_THE_DARK,
-    WORLDS,
     Evidence,
     agreed,
     changed,
@@ -222,4 +221,4 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
 
 tuned = tuning("into_the_dark", base, CANDIDATES, INTO_THE_DARK)
 conditions = with_choices("into_the_dark", base, CANDIDATES)
-study = Evidence("into_the_dark", conditions, QUESTIONS, INTO_THE_DARK, measure, WORLDS)
+study = Evidence("into_the_dark", conditions, QUESTIONS, INTO_THE_DARK, measure)

@@ -13,7 +13,7 @@ all folds, each seed tests every clip once: intervals are over seeds and over gr
 """
 
 import sys
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -279,8 +279,6 @@ def best_rates(cell: str) -> dict[str, float]:
 def study_of(part: str, name: str, sought: str = "", *tried: str) -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
     or ``rates``, of which these are ``tried``: they are read on validation clips, of the first fold alone."""
-    one_of(PARTS, part=part)
-    one_of(FOLDS, name=name)
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})
@@ -343,14 +341,16 @@ def effects(part: str, name: str) -> tuple[pd.DataFrame, dict[str, Effect], dict
     right = {condition: correct(condition) for condition in drawn[0].predicted}
     rows, gains, seeds, first = [], {}, {}, next(iter(right))
     for one, hits in right.items():
-        rows.append((one, 100 * hits.mean(), "", *3 * [np.nan]))
-        for other in filter(right.__contains__, AGAINST.get(one, (first,) * (one != first))):
+        rows.append({"condition": one, "accuracy": 100 * hits.mean()})
+        for other in AGAINST.get(one, [first]):
+            if other == one or other not in right:
+                continue
             gain = effect(hits, right[other], units)
             gains[f"{one} − {other}"] = gain
             seeds[f"{one} − {other}"] = 100 * (hits - right[other]).mean(1)
-            rows.append((one, np.nan, other, *astuple(gain)[:3]))
-    columns = ["condition", "accuracy", "over", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).round(3), gains, seeds
+            ends = {"difference": gain.mean, "low": gain.low, "high": gain.high}
+            rows.append({"condition": one, "over": other} | ends)
+    return pd.DataFrame(rows).round(3), gains, seeds
 
 
 if __name__ == "__main__":

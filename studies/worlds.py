@@ -5,7 +5,7 @@ labels alone gain less than a point from twice the steps (studies/budgets.py).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from operator import attrgetter
@@ -125,6 +125,8 @@ def seed_of(world: int, study: str) -> int:
 class Evidence(Study):
     """A study of the answers. In :data:`FOLDER`, a world in which a network did not fit its training clips is drawn
     again, all of it, with the next seed, twice at most; the rows of failed attempts are kept in ``failed.csv``."""
+
+    worlds: Sequence[int] = WORLDS
 
     def draw(self, world: int, folder: Path, *options, **named) -> None:
         earlier = len(redrawn(self.name).get(str(world), ()))
