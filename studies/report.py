@@ -219,18 +219,20 @@ def section(answer: Answer) -> list[str]:
     if answer.withheld:
         return lines
     measured, clips = values(question.name).assign(zero=0.0), clips_of(script.study.name)
-    rows = [(f"− {name}", question.method, name) for name in answer.compared]
+    rows = {(question.method, name): f"− {name}" for name in answer.compared}
     if question.teacher:
-        rows += [(f"the teacher's lead: {question.teacher}", question.teacher, question.baseline)]
+        lead = f"the teacher's lead: {question.teacher}"
+        rows[question.teacher, question.baseline] = lead
     # each difference once, and none of a condition from itself
-    pairs = {row[1:] for row in rows}
-    also = getattr(script, "ALSO", {}).get(question.name, ())
-    rows += [row for row in also if row[1] != row[2] and row[1:] not in pairs]
+    for text, one, other in getattr(script, "ALSO", {}).get(question.name, ()):
+        if one != other:
+            rows.setdefault((one, other), text)
     table = [
         f"| {question.method}: {question.metric} | {question.unit} | median | wins of {len(measured)} |",
         "|---|---|---|---|",
     ]
-    table += [row(text, measured[one] - measured[other], clips) for text, one, other in rows]
+    for (one, other), text in rows.items():
+        table.append(row(text, measured[one] - measured[other], clips))
     differences = {
         f"− {other}": measured[question.method] - measured[other] for other in answer.compared
     }
@@ -264,17 +266,10 @@ def section(answer: Answer) -> list[str]:
         failures(script.study.name) if question == script.QUESTIONS[0] else "",
     ]
     taught = getattr(teaching, "TAUGHT", {})
-    return [
-        *lines,
-        "\n".join(table),
-        " ".join(filter(None, says)),
-        *(
-            ["\n".join(fidelity(script.study.name, taught, question.baseline, measured))]
-            if taught
-            else []
-        ),
-        "\n".join(pictures),
-    ]
+    lines += ["\n".join(table), " ".join(filter(None, says))]
+    if taught:
+        lines.append("\n".join(fidelity(script.study.name, taught, question.baseline, measured)))
+    return [*lines, "\n".join(pictures)]
 
 
 def costs() -> tuple[list[str], str]:
@@ -300,15 +295,16 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
     """The table of the front page, and its figure: all answers, a dot a world."""
     rows = {name: f"{a.question.asks} | {sentence(a)}" for name, a in read.items()}
     rows["4"] = f"{import_module('cost_in_use').ASKS} | {row_4}"
-    order = in_order(rows)
-    found = [read[name] for name in order if name in read and not read[name].withheld]
-    if points := [answer for answer in found if answer.question.unit == "points"]:
-        effects, dots = {}, {}
-        for answer in points:
-            question, measured = answer.question, values(answer.question.name).assign(zero=0.0)
-            name = f"{question.name}. {question.method} − {question.baseline}"
-            effects[name] = answer.effect
-            dots[name] = measured[question.method] - measured[question.baseline]
+    order, effects, dots = in_order(rows), {}, {}
+    for name in in_order(read):
+        answer, question = read[name], read[name].question
+        if answer.withheld or question.unit != "points":
+            continue
+        measured = values(name).assign(zero=0.0)
+        difference = f"{name}. {question.method} − {question.baseline}"
+        effects[difference] = answer.effect
+        dots[difference] = measured[question.method] - measured[question.baseline]
+    if effects:
         save(plots.effects(effects, "", "difference, points", 1.0, dots), "answers")
     return ["| question | answer |", "|---|---|", *(f"| {name}. {rows[name]} |" for name in order)]
 
