@@ -5,6 +5,7 @@ gate does by itself.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from worlds import (
     with_choices,
 )
 
-from kdlab.measure.detection import best_width, evaluated, mean_aps
+from kdlab.measure.detection import best_width, evaluated, headline
 from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative.detection_recipes import CLASSES
 from kdlab.papers.generative.detection_recipes import conditions as detection
@@ -72,9 +73,7 @@ def scored(runs: dict[str, Run], split: str) -> dict[str, float]:
     """mAP in percent over tIoU 0.1 to 0.5. The width of soft-NMS is chosen on the validation videos of the first of the
     runs that learnt from labels."""
     sigma = width(runs)
-    return {
-        name: float(mean_aps([evaluated(run, split, sigma=sigma)])[0]) for name, run in runs.items()
-    }
+    return {name: headline(run, split, sigma) for name, run in runs.items()}
 
 
 def width(runs: dict[str, Run]) -> float:
@@ -89,8 +88,7 @@ def measure(runs: dict[str, Run]) -> dict[str, float]:
     return scored(runs, "test") | losses
 
 
-def on_validation(runs: dict[str, Run]) -> dict[str, float]:
-    return scored(runs, "val")
+on_validation = partial(scored, split="val")
 
 
 class Detecting(Study):

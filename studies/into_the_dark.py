@@ -120,8 +120,9 @@ def base(size, world: int) -> dict[str, Recipe]:
         "ensemble": together,
         "ensemble_kd": replace(student, condition="ensemble_kd", teacher=together),
     }
-    untrained = replace(anew, condition="untrained", method=AsItIs(), settings=Settings(1))
-    untrained = replace(untrained, start=None)
+    untrained = replace(
+        anew, condition="untrained", method=AsItIs(), settings=Settings(1), start=None
+    )
     made["random"] = replace(student, condition="random", teacher=untrained)
     recipes = named(made, WITHOUT)
     for light, view in LIGHTS.items():

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kdlab.measure.fidelity import agreement, nll
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Study
 from kdlab.study.question import rows_of
+from kdlab.study.study import accuracies
 from kdlab.system import paths
 from kdlab.system.files import read_json, write_content, write_csv
 from kdlab.train.loop import predict
@@ -223,9 +225,8 @@ def named(made: Mapping[str, Recipe], titles: Mapping[str, str]) -> dict[str, Re
     return {title: made[name] for name, title in titles.items()}
 
 
-def on_validation(runs: Mapping[str, Run]) -> dict[str, float]:
-    """Condition → accuracy on validation clips in percent."""
-    return {condition: run.predictions("val").accuracy for condition, run in runs.items()}
+#: Condition → accuracy on validation clips in percent.
+on_validation = partial(accuracies, split="val")
 
 
 def own(candidates: Candidates) -> dict[str, Mapping[str, tuple]]:

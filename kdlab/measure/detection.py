@@ -181,14 +181,14 @@ def evaluate(
         )
     columns = [*GROUP, *SPAN]
     pairs = pd.merge(ranked[columns].reset_index(), truth[columns].reset_index(), on=GROUP)
-    i, j = pairs[["index_x", "index_y"]].to_numpy().T
-    overlap = tiou(pairs[["start_x", "end_x"]].to_numpy(), pairs[["start_y", "end_y"]].to_numpy())
-    best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
-    i, j, overlap = i[best], j[best], overlap[best]
+    one, other = (pairs[[f"start_{side}", f"end_{side}"]].to_numpy() for side in "xy")
+    pairs["tiou"] = tiou(one, other)
+    # each prediction's best true segment first
+    pairs = pairs.sort_values(["index_x", "tiou", "index_y"], ascending=[True, False, True])
     true = []
     for threshold in tious:
-        near = overlap >= threshold
-        true.append(_matched(zip(i[near], j[near], strict=True), len(ranked)))
+        near = pairs[pairs["tiou"] >= threshold]
+        true.append(_matched(zip(near["index_x"], near["index_y"], strict=True), len(ranked)))
     return Evaluation(truth, ranked, classes, tuple(tious), np.stack(true, 1))
 
 
@@ -245,9 +245,9 @@ def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluatio
 
 def best_width(student: Run) -> float:
     """The one of :data:`WIDTHS` with the best :data:`HEADLINE` mAP on the ``student``'s validation videos."""
-    return max(WIDTHS, key=lambda sigma: mean_aps([evaluated(student, "val", sigma=sigma)])[0])
+    return max(WIDTHS, key=lambda sigma: headline(student, "val", sigma))
 
 
-def mean_aps(evaluations: Sequence[Evaluation]) -> np.ndarray:
-    """The :data:`HEADLINE` mAP in percent ``(S,)`` of the S ``evaluations``."""
-    return 100 * np.array([evaluation.mean_ap()[HEADLINE] for evaluation in evaluations])
+def headline(run: Run, split: str, sigma: float) -> float:
+    """The :data:`HEADLINE` mAP in percent of ``run`` on its own videos, after soft-NMS of width ``sigma``."""
+    return 100 * evaluated(run, split, sigma=sigma).mean_ap()[HEADLINE]

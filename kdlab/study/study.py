@@ -19,9 +19,9 @@ from kdlab.train.runs import Run
 from kdlab.train.sizes import current
 
 
-def accuracies(runs: Mapping[str, Run]) -> dict[str, float]:
-    """Condition → accuracy on test clips in percent; of a network with exits, their mean."""
-    return {condition: run.predictions().accuracy for condition, run in runs.items()}
+def accuracies(runs: Mapping[str, Run], split: str = "test") -> dict[str, float]:
+    """Condition → accuracy on the clips of ``split`` in percent; of a network with exits, their mean."""
+    return {condition: run.predictions(split).accuracy for condition, run in runs.items()}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Study:
     same data, as your own clips are, the sentence says that it holds for these clips alone;
     :meth:`.scores.Scores.effect` has an interval for others, too. Other training clips make other data: there the same
     test clips go unseen.
-    Raises ``ValueError`` for a ``name`` that is not an identifier, and for questions or worlds that are no sequence.
+    Raises ``ValueError`` for a ``name`` that is not an identifier.
     """
 
     name: str
@@ -49,9 +49,6 @@ class Study:
             raise ValueError(
                 f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only"
             )
-        for what in ("questions", "worlds"):
-            if not isinstance(getattr(self, what), Sequence):
-                raise ValueError(f"the {what} of the study {self.name} are a list, also of one")
 
     def digest(self) -> str:
         """The digests of the questions, by name, in one line."""
@@ -139,11 +136,11 @@ def run_all(scripts: Path, folder: Path, workers: int | None = None, say=print) 
     over the worlds in rising order, so that all questions have equally many. A world with rows is skipped. Raises
     ``ValueError`` where no study names its worlds; and, after all others, for those that cannot be drawn yet."""
     studies = [study for file in sorted(scripts.glob("*.py")) for study in studies_in(file)]
-    if not any(study.worlds for study in studies):
+    draws = [(world, study) for study in studies for world in study.worlds]
+    if not draws:
         raise ValueError(
             f"{scripts} holds no study that names its worlds: go to a clone of kdlab, or name a FILE.py"
         )
-    draws = [(world, study) for study in studies for world in study.worlds]
     left = {}
     for world, study in sorted(draws, key=itemgetter(0)):
         if world in set(study.rows(folder).world):
@@ -182,11 +179,10 @@ def studies_in(file: Path) -> list[Study]:
         raise ValueError(
             f"{file} has the name of another module, {module.__file__}: give it another name"
         )
-    studies = list({id(v): v for v in vars(module).values() if isinstance(v, Study)}.values())
-    names = [study.name for study in studies]
-    for name in names:
-        if names.count(name) > 1:
+    studies = {}
+    for value in vars(module).values():
+        if isinstance(value, Study) and studies.setdefault(value.name, value) is not value:
             raise ValueError(
-                f"two studies in {file} are called {name}, and would share a table: rename one"
+                f"two studies in {file} are called {value.name}, and would share a table: rename one"
             )
-    return studies
+    return list(studies.values())
