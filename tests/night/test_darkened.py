@@ -8,9 +8,10 @@ import pytest
 
 from kdlab.clips.cache import resize
 from kdlab.clips.views import MotionMix
-from kdlab.measure.darkness import ARID, darkness, luma
+from kdlab.measure.darkness import ARID
 from kdlab.night.darkened import Darkened, lamplight
 from kdlab.protocols import View
+from tests.marks import darkness, luma
 
 
 class Street(View):

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.measure.darkness import darkness
 from kdlab.night import ACTIONS, Camera, Night, darken, expose, render_clip
 from kdlab.night.drawing import linear_from_srgb, srgb_from_linear, write_h264
 from tests.conftest import decoded
+from tests.marks import darkness
 
 SPEC = Night(variety=0.5)
 

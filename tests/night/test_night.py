@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from kdlab.measure.darkness import luma
 from kdlab.night import ACTIONS, Night, make_night, render_clip, truth
 from kdlab.night.drawing import group_of
 from kdlab.video.compressed import modalities, scan
 from tests.conftest import decoded
+from tests.marks import luma
 from tests.night.test_folder import contents
 
 SMALL = Night(classes=("Jump", "Walk", "Wave"), per_class=(2, 1, 1), variety=0.5)

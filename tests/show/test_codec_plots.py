@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv
 
-from kdlab.measure.darkness import luma
 from kdlab.show.codec_plots import flow_colours, overview
 from kdlab.video.compressed import modalities, read
 from tests.figures import legible
+from tests.marks import luma
 
 pytestmark = pytest.mark.usefixtures("styled")
 
