@@ -299,7 +299,7 @@ class _Explorer:
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
         wide, free = {"width": "17em"}, {"description_width": "initial"}
         classes = ((name, k) for k, name in enumerate(self.first.classes))
-        self.label = w.Dropdown(options=[("every class", None), *classes], index=0, layout=wide)
+        self.label = w.Dropdown(options=[("every class", None), *classes], layout=wide)
         # a single network has no other
         self.which = w.Dropdown(
             options=[EVERY, RIGHT, WRONG, *[APART] * (len(networks) > 1), CELL], layout=wide
@@ -320,9 +320,9 @@ class _Explorer:
         self.theta = w.FloatSlider(
             0.9, min=0.3, max=1, step=0.05, description="WISE stops at", style=free
         )
-        self.seen, self.said, self.exit_table = w.HBox(), w.HTML(), w.HTML()
+        self.seen = w.HBox(layout={"flex_flow": "row wrap"})
+        self.said, self.exit_table = w.HTML(), w.HTML()
         self.matrix = w.Accordion([w.Box()], titles=["confusion matrix: click a cell"])
-        self.seen.layout.flex_flow = "row wrap"
         for redraw, *widgets in (
             (self.filter, self.label, self.which),
             (self.show, self.list, self.enhancer, self.gamma, self.codec, self.looks),

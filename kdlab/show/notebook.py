@@ -7,7 +7,6 @@ a picture with metadata in a stored one.
 
 import re
 from collections.abc import Callable
-from functools import partial
 from html import escape
 from pathlib import Path
 from textwrap import shorten
@@ -117,35 +116,29 @@ def _display_figures() -> None:
     if shell is None:
         return
     set_matplotlib_formats()  # clears earlier formats
-    formatters = shell.display_formatter.formatters
-    if headless():
-        formatters["image/png"].for_type(Figure, partial(_as_picture, frames=False))
-        formatters["image/jpeg"].for_type(Figure, partial(_as_picture, frames=True))
-    else:
-        formatters["text/html"].for_type(Figure, _as_html)
+    form = _as_picture if headless() else _as_html
+    shell.display_formatter.mimebundle_formatter.for_type(Figure, form)
 
 
-def _as_picture(fig: Figure, frames: bool) -> tuple[str, dict] | None:
-    """``fig`` as a picture with metadata. With ``frames`` it is a JPEG of a figure with images, a fifth of the size of
-    PNG; without, a PNG of a chart, which stays sharp. ``None`` for a figure of the other kind."""
-    if any(ax.images for ax in fig.axes) != frames:
-        return None
-    how = (
-        dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True})
-        if frames
-        else {}
-    )
-    picture = print_figure(fig, base64=True, **how)
-    return picture and (picture, {"alt": alt(fig)})
+def _as_picture(fig: Figure) -> tuple[dict, dict]:
+    """``fig`` as a picture with metadata, by their type; nothing if empty. A figure with images is a JPEG, a fifth of
+    the size of PNG; a chart is a PNG, which stays sharp."""
+    kind, how = "png", {}
+    if any(ax.images for ax in fig.axes):
+        kind, how = "jpeg", {"quality": 60, "optimize": True, "progressive": True}
+    picture = print_figure(fig, kind, base64=True, pil_kwargs=how)
+    if picture is None:
+        return {}, {}
+    return {f"image/{kind}": picture}, {f"image/{kind}": {"alt": alt(fig)}}
 
 
-def _as_html(fig: Figure) -> str | None:
-    """``fig`` as an HTML image with two pixels per screen pixel, for screens of high density; ``None`` if empty."""
+def _as_html(fig: Figure) -> dict:
+    """``fig`` as an HTML image with two pixels per screen pixel, for screens of high density; nothing if empty."""
     if (picture := retina_figure(fig, base64=True)) is None:
-        return None
+        return {}
     source, size = picture
-    text = escape(alt(fig))
-    return f'<img src="data:image/png;base64,{source}" width="{size["width"]}" alt="{text}">'
+    image = f'<img src="data:image/png;base64,{source}" width="{size["width"]}" alt="{escape(alt(fig))}">'
+    return {"text/html": image}
 
 
 def alt(fig: Figure) -> str:
