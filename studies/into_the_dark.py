@@ -204,13 +204,11 @@ AXIS = {"2": (-4, 16)}
 
 def measure(runs: dict[str, Run]) -> dict[str, float]:
     """Accuracies; the losses in training of starts, and of networks that learn from labels; agreement in training."""
-    begun = {
-        name: find_run(runs[of].recipe.start, pretrained=False)
-        for name, of in (
-            ("the bright start", "the bright network as it is"),
-            ("the darkened start", "augmentation, re-estimated"),
-        )
+    started = {
+        "the bright start": runs["the bright network as it is"],
+        "the darkened start": runs["augmentation, re-estimated"],
     }
+    begun = {name: find_run(run.recipe.start, pretrained=False) for name, run in started.items()}
     labelled = {name: runs[name] for name in WITH.values()}
     taught = {name: runs[name] for name in {*DOSES, *DOSES.values()}}
     return (

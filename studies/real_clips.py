@@ -374,5 +374,5 @@ if __name__ == "__main__":
         write_csv(FOLDER / f"{study.name}_effects.csv", table)
         style()
         figure = plots.effects(gains, name, "difference, points; a dot a seed", worlds=seeds)
-        figure.savefig(FOLDER / f"{study.name}.png", dpi=110, bbox_inches="tight")
+        figure.savefig(FOLDER / f"{study.name}.png")
     print(table.to_string())

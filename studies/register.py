@@ -170,9 +170,7 @@ def untuned(question: Question) -> str:
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        ["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True)
 
 
 def older(name: str, results: Path) -> str:

@@ -128,7 +128,7 @@ def failures(study: str) -> str:
 
 def steps(at: dict[str, pd.DataFrame], unit: str, clips: float) -> tuple[Figure, str]:
     """Accuracy against steps, a dot a world; and what the method, the second of ``at``, gains on the first."""
-    fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(6.6, 3.2))
     for k, (condition, drawn) in enumerate(at.items()):
         shares = drawn.columns.to_numpy(float)
         ax.plot(shares, drawn.mean(), color=f"C{k}", label=condition)
@@ -154,7 +154,7 @@ def dose(measured: pd.DataFrame, doses: dict[str, str], baseline: str) -> tuple[
     """The students' gains against their teachers' leads, a line a world; and the slope in one sentence."""
     base = measured[[baseline]].to_numpy()
     gains, leads = (measured[list(n)].to_numpy() - base for n in (doses, doses.values()))
-    fig, ax = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(6.6, 3.2))
     for k, name in enumerate(doses):
         ax.plot(leads[:, k], gains[:, k], "o", color=f"C{k}", alpha=0.7, label=name)
     for lead, gain in zip(leads, gains, strict=True):
@@ -205,9 +205,7 @@ def fidelity(study: str, names: dict[str, str], baseline: str, measured: pd.Data
 
 def save(figure: Figure, name: str) -> str:
     """Save a figure of the page; its line in Markdown."""
-    figure.savefig(
-        FOLDER / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None}
-    )
+    figure.savefig(FOLDER / f"{name}.png", metadata={"Software": None})
     plt.close(figure)
     return f"![{name.replace('-', ' ')}](../figures/evidence/{name}.png)"
 

@@ -272,8 +272,8 @@ def tried(name: str, condition: str, recipe: Recipe, tries: Mapping[str, tuple])
     ranked = table["mean"].fillna(-1) + 1e-6 * table.usual  # the usual value wins a tie
     best = ranked.groupby(table.path).transform("idxmax") == table.index
     ends = table.groupby("path").value
-    edge = (table.value == ends.transform("min")) | (table.value == ends.transform("max"))
-    return table.assign(best=best & table["mean"].notna(), edge=best & edge)
+    inside = table.value.between(ends.transform("min"), ends.transform("max"), inclusive="neither")
+    return table.assign(best=best & table["mean"].notna(), edge=best & ~inside)
 
 
 def with_choices(
