@@ -58,16 +58,15 @@ def check_python(version=sys.version_info):
         ) from None
 
 
-def venv_python(venv=VENV):
+def venv_python():
     """Path of the interpreter inside the virtual environment."""
-    return os.path.join(
-        venv, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python"))
-    )
+    inside = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    return os.path.join(VENV, *inside)
 
 
-def read_lock(path=LOCK):
+def read_lock():
     """The requirement lines of the lock, comments left out."""
-    with open(path, encoding="utf-8") as file:
+    with open(LOCK, encoding="utf-8") as file:
         return [line.strip() for line in file if line.strip() and not line.startswith("#")]
 
 

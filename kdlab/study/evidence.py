@@ -61,11 +61,12 @@ def compared(name: str) -> tuple[dict[str, Effect], dict[str, np.ndarray]]:
     baseline and each rival, and the teacher's lead. First the effects, then each one's differences, one a world."""
     answer, measured = answers()[name], values(name).assign(zero=0.0)
     question = answer.question
-    effects = {f"− {other}": effect for other, effect in answer.compared.items()}
-    pairs = {f"− {other}": (question.method, other) for other in answer.compared}
+    effects, worlds = {}, {}
+    for other, effect in answer.compared.items():
+        effects[f"− {other}"] = effect
+        worlds[f"− {other}"] = (measured[question.method] - measured[other]).to_numpy()
     if answer.lead:
         lead = f"{question.teacher} − {question.baseline}"
-        effects[lead], pairs[lead] = answer.lead, (question.teacher, question.baseline)
-    return effects, {
-        text: (measured[one] - measured[other]).to_numpy() for text, (one, other) in pairs.items()
-    }
+        effects[lead] = answer.lead
+        worlds[lead] = (measured[question.teacher] - measured[question.baseline]).to_numpy()
+    return effects, worlds
