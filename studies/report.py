@@ -48,7 +48,7 @@ committed before their worlds were drawn ([questions.json](../figures/evidence/q
 questions 5 and 6 were drawn after their answers.
 A world in which a network keeps a loss above {FITTED:g} nats on its training clips at its whole budget is drawn
 again, and named. Students of random teachers are exempt since world 211. In
-tables of agreement, the first row is compared with the next row's teacher, and brackets hold training clips. *Helps*
+tables of agreement, the first row is compared with the second row's teacher, and brackets hold training clips. *Helps*
 and *is beaten* are each corrected over the ten questions (Holm); intervals are not.
 """
 
@@ -299,7 +299,8 @@ def front(read: dict[str, Answer], row_4: str) -> list[str]:
         if answer.withheld or question.unit != "points":
             continue
         measured = values(name).assign(zero=0.0)
-        difference = f"{name}. {question.method} − {question.baseline}"
+        unit = " (mAP)" if "mAP" in question.metric else ""
+        difference = f"{name}{unit}. {question.method} − {question.baseline}"
         effects[difference] = answer.effect
         dots[difference] = measured[question.method] - measured[question.baseline]
     if effects:
