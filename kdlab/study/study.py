@@ -34,7 +34,7 @@ class Study:
     same data, as your own clips are, the sentence says that it holds for these clips alone;
     :meth:`.scores.Scores.effect` has an interval for others, too. Other training clips make other data: there the same
     test clips go unseen.
-    Raises ``ValueError`` for a ``name`` that is not an identifier.
+    Raises ``ValueError`` for a ``name`` that is not an identifier, and for questions or worlds that are no sequence.
     """
 
     name: str
@@ -49,6 +49,9 @@ class Study:
             raise ValueError(
                 f"a study's name is a file's name: {self.name!r} may have letters, digits and _ only"
             )
+        for what in ("questions", "worlds"):
+            if not isinstance(getattr(self, what), Sequence):
+                raise ValueError(f"the {what} of the study {self.name} are a list, also of one")
 
     def digest(self) -> str:
         """The digests of the questions, by name, in one line."""

@@ -262,6 +262,8 @@ def test_what_cannot_be_a_study_is_refused(tmp_path):
         study.recipes(0)
     with pytest.raises(ValueError, match="rivals are a tuple: of one, write ..ab.,."):
         replace(ASKED, rivals="ab")
+    with pytest.raises(ValueError, match="the questions of the study x are a list"):
+        replace(study, questions=ASKED)
     alike = replace(ASKED, rivals=(), teacher="")
     with pytest.raises(ValueError, match="compares 'more' with 'less', which is the same recipe"):
         replace(study, conditions=lambda *_: dict.fromkeys(names, 1), questions=[alike]).recipes(0)
