@@ -207,7 +207,7 @@ def bars(answers: Mapping[str, np.ndarray], classes: Sequence[str], label: int |
     for k, name in enumerate(classes):
         cells = "".join(
             f'<td style="width:14em"><div style="background:#0173b2;width:{100 * p[k]:.0f}%">&nbsp;'
-            f'</div></td><td style="text-align:right;padding:0 1em 0 .3em">{p[k]:.0%}</td>'
+            f'</div></td><td style="text-align:right;padding:0 1em 0 .3em">{100 * p[k]:.0f} %</td>'
             for p in answers.values()
         )
         title = f"<b>{escape(name)}</b>" if k == label else escape(name)
@@ -248,7 +248,8 @@ def explore(
     ``exits(clip, theta)`` gives a table of internal classifiers and WISE's threshold
     (:func:`kdlab.cli.predict.exits_of`).
 
-    Returns widgets; without a browser a figure of the first clip. Raises ``ValueError`` for a run that does not
+    Returns widgets; without a browser a figure: of the test clip on which networks differ most, or of the first
+    clip of the folder. Raises ``ValueError`` for a run that does not
     classify clips, and for networks of other classes than the first.
     """
     networks = {name: Asked(run) for name, run in runs.items()}
@@ -268,7 +269,8 @@ def explore(
             clips_of(asked, None)
     known = clips_of(first, clips)
     if headless():
-        return still(known[0], networks)
+        which = APART if clips is None and len(networks) > 1 else EVERY
+        return still(chosen(known, None, which, list(networks.values()))[0], networks)
     return _Explorer(networks, exits, known, enhancers).box
 
 
@@ -279,9 +281,12 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
         if not said and clip.label is not None:
             said.append(f"truth: {asked.classes[clip.label]}")
         p = softmax(asked.answer(clip.path))
-        said.append(f"{name}: {asked.classes[p.argmax()]}, {p.max():.0%}")
+        said.append(f"{name}: {asked.classes[p.argmax()]}, {100 * p.max():.0f} %")
     print("Run this cell in JupyterLab for sliders; the stored picture stands still.")
-    figure = filmstrip(panels(clip.path, Gamma()), title="; ".join(said))
+    seen = panels(clip.path, Gamma())
+    if seen["the clip"].mean() > 64:  # of 255: a bright clip needs no enhancer
+        del seen["enhanced"]
+    figure = filmstrip(seen, title="; ".join(said))
     plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
     return figure
 
