@@ -279,6 +279,8 @@ def best_rates(cell: str) -> dict[str, float]:
 def study_of(part: str, name: str, sought: str = "", *tried: str) -> Study:
     """The study of a part on the data set ``name``; its worlds are all folds with all seeds. ``sought`` is ``budget``
     or ``rates``, of which these are ``tried``: they are read on validation clips, of the first fold alone."""
+    one_of(PARTS, part=part)
+    one_of(FOLDS, name=name)
     one_of(("", "budget", "rates"), sought=sought)
     cell, folds = f"{part}_{name}", len(FOLDS[name])
     size = changed(SIZE, {"settings.epochs": EPOCHS.get(cell, SIZE.settings.epochs)})

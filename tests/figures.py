@@ -1,9 +1,11 @@
 """What makes a figure hard to read on a wall, found by drawing it."""
 
 import numpy as np
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from kdlab.show.plots import PAGE
 from tests.conftest import words
@@ -26,7 +28,7 @@ def contrast(one, other="white") -> float:
 
 
 def faults(fig: Figure) -> list[str]:
-    """One sentence for each: a figure wider than the page, small, pale or overlapping letters. None of them has a key."""
+    """One sentence for each: a figure wider than the page, small, pale or overlapping letters, a key over data."""
     fig.canvas.draw()
     found = []
     if fig.get_figwidth() > PAGE:
@@ -44,6 +46,8 @@ def faults(fig: Figure) -> list[str]:
             found += _crowded(
                 [name for name in names if name.get_visible() and name.get_text()], axis
             )
+        keys = [key for key in (ax.get_legend(), *fig.legends) if key]
+        found += [f"the key hides {what}" for key in keys for what in _hidden(ax, key)]
     heads = [
         text
         for ax in fig.axes
@@ -57,6 +61,10 @@ def faults(fig: Figure) -> list[str]:
         for b, two in boxes[:k]
         if one.overlaps(two)
     ]
+    for key in fig.legends:
+        box = key.get_window_extent()
+        if box.x0 < -1 or box.x1 > fig.bbox.width + 1:
+            found.append("the key is wider than the figure")
     return list(dict.fromkeys(found))
 
 
@@ -79,3 +87,34 @@ def _crowded(names: list[Text], axis: str) -> list[str]:
         for (a, one), (b, two) in zip(boxes, boxes[1:], strict=False)
         if getattr(one, f"{axis}1") > getattr(two, f"{axis}0") + 1 and one.overlaps(two)
     ]
+
+
+def _hidden(ax, key) -> list[str]:
+    """What of an axes' lines, bars, dots and pictures lies below the key."""
+    box = key.get_window_extent()
+    points = {}
+    for line in ax.lines:
+        places = line.get_transform().transform(line.get_path().vertices)
+        places = places[np.isfinite(places).all(1)]
+        steps = [np.linspace(a, b, 50) for a, b in zip(places, places[1:], strict=False)]
+        if line.get_linestyle() not in ("None", "") and steps:
+            places = np.concatenate(steps)
+        points[f"line {line.get_label()!r}"] = places[_within(ax, places)]
+    for dots in ax.collections:
+        if isinstance(dots, PathCollection):
+            offsets = np.asarray(dots.get_offsets(), float)
+            points["dots"] = dots.get_offset_transform().transform(offsets)
+    hidden = [what for what, at in points.items() if len(at) and box.count_contains(at)]
+    inside = ax.get_window_extent()
+    for bar in ax.patches:
+        seen = Bbox.intersection(bar.get_window_extent(), inside)
+        if seen and box.overlaps(seen):
+            hidden.append(f"bar {bar.get_label()!r}")
+    if ax.images and box.overlaps(inside):
+        hidden.append("a picture")
+    return hidden
+
+
+def _within(ax, places: np.ndarray) -> np.ndarray:
+    area = ax.get_window_extent()
+    return ((places >= (area.x0, area.y0)) & (places <= (area.x1, area.y1))).all(1)

@@ -17,7 +17,7 @@ from pathlib import Path
 LIMITS = {
     "kdlab": 151_700,
     "studies": 23_760,
-    "tests": 158_700,
+    "tests": 160_000,
     "benchmarks": 13_380,
     "tools": 4_150,
 }

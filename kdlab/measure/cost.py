@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.layers import one_thread
+from kdlab.system.values import integer
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
@@ -19,6 +20,7 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton
 
+    integer(1, shape=shape)
     net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(shape, device="meta"))
@@ -33,6 +35,7 @@ def parameters(net: nn.Module) -> int:
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:
     """CPU seconds ``(repeats,)`` of each function in ``ways``, interleaved in one process on one thread. Only their
     ratios are meaningful."""
+    integer(1, repeats=repeats)
     times = {name: [] for name in ways}
     with one_thread(), torch.no_grad():
         for way in ways.values():

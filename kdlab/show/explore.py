@@ -249,8 +249,8 @@ def explore(
     (:func:`kdlab.cli.predict.exits_of`).
 
     Returns widgets; without a browser a figure: of the test clip on which networks differ most, or of the first
-    clip of the folder. Raises ``ValueError`` for a run that does not
-    classify clips, and for networks of other classes than the first.
+    clip of the folder. Raises ``ValueError`` for a run that does not classify clips, and for networks of other
+    classes than the first.
     """
     networks = {name: Asked(run) for name, run in runs.items()}
     first = next(iter(networks.values()))
@@ -283,9 +283,9 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
         p = softmax(asked.answer(clip.path))
         said.append(f"{name}: {asked.classes[p.argmax()]}, {100 * p.max():.0f} %")
     print("Run this cell in JupyterLab for sliders; the stored picture stands still.")
-    seen = panels(clip.path, Gamma())
-    if seen["the clip"].mean() > 64:  # of 255: a bright clip needs no enhancer
-        del seen["enhanced"]
+    seen = panels(clip.path, None)
+    if seen["the clip"].mean() < 64:  # of 255: a bright clip needs no enhancer
+        seen["enhanced"] = Gamma()(seen["the clip"])
     figure = filmstrip(seen, title="; ".join(said))
     plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
     return figure
@@ -304,7 +304,8 @@ class _Explorer:
         self.enhancers = {"gamma": None, "CLAHE": Clahe(), **enhancers}
         wide, free = {"width": "17em"}, {"description_width": "initial"}
         classes = ((name, k) for k, name in enumerate(self.first.classes))
-        self.label = w.Dropdown(options=[("every class", None), *classes], layout=wide)
+        # without the index, a choice of the value None is blank in some processes and not in others
+        self.label = w.Dropdown(options=[("every class", None), *classes], index=0, layout=wide)
         # a single network has no other
         self.which = w.Dropdown(
             options=[EVERY, RIGHT, WRONG, *[APART] * (len(networks) > 1), CELL], layout=wide

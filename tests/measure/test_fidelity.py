@@ -28,3 +28,10 @@ def test_likelihood_and_calibration_of_known_probabilities():
     # one bin that is too sure and one that is too unsure do not cancel
     two = np.log(np.array([[0.9, 0.1], [0.6, 0.4]]))
     assert calibration_error(two, np.array([1, 0])) == pytest.approx((90 + 40) / 2)
+
+
+def test_calibrated_answers_have_no_error():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(4), 200_000)
+    labels = (rng.random((len(p), 1)) > p.cumsum(1)).sum(1)
+    assert calibration_error(np.log(p), labels) < 0.5

@@ -267,6 +267,34 @@ def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coo
     assert math.isnan(sharpness(product_of_two(10.0, math.nextafter(0.1, 1))).one_step)
 
 
+def rescaled(net, c):
+    """The same function: weights before the batch norm times c, its mean by c, its variance by c²."""
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[0].weight.mul_(c)
+        other[1].running_mean.mul_(c)
+        other[1].running_var.mul_(c * c)
+    return other
+
+
+def test_rescaled_weights_fake_raw_sharpness_but_not_adaptive():
+    net = small_net().eval()
+    net[1].eps = 0.0
+    data = batches(6, 6)
+    one = Hessian(net, data)
+    other = Hessian(rescaled(net, 4.0), data)
+    assert one.value() == pytest.approx(other.value(), abs=1e-12)
+    raw, adaptive = (
+        [sharpness(h, 0.5, adaptive=kind) for h in (one, other)] for kind in (False, True)
+    )
+    for number in ("one_step", "ascent"):
+        assert getattr(adaptive[0], number) == pytest.approx(getattr(adaptive[1], number), abs=1e-9)
+    assert raw[0].ascent > 1.1 * raw[1].ascent
+    assert torch.trace(matrix(one)) > 1.05 * torch.trace(matrix(other))
+    scaled = [matrix(Scaled(h, flat(h.weights).abs())) for h in (one, other)]
+    assert apart(scaled[0], scaled[1]) < 1e-9
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import torch
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
 from kdlab.measure.surface import curve, filter_direction, filter_scale
-from tests.measure.test_flatness import A, batches, parameter, small_net
+from tests.measure.test_flatness import A, batches, parameter, product_of_two, small_net
 
 AT = np.linspace(-1, 1, 51)
 
@@ -67,3 +67,16 @@ def test_expected_curvature():
     many = torch.stack([filter_direction(hessian, s) for s in range(2000)])
     curvatures = ((many @ A) * many).sum(1)
     assert abs(curvatures.mean() - 16.5) < 4 * curvatures.std() / 2000**0.5
+
+
+def test_one_function_in_other_coordinates_has_the_same_curve():
+    curves = []
+    for a, b in ((1.0, 1.0), (10.0, 0.1)):
+        hessian = product_of_two(a, b)
+        d = filter_direction(hessian, 7)
+        signs = (d / torch.tensor([a, b], dtype=torch.float64)).tolist()
+        curves.append(curve(hessian, d, AT))
+        assert curves[-1] == pytest.approx(
+            0.5 * ((1 + AT * signs[0]) * (1 + AT * signs[1]) - 1) ** 2, abs=1e-8
+        )
+    assert curves[0] == pytest.approx(curves[1], abs=1e-8)

@@ -155,6 +155,12 @@ def test_without_a_browser_it_is_a_still_picture_and_without_a_classifier_one_se
     p, q = (softmax(run.predictions().logits, 1) for run in pair.values())
     furthest = p[abs(p - q).sum(1).argmax()]  # the clip on which they differ most
     assert f", {100 * furthest.max():.0f} %; teacher" in explore(pair).get_suptitle()
+    networks = [Asked(run) for run in pair.values()]
+    order = chosen(clips_of(networks[0], None), None, module.APART, networks)
+    with monkeypatch.context() as patch:  # that clip stands last
+        patch.setattr(module, "clips_of", lambda *_: order[::-1])
+        patch.setattr(module, "still", lambda clip, _: clip)
+        assert explore(pair) == order[0] != order[-1]
     for clips_too, window in ((False, None), (True, Windows())):  # exits, a detector
         recipe = SimpleNamespace(on_clips=clips_too, window=window)
         with pytest.raises(ValueError, match="PKD does not classify clips: .*give its internal"):
@@ -203,7 +209,7 @@ def test_each_move_shows_what_it_says(pair, clips):  # noqa: F811
     assert sum(int(cell.description) for cell in cells) == 8
     cells[0].click()
     assert len(widgets.list.options) == int(cells[0].description)
-    assert widgets.which.value == "a cell of the matrix"
+    assert (widgets.label.label, widgets.which.value) == ("every class", "a cell of the matrix")
     widgets.which.value = "all"
     assert len(widgets.list.options) == 8
     own = next(clips.rglob("*.mp4"))
