@@ -138,9 +138,7 @@ def fresh():
     from kdlab.train.runs import committed_runs, why_unusable
 
     stale = notebooks.stale()
-    for run in committed_runs():
-        if why := why_unusable(run):
-            stale.append(f"{run.folder.name}: {why}")
+    stale += [f"{run.folder.name}: {why}" for run in committed_runs() if (why := why_unusable(run))]
     click.echo("\n".join(stale) or "all committed outputs were made by these sources")
     sys.exit(bool(stale))
 

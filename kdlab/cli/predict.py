@@ -200,7 +200,7 @@ def over_time(segments: pd.DataFrame, film: Path) -> plt.Figure:
     labels = segments["label"].unique()
     height = 0.34 * max(1, len(labels))
     figure, (above, below) = plt.subplots(
-        2, 1, figsize=(10, 1.9 + height), layout="constrained", height_ratios=[1.3, 0.3 + height]
+        2, 1, figsize=(10, 1.9 + height), height_ratios=[1.3, 0.3 + height]
     )
     middles = (np.arange(_STILLS) + 0.5) / _STILLS
     frames = read_frames(film, (middles * line.count).astype(int)).frames

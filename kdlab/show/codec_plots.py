@@ -24,6 +24,11 @@ def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
     return np.clip(0.5 + within[..., :1] * _RIGHT - 0.45 * within[..., 1:], 0, 1)
 
 
+def around_grey(residual: np.ndarray) -> np.ndarray:
+    """A residual as ``uint8`` pixels, twice as strong and around mid grey."""
+    return np.clip(128 + 2 * residual, 0, 255).astype(np.uint8)
+
+
 def _wheel(ax: plt.Axes) -> None:
     """Draw the legend of :func:`flow_colours` on the right of a picture."""
     inset = ax.inset_axes((1.03, 0.0, 0.2, 0.25))
@@ -34,8 +39,7 @@ def _wheel(ax: plt.Axes) -> None:
 
 def overview(arrays: dict[str, np.ndarray]) -> Figure:
     """Frame, motion, accumulated motion and residual at up to five positions of the first GOP of a clip, of which
-    ``kdlab.video.compressed.read`` has returned the ``arrays``. The residual is accumulated, twice as strong and around
-    mid grey."""
+    ``kdlab.video.compressed.read`` has returned the ``arrays``. The residual is accumulated."""
     its, first = arrays["group"] == 0, arrays["iframes"][0]
     back, residual = arrays["accumulated_motion"][its], arrays["accumulated_residual"][its]
     y, x = np.indices(first.shape[:2])
@@ -44,7 +48,7 @@ def overview(arrays: dict[str, np.ndarray]) -> Figure:
         "frame": rebuilt.astype(np.uint8),
         "motion": flow_colours(arrays["motion"][its], MOST),
         "accumulated": flow_colours(back, MOST),
-        "residual, times 2": np.clip(128 + 2 * residual, 0, 255).astype(np.uint8),
+        "residual, times 2": around_grey(residual),
     }
     moments = evenly(len(back), 5)
     fig = filmstrip(rows, 5)

@@ -2,6 +2,7 @@
 
 import math
 import reprlib
+from functools import partial
 
 import numpy as np
 
@@ -67,14 +68,15 @@ def kind(yours: np.ndarray, right: np.ndarray, factors: dict | None = None) -> s
     ratio = float((yours[told] / right[told]).flat[0])
     if not ratio or not np.allclose(yours, ratio * right, rtol=1e-3, atol=1e-9):
         return ""
-    if math.isclose(ratio, -1, rel_tol=1e-3):
+    near = partial(math.isclose, ratio, rel_tol=1e-3)
+    if near(-1):
         return "; the sign is the opposite one"
     for name, factor in (factors or {}).items():
-        if math.isclose(ratio * factor, 1, rel_tol=1e-3):
+        if near(1 / factor):
             return f"; the factor {name} is missing"
-        if math.isclose(ratio, factor, rel_tol=1e-3):
+        if near(factor):
             return f"; the factor {name} is one too many"
     for units, factor in UNITS.items():
-        if any(math.isclose(ratio, each, rel_tol=1e-3) for each in (factor, 1 / factor)):
+        if near(factor) or near(1 / factor):
             return f"; are {units} mixed up?"
     return f"; it is {ratio:.4g} times the right one" if yours.size > 1 else ""

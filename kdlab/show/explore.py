@@ -33,7 +33,7 @@ from kdlab.datasets.files import composed, files_below, user_path
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import mapped
-from kdlab.show.codec_plots import MOST, flow_colours
+from kdlab.show.codec_plots import MOST, around_grey, flow_colours
 from kdlab.show.plots import evenly, filmstrip
 from kdlab.system.pool import headless
 from kdlab.train.one_clip import input_of, logits_of
@@ -178,7 +178,7 @@ def stored(clip: Path) -> dict[str, np.ndarray]:
     return {
         "I-frames": arrays["iframes"],
         "motion": (255 * flow_colours(arrays["motion"], MOST)).astype(np.uint8),
-        "residual, times 2": np.clip(128 + 2 * arrays["residual"], 0, 255).astype(np.uint8),
+        "residual, times 2": around_grey(arrays["residual"]),
     }
 
 
@@ -285,7 +285,7 @@ def still(clip: Clip, networks: Mapping[str, Asked]) -> Figure:
     print("Run this cell in JupyterLab for sliders; the stored picture stands still.")
     seen = panels(clip.path, None)
     if seen["the clip"].mean() < 64:  # of 255: a bright clip needs no enhancer
-        seen["enhanced"] = Gamma()(seen["the clip"])
+        seen = panels(clip.path, Gamma())
     figure = filmstrip(seen, title="; ".join(said))
     plt.close(figure)  # a notebook shows what comes back, and would show an open figure once more
     return figure

@@ -24,7 +24,6 @@ from kdlab.system import paths
 from kdlab.system.files import read_json
 
 _KEPT = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
-_GRADIENT = "the gradient through it"
 
 
 @cache
@@ -38,7 +37,8 @@ def fault_of_function(name: str, answer: object) -> str | None:
 
     Raises ``ValueError`` where kdlab's notebooks are not there."""
     own = name.rpartition(".")[2]
-    answer = getattr(answer, own, answer) if isinstance(answer, type) else answer
+    if isinstance(answer, type):
+        answer = getattr(answer, own, answer)
     if not callable(answer):
         return f": this takes a function of yours, by its name, and got {short(answer)}"
     for call in functions()[name]["calls"]:
@@ -51,15 +51,15 @@ def fault_of_function(name: str, answer: object) -> str | None:
         except (Exception, SystemExit) as error:
             return f": for {said} it raises {error!r:.200}"
         if why := _difference(yours, right, _factors(arguments)):
-            return f": for {said} it {_swapped(name, call, yours, arguments) or why}"
+            return f": for {said} it {_slip(name, call, yours, arguments) or why}"
     return None
 
 
 def _outcome(
-    name: str, call: str, chosen: Callable | None = None, swap: tuple[int, int] = (0, 0)
+    name: str, call: str, chosen: Callable | None = None, slip: Callable | None = None
 ) -> tuple[dict, dict]:
-    """What f gives in a call, and the gradient through it; and the arguments of f by name. f is the chapter's own
-    function, or what ``chosen`` makes of the chapter's names; two of its arguments change places by ``swap``."""
+    """What f gives in a call, and the gradients through it; and the arguments of f by name. f is the chapter's own
+    function, or what ``chosen`` makes of the chapter's names; ``slip`` changes its arguments."""
     names = _definitions(name[:2])
     torch.manual_seed(0)
     exec(functions()[name]["given"], names)
@@ -68,17 +68,15 @@ def _outcome(
 
     def f(*given):
         arguments.update(zip(inspect.signature(own).parameters, given, strict=False))
-        given, (i, j) = list(given), swap
-        given[i], given[j] = given[j], given[i]
-        return function(*given)
+        return function(*(slip(arguments).values() if slip else given))
 
     torch.manual_seed(1)  # what both draw is the same
     given = {"its result": eval(call, names | {"f": f})}
     roots = [part.sum() for part in _parts(given).values() if getattr(part, "requires_grad", False)]
     leaves = _leaves(names)
     if roots and leaves:
-        slopes = torch.autograd.grad(sum(roots), leaves, materialize_grads=True)
-        given[_GRADIENT] = torch.cat([slope.flatten() for slope in slopes])
+        slopes = torch.autograd.grad(sum(roots), [*leaves.values()], materialize_grads=True)
+        given["the gradient through it"] = dict(zip(leaves, slopes, strict=True))
     return given, arguments
 
 
@@ -137,14 +135,15 @@ def _parts(value: object, *keys) -> dict[tuple, Any]:
     return found
 
 
-def _leaves(value: object) -> list[torch.Tensor]:
-    """The tensors that learn, in a value or in its parts."""
-    leaves = []
-    for part in _parts(value).values():
+def _leaves(value: object) -> dict[str, torch.Tensor]:
+    """The tensors that learn, in a value or in its parts, by name."""
+    leaves = {}
+    for keys, part in _parts(value).items():
+        name = ".".join(map(str, keys))
         if isinstance(part, nn.Module):
-            leaves += part.parameters()
-        elif isinstance(part, torch.Tensor) and part.requires_grad and part.is_leaf:
-            leaves += [part]
+            leaves |= {f"{name}.{own}": weight for own, weight in part.named_parameters()}
+        elif getattr(part, "requires_grad", False) and part.is_leaf:
+            leaves[name] = part
     return leaves
 
 
@@ -181,14 +180,15 @@ def _factors(arguments: dict) -> dict[str, float]:
     return {name: value for name, value in named.items() if value not in (0, 1)}
 
 
-def _swapped(name: str, call: str, yours: dict, arguments: dict) -> str:
-    """Which two arguments of the chapter's function would have to change places for the reader's result."""
-    for swap in combinations(range(len(arguments)), 2):
-        try:
-            turned, _ = _outcome(name, call, swap=swap)
-        except Exception:  # these two are of different kinds
-            continue
-        if not _difference(yours, turned, {}):
-            first, second = (list(arguments)[place] for place in swap)
-            return f"gives what is right if {first} and {second} change places"
+def _slip(name: str, call: str, yours: dict, arguments: dict) -> str:
+    """Which slip with the arguments of the chapter's function would give the reader's result."""
+    slips = {
+        f"{one} and {other} change places": lambda its, a=one, b=other: its | {a: its[b], b: its[a]}
+        for one, other in combinations(arguments, 2)
+    }
+    slips |= {f"{one} is 1 − {one}": lambda its, a=one: its | {a: 1 - its[a]} for one in arguments}
+    for said, slip in slips.items():
+        with suppress(Exception):  # of another kind
+            if not _difference(yours, _outcome(name, call, slip=slip)[0], {}):
+                return f"gives what is right if {said}"
     return ""

@@ -37,8 +37,7 @@ def at_loss(recipe: Recipe, nats: float) -> nn.Module | None:
         ready = inputs_of(recipe, needed, catalogue, str)
         if not _came_down(ready, recipe, nats):
             return None
-        state = cpu_copies(ready.nets["student"].state_dict())
-        write_content(kept, save(state))
+        write_content(kept, save(cpu_copies(ready.nets["student"].state_dict())))
     return network_of(recipe, len(catalogue.classes), read_weights(kept), str(kept))
 
 
