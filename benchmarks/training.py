@@ -1,12 +1,12 @@
-"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone;
-and of a step of the loop to one of a bare loop.
+"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone; CE
+to a bare training.
 
     python benchmarks/training.py [EPOCHS]       # prints a table, writes benchmarks/training.json
 
 CPU seconds of `obtain`: clips opened (they lie in the cache), statistics, steps, validation, predictions, files. One
-thread, a process each, in turn, ratios of minima; 10 epochs, of which 40 have the same ratios but for what is done
-once. Teachers have one epoch. Two at once need two cores with nothing else to do. The bare loop is that of
-`benchmarks/steps.py`.
+thread, a process each, in turn, ratios of minima; 20 epochs. Teachers have one epoch. Two at once need two cores with
+nothing else to do. The bare training is what anybody would write: the same frames in memory, the same number of draws
+and steps (the loop of `benchmarks/steps.py`), predictions of validation and test clips at its end.
 """
 
 import json
@@ -18,18 +18,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from steps import environment, steps, summary
+from steps import bare_loop, environment, summary
+from torchvision.transforms.v2 import CenterCrop, Compose, RandomCrop, RandomHorizontalFlip
 
+from kdlab.nets.video import build
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import DEMO as GENERATIVE
 from kdlab.papers.generative.recipes import conditions, night
 from kdlab.system.pool import pool
 from kdlab.train.obtain import obtain
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO
 
-REPEATS, STEPS = 3, 40
+REPEATS = 3
 
 
 def short(recipe: Recipe, epochs: int) -> Recipe:
@@ -47,18 +51,57 @@ def seconds(recipe: Recipe, runs: str) -> float:
     return time.process_time() - start
 
 
-def at_once(recipes: list[Recipe], teachers: str) -> list[float]:
-    """CPU seconds of each of ``recipes``, trained side by side in new processes, with the ``teachers`` of a folder."""
+def bare(recipe: Recipe, _: str) -> float:
+    """CPU seconds of training the network of ``recipe`` without kdlab's loop."""
+    torch.set_num_threads(1)
+    start, size, count = time.process_time(), recipe.settings.batch_size, recipe.window.frames
+    clips, tested, labels = [], [], []
+    for split in ("train", "val", "test"):
+        its = batches(recipe, split)
+        for record in its.records:
+            pixels = its.pixels(record, recipe.view, np.arange(its.length(record)))
+            clip = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            (clips if split == "train" else tested).append(clip)
+            labels.append(record.label)
+    labels = torch.tensor(labels)
+    pixels = torch.cat(clips) / 255
+    spread = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+    net = build(recipe.net, len(labels.unique()), recipe.seed, *spread)
+    centre = CenterCrop(recipe.window.crop)
+    place = Compose([RandomCrop(recipe.window.crop), RandomHorizontalFlip()])
+
+    def cut(some, how, phase=0.5):
+        moments = (torch.arange(count) + phase) / count
+        cuts = [how(clip[(moments * len(clip)).long()]) for clip in some]
+        return torch.stack(cuts).transpose(1, 2) / 255
+
+    def drawn():
+        for _ in range(recipe.settings.epochs):
+            for some in torch.randperm(len(clips)).split(size)[: len(clips) // size]:
+                yield cut([clips[i] for i in some], place, torch.rand(())), labels[some]
+
+    steps = recipe.settings.epochs * (len(clips) // size)
+    bare_loop(net, drawn(), recipe.settings.lr, steps)
+    with torch.no_grad():
+        for first in range(0, len(tested), 32):
+            net.eval()(cut(tested[first : first + 32], centre))
+    return time.process_time() - start
+
+
+def at_once(recipes: list[Recipe], teachers: str, way=seconds) -> list[float]:
+    """CPU seconds by a ``way`` of each of ``recipes``, trained side by side in new processes, with the ``teachers`` of a
+    folder."""
     with tempfile.TemporaryDirectory() as runs, pool(len(recipes)) as processes:
         shutil.copytree(teachers, runs, dirs_exist_ok=True)
-        return list(processes.map(seconds, recipes, [runs] * len(recipes)))
+        return list(processes.map(way, recipes, [runs] * len(recipes)))
 
 
 def main() -> None:
-    start, epochs = time.process_time(), int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    start, epochs = time.process_time(), int(sys.argv[1]) if len(sys.argv) > 1 else 20
     dark, generative = dual_light(DEMO), conditions(GENERATIVE, night(GENERATIVE))
     ways = {
         "CE": [dark["ce_raw"]],
+        "a bare training": [dark["ce_raw"]],
         "DL-KDD": [dark["dlkdd"]],
         "CE, gated student": [generative["student_gate"]],
         "GenKD": [generative["genkd"]],
@@ -71,21 +114,18 @@ def main() -> None:
             seconds(recipe.teacher, teachers)
         for _ in range(REPEATS):
             for name, recipes in ways.items():
-                rows[name].append(sum(at_once(recipes, teachers)) / len(recipes))
+                way = bare if name == "a bare training" else seconds
+                rows[name].append(sum(at_once(recipes, teachers, way)) / len(recipes))
     best = {name: min(column) for name, column in rows.items()}
     ratios = {
         f"{name} / {of}": round(best[name] / best[of], 3)
         for name, of in (
+            ("CE", "a bare training"),
             ("DL-KDD", "CE"),
             ("GenKD", "CE, gated student"),
             ("CE, two at once", "CE"),
         )
     }
-    loops = steps(DEMO.net, DEMO.window, DEMO.settings.batch_size, STEPS, 2 * REPEATS)
-    rows |= loops
-    ratios["a step of the loop / of a bare loop"] = round(
-        min(loops["kdlab, CE"]) / min(loops["bare loop, CE"]), 3
-    )
     table = summary(rows)
     for name, value in ratios.items():
         print(f"{name:40} {value}")
