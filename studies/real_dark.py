@@ -1,12 +1,12 @@
 """From `night` to real dark clips: networks that see time run both ways teach one network.
 
-    python studies/real_dark.py ensemble    train, test on fold A, print rows for docs/log.md
+    python studies/real_dark.py    train, test on fold A, print percents
 
 The clips are six of ARID's classes in ``$KDLAB_REAL_CLIPS/arid6`` (docs/real-clips.md). Fold B was read with two
 choices, each committed before: real_dark.json and real_dark_final.json are the last. Each network is a run in
 ``runs/``: after a crash or a kill, the same command goes on from the last finished epoch. Each score is written into
-the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. Its recipe names classes of
-both_ways.py: ``kdlab predict CLIP --run real_dark-… --import both_ways``, in this folder.
+the note of its run, and ``tools/publish.py`` refuses a worse run under the same name. It is published: ``kdlab predict
+CLIP --run real_dark``.
 
 The ensemble takes about 28 CPU minutes; one network takes 6 minutes, of which 3 make the clips. (Measured 2026-11-26: a
 clip takes 0.22 s to make, 14 ms to train on, 33 ms to be taught by five.)
@@ -17,11 +17,9 @@ reversed clips, too: Sit reversed is Stand, Stand reversed is Sit, and other act
 """
 
 import json
-from datetime import date
 from pathlib import Path
 
 import both_ways as both
-import click
 import torch
 
 from kdlab.clips.records import Catalogue
@@ -39,7 +37,7 @@ from kdlab.train.settings import Settings
 REAL = ("Jump", "Run", "Sit", "Stand", "Turn", "Walk")  # the classes of the real clips
 
 
-# --- tries -------------------------------------------------------------------------------------------------------
+# --- recipes -----------------------------------------------------------------------------------------------------
 
 
 #: Clips of variety 1: places, camera shake, tempo, exposure.
@@ -79,15 +77,6 @@ def taught(data: object) -> both.TaughtRecipe:
         seed=100,
         members=members,
     )
-
-
-TRIES = {
-    "forwards": member(0, NIGHT),
-    "opposites": member(0, both.BothWays(NIGHT, others=False)),
-    "both_ways": member(0, both.BothWays(NIGHT)),
-    "ensemble": taught(both.BothWays(NIGHT)),
-    "ensemble_opposites": taught(both.BothWays(NIGHT, others=False)),
-}
 
 
 # --- the test on real clips --------------------------------------------------------------------------------------
@@ -134,33 +123,12 @@ def real_clips() -> Catalogue:
     return UserClips(str((paths.real_clips() or Path("real")) / "arid6"), "A").catalogue()
 
 
-def noted(run: Run, recall: float) -> None:
-    """Write the mean recall on fold A into the note of ``run``."""
-    note = json.loads((run.folder / "run.json").read_text("utf-8")) | {
-        "scores": {"arid6 A": round(recall, 2)}
-    }
-    write_content(run.folder / "run.json", json.dumps(note, indent=1))
-
-
-def row(what: str, run: Run, found: dict[str, float]) -> str:
-    """A row for the table of tries in docs/log.md."""
-    clips, cpu = len(run.recipe.data.catalogue().split("train")), run.provenance["cpu_seconds"]
-    told = "; ".join(f"{name} {value:.0f}" for name, value in found.items() if name != "recall")
-    return f"| {what}: {told}; {cpu:,.0f} CPU s [{date.today():%m-%d}] | {clips:,} | {found['recall']:.1f} |"
-
-
-@click.command()
-@click.argument("name", type=click.Choice(TRIES))
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-def main(name, workers):
-    """Train a try, and test it on real dark clips."""
+if __name__ == "__main__":
     real_clips()  # are missed now, not after hours
     # the members, and last the one that they teach
-    for run in obtain_all(in_training_order([TRIES[name]]), workers=workers):
+    for run in obtain_all(in_training_order([taught(both.BothWays(NIGHT))])):
         found = scores(run)
-        noted(run, found["recall"])
-        click.echo(row(f"{run.recipe.condition} of {name}", run, found))
-
-
-if __name__ == "__main__":
-    main()
+        note = json.loads((run.folder / "run.json").read_text("utf-8"))
+        note["scores"] = {"arid6 A": round(found["recall"], 2)}
+        write_content(run.folder / "run.json", json.dumps(note, indent=1))
+        print(f"{run.recipe.condition}: { {name: round(each) for name, each in found.items()} }")
