@@ -16,7 +16,8 @@ def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
 
     def write(place, name, score):
         (own_places / place / name).mkdir(parents=True, exist_ok=True)
-        note = {"steps": 1} | ({"scores": {"arid6 A": score}} if score else {})
+        scores = score and {"arid6 A": score}
+        note = {"steps": 1} | ({} if score is None else {"scores": scores})
         (own_places / place / name / "run.json").write_text(json.dumps(note))
 
     write("pretrained", "aa-night-s0-000000", None)
@@ -32,5 +33,6 @@ def test_a_worse_run_is_refused_and_nothing_goes(own_places, monkeypatch):
     publish.main()
     assert [run.name for run in pretrained.iterdir()] == ["real_dark-night_both-s100-bbbbbb"]
     (own_places / "RUNS" / "real_dark-night_both-s100-bbbbbb" / "run.json").unlink()
-    publish.main()  # no chapter trains it
-    assert len(list(pretrained.iterdir())) == 1
+    write("pretrained", "det_teacher-night-s0-cccccc", {})
+    publish.main()  # no chapter trains them
+    assert len(list(pretrained.iterdir())) == 2

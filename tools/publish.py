@@ -1,7 +1,8 @@
 """Make the runs of a whole `make reproduce` the committed ones: pretrained/ becomes what the chapters train on `night`.
 
-A committed run whose note has scores was trained by a study (studies/). It stays, unless a run of its name takes its
-place; a run with a lower score, or without one, is refused.
+A committed run whose note has scores, also none (``{}``), trains too long for a reproduction. A study trains it
+(studies/), or notebook 06 where it is stale. It stays, unless a run of its name takes its place; a run with a lower
+score, or without one, is refused.
 
 `.venv/bin/python tools/publish.py`, after a reproduction at demo size into an empty runs/. Then `kdlab refresh`, and
 commit both.
@@ -49,7 +50,7 @@ def stays(old: Run, made: list[Run]) -> bool:
                     f"committed {old.folder.name} has {score}; publish it under another condition, or "
                     "keep the old one"
                 )
-    return bool(scores) and not named
+    return "scores" in old.provenance and not named
 
 
 if __name__ == "__main__":

@@ -118,7 +118,8 @@ _SIZES = (
     ),
     GenerativeSize("study", per_class=(40, 100, 100), epochs=120, seeds=5),
     DetectionSize("smoke", videos=(3, 1, 2), seconds=(12.0, 14.0), epochs=2),
-    DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=10),
+    # worlds 190 and 191, gated labels alone: mAP 75.2 % in 40 epochs, 91.1 in 80, 90.4 in 160
+    DetectionSize("demo", videos=(24, 6, 15), seconds=(20.0, 30.0), epochs=80),
     DetectionSize("study", videos=(24, 20, 60), seconds=(20.0, 30.0), epochs=160, seeds=5),
     ExitSize(
         "smoke",
