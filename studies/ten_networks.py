@@ -31,4 +31,4 @@ def rows(world: int):
 if __name__ == "__main__":
     for world in map(int, sys.argv[1:]):
         table = pd.DataFrame(rows(world))
-        write_csv(FOLDER / f"ten_networks-{world}.csv", table)
+        write_csv(FOLDER / f"ten_networks-{world}.csv.gz", table, compression="gzip")
